@@ -1,0 +1,52 @@
+"""The errors that this formula raises: one class for each thing that a caller can act on."""
+
+
+class MailserverError(Exception):
+    """Something that the formula was asked to do could not be done; the message says what and why."""
+
+
+class PillarError(MailserverError):
+    """The pillar asks for something that is not possible; ``problems`` lists every one that was found."""
+
+    def __init__(self, problems):
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = "1 problem" if count == 1 else f"{count} problems"
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"mailserver: the pillar has {head}; nothing was changed on this host:\n{lines}")
+
+
+class MissingPackage(MailserverError):
+    """A Python package that Salt's own Python needs is not installed."""
+
+
+class DnsError(MailserverError):
+    """A DNS question was malformed; trouble with servers is never an error but an unknown answer."""
+
+
+class DkimError(MailserverError):
+    """Base of all that can go wrong with a DKIM key."""
+
+
+class ManifestError(DkimError):
+    """A domain's ``keys.json`` is damaged or contradicts itself; it is never overwritten."""
+
+
+class KeyFileError(DkimError):
+    """A private key file is missing, unreadable, not owned as it must be, or not the key of its row."""
+
+
+class SelectorTaken(DkimError):
+    """A new selector already exists in the manifest, on disk or in DNS with another key."""
+
+
+class CutoverError(DkimError):
+    """New signing tables could not be put in force; the tables that worked are back."""
+
+
+class ProbeError(DkimError):
+    """A probe message did not come back from the milter signed as it must be."""
+
+
+class LockHeld(DkimError):
+    """Another run is working on the same keys."""
