@@ -16,6 +16,7 @@ from mailserver_schema import (
     Key,
     Names,
     OneOf,
+    PasswordHash,
     Scalars,
     Section,
     Text,
@@ -311,7 +312,7 @@ SCHEMA = Section(
                             Section(
                                 {
                                     "password": Key(
-                                        Text(r"\$[0-9a-z]+\$\S+", "a password hash (openssl passwd -6)"),
+                                        PasswordHash(),
                                         "Password hash of crypt(3).",
                                         computed="left as it is",
                                     ),

@@ -197,6 +197,7 @@ def _logins(settings):
         "smtpd_sasl_type": settings["sasl"]["type"],
         "smtpd_sasl_path": "private/auth" if dovecot else "smtpd",
         "smtpd_sasl_security_options": "noanonymous",
+        "broken_sasl_auth_clients": "no",
         "smtpd_sender_login_maps": SENDER_LOGIN_MAP,
     }
 

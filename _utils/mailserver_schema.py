@@ -48,6 +48,18 @@ class Text:
 
 
 @dataclass(frozen=True)
+class PasswordHash:
+    """A hash of crypt(3); a value that is none, perhaps the password itself, is never repeated in a message."""
+
+    form: str = "a password hash (openssl passwd -6)"
+
+    def read(self, value):
+        if not isinstance(value, str) or not re.fullmatch(r"\$[0-9a-z]+\$[^\s:]+", value):
+            raise Wrong(f"the value is not {self.form}; a password itself does not belong in the pillar")
+        return value
+
+
+@dataclass(frozen=True)
 class Bool:
     """True or false."""
 

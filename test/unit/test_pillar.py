@@ -1,0 +1,228 @@
+"""The pillar: what is read from it, and what is said of a bad one."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailserver_errors import PillarError
+from mailserver_pillar import SCHEMA, outward_addresses, resolve
+from mailserver_schema import Names, Section
+
+TOP = Path(__file__).resolve().parents[2]
+GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["127.0.0.1", "192.0.2.25"], "ipv6": ["::1", "fe80::1", "2001:db8::25"]}
+SYSTEM = {"postfix": {"version": "3.7", "chroot": True}}
+
+
+def settings(pillar, grains=GRAINS, system=SYSTEM):
+    return resolve(pillar, system, grains)
+
+
+def problems(pillar, grains=GRAINS):
+    with pytest.raises(PillarError) as caught:
+        settings(pillar, grains)
+    return caught.value.problems
+
+
+BAD = [
+    ({"domans": {}}, "mailserver:domans: unknown key; did you mean 'domains'?"),
+    ({"xyzzy": 1}, "mailserver:xyzzy: unknown key; valid here: accounts, addresses"),
+    ({"domains": {"a.example": {"spff": {}}}}, "mailserver:domains:a.example:spff: unknown key; did you mean 'spf'?"),
+    ({"domains": ["a.example"]}, "mailserver:domains: ['a.example'] is a list, but a mapping"),
+    ({"domains": {"a.example": 5}}, "mailserver:domains:a.example: 5 is a number, but a mapping is wanted"),
+    ({"domains": {"-a.example": {}}}, "the label '-a' is not 1 to 63 letters"),
+    ({"domains": {"a_b.example": {}}}, "the label 'a_b' is not 1 to 63 letters"),
+    ({"domains": {"a..example": {}}}, "the label '' is not 1 to 63 letters"),
+    ({"domains": {f"{'a' * 64}.example": {}}}, "is not 1 to 63 letters"),
+    ({"domains": {"example": {}}}, "'example' is not a domain name (example.com): it has a single label"),
+    ({"domains": {"192.0.2.1": {}}}, "it looks like an IP address"),
+    ({"domains": {5: {}}}, "mailserver:domains:5: 5 is a number, but a domain name"),
+    ({"domains": {"a.example": {}, "A.Example.": {}}}, "A.Example.: listed twice: 'a.example' is the same name"),
+    ({"domains": {"ü.example": {}, "xn--tda.example": {}}}, "listed twice: 'ü.example' is the same name"),
+    ({"addresses": ["192.0.2.256"]}, "mailserver:addresses:0: '192.0.2.256' is not an IPv4 or IPv6 address"),
+    ({"addresses": []}, "mailserver:addresses: the list has 0 entries, at least 1 are wanted"),
+    ({"addresses": "192.0.2.1"}, "mailserver:addresses: '192.0.2.1' is text, but a list of an IPv4 or IPv6 address"),
+    ({"postfix": {"main": {"message_size_limit": "big"}}}, "main:message_size_limit: 'big' is not a number of bytes"),
+    ({"postfix": {"main": {"message_size_limit": "5 XiB"}}}, "'5 XiB' is not a number of bytes"),
+    ({"postfix": {"main": {"mesage_size_limit": 5}}}, "no such parameter; did you mean 'message_size_limit'?"),
+    ({"postfix": {"main": {"milter_default_action": "acept"}}}, "'acept' is not one of accept, reject, tempfail"),
+    ({"postfix": {"main": {"smtpd_tls_security_level": "strong"}}}, "'strong' is not one of none, may, encrypt"),
+    ({"postfix": {"main": {"mynetworks": "10.0.0.1/8"}}}, "10.0.0.1/8 has host bits set"),
+    ({"postfix": {"main": {"smtpd_tls_auth_only": "maybe"}}}, "'maybe' is not one of yes, no"),
+    (
+        {"postfix": {"submission": {"options": {"smtpd_bogus": 1}}}},
+        "submission:options:smtpd_bogus: Postfix has no such",
+    ),
+    ({"postfix": {"main": {"myorigin": "a\nb = c"}}}, "mailserver:postfix:main:myorigin"),
+    ({"dkim": {"bits": 2047}}, "mailserver:dkim:bits: 2047 is not one of 1024, 2048, 3072, 4096"),
+    ({"dkim": {"selector": "{data}"}, "domains": {"a.example": {}}}, "'{data}' is not a selector template"),
+    ({"dkim": {"publish_deadline": "3 days"}}, "'3 days' is not a time in seconds or with a unit"),
+    ({"dkim": {"enabled": "yes please"}}, "'yes please' is text, but true or false is wanted"),
+    ({"dns": {"in_flight": 0}}, "mailserver:dns:in_flight: 0 is out of range"),
+    ({"domains": {"a.example": {"dmarc": {"p": "rejct"}}}}, "did you mean 'reject'?"),
+    (
+        {"domains": {"a.example": {"dmarc": {"rua": ["dmarc@a.example"]}}}},
+        "is not a report URI (mailto:dmarc@example.com)",
+    ),
+    ({"domains": {"a.example": {"spf": {"all": "+all"}}}}, "'+all' is not one of -all, ~all, ?all"),
+    ({"domains": {"a.example": {"spf": {"record": "spf1 -all"}}}}, "is not an SPF record"),
+    ({"domains": {"a.example": {}, "b.example": {}}}, "mailserver:domain: not given, and mailserver:domains lists 2"),
+    ({"tls": {"key": "/k.pem"}}, "mailserver:tls:certificate: not given, but mailserver:tls:key is"),
+    ({"tls": {"key": "k.pem", "certificate": "/c.pem"}}, "'k.pem' is not an absolute path"),
+    ({"accounts": {"users": {"alice": {"password": "secret"}}}}, "users:alice:password"),
+    ({"accounts": {"users": {"Al Ice": {}}}}, "'Al Ice' is not a user name"),
+    ({"sasl": {"type": "dovecot"}, "dovecot": {"enabled": False}}, "mailserver:dovecot:enabled is false"),
+    ({"firewalld": {"ports": [587]}}, "mailserver:firewalld:ports:0: '587' is not a port (587/tcp)"),
+    ({"opendkim": {"socket": "local:/run/x"}}, "is not an OpenDKIM socket"),
+    ([], "mailserver: [] is a list, but a mapping is wanted"),
+    ("text", "mailserver: 'text' is text, but a mapping is wanted"),
+]
+
+
+@pytest.mark.parametrize(("pillar", "message"), BAD)
+def test_a_bad_pillar_is_named_by_place_and_remedy(pillar, message):
+    found = problems(pillar)
+    assert any(message in problem for problem in found), found
+
+
+def test_one_message_lists_all_that_is_wrong():
+    found = problems({"domans": {}, "addresses": ["x"], "postfix": {"main": {"message_size_limit": "big"}}, "dkim": 7})
+    assert len(found) == 4
+    assert str(PillarError(found)).count("\n  - ") == 4
+    assert "nothing was changed on this host" in str(PillarError(found))
+
+
+def test_a_rejected_password_is_not_repeated():
+    assert "secret" not in "".join(problems({"accounts": {"users": {"alice": {"password": "secret"}}}}))
+
+
+def test_a_host_without_a_full_name_must_be_given_one():
+    assert "mailserver:hostname: not given" in problems({"domains": {"a.example": {}}}, {"fqdn": "localhost"})[0]
+
+
+def test_the_defaults_are_the_safe_ones():
+    read = settings({"domains": {"a.example": None}})
+    main, submission = read["postfix"]["main"], read["postfix"]["submission"]["options"]
+    assert main["milter_default_action"] == "tempfail"
+    assert main["smtpd_tls_auth_only"] == "yes"
+    assert main["smtpd_sasl_auth_enable"] == "no"
+    assert main["internal_mail_filter_classes"] == "bounce"
+    assert submission["smtpd_tls_security_level"] == "encrypt"
+    assert submission["smtpd_sender_restrictions"] == "reject_sender_login_mismatch"
+    assert submission["smtpd_relay_restrictions"] == "permit_sasl_authenticated,reject"
+    assert read["dovecot"]["allow_cleartext_auth"] is False
+
+
+def test_defaults_come_from_the_host():
+    read = settings({"domains": {"A.example.": {}}})
+    assert read["hostname"] == "mx1.example.net"
+    assert read["domain"] == "a.example"
+    assert read["addresses"] == ["192.0.2.25", "2001:db8::25"]
+    assert read["domains"]["a.example"]["mx"] == ["mx1.example.net"]
+    assert read["domains"]["a.example"]["spf"]["addresses"] == ["192.0.2.25", "2001:db8::25"]
+    assert read["firewalld"]["services"] == ["smtp", "smtps", "imap", "imaps", "pop3", "pop3s"]
+    assert read["firewalld"]["ports"] == ["587/tcp"]
+
+
+def test_a_domain_differs_from_the_rest_where_it_says_so():
+    read = settings({"domain": "a.example", "domains": {"a.example": {"dkim": {"bits": 4096}}, "b.example": {}}})
+    assert read["domains"]["a.example"]["dkim"]["bits"] == 4096
+    assert read["domains"]["b.example"]["dkim"]["bits"] == 2048
+    assert read["domains"]["a.example"]["dkim"]["publish_deadline"] == 72 * 3600
+
+
+@pytest.mark.parametrize(
+    ("given_value", "text"),
+    [("10MiB", "10485760"), (10485760, "10485760"), ("1 GB", "1000000000"), ("5KiB", "5120")],
+)
+def test_a_size_may_have_a_unit(given_value, text):
+    main = settings({"domains": {"a.example": {}}, "postfix": {"main": {"message_size_limit": given_value}}})
+    assert main["postfix"]["main"]["message_size_limit"] == text
+
+
+def test_main_cf_takes_any_parameter_of_postfix_and_null_leaves_one_out():
+    given_values = {
+        "maximal_queue_lifetime": "3d",
+        "smtpd_banner": None,
+        "mua_rules": "reject",
+        "smtpd_helo_restrictions": "$mua_rules",
+    }
+    main = settings({"domains": {"a.example": {}}, "postfix": {"main": given_values}})["postfix"]["main"]
+    assert main["maximal_queue_lifetime"] == "3d"
+    assert "smtpd_banner" not in main
+    assert main["mua_rules"] == "reject"
+
+
+def test_a_transport_map_of_the_operator_stands_before_the_self_test():
+    main = settings({"domains": {"a.example": {}}, "postfix": {"main": {"transport_maps": ["lmdb:/etc/postfix/t"]}}})
+    assert main["postfix"]["main"]["transport_maps"].startswith("lmdb:/etc/postfix/t, inline:{ {selftest.invalid = ")
+
+
+def test_what_an_old_postfix_does_not_know_is_left_out():
+    main = settings({"domains": {"a.example": {}}}, system={"postfix": {"version": "3.5", "chroot": False}})["postfix"][
+        "main"
+    ]
+    assert main["compatibility_level"] == "2"
+    assert main["smtpd_tls_protocols"] == "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1"
+    assert "smtpd_forbid_bare_newline" not in main
+
+
+def test_only_addresses_that_others_can_see_are_taken():
+    assert outward_addresses(GRAINS) == ["192.0.2.25", "2001:db8::25"]
+
+
+def test_the_example_is_a_good_pillar_and_shows_every_section():
+    example = yaml.safe_load((TOP / "pillar.example").read_text())["mailserver"]
+    settings(example)
+    assert set(SCHEMA.keys) - set(example) == {"hostname", "addresses", "tls"}
+    assert all(f"# {name}:" in (TOP / "pillar.example").read_text() for name in ("hostname", "addresses", "tls"))
+
+
+def test_the_example_shows_the_defaults():
+    example = yaml.safe_load((TOP / "pillar.example").read_text())["mailserver"]
+    shown = {name: value for name, value in example.items() if name not in ("domain", "domains")}
+    bare = {"domain": "example.com", "domains": {"example.com": {}, "example.org": {}}}
+    assert settings({**bare, **shown}) == settings(bare)
+
+
+def test_the_pillar_reference_is_what_the_schema_says():
+    made = subprocess.run([TOP / "script" / "reference"], capture_output=True, text=True, check=True).stdout
+    assert (TOP / "docs" / "pillar.md").read_text() == made, "run: script/reference > docs/pillar.md"
+
+
+def _sections(section):
+    yield section
+    for key in section.keys.values():
+        inner = key.kind.of if isinstance(key.kind, Names) else key.kind
+        if isinstance(inner, Section):
+            yield from _sections(inner)
+
+
+def test_every_key_is_described():
+    assert all(key.doc.endswith(".") for section in _sections(SCHEMA) for key in section.keys.values())
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(["a.example", "192.0.2.1", "yes"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8) | st.sampled_from(sorted(SCHEMA.keys)), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SCHEMA.keys)), JSON, max_size=4) | JSON)
+def test_no_pillar_is_a_traceback(pillar):
+    try:
+        settings(pillar)
+    except PillarError as err:
+        named = all(problem.startswith("mailserver") for problem in err.problems)
+        assert named and err.problems  # noqa: PT017, PT018
