@@ -1,0 +1,274 @@
+"""The file systems that the hosts boot from: built once, cached by what they hold, never written to afterwards."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailserver-lab"
+MIRROR = "http://deb.debian.org/debian"
+ESSENTIAL = "systemd,systemd-sysv,dbus,python3,python3-venv,iproute2,procps,ca-certificates,libnss-myhostname"
+VENV = "/opt/saltstack/salt"
+EXTRAS = ("dnspython", "dkimpy", "pyspf", "pynacl", "authheaders")
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked; the message says what is missing or went wrong."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A Debian release, and the Salt version that its hosts run."""
+
+    name: str
+    salt: str
+
+
+RELEASES = {
+    "bookworm": Release("bookworm", "3006.28"),
+    "trixie": Release("trixie", "3008.3"),
+}
+
+
+@dataclass(frozen=True)
+class Base:
+    """What hosts of one kind share: overlay layers (topmost first), the package repository and the wheels."""
+
+    layers: tuple
+    packages: Path
+    wheels: Path
+
+
+def say(started, text):
+    print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
+
+
+def run(*words, **options):
+    """Run a command; raise :class:`LabError` with the end of its output if it fails."""
+    done = subprocess.run(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False, **options
+    )
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-25:])
+        raise LabError(f"this failed with exit status {done.returncode}: {' '.join(map(str, words))}\n{tail}")
+    return done.stdout
+
+
+def base_for(release_name, role, started):
+    """Return the :class:`Base` of hosts of ``role`` on a release; build what is not cached, one builder at a time."""
+    release = RELEASES[release_name]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with _lock(CACHE / f"{release_name}.lock"):
+        builder = _Builder(release, started)
+        root = builder.root()
+        wheels = builder.wheels(root)
+        salted = builder.layer("salt", (root,), _salt_script(release), binds={"/srv/wheels": wheels})
+        packages = builder.packages((salted, root))
+        layers = (salted, root)
+        if role:
+            script = (HERE / "roles" / f"{role}.sh").read_text()
+            binds = {"/srv/packages": packages, "/srv/wheels": wheels}
+            layers = (builder.layer(role, layers, script, binds=binds), *layers)
+        return Base(layers, packages, wheels)
+
+
+class _Builder:
+    def __init__(self, release, started):
+        self.release, self.started = release, started
+
+    def root(self):
+        """The minimal Debian, with systemd and Python."""
+
+        def build(target):
+            run("mmdebstrap", "--variant=minbase", f"--include={ESSENTIAL}", self.release.name, target, MIRROR)
+            for path in ("etc/hostname", "etc/resolv.conf", "etc/machine-id"):
+                (target / path).unlink(missing_ok=True)
+            (target / "etc/machine-id").write_text("")
+
+        return self._cached("root", ESSENTIAL + MIRROR, build, "a minimal system")
+
+    def wheels(self, root):
+        """Salt, and the Python packages that the formula and the client install, as wheels for this release's Python."""
+        wanted = [f"salt=={self.release.salt}", *EXTRAS]
+
+        def build(target):
+            with mounted((root,), target.with_suffix(".upper")) as top, online(top):
+                chroot(top, "apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc python3-dev libc6-dev")
+                chroot(top, "python3 -m venv /tmp/builder && /tmp/builder/bin/pip install -q wheel setuptools")
+                chroot(top, "/tmp/builder/bin/pip wheel -q -w /tmp/wheels pip setuptools wheel " + " ".join(wanted))
+                shutil.move(top / "tmp/wheels", target)
+            shutil.rmtree(target.with_suffix(".upper"))
+
+        return self._cached("wheels", str(wanted) + root.name, build, f"Salt {self.release.salt} as wheels")
+
+    def packages(self, layers):
+        """A repository of the packages that the formula's states install, with all that they depend on."""
+        names = _package_names(self.release.name)
+
+        def build(target):
+            with mounted(layers, target.with_suffix(".upper")) as top, online(top):
+                (top / "etc/apt/sources.list").write_text(f"deb {MIRROR} {self.release.name} main\n")
+                chroot(top, "apt-get update -qq && apt-get install -qq -y --download-only " + " ".join(names))
+                shutil.copytree(top / "var/cache/apt/archives", target, ignore=shutil.ignore_patterns("lock", "partial"))
+            shutil.rmtree(target.with_suffix(".upper"))
+            (target / "Packages").write_text("\n".join(_stanza(deb) for deb in sorted(target.glob("*.deb"))))
+
+        return self._cached("packages", str(names) + layers[0].name, build, f"{len(names)} packages and what they need")
+
+    def layer(self, name, layers, script, binds):
+        """What ``script`` changes on top of ``layers``."""
+
+        def build(target):
+            with mounted(layers, target) as top, bound(top, binds):
+                chroot(top, script)
+
+        return self._cached(name, script + "".join(layer.name for layer in layers), build, f"the layer {name}")
+
+    def _cached(self, kind, content, build, what):
+        digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+        ready = CACHE / f"{self.release.name}-{kind}-{digest}"
+        if not ready.exists():
+            say(self.started, f"{self.release.name}: building {what}")
+            rough = CACHE / f"{ready.name}.building"
+            for leftover in (rough, rough.with_suffix(".upper"), rough.with_suffix(".work")):
+                shutil.rmtree(leftover, ignore_errors=True)
+            build(rough)
+            shutil.rmtree(rough.with_suffix(".work"), ignore_errors=True)
+            rough.rename(ready)
+        return ready
+
+
+def _salt_script(release):
+    return f"""set -e
+python3 -m venv {VENV}
+{VENV}/bin/pip install -q --no-index --find-links /srv/wheels salt=={release.salt}
+for name in salt salt-call salt-key salt-master salt-minion salt-run salt-ssh; do
+  ln -s {VENV}/bin/$name /usr/bin/$name
+done
+mkdir -p /etc/salt /var/log/salt
+for role in master minion; do
+  cat >/etc/systemd/system/salt-$role.service <<END
+[Unit]
+Description=Salt $role
+After=network.target
+
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=/usr/bin/salt-$role
+KillMode=process
+LimitNOFILE=100000
+
+[Install]
+WantedBy=multi-user.target
+END
+done
+systemctl enable -q salt-minion
+systemctl mask -q systemd-resolved systemd-networkd systemd-timesyncd apt-daily.timer apt-daily-upgrade.timer \\
+  dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-logind getty@tty1 console-getty systemd-networkd.socket
+cat >/etc/pip.conf <<END
+[global]
+no-index = true
+find-links = /srv/wheels
+disable-pip-version-check = true
+END
+rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
+echo 'deb [trusted=yes] file:/srv/packages ./' >/etc/apt/sources.list
+rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+"""
+
+
+def _package_names(release_name):
+    lines = (line.partition("#")[0].split() for line in (HERE / "packages.txt").read_text().splitlines())
+    return [words[0] for words in lines if words and release_name in (words[1:] or [release_name])]
+
+
+def _stanza(deb):
+    control = run("dpkg-deb", "-f", deb).rstrip("\n")
+    digest = hashlib.sha256(deb.read_bytes()).hexdigest()
+    return f"{control}\nFilename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
+
+
+def chroot(top, script):
+    """Run a shell script in the file system ``top``, with no daemon started by what it installs."""
+    policy = top / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+    }
+    try:
+        with bound(top, {"/proc": Path("/proc"), "/dev": Path("/dev")}):
+            run("chroot", top, "sh", "-ec", script, env=environment)
+    finally:
+        policy.unlink()
+
+
+@contextlib.contextmanager
+def online(top):
+    """Lend the file system the machine's name resolution and certificates while it is built."""
+    bundle = next((Path(p) for p in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt") if p), None)
+    kept = {}
+    for inside, source in (("etc/resolv.conf", Path("/etc/resolv.conf")), ("etc/ssl/certs/ca-certificates.crt", bundle)):
+        target = top / inside
+        kept[target] = target.read_bytes() if target.exists() else None
+        target.write_bytes(source.read_bytes())
+    try:
+        yield
+    finally:
+        for target, content in kept.items():
+            target.unlink()
+            if content is not None:
+                target.write_bytes(content)
+
+
+@contextlib.contextmanager
+def bound(top, binds):
+    """Bind folders of the machine into the file system ``top``."""
+    made = []
+    try:
+        for inside, source in binds.items():
+            place = top / inside.lstrip("/")
+            place.mkdir(parents=True, exist_ok=True)
+            run("mount", "--bind", source, place)
+            made.append(place)
+        yield
+    finally:
+        for place in reversed(made):
+            run("umount", place)
+
+
+@contextlib.contextmanager
+def mounted(layers, upper):
+    """Mount an overlay whose changes go to ``upper``."""
+    top, work = upper.with_suffix(".top"), upper.with_suffix(".work")
+    for folder in (upper, top, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    overlay(layers, upper, work, top)
+    try:
+        yield top
+    finally:
+        run("umount", top)
+        top.rmdir()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def overlay(layers, upper, work, top):
+    lower = ":".join(str(layer) for layer in layers)
+    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", top)
+
+
+@contextlib.contextmanager
+def _lock(path):
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,271 @@
+"""The hosts of the lab: what each is, and how one is booted, entered and ended."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import network
+from bases import HERE, LabError, base_for, overlay, run, say
+
+STATE = Path("/var/lib/mailserver-lab")
+FORMULA = HERE.parent.parent
+FORMULA_PARTS = ("mailserver", "_modules", "_states", "_utils")
+RESOLVER = "198.18.0.53"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of the lab: its Debian release, its role layer (``""``: bare) and its addresses."""
+
+    name: str
+    release: str
+    role: str
+    addresses: tuple
+
+
+HOSTS = {
+    host.name: host
+    for host in (
+        Host("master", "trixie", "", ("198.18.0.10",)),
+        Host("ns1", "trixie", "ns", ("198.18.0.11", RESOLVER)),
+        Host("ns2", "trixie", "ns", ("198.18.0.12", "198.18.0.13")),
+        Host("mx1", "bookworm", "", ("198.18.0.21",)),
+        Host("mx2", "trixie", "", ("198.18.0.22",)),
+        Host("client", "trixie", "client", ("198.18.0.31",)),
+    )
+}
+
+
+class Running:
+    """One host of one lab: its folder, its process and its namespace."""
+
+    def __init__(self, lab, host):
+        self.lab, self.host = lab, host
+        self.folder = STATE / lab / host.name
+        self.record = self.folder / "leader.json"
+
+    def leader(self):
+        """Return the process id of the host's init, or ``None`` if the host does not run."""
+        try:
+            recorded = json.loads(self.record.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return recorded["pid"] if _started(recorded["pid"]) == recorded["started"] else None
+
+    def boot(self, started):
+        """Boot the host from its base; its file system begins empty above that."""
+        base = base_for(self.host.release, self.host.role, started)
+        self.remove()
+        self._forget_old_key()
+        for part in ("upper", "work", "root"):
+            (self.folder / part).mkdir(parents=True)
+        network.make_bridge(self.lab)
+        network.connect(self.lab, self.host.name, self.host.addresses)
+        overlay(base.layers, self.folder / "upper", self.folder / "work", self.folder / "root")
+        self._furnish(self.folder / "root")
+        self._spawn(base)
+
+    def _forget_old_key(self):
+        master = Running(self.lab, HOSTS["master"])
+        if master.leader() is not None:
+            master.ask("salt-key", "--yes", f"--delete={self.host.name}")
+
+    def _furnish(self, root):
+        name = self.host.name
+        _write(root / "etc/hostname", f"{name}\n")
+        known = "".join(f"{host.addresses[0]} {host.name}.lab.test {host.name}\n" for host in HOSTS.values())
+        _write(root / "etc/hosts", f"127.0.0.1 localhost\n::1 localhost\n{known}")
+        _write(root / "etc/resolv.conf", f"nameserver {RESOLVER}\noptions timeout:2 attempts:2\n")
+        _write(root / "etc/machine-id", "")
+        _write(root / "etc/salt/minion.d/lab.conf", f"id: {name}\n" + (HERE / "minion.conf").read_text())
+        if name == "master":
+            _write(root / "etc/salt/master.d/lab.conf", (HERE / "master.conf").read_text())
+            _write(root / "srv/salt/top.sls", "base:\n  'mx*':\n    - mailserver\n")
+            _write(root / "srv/pillar/top.sls", "base: {}\n")
+            _enable(root, "salt-master.service")
+        if self.host.role == "ns":
+            _write(root / "etc/bind/named.conf", (HERE / "zones" / f"{name}.conf").read_text())
+            shutil.copytree(HERE / "zones", root / "srv/zones", dirs_exist_ok=True)
+            if RESOLVER in self.host.addresses:
+                _enable(root, "lab-resolver.service")
+
+    def _spawn(self, base):
+        binds = {"/srv/packages": base.packages, "/srv/wheels": base.wheels}
+        if self.host.name == "master":
+            binds |= {f"/srv/formula/{part}": FORMULA / part for part in FORMULA_PARTS}
+        log = (self.folder / "console.log").open("wb")
+        process = subprocess.Popen(
+            (
+                "systemd-nspawn",
+                "--quiet",
+                "--register=no",
+                "--keep-unit",
+                f"--directory={self.folder / 'root'}",
+                f"--machine={self.lab}-{self.host.name}",
+                f"--hostname={self.host.name}",
+                f"--network-namespace-path=/run/netns/{network.host_namespace(self.lab, self.host.name)}",
+                "--capability=CAP_NET_ADMIN",
+                "--resolv-conf=off",
+                "--timezone=off",
+                "--link-journal=no",
+                "--console=pipe",
+                *(f"--bind-ro={source}:{inside}" for inside, source in binds.items()),
+                "--boot",
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+        )
+        pid = _wait(lambda: _child(process.pid) or process.poll() is not None and -1, 20)
+        if not pid or pid < 0:
+            raise LabError(f"{self.host.name} did not boot; its console said:\n{self.console()}")
+        self.record.write_text(json.dumps({"pid": pid, "started": _started(pid), "nspawn": process.pid}))
+
+    def console(self):
+        """Return the last lines that the host printed on its console."""
+        return "\n".join((self.folder / "console.log").read_text(errors="replace").splitlines()[-15:])
+
+    def enter(self, words):
+        """Return the command line that runs ``words`` in the host."""
+        leader = self.leader()
+        if leader is None:
+            raise LabError(f"{self.host.name} does not run; boot it: test/lab/lab up {self.host.name}")
+        clean = ("env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", f"TERM={os.environ.get('TERM', 'dumb')}")
+        return ("nsenter", "-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", *clean, *words)
+
+    def ask(self, *words):
+        """Run a command in the host; its standard output, or ``""`` if it failed."""
+        done = subprocess.run(self.enter(words), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        return done.stdout.strip() if done.returncode == 0 or words[0] == "systemctl" else ""
+
+    def end(self):
+        """End the host: its init and the nspawn that holds it, if they are the ones that we started."""
+        leader = self.leader()
+        if leader is None:
+            return
+        nspawn = json.loads(self.record.read_text())["nspawn"]
+        for pid in (leader, nspawn):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        _wait(lambda: not Path(f"/proc/{leader}").exists() or _state(leader) == "Z", 10)
+
+    def remove(self):
+        """End the host and remove all that it left: mounts, namespace, folder."""
+        self.end()
+        network.disconnect(self.lab, self.host.name)
+        for place in reversed(_mounts_below(self.folder)):
+            run("umount", "-l", place)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def boot_all(lab, names, started):
+    """Boot the named hosts that do not run yet; return those that were booted."""
+    fresh = [running for running in (Running(lab, HOSTS[name]) for name in names) if running.leader() is None]
+    for running in fresh:
+        running.boot(started)
+        say(started, f"{running.host.name}: booting ({running.host.release}, {running.host.addresses[0]})")
+    return fresh
+
+
+def wait_until_up(lab, names, started):
+    """Wait until the named hosts' systemd is up and, with the master among the running, their minions answer."""
+    waiting = [Running(lab, HOSTS[name]) for name in names]
+    for running in waiting:
+        state = _wait(lambda r=running: _settled(r), 120)
+        if state != "running":
+            failed = running.ask("systemctl", "--failed", "--plain", "--no-legend")
+            raise LabError(f"{running.host.name}: systemd is {state or 'still starting'}; failed units:\n{failed}")
+        say(started, f"{running.host.name}: systemd is running")
+    master = Running(lab, HOSTS["master"])
+    if master.leader() is None:
+        return
+    missing = _wait_for_minions(master, [name for name in names], 120)
+    if missing:
+        raise LabError(f"these minions do not answer the master: {', '.join(sorted(missing))}")
+    say(started, "all minions answer")
+
+
+def _wait_for_minions(master, names, limit):
+    ends, missing = time.monotonic() + limit, set(names)
+    while missing and time.monotonic() < ends:
+        out = master.ask("salt", "--out=json", "--static", "--timeout=4", "-L", ",".join(sorted(missing)), "test.ping")
+        try:
+            missing -= {name for name, answer in json.loads(out or "{}").items() if answer is True}
+        except ValueError:
+            continue
+    return missing
+
+
+def _settled(running):
+    state = running.ask("systemctl", "is-system-running")
+    return state if state in ("running", "degraded") else None
+
+
+def _wait(holds, limit):
+    ends = time.monotonic() + limit
+    while time.monotonic() < ends:
+        found = holds()
+        if found:
+            return found
+        time.sleep(0.05)
+    return None
+
+
+def _child(pid):
+    """The init that nspawn ``pid`` has started: its child that is process 1 of a namespace of its own."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return None
+    for child in children:
+        status = Path(f"/proc/{child}/status").read_text()
+        inner = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+        if len(inner) > 1 and inner[-1] == "1" and "systemd" in Path(f"/proc/{child}/comm").read_text():
+            return int(child)
+    return None
+
+
+def _stat(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _started(pid):
+    try:
+        return _stat(pid)[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _state(pid):
+    try:
+        return _stat(pid)[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
+
+
+def _mounts_below(folder):
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return [place for place in places if place == str(folder) or place.startswith(f"{folder}/")]
+
+
+def _enable(root, unit):
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    (wants / unit).symlink_to(f"/etc/systemd/system/{unit}")
+
+
+def _write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():
+        path.unlink()
+    path.write_text(text)
