@@ -50,3 +50,11 @@ class ProbeError(DkimError):
 
 class LockHeld(DkimError):
     """Another run is working on the same keys."""
+
+
+class FirewallError(MailserverError):
+    """firewalld does not run, or refused what was asked of it."""
+
+
+class ClockError(DkimError):
+    """The host's clock lies before something that was already seen, so that no time can be trusted."""

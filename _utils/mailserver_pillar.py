@@ -380,6 +380,8 @@ def resolve(pillar, parameters, grains):
         raise PillarError(problems)
     settings["os"] = parameters
     settings["postfix"]["main"] = main_cf(settings, _read_main(settings["postfix"]["main"]))
+    system = parameters.get("opendkim", {}).get("settings", {})
+    settings["opendkim"]["settings"] = {**system, **settings["opendkim"]["settings"]}
     for name in ("submission", "submissions"):
         service = settings["postfix"][name]
         service["options"] = submission_options(name, service)

@@ -135,11 +135,12 @@ def main_cf(settings, given):
     """
     parameters = {
         **_identity(settings),
-        **_delivery(),
+        **_delivery(settings),
         **_tls(settings),
         **_logins(settings),
         **_restrictions(settings),
         **_milters(settings),
+        **settings["os"]["postfix"].get("main", {}),
         **given,
     }
     selftest = f"inline:{{ {{{SELFTEST_DOMAIN} = smtp:[127.0.0.1]:{settings['selftest']['port']}}} }}"
@@ -162,11 +163,12 @@ def _identity(settings):
     }
 
 
-def _delivery():
+def _delivery(settings):
+    aliases = f"{settings['os']['postfix'].get('database', 'hash')}:/etc/aliases"
     return {
         "home_mailbox": "Maildir/",
-        "alias_maps": "$default_database_type:/etc/aliases",
-        "alias_database": "$default_database_type:/etc/aliases",
+        "alias_maps": aliases,
+        "alias_database": aliases,
         "recipient_delimiter": "+",
         "message_size_limit": 52428800,
         "mailbox_size_limit": 0,

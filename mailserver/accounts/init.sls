@@ -1,0 +1,3 @@
+include:
+  - mailserver.accounts.users
+  - mailserver.accounts.aliases

@@ -1,0 +1,9 @@
+# Undo what init.sls did. Packages, users, mail and DKIM keys stay.
+include:
+  - mailserver.firewalld.clean
+  - mailserver.postfix.clean
+  - mailserver.dovecot.clean
+  - mailserver.opendkim.clean
+  - mailserver.sasl.clean
+  - mailserver.accounts.clean
+  - mailserver.tls.clean

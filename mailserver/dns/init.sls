@@ -1,0 +1,12 @@
+# A, AAAA, MX, SPF and DMARC: compared with DNS, and what is missing is shown ready to publish. Never in anyone's way.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- if mailserver.dns.check %}
+
+
+mailserver-dns-records:
+  mailserver.records_published:
+    - name: records of {{ mailserver.domains | length }} domains
+    - settings: {{ {'domains': mailserver.domains, 'hostname': mailserver.hostname,
+                    'addresses': mailserver.addresses, 'dns': mailserver.dns} | json }}
+    - order: last
+{%- endif %}

@@ -1,0 +1,33 @@
+# dovecot.conf as a whole, in the language of the host's version; a file that doveconf refuses is not put in place.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
+
+include:
+  - mailserver.dovecot.package
+  - mailserver.tls
+
+mailserver-dovecot-distribution:
+  cmd.run:
+    - name: test ! -e {{ config }} || cp -a {{ config }} {{ config }}.dist
+    - creates: {{ config }}.dist
+    - require:
+        - pkg: mailserver-dovecot-packages
+
+mailserver-dovecot-config:
+  file.managed:
+    - name: {{ config }}
+    - source: salt://mailserver/dovecot/files/dovecot-{{ mailserver.os.dovecot.language }}.conf.jinja
+    - template: jinja
+    - context:
+        dovecot: {{ mailserver.dovecot | json }}
+        certificate: {{ mailserver.tls.certificate or mailserver.os.tls.folder ~ '/certificate.pem' }}
+        key: {{ mailserver.tls.key or mailserver.os.tls.folder ~ '/key.pem' }}
+        sasl: {{ mailserver.sasl | json }}
+        queue: {{ mailserver.os.postfix.queue }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: doveconf -n -c
+    - require:
+        - cmd: mailserver-dovecot-distribution
+        - sls: mailserver.tls

@@ -1,0 +1,4 @@
+include:
+  - mailserver.dovecot.package
+  - mailserver.dovecot.config
+  - mailserver.dovecot.service

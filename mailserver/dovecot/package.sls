@@ -1,0 +1,11 @@
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+
+mailserver-dovecot-packages:
+  pkg.installed:
+    - pkgs:
+{%- for package in mailserver.os.dovecot.packages %}
+        - {{ package }}
+{%- endfor %}
+{%- for protocol, package in mailserver.os.dovecot.protocol_packages.items() if protocol in mailserver.dovecot.protocols %}
+        - {{ package }}
+{%- endfor %}

@@ -1,0 +1,4 @@
+include:
+  - mailserver.firewalld.package
+  - mailserver.firewalld.service
+  - mailserver.firewalld.config

@@ -1,0 +1,20 @@
+# A mail server as the pillar `mailserver` describes it: each component is a folder of its own.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+include:
+{%- if mailserver.python.install %}
+  - mailserver.python
+{%- endif %}
+  - mailserver.tls
+  - mailserver.accounts
+  - mailserver.sasl
+{%- if mailserver.opendkim.enabled %}
+  - mailserver.opendkim
+{%- endif %}
+{%- if mailserver.dovecot.enabled %}
+  - mailserver.dovecot
+{%- endif %}
+  - mailserver.postfix
+{%- if mailserver.firewalld.enabled %}
+  - mailserver.firewalld
+{%- endif %}
+  - mailserver.dns

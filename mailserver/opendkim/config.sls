@@ -1,0 +1,64 @@
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set opendkim = mailserver.os.opendkim %}
+
+include:
+  - mailserver.opendkim.package
+
+mailserver-opendkim-distribution:
+  cmd.run:
+    - name: test ! -e {{ opendkim.config }} || cp -a {{ opendkim.config }} {{ opendkim.config }}.dist
+    - creates: {{ opendkim.config }}.dist
+    - require:
+        - pkg: mailserver-opendkim-packages
+
+mailserver-opendkim-folder:
+  file.directory:
+    - name: {{ opendkim.folder }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+        - pkg: mailserver-opendkim-packages
+
+# Who signs is dkim.signing's to write: here the tables only have to exist, or OpenDKIM does not start.
+mailserver-opendkim-tables:
+  file.managed:
+    - names:
+        - {{ opendkim.key_table }}
+        - {{ opendkim.signing_table }}
+    - replace: false
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - file: mailserver-opendkim-folder
+
+mailserver-opendkim-trusted-hosts:
+  file.managed:
+    - name: {{ opendkim.trusted_hosts }}
+    - source: salt://mailserver/opendkim/files/TrustedHosts.jinja
+    - template: jinja
+    - context:
+        hosts: {{ mailserver.opendkim.trusted_hosts | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - file: mailserver-opendkim-folder
+
+mailserver-opendkim-config:
+  file.managed:
+    - name: {{ opendkim.config }}
+    - source: salt://mailserver/opendkim/files/opendkim.conf.jinja
+    - template: jinja
+    - context:
+        opendkim: {{ mailserver.opendkim | json }}
+        paths: {{ opendkim | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: opendkim -n -x
+    - require:
+        - cmd: mailserver-opendkim-distribution
+        - file: mailserver-opendkim-tables
+        - file: mailserver-opendkim-trusted-hosts

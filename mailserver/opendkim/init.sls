@@ -1,0 +1,6 @@
+include:
+  - mailserver.opendkim.package
+  - mailserver.opendkim.keys
+  - mailserver.opendkim.config
+  - mailserver.opendkim.service
+  - mailserver.opendkim.signing

@@ -1,0 +1,30 @@
+# The gate: a key signs only after DNS shows it everywhere. Nothing else requires these states, so nothing waits for DNS.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set opendkim = mailserver.os.opendkim %}
+
+include:
+  - mailserver.opendkim.service
+  - mailserver.opendkim.keys
+
+mailserver-opendkim-published:
+  dkim.published:
+    - name: {{ opendkim.keys }}
+    - domains: {{ mailserver.domains | json }}
+    - dns: {{ mailserver.dns | json }}
+    - require:
+        - dkim: mailserver-opendkim-keys
+
+mailserver-opendkim-signing:
+  dkim.signing:
+    - name: {{ opendkim.keys }}
+    - domains: {{ mailserver.domains | json }}
+    - dns: {{ mailserver.dns | json }}
+    - key_table: {{ opendkim.key_table }}
+    - signing_table: {{ opendkim.signing_table }}
+    - table_type: {{ mailserver.opendkim.signing_table }}
+    - socket: {{ mailserver.opendkim.socket }}
+    - service: {{ opendkim.service }}
+    - user: {{ opendkim.user }}
+    - require:
+        - dkim: mailserver-opendkim-keys
+        - service: mailserver-opendkim-service

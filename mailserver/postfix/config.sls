@@ -1,0 +1,80 @@
+# main.cf and master.cf take the place of the old ones only after Postfix's own tools accepted them.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set folder = mailserver.os.postfix.folder %}
+
+include:
+  - mailserver.postfix.package
+  - mailserver.tls
+
+mailserver-postfix-check:
+  file.managed:
+    - name: /usr/local/libexec/mailserver/check-postfix
+    - source: salt://mailserver/postfix/files/check-postfix
+    - makedirs: true
+    - user: root
+    - group: root
+    - mode: '0755'
+{%- for name in ('main.cf', 'master.cf') %}
+
+mailserver-postfix-distribution-{{ name }}:
+  cmd.run:
+    - name: test ! -e {{ folder }}/{{ name }} || cp -a {{ folder }}/{{ name }} {{ folder }}/{{ name }}.dist
+    - creates: {{ folder }}/{{ name }}.dist
+    - require:
+        - pkg: mailserver-postfix-packages
+{%- endfor %}
+
+mailserver-postfix-sender-login:
+  file.managed:
+    - name: {{ folder }}/sender_login
+    - source: salt://mailserver/postfix/files/sender_login.jinja
+    - template: jinja
+    - context:
+        mailserver: {{ mailserver | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - pkg: mailserver-postfix-packages
+
+mailserver-postfix-main:
+  file.managed:
+    - name: {{ folder }}/main.cf
+    - source: salt://mailserver/postfix/files/main.cf.jinja
+    - template: jinja
+    - context:
+        main: {{ mailserver.postfix.main | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: /usr/local/libexec/mailserver/check-postfix {{ folder }} main.cf
+    - require:
+        - file: mailserver-postfix-check
+        - file: mailserver-postfix-sender-login
+        - cmd: mailserver-postfix-distribution-main.cf
+        - sls: mailserver.tls
+
+mailserver-postfix-master:
+  file.managed:
+    - name: {{ folder }}/master.cf
+    - source: salt://mailserver/postfix/files/master.cf.jinja
+    - template: jinja
+    - context:
+        chroot: {{ mailserver.os.postfix.chroot | json }}
+        submission: {{ mailserver.postfix.submission | json }}
+        submissions: {{ mailserver.postfix.submissions | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: /usr/local/libexec/mailserver/check-postfix {{ folder }} master.cf
+    - require:
+        - file: mailserver-postfix-main
+        - cmd: mailserver-postfix-distribution-master.cf
+
+# What is in force from now on, for the operator to see.
+mailserver-postfix-shown:
+  cmd.run:
+    - name: postfix check && postconf -n
+    - onchanges:
+        - file: mailserver-postfix-main
+        - file: mailserver-postfix-master

@@ -1,0 +1,4 @@
+include:
+  - mailserver.postfix.package
+  - mailserver.postfix.config
+  - mailserver.postfix.service

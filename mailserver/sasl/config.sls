@@ -1,0 +1,95 @@
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set sasl = mailserver.os.sasl %}
+{%- set postfix = mailserver.os.postfix %}
+
+include:
+  - mailserver.sasl.package
+  - mailserver.postfix.package
+
+mailserver-sasl-config-distribution:
+  cmd.run:
+    - name: test ! -e {{ sasl.config }} || cp -a {{ sasl.config }} {{ sasl.config }}.dist
+    - creates: {{ sasl.config }}.dist
+    - require:
+        - pkg: mailserver-sasl-packages
+
+mailserver-sasl-config:
+  file.managed:
+    - name: {{ sasl.config }}
+    - source: salt://mailserver/sasl/files/saslauthd.{{ grains['os_family'] }}.jinja
+    - template: jinja
+    - context:
+        socket_folder: {{ sasl.socket_folder }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - cmd: mailserver-sasl-config-distribution
+
+mailserver-sasl-postfix-folder:
+  file.directory:
+    - name: {{ postfix.sasl_folder }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+        - pkg: mailserver-postfix-packages
+
+mailserver-sasl-postfix-config:
+  file.managed:
+    - name: {{ postfix.sasl_folder }}/smtpd.conf
+    - source: salt://mailserver/sasl/files/smtpd.conf.jinja
+    - template: jinja
+    - context:
+        mechanisms: {{ mailserver.sasl.mechanisms | json }}
+        socket_folder: {{ sasl.socket_folder }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - file: mailserver-sasl-postfix-folder
+{%- if postfix.chroot %}
+
+# The socket must be in the chroot, and services outside of it find it by the same name through the link.
+mailserver-sasl-socket-folder:
+  cmd.run:
+    - name: install -d -o root -g sasl -m 0710 {{ sasl.socket_folder }}
+    - unless: test "$(stat -c %U:%G:%a {{ sasl.socket_folder }})" = root:sasl:710
+    - require:
+        - pkg: mailserver-sasl-packages
+        - pkg: mailserver-postfix-packages
+
+mailserver-sasl-socket-link:
+  file.symlink:
+    - name: {{ postfix.queue }}{{ postfix.queue }}
+    - target: /
+    - makedirs: true
+    - require:
+        - pkg: mailserver-postfix-packages
+
+mailserver-sasl-service-folder:
+  file.managed:
+    - name: /etc/systemd/system/{{ sasl.service }}.service.d/mailserver.conf
+    - source: salt://mailserver/sasl/files/saslauthd.service.jinja
+    - template: jinja
+    - context:
+        socket_folder: {{ sasl.socket_folder }}
+    - makedirs: true
+    - user: root
+    - group: root
+    - mode: '0644'
+  module.run:
+    - name: service.systemctl_reload
+    - onchanges:
+        - file: mailserver-sasl-service-folder
+{%- endif %}
+{%- for group in sasl.user_groups %}
+
+mailserver-sasl-postfix-in-{{ group }}:
+  cmd.run:
+    - name: usermod --append --groups {{ group }} postfix
+    - unless: id -nG postfix | grep -qw {{ group }}
+    - require:
+        - pkg: mailserver-sasl-packages
+        - pkg: mailserver-postfix-packages
+{%- endfor %}

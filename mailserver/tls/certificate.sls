@@ -1,0 +1,30 @@
+# Where the pillar names no certificate: a self-signed one, made once.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set folder = mailserver.os.tls.folder %}
+{%- if not mailserver.tls.certificate %}
+
+include:
+  - mailserver.tls.package
+
+mailserver-tls-folder:
+  file.directory:
+    - name: {{ folder }}
+    - user: root
+    - group: root
+    - mode: '0755'
+
+mailserver-tls-self-signed:
+  cmd.run:
+    - name: >-
+        umask 077 &&
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256 -days 3650
+        -subj "/CN={{ mailserver.hostname }}" -addext "subjectAltName=DNS:{{ mailserver.hostname }}"
+        -keyout {{ folder }}/key.pem -out {{ folder }}/certificate.pem &&
+        chmod 0644 {{ folder }}/certificate.pem
+    - creates:
+        - {{ folder }}/key.pem
+        - {{ folder }}/certificate.pem
+    - require:
+        - pkg: mailserver-tls-packages
+        - file: mailserver-tls-folder
+{%- endif %}

@@ -1,0 +1,5 @@
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+
+mailserver-tls-clean:
+  file.absent:
+    - name: {{ mailserver.os.tls.folder }}

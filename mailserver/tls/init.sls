@@ -1,0 +1,3 @@
+include:
+  - mailserver.tls.package
+  - mailserver.tls.certificate
