@@ -19,6 +19,7 @@ mailserver-opendkim-clean-files:
     - names:
         - {{ opendkim.key_table }}
         - {{ opendkim.signing_table }}
+        - {{ opendkim.signing_table }}.domains
         - {{ opendkim.trusted_hosts }}
     - require:
         - service: mailserver-opendkim-clean-service

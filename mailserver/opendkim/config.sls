@@ -22,14 +22,9 @@ mailserver-opendkim-folder:
 
 # Who signs is dkim.signing's to write: here the tables only have to exist, or OpenDKIM does not start.
 mailserver-opendkim-tables:
-  file.managed:
-    - names:
-        - {{ opendkim.key_table }}
-        - {{ opendkim.signing_table }}
-    - replace: false
-    - user: root
-    - group: root
-    - mode: '0644'
+  dkim.tables:
+    - name: {{ opendkim.key_table }}
+    - signing_table: {{ opendkim.signing_table }}
     - require:
         - file: mailserver-opendkim-folder
 
@@ -60,5 +55,5 @@ mailserver-opendkim-config:
     - check_cmd: opendkim -n -x
     - require:
         - cmd: mailserver-opendkim-distribution
-        - file: mailserver-opendkim-tables
+        - dkim: mailserver-opendkim-tables
         - file: mailserver-opendkim-trusted-hosts

@@ -13,6 +13,8 @@ mailserver-opendkim-keys:
     - name: {{ opendkim.keys }}
     - domains: {{ mailserver.domains | json }}
     - host: {{ mailserver.hostname }}
+    - key_table: {{ opendkim.key_table }}
+    - signing_table: {{ opendkim.signing_table }}
     - user: {{ opendkim.user }}
     - group: {{ opendkim.group }}
     - require:

@@ -11,6 +11,8 @@ mailserver-opendkim-published:
     - name: {{ opendkim.keys }}
     - domains: {{ mailserver.domains | json }}
     - dns: {{ mailserver.dns | json }}
+    - key_table: {{ opendkim.key_table }}
+    - signing_table: {{ opendkim.signing_table }}
     - require:
         - dkim: mailserver-opendkim-keys
 
@@ -21,10 +23,8 @@ mailserver-opendkim-signing:
     - dns: {{ mailserver.dns | json }}
     - key_table: {{ opendkim.key_table }}
     - signing_table: {{ opendkim.signing_table }}
-    - table_type: {{ mailserver.opendkim.signing_table }}
     - socket: {{ mailserver.opendkim.socket }}
     - service: {{ opendkim.service }}
-    - user: {{ opendkim.user }}
     - require:
         - dkim: mailserver-opendkim-keys
         - service: mailserver-opendkim-service

@@ -1,0 +1,151 @@
+"""
+DKIM keys: made, looked for in DNS, and only then signed with. One state handles all domains of a host.
+"""
+
+import time
+
+import mailserver_dkim
+import mailserver_keystore
+import mailserver_lifecycle
+import mailserver_milter
+import mailserver_opendkim
+from mailserver_errors import MailserverError
+
+__virtualname__ = "dkim"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def tables(name, signing_table):
+    """
+    Make OpenDKIM's tables where they do not exist yet, without which it does not start; who signs is not changed.
+
+    name
+        Path of the KeyTable.
+    signing_table
+        Path of the SigningTable with patterns; the one with bare domains is beside it, ``.domains`` added.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "The tables exist"}
+    paths = mailserver_opendkim.tables(name, signing_table)
+    missing = [str(path) for path in mailserver_opendkim.missing_tables(paths)]
+    if not missing:
+        return ret
+    ret["changes"] = {path: {"old": "absent", "new": "present"} for path in missing}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": f"These tables would be made: {', '.join(missing)}"}
+    try:
+        mailserver_opendkim.ensure_tables(paths)
+    except OSError as err:
+        return {**ret, "result": False, "changes": {}, "comment": f"The tables could not be made: {err}"}
+    return {**ret, "comment": f"These tables were made: {', '.join(missing)}"}
+
+
+def managed(name, domains, host, key_table, signing_table, user="opendkim", group="opendkim"):
+    """
+    Make a key for each domain that has none; settle owner and mode of those that are there.
+
+    name
+        The folder of the keys, with a folder for each domain.
+    domains
+        The settings of the domains (``mailserver.settings``), with defaults filled in.
+    host
+        The host's name, for selectors.
+    key_table, signing_table
+        Paths of OpenDKIM's tables: a key that they name already is taken over.
+    user, group
+        Who OpenDKIM runs as.
+
+    Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
+    """
+    place = _place(name, key_table, signing_table, user, group)
+    return _act(
+        name,
+        "Every domain has its key",
+        place,
+        lambda now, test: mailserver_lifecycle.make_keys(place, domains, host, now, test),
+    )
+
+
+def published(name, domains, dns, key_table, signing_table):
+    """
+    Look for every key in DNS. A key that is not there yet is a warning with the record to publish, and no failure.
+
+    name, domains, key_table, signing_table
+        As for :py:func:`managed`.
+    dns
+        The settings of the pillar section ``dns``.
+
+    Every authoritative server is asked at each of its addresses. The state fails when a key that signs is not in DNS,
+    and when one has been waited for longer than ``publish_deadline`` (with ``strict``: at once).
+    """
+    place = _place(name, key_table, signing_table)
+    return _act(
+        name,
+        "DNS shows every key",
+        place,
+        lambda now, test: mailserver_lifecycle.check_published(place, domains, dns, now, test),
+    )
+
+
+def signing(name, domains, dns, key_table, signing_table, socket, service="opendkim"):
+    """
+    Have OpenDKIM sign with each key that DNS shows, and no longer for domains that are not in the pillar.
+
+    name, domains, dns, key_table, signing_table
+        As for :py:func:`published`.
+    socket
+        The milter's socket (``inet:8891@127.0.0.1``).
+    service
+        OpenDKIM's unit.
+
+    The tables are changed, OpenDKIM is reloaded, and a probe message of each domain has to come back signed by the new
+    key and verified by dkimpy; a domain for which it does not goes back to the key that signed before.
+    """
+    place = _place(name, key_table, signing_table)
+    return _act(
+        name,
+        "Who signs is as it should be",
+        place,
+        lambda now, test: mailserver_lifecycle.sign(
+            place,
+            domains,
+            dns,
+            lambda: mailserver_opendkim.reload_service(service),
+            lambda domain, selector, record: mailserver_milter.probe(socket, domain, selector, record),
+            now,
+            test,
+        ),
+    )
+
+
+def _place(keys, key_table, signing_table, user="opendkim", group="opendkim"):
+    tables_ = mailserver_opendkim.tables(key_table, signing_table)
+    return mailserver_lifecycle.Place(keys, tables_, mailserver_keystore.Owner(user, group))
+
+
+def _act(name, nothing_to_do, place, run):
+    """Run a function of the life cycle and tell what it reported as a state does."""
+    ret = {"name": name, "result": True, "changes": {}, "comment": ""}
+    test = __opts__["test"]
+    now = mailserver_dkim.utc(time.time())
+    try:
+        if test:
+            report = run(now, True)
+        else:
+            with mailserver_keystore.locked(place.keys):
+                report = run(now, False)
+    except (MailserverError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    ret["changes"] = report.changes
+    if report.errors:
+        ret["result"] = False
+    elif test and report.changes:
+        ret["result"] = None
+    if report.waiting:
+        ret["warnings"] = report.waiting
+    ret["comment"] = "\n".join([*report.errors, *report.notes]) or (
+        nothing_to_do if not report.waiting else f"{len(report.waiting)} keys wait for DNS; see the warnings"
+    )
+    return ret

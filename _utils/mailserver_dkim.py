@@ -1,0 +1,287 @@
+"""The life of a DKIM key: its stages as one table, the manifest that records them, and what they allow. Pure."""
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta, timezone
+
+from mailserver_errors import ClockError, ManifestError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a key's life; it begins when ``evidence`` was seen, never because of the calendar alone."""
+
+    name: str
+    follows: tuple
+    evidence: str
+    comes_next: str
+
+
+LIFE = (
+    Stage(
+        "generated",
+        (),
+        "the key file is on disk and its TXT record was emitted",
+        "published, when every authoritative server shows the record",
+    ),
+    Stage(
+        "published",
+        ("generated",),
+        "every authoritative server, at every address, answered with exactly this key",
+        "signing, when the soak time is over and a probe came back signed and verified",
+    ),
+    Stage(
+        "signing",
+        ("published",),
+        "OpenDKIM was reloaded, and a probe message came back signed by this key and verified",
+        "retired, when a successor signs",
+    ),
+    Stage(
+        "retired",
+        ("generated", "published", "signing"),
+        "a successor signs, or the key was given up before it signed",
+        "revoked, when no message that it signed can be on its way any more",
+    ),
+    Stage(
+        "revoked",
+        ("retired",),
+        "DNS shows the record with an empty p= everywhere, and the private key is destroyed",
+        "removed, when DNS no longer shows the record",
+    ),
+    Stage(
+        "removed", ("revoked",), "DNS shows no record", "nothing: the row stays, so that the selector is never reused"
+    ),
+)
+"""All stages in order. ``follows`` names the stages of which one must have been reached before."""
+
+STAGES = tuple(stage.name for stage in LIFE)
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A row of the manifest: a key's public half, and a time stamp for each stage that it has reached.
+
+    ``public`` is the base64 text of the record's ``p=`` (RFC 6376 section 3.6.1), empty in a removed row. Time stamps
+    are aware UTC datetimes of whole seconds, or ``None``.
+    """
+
+    selector: str
+    algorithm: str
+    bits: int
+    public: str
+    generated: datetime
+    published: datetime | None = None
+    signing: datetime | None = None
+    retired: datetime | None = None
+    revoked: datetime | None = None
+    removed: datetime | None = None
+
+    @property
+    def stage(self):
+        """The name of the last stage reached."""
+        return [name for name in STAGES if getattr(self, name)][-1]
+
+    @property
+    def since(self):
+        """When the last stage was reached."""
+        return getattr(self, self.stage)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All keys that a host ever made for a domain, oldest first; ``keys.json`` beside the key files."""
+
+    domain: str
+    keys: tuple = ()
+
+    def key(self, selector):
+        """Return the row of ``selector``, or ``None``."""
+        return next((key for key in self.keys if key.selector == selector), None)
+
+    def with_key(self, key):
+        """Return this manifest with ``key`` in place of the row of its selector, or added."""
+        if self.key(key.selector) is None:
+            return replace(self, keys=(*self.keys, key))
+        return replace(self, keys=tuple(key if one.selector == key.selector else one for one in self.keys))
+
+
+def utc(now):
+    """Return the time ``now`` (seconds since 1970, UTC) as time stamps have it."""
+    return datetime.fromtimestamp(int(now), timezone.utc)
+
+
+def shown_time(moment):
+    """Return a time stamp as people read it."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def stamp(key, stage, now):
+    """Return ``key`` with the time stamp ``now`` (aware UTC datetime) for ``stage``.
+
+    :raises ManifestError: the key has not reached a stage that ``stage`` may follow, or is past it.
+    :raises ClockError: ``now`` lies before the key's last stamp, so the clock cannot be trusted.
+    """
+    if key.stage not in LIFE[STAGES.index(stage)].follows:
+        raise ManifestError(f"key {key.selector}: {stage} cannot follow {key.stage}")
+    if now < key.since:
+        raise ClockError(
+            f"key {key.selector}: the host's clock says {now:{_TIME}}, which is before the key was {key.stage} "
+            f"({key.since:{_TIME}}); set the clock right, then run again"
+        )
+    return replace(key, **{stage: now})
+
+
+def live(manifest):
+    """Return the keys whose record is to be in DNS with its public key: neither revoked nor removed."""
+    return tuple(key for key in manifest.keys if not key.revoked)
+
+
+def signer(manifest):
+    """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``."""
+    return max((key for key in manifest.keys if key.stage == "signing"), key=lambda key: key.signing, default=None)
+
+
+def successor(manifest):
+    """Return the newest key that may take over signing as soon as it is published and has soaked, or ``None``."""
+    waiting = [key for key in manifest.keys if key.stage in ("generated", "published")]
+    return max(waiting, key=lambda key: key.generated, default=None)
+
+
+def needs_key(manifest):
+    """Tell whether the domain has no key that signs or may sign."""
+    return signer(manifest) is None and successor(manifest) is None
+
+
+def soak(manifest, policy, negative_ttl):
+    """Return the seconds between *published* and *signing*.
+
+    :param policy: the domain's pillar section ``dkim``; its ``soak``, if given, decides.
+    :param negative_ttl: seconds that a resolver may go on denying the record to those who ask it (RFC 2308).
+
+    A domain's first key has no reason to wait: nobody was told to look for it before.
+    """
+    if policy["soak"] is not None:
+        return policy["soak"]
+    if signer(manifest) is None:
+        return 0
+    return max(policy["ttl"], negative_ttl or 0)
+
+
+def signs_from(key, seconds):
+    """Return when a published key may sign at the earliest, ``seconds`` after it was published."""
+    return key.published + timedelta(seconds=seconds)
+
+
+def deadline(key, policy):
+    """Return when waiting for the key's record stops being a warning and becomes a failure."""
+    return key.generated + timedelta(seconds=0 if policy["strict"] else policy["publish_deadline"])
+
+
+def new_selector(template, host, now, taken):
+    """Return a selector made from the pillar's template, different from all that are ``taken``.
+
+    ``{date}`` becomes the day (UTC), ``{host}`` the first label of the host's name. A second key of the same day gets
+    ``-2``. Selectors are never used twice (a verifier may have the old key in its cache).
+    """
+    name = template.replace("{date}", f"{now:%Y%m%d}").replace("{host}", host.partition(".")[0].lower())
+    number, selector = 1, name
+    while selector in taken:
+        number += 1
+        selector = f"{name}-{number}"
+    return selector
+
+
+def emit(manifest):
+    """Return the manifest as the text of ``keys.json``."""
+    rows = [{name: _out(value) for name, value in asdict(key).items()} for key in manifest.keys]
+    return json.dumps({"format": FORMAT, "domain": manifest.domain, "keys": rows}, indent=2) + "\n"
+
+
+def _out(value):
+    return value.strftime(_TIME) if isinstance(value, datetime) else value
+
+
+def parse(text, domain, where):
+    """Read the text of ``keys.json``.
+
+    :param domain: the domain that it must be of.
+    :param where: the file's path, for messages.
+    :raises ManifestError: naming file, row and column of what is wrong; such a file is never overwritten.
+    """
+    try:
+        data = json.loads(text)
+        rows, version, named = data["keys"], data["format"], data["domain"]
+    except (ValueError, KeyError, TypeError) as err:
+        raise ManifestError(f"{where}: this is not a manifest of keys ({err!r}); restore it from a backup") from err
+    if version != FORMAT:
+        raise ManifestError(
+            f"{where}: format {version!r} is not known here (this is format {FORMAT}); upgrade the formula"
+        )
+    if named != domain:
+        raise ManifestError(f"{where}: it is the manifest of {named!r}, not of {domain!r}; was it copied here?")
+    if not isinstance(rows, list):
+        raise ManifestError(f"{where}: keys is not a list")
+    keys = tuple(_row(row, f"{where}: row {number}") for number, row in enumerate(rows, 1))
+    for number, key in enumerate(keys, 1):
+        if any(one.selector == key.selector for one in keys[: number - 1]):
+            raise ManifestError(f"{where}: row {number}, selector: {key.selector} is there twice")
+    return Manifest(domain, keys)
+
+
+def _row(row, where):
+    if not isinstance(row, dict):
+        raise ManifestError(f"{where}: not a mapping")
+    names = [field.name for field in fields(Key)]
+    odd = sorted(set(row).symmetric_difference(names))
+    if odd:
+        raise ManifestError(f"{where}, {odd[0]}: {'not a column' if odd[0] in row else 'missing'}")
+    times = {name: _time(row[name], f"{where}, {name}") for name in STAGES}
+    _check_texts(row, where)
+    key = Key(**{**row, **times})
+    _check_order(key, where)
+    return key
+
+
+def _check_texts(row, where):
+    for name in ("selector", "algorithm", "public"):
+        if not isinstance(row[name], str):
+            raise ManifestError(f"{where}, {name}: {row[name]!r} is not text")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", row["selector"]):
+        raise ManifestError(f"{where}, selector: {row['selector']!r} is not a selector")
+    if not isinstance(row["bits"], int):
+        raise ManifestError(f"{where}, bits: {row['bits']!r} is not a number")
+    try:
+        base64.b64decode(row["public"], validate=True)
+    except (binascii.Error, ValueError) as err:
+        raise ManifestError(f"{where}, public: not base64") from err
+
+
+def _time(value, where):
+    if value is None:
+        return None
+    try:
+        return datetime.strptime(value, _TIME).replace(tzinfo=timezone.utc)
+    except (TypeError, ValueError) as err:
+        raise ManifestError(f"{where}: {value!r} is not a time such as 2026-11-24T18:00:00Z") from err
+
+
+def _check_order(key, where):
+    reached = []
+    for stage in LIFE:
+        moment = getattr(key, stage.name)
+        if moment is None:
+            continue
+        last = reached[-1] if reached else None
+        if stage.follows and (last is None or last not in stage.follows):
+            raise ManifestError(f"{where}, {stage.name}: it cannot follow {last or 'nothing'}")
+        if last and moment < getattr(key, last):
+            raise ManifestError(f"{where}, {stage.name}: it lies before {last}")
+        reached.append(stage.name)
+    if not reached:
+        raise ManifestError(f"{where}, generated: missing")

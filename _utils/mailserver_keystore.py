@@ -1,0 +1,230 @@
+"""Keys and manifests on disk: written so that a crash at any point leaves the old or the new, never half of one."""
+
+import base64
+import contextlib
+import fcntl
+import grp
+import os
+import pwd
+import stat
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import mailserver_dkim
+from mailserver_errors import KeyFileError, LockHeld, ManifestError
+
+MANIFEST = "keys.json"
+LOCK_WAIT = 60
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The user and group, as names, that key files belong to."""
+
+    user: str
+    group: str
+
+    def ids(self):
+        """Return ``(uid, gid)``.
+
+        :raises KeyFileError: the host has no such user or group.
+        """
+        try:
+            return pwd.getpwnam(self.user).pw_uid, grp.getgrnam(self.group).gr_gid
+        except KeyError as err:
+            raise KeyFileError(f"this host has no user or group {self.user}:{self.group} to own DKIM keys") from err
+
+
+@contextlib.contextmanager
+def locked(keys, wait=LOCK_WAIT):
+    """Hold the lock of the folder ``keys``, so that two runs never work on it at once.
+
+    :raises LockHeld: another run held it for ``wait`` seconds.
+    """
+    folder = Path(keys)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        ends = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as err:
+                if time.monotonic() >= ends:
+                    raise LockHeld(
+                        f"{folder}: another run has worked on these keys for {wait} s; try again later"
+                    ) from err
+                time.sleep(0.1)
+        yield
+
+
+def domains_on_disk(keys):
+    """Return the names of all domains that have a manifest below the folder ``keys``."""
+    return sorted(path.parent.name for path in Path(keys).glob(f"*/{MANIFEST}"))
+
+
+def read_manifest(keys, domain):
+    """Return the :class:`mailserver_dkim.Manifest` of ``domain``; one without keys where there is no file.
+
+    :raises ManifestError: the file is damaged or cannot be read.
+    """
+    path = Path(keys) / domain / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return mailserver_dkim.Manifest(domain)
+    except (OSError, UnicodeDecodeError) as err:
+        raise ManifestError(f"{path}: cannot be read: {err}") from err
+    return mailserver_dkim.parse(text, domain, str(path))
+
+
+def write_manifest(keys, manifest):
+    """Put a manifest in place of the one on disk, at once and for good (fsync of file and folder)."""
+    replace_file(Path(keys) / manifest.domain / MANIFEST, mailserver_dkim.emit(manifest), 0o644)
+
+
+def replace_file(path, text, mode, owner=None):
+    """Write ``text`` to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    :param owner: ``(uid, gid)``, or ``None`` for the process's own.
+    """
+    path = Path(path)
+    descriptor, rough = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if owner:
+                os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(rough, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(rough)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder):
+    """Have the folder's entries on disk for good."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def private_path(keys, domain, selector):
+    """Return the path of a private key file."""
+    return Path(keys) / domain / f"{selector}.private"
+
+
+def make_folder(keys, domain, owner):
+    """Make the domain's folder (0700, its owner); the folder above lets the owner's group pass (0750)."""
+    uid, gid = owner.ids()
+    top = Path(keys)
+    top.mkdir(parents=True, exist_ok=True)
+    _settle(top, 0o750, 0, gid)
+    folder = top / domain
+    folder.mkdir(exist_ok=True)
+    _settle(folder, 0o700, uid, gid)
+
+
+def _settle(path, mode, uid, gid):
+    """Give ``path`` this mode and owner; return whether it had another."""
+    found = path.stat()
+    wrong = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, uid, gid)
+    if wrong:
+        os.chown(path, uid, gid)
+        os.chmod(path, mode)
+    return wrong
+
+
+def generate(bits_wanted):
+    """Return a new RSA private key as PEM text for each number of bits in the list; all cores work at it.
+
+    PEM is PKCS #1 (``BEGIN RSA PRIVATE KEY``), as opendkim-genkey writes it.
+    """
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        return list(pool.map(_new_rsa, bits_wanted))
+
+
+def _new_rsa(bits):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    ).decode("ascii")
+
+
+def public_half(pem, where):
+    """Return ``(public, bits)`` of a private key: the base64 text of its SubjectPublicKeyInfo, and its size.
+
+    :param pem: the key file's text, never repeated in a message.
+    :raises KeyFileError: it holds no RSA key (one OpenDKIM signs with one algorithm).
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    try:
+        key = serialization.load_pem_private_key(pem.encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise KeyFileError(f"{where}: this is not a private key in PEM form") from err
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise KeyFileError(
+            f"{where}: this is no RSA key; an OpenDKIM that signs with RSA would refuse all mail with it"
+        )
+    der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(der).decode("ascii"), key.key_size
+
+
+def write_private(keys, domain, selector, pem, owner):
+    """Write a private key file (0600, its owner), which must not exist yet.
+
+    :raises KeyFileError: a file of that name is there.
+    """
+    path = private_path(keys, domain, selector)
+    if path.exists():
+        raise KeyFileError(f"{path}: already there, and never overwritten")
+    replace_file(path, pem, 0o600, owner.ids())
+
+
+def write_record(keys, domain, selector, zone_line):
+    """Write the record to publish beside its key (``<selector>.txt``), for people."""
+    replace_file(Path(keys) / domain / f"{selector}.txt", f"{zone_line}\n", 0o644)
+
+
+def settle_key(keys, domain, key, owner):
+    """Give a key file the owner and mode that OpenDKIM insists on; return whether they were different.
+
+    :raises KeyFileError: the file is missing.
+    """
+    path = private_path(keys, domain, key.selector)
+    try:
+        return _settle(path, 0o600, *owner.ids())
+    except FileNotFoundError as err:
+        raise KeyFileError(f"{path}: missing; without it the key {key.selector} cannot sign: restore it from a backup, "
+                           "or have a new key made by moving its row's domain folder away") from err  # fmt: skip
+
+
+def check_private(keys, domain, key):
+    """Check that the key file of a row holds the key of that row.
+
+    :raises KeyFileError: missing, unreadable, or another key.
+    """
+    path = private_path(keys, domain, key.selector)
+    try:
+        pem = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as err:
+        raise KeyFileError(f"{path}: cannot be read: {err}") from err
+    if public_half(pem, str(path))[0] != key.public:
+        raise KeyFileError(
+            f"{path}: it is not the key whose record was emitted for {key.selector}; was it replaced by hand?"
+        )

@@ -1,0 +1,273 @@
+"""OpenDKIM's tables: who signs for which domain, and the change from some signers to others as one transaction."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailserver_errors import CutoverError, ProbeError
+from mailserver_keystore import replace_file, sync_folder
+
+PROBE_LIMIT = 15
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The key that signs for a domain: its selector, and the path of its private key file."""
+
+    selector: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The paths of OpenDKIM's tables.
+
+    The signing table exists twice: with patterns (``*@domain``, read as ``refile:``) and, beside it and with
+    ``.domains`` added to its name, with bare domains (read as ``file:``). Both always name the same signers, so that
+    OpenDKIM signs the same whichever of them a change of its configuration makes it read.
+    """
+
+    key_table: Path
+    signing_table: Path
+
+    @property
+    def domains_table(self):
+        return self.signing_table.with_name(f"{self.signing_table.name}.domains")
+
+    @property
+    def all(self):
+        return (self.key_table, self.signing_table, self.domains_table)
+
+    @property
+    def kept(self):
+        """Where the tables that worked are kept while others are tried."""
+        return {path: path.with_name(f".{path.name}.worked") for path in self.all}
+
+
+def tables(key_table, signing_table):
+    """Return :class:`Tables` for two paths."""
+    return Tables(Path(key_table), Path(signing_table))
+
+
+def key_table_text(signers):
+    """Return a KeyTable: ``<name of the record> <domain>:<selector>:<key file>`` for each (domain, Signer)."""
+    return _text(f"{_record(domain, one)} {domain}:{one.selector}:{one.path}" for domain, one in sorted(signers))
+
+
+def signing_table_text(signers, pattern):
+    """Return a SigningTable: ``<pattern> <name of the record>`` for each domain; ``pattern`` is ``*@{}`` or ``{}``."""
+    return _text(f"{pattern.format(domain)} {_record(domain, one)}" for domain, one in sorted(signers.items(), key=str))
+
+
+def _record(domain, one):
+    return f"{one.selector}._domainkey.{domain}"
+
+
+def _text(lines):
+    head = (
+        "# Written by Salt (mailserver/opendkim): which key signs for which domain; salt-call dkim.status shows why.\n"
+    )
+    return head + "".join(f"{line}\n" for line in lines)
+
+
+def parse(key_table, signing_table):
+    """Return the signers, ``{domain: Signer}``, that a KeyTable and a SigningTable (texts, either form) name.
+
+    Lines that mean something else (a single address, a KeyTable entry that no line uses) are left out.
+    """
+    keys = {}
+    for name, value in _pairs(key_table):
+        found = re.fullmatch(r"([^:\s]+):([^:\s]+):(/\S+)", value)
+        if found:
+            keys[name] = (found[1].lower(), Signer(found[2], found[3]))
+    signers = {}
+    for pattern, name in _pairs(signing_table):
+        domain = pattern.lower().removeprefix("*@")
+        if name in keys and keys[name][0] == domain:
+            signers.setdefault(domain, keys[name][1])
+    return signers
+
+
+def _pairs(text):
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if len(words) == 2:
+            yield words
+
+
+def signers_in_force(paths):
+    """Return the signers of the tables on disk or, when an earlier change was cut short, of those that worked."""
+    kept = paths.kept
+    source = kept if is_cut_short(paths) else {path: path for path in paths.all}
+    domains = parse(_read(source[paths.key_table]), _read(source[paths.domains_table]))
+    patterns = parse(_read(source[paths.key_table]), _read(source[paths.signing_table]))
+    return {**patterns, **domains}
+
+
+def is_cut_short(paths):
+    """Tell whether a change began, and neither its success nor its undoing was completed."""
+    return paths.kept[paths.key_table].exists()
+
+
+def _read(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def ensure_tables(paths):
+    """Make the tables that do not exist; a missing form of the signing table is made from the other.
+
+    :return: the paths that were made.
+    """
+    missing = missing_tables(paths)
+    signers = signers_in_force(paths)
+    texts = _texts(paths, signers, signers)
+    for path in missing:
+        replace_file(path, texts[path], 0o644)
+    return missing
+
+
+def missing_tables(paths):
+    """Return the paths of the tables that do not exist yet."""
+    return [path for path in paths.all if not path.exists()]
+
+
+def is_written(paths, signers):
+    """Tell whether the tables on disk say exactly what ``signers`` wants."""
+    return all(_read(path) == text for path, text in _texts(paths, signers, signers).items())
+
+
+def _texts(paths, signers, more_keys):
+    keys = {**dict.fromkeys(more_keys.items()), **dict.fromkeys(signers.items())}
+    return {
+        paths.key_table: key_table_text(sorted(keys, key=str)),
+        paths.signing_table: signing_table_text(signers, "*@{}"),
+        paths.domains_table: signing_table_text(signers, "{}"),
+    }
+
+
+def cutover(paths, old, new, reload, probe, unproven=()):
+    """Put the signers ``new`` in force in place of ``old``: tables, reload, and a probe of every domain that changes.
+
+    A domain whose probe fails goes back to the signer that it had; the others go on. If the reload itself fails, all
+    go back. At no moment does the signing table name a key that the key table lacks, and the tables that worked are
+    kept on disk until the end, so that a run that was killed is completed or undone by the next.
+
+    :param old, new: ``{domain: Signer}``.
+    :param reload: has OpenDKIM read its tables; raises :class:`CutoverError`.
+    :param probe: called with (domain, Signer); raises :class:`ProbeError` unless a message came back signed, verified.
+    :param unproven: domains to probe even though their signer is the same in ``old`` and ``new``.
+    :return: ``{domain: message}`` of those that were put back.
+    :raises CutoverError: nothing could be changed; what worked is in force again.
+    """
+    ensure_tables(paths)
+    _keep(paths)
+    try:
+        _put(paths, new, old)
+        reload()
+    except (CutoverError, OSError) as err:
+        _put(paths, old, new)
+        _reload_again(reload, err)
+        _forget(paths)
+        raise CutoverError(f"{err}; the keys that signed before go on signing") from err
+    to_prove = [domain for domain in new if new[domain] != old.get(domain) or domain in unproven]
+    failed = _probe_all(to_prove, new, probe)
+    if failed:
+        settled = {domain: signer for domain, signer in new.items() if domain not in failed}
+        settled.update({domain: old[domain] for domain in failed if domain in old})
+        _put(paths, settled, new)
+        _reload_again(reload, "; ".join(failed.values()))
+    else:
+        settled = new
+    _write(paths, _texts(paths, settled, settled))
+    _forget(paths)
+    return failed
+
+
+def _probe_all(domains, signers, probe):
+    failed = {}
+    for domain in domains:
+        try:
+            probe(domain, signers[domain])
+        except ProbeError as err:
+            failed[domain] = str(err)
+    return failed
+
+
+def _reload_again(reload, reason):
+    try:
+        reload()
+    except CutoverError as err:
+        raise CutoverError(
+            f"{reason}; the tables that worked are back in place, but OpenDKIM did not take them: {err}"
+        ) from err
+
+
+def _put(paths, signers, others):
+    """Write the tables so that the key table knows the keys of both, whatever OpenDKIM has in memory or reads next."""
+    _write(paths, _texts(paths, signers, others))
+
+
+def _write(paths, texts):
+    for path in paths.all:
+        if _read(path) != texts[path]:
+            replace_file(path, texts[path], 0o644)
+
+
+def _keep(paths):
+    """Keep copies of the tables that work; those of a run that was cut short are older, and better."""
+    if is_cut_short(paths):
+        return
+    for path in reversed(paths.all):
+        if path.exists():
+            rough = path.with_name(f".{path.name}.copy")
+            shutil.copyfile(path, rough)
+            os.replace(rough, paths.kept[path])
+    sync_folder(paths.key_table.parent)
+
+
+def _forget(paths):
+    for kept in paths.kept.values():
+        kept.unlink(missing_ok=True)
+    sync_folder(paths.key_table.parent)
+
+
+def reload_service(service):
+    """Have the running OpenDKIM read its tables (SIGUSR1): it takes them at the next new connection.
+
+    :raises CutoverError: it does not run, or systemd refused.
+    """
+    command = ("systemctl", "kill", "--signal=USR1", "--kill-who=main", service)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise CutoverError(f"{' '.join(command)}: {err}") from err
+    if done.returncode:
+        raise CutoverError(f"OpenDKIM could not be reloaded: {' '.join(command)}: {done.stderr.strip()}")
+
+
+def patient(probe, limit=PROBE_LIMIT, clock=time.monotonic, pause=time.sleep):
+    """Return ``probe``, repeated until it succeeds; all its calls together repeat for ``limit`` seconds at most.
+
+    OpenDKIM takes new tables some moments after its signal, so the first answer may be that of the old ones.
+    """
+    ends = None
+
+    def repeated(domain, signer):
+        nonlocal ends
+        ends = ends or clock() + limit
+        while True:
+            try:
+                return probe(domain, signer)
+            except ProbeError:
+                if clock() >= ends:
+                    raise
+                pause(0.1)
+
+    return repeated
