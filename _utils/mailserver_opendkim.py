@@ -53,14 +53,16 @@ def tables(key_table, signing_table):
     return Tables(Path(key_table), Path(signing_table))
 
 
-def key_table_text(signers):
-    """Return a KeyTable: ``<name of the record> <domain>:<selector>:<key file>`` for each (domain, Signer)."""
-    return _text(f"{_record(domain, one)} {domain}:{one.selector}:{one.path}" for domain, one in sorted(signers))
+def key_table_text(signers, others):
+    """Return a KeyTable: ``<name of the record> <domain>:<selector>:<key file>`` for each of both mappings."""
+    rows = {_record(domain, one): f"{domain}:{one.selector}:{one.path}" for domain, one in others.items()}
+    rows.update({_record(domain, one): f"{domain}:{one.selector}:{one.path}" for domain, one in signers.items()})
+    return _text(f"{name} {value}" for name, value in sorted(rows.items()))
 
 
 def signing_table_text(signers, pattern):
     """Return a SigningTable: ``<pattern> <name of the record>`` for each domain; ``pattern`` is ``*@{}`` or ``{}``."""
-    return _text(f"{pattern.format(domain)} {_record(domain, one)}" for domain, one in sorted(signers.items(), key=str))
+    return _text(f"{pattern.format(domain)} {_record(domain, one)}" for domain, one in sorted(signers.items()))
 
 
 def _record(domain, one):
@@ -144,9 +146,8 @@ def is_written(paths, signers):
 
 
 def _texts(paths, signers, more_keys):
-    keys = {**dict.fromkeys(more_keys.items()), **dict.fromkeys(signers.items())}
     return {
-        paths.key_table: key_table_text(sorted(keys, key=str)),
+        paths.key_table: key_table_text(signers, more_keys),
         paths.signing_table: signing_table_text(signers, "*@{}"),
         paths.domains_table: signing_table_text(signers, "{}"),
     }

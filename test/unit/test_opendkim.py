@@ -1,0 +1,155 @@
+"""OpenDKIM's tables: what they say, and that no moment of a change leaves a table that would stop mail."""
+
+import itertools
+
+import pytest
+
+import mailserver_opendkim
+from mailserver_errors import CutoverError, ProbeError
+from mailserver_opendkim import Signer, cutover, parse, signers_in_force, tables
+
+OLD = {
+    "a.example": Signer("old", "/keys/a.example/old.private"),
+    "b.example": Signer("old", "/keys/b.example/old.private"),
+}
+NEW = {
+    "a.example": Signer("new", "/keys/a.example/new.private"),
+    "c.example": Signer("new", "/keys/c.example/new.private"),
+}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
+
+
+def write(paths, signers):
+    for path, text in mailserver_opendkim._texts(paths, signers, signers).items():
+        path.write_text(text)
+
+
+class Daemon:
+    """What a daemon would have in memory: the tables as they were at the last reload."""
+
+    def __init__(self, paths, fails=()):
+        self.paths, self.fails, self.memory = paths, fails, None
+
+    def reload(self):
+        text = self.paths.key_table.read_text()
+        for table in (self.paths.signing_table, self.paths.domains_table):
+            named = {line.split()[1] for line in table.read_text().splitlines() if not line.startswith("#")}
+            known = {line.split()[0] for line in text.splitlines() if not line.startswith("#")}
+            assert named <= known, "a signing table names a key that the key table lacks: every message would fail"
+        self.memory = parse(text, self.paths.domains_table.read_text())
+
+    def probe(self, domain, signer):
+        if domain in self.fails or self.memory.get(domain) != signer:
+            raise ProbeError(f"{domain} came back unsigned")
+
+
+def test_the_rows_are_as_in_the_original_procedure(paths):
+    write(paths, {"a.example": OLD["a.example"]})
+    rows = [path.read_text().splitlines()[1:] for path in paths.all]
+    assert rows == [
+        ["old._domainkey.a.example a.example:old:/keys/a.example/old.private"],
+        ["*@a.example old._domainkey.a.example"],
+        ["a.example old._domainkey.a.example"],
+    ]
+
+
+def test_tables_of_the_hand_written_procedure_are_understood():
+    key_table = (
+        "20210808._domainkey.a.example a.example:20210808:/etc/opendkim/keys/a.example/20210808.private # mine\n"
+    )
+    signing_table = "# comment\n*@a.example 20210808._domainkey.a.example\nuser@b.example other\n"
+    assert parse(key_table, signing_table) == {
+        "a.example": Signer("20210808", "/etc/opendkim/keys/a.example/20210808.private")
+    }
+
+
+def test_missing_tables_are_made_from_those_that_are_there(paths):
+    write(paths, OLD)
+    paths.domains_table.unlink()
+    assert mailserver_opendkim.ensure_tables(paths) == [paths.domains_table]
+    assert signers_in_force(paths) == OLD
+    assert mailserver_opendkim.ensure_tables(paths) == []
+
+
+def test_a_change_is_proven_and_leaves_nothing_behind(paths):
+    write(paths, OLD)
+    daemon = Daemon(paths)
+    assert cutover(paths, OLD, NEW, daemon.reload, daemon.probe) == {}
+    assert daemon.memory == signers_in_force(paths) == NEW
+    assert mailserver_opendkim.is_written(paths, NEW)
+    assert sorted(paths.key_table.parent.iterdir()) == sorted(paths.all)
+
+
+def test_a_domain_whose_probe_fails_goes_back_and_the_others_go_on(paths):
+    write(paths, OLD)
+    daemon = Daemon(paths, fails=("a.example",))
+    assert cutover(paths, OLD, NEW, daemon.reload, daemon.probe) == {"a.example": "a.example came back unsigned"}
+    assert daemon.memory == signers_in_force(paths) == {**NEW, "a.example": OLD["a.example"]}
+
+
+def test_a_reload_that_fails_puts_everything_back(paths):
+    write(paths, OLD)
+    daemon, reloads = Daemon(paths), itertools.count()
+
+    def reload():
+        if next(reloads) == 0:
+            raise CutoverError("OpenDKIM does not run")
+        daemon.reload()
+
+    with pytest.raises(CutoverError, match="the keys that signed before go on signing"):
+        cutover(paths, OLD, NEW, reload, daemon.probe)
+    assert daemon.memory == signers_in_force(paths) == OLD
+    assert not mailserver_opendkim.is_cut_short(paths)
+
+
+class PowerCut(BaseException):
+    """The machine stops here."""
+
+
+def test_a_change_cut_at_any_write_leaves_tables_that_work_and_is_completed_by_the_next(paths, monkeypatch):
+    write_for_good = mailserver_opendkim.replace_file
+    for moment in itertools.count():
+        write(paths, OLD)
+        daemon, writes = Daemon(paths), itertools.count()
+
+        def replace_file(path, text, mode, moment=moment, writes=writes):
+            if next(writes) == moment:
+                raise PowerCut
+            write_for_good(path, text, mode)
+
+        monkeypatch.setattr(mailserver_opendkim, "replace_file", replace_file)
+        try:
+            cutover(paths, OLD, NEW, daemon.reload, daemon.probe)
+        except PowerCut:
+            monkeypatch.setattr(mailserver_opendkim, "replace_file", write_for_good)
+            daemon.reload()
+            assert signers_in_force(paths) == OLD
+            assert mailserver_opendkim.is_cut_short(paths)
+            cutover(paths, signers_in_force(paths), NEW, daemon.reload, daemon.probe)
+            assert daemon.memory == signers_in_force(paths) == NEW
+        else:
+            break
+    assert moment > 3
+
+
+def test_a_probe_is_repeated_until_the_reload_has_taken_effect_but_not_for_ever():
+    answers, time = iter([ProbeError("old tables"), ProbeError("old tables"), None]), itertools.count()
+
+    def probe(_domain, _signer):
+        answer = next(answers)
+        if answer:
+            raise answer
+
+    patient = mailserver_opendkim.patient(probe, limit=9, clock=lambda: next(time), pause=lambda _seconds: None)
+    patient("a.example", OLD["a.example"])
+
+    def never(_domain, _signer):
+        raise ProbeError("never")
+
+    patient = mailserver_opendkim.patient(never, limit=9, clock=lambda: next(time), pause=lambda _seconds: None)
+    with pytest.raises(ProbeError, match="never"):
+        patient("a.example", OLD["a.example"])
