@@ -1,0 +1,524 @@
+"""The DNS records that a mail domain needs: their text, and how what DNS shows differs from them. Pure."""
+
+import base64
+import binascii
+import ipaddress
+import re
+from dataclasses import dataclass
+from functools import partial
+
+from mailserver_schema import shown
+
+_STRING = 255
+_FWS = " \t\r\n"
+_TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_TAG_VALUE = re.compile(r"[\x21-\x3a\x3c-\x7e \t\r\n]*\Z")
+_ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
+_DMARC_ORDER = ("p", "sp", "np", "psd", "adkim", "aspf", "fo", "rua", "ruf", "t")
+# RFC 9989's defaults, and those of RFC 7489 for the tags that it dropped: some verifiers still read them.
+_DMARC_DEFAULTS = {
+    "psd": "u",
+    "adkim": "r",
+    "aspf": "r",
+    "fo": "0",
+    "t": "n",
+    "pct": "100",
+    "rf": "afrf",
+    "ri": "86400",
+}
+_PASTED = r"the value has backslashes in it (`\;`), pasted from a zone file: enter it again as plain text, without them"
+_QUOTED = "the value has quotation marks in it, which belong to zone files only: enter it again without them"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A DNS record.
+
+    ``name`` is absolute without its final dot, ``ttl`` in seconds. ``value`` of a TXT record is all its strings joined,
+    of an MX record ``10 mx1.example.com``.
+    """
+
+    name: str
+    ttl: int
+    rdtype: str
+    value: str
+
+
+# ---- the records
+
+
+def spf_record(name, domain):
+    """Return the SPF record of a domain (RFC 7208), or ``None`` if it is to have none.
+
+    :param domain: the domain's settings, as in the pillar with all defaults.
+    """
+    spf = domain["spf"]
+    if not spf["enabled"]:
+        return None
+    addresses = [f"ip{ipaddress.ip_address(one).version}:{one}" for one in spf["addresses"]]
+    terms = ["v=spf1", *addresses, *(f"include:{one}" for one in spf["include"]), spf["all"]]
+    return Record(name, domain["ttl"], "TXT", spf["record"] or " ".join(terms))
+
+
+def dmarc_record(name, domain):
+    """Return the DMARC record of a domain (RFC 9989), or ``None``; only tags that were given are in it."""
+    dmarc = domain["dmarc"]
+    if not dmarc["enabled"]:
+        return None
+    tag_list = ["v=DMARC1"]
+    for tag in _DMARC_ORDER:
+        value = dmarc[tag]
+        if tag in ("rua", "ruf"):
+            value = ",".join(_uri(one) for one in value)
+        if value:
+            tag_list.append(f"{tag}={value}")
+    return Record(f"_dmarc.{name}", domain["ttl"], "TXT", dmarc["record"] or "; ".join(tag_list))
+
+
+def _uri(text):
+    """Return a report URI as DMARC wants it: a comma or a semicolon of its own would end it (RFC 9989 section 4.7)."""
+    return text.replace(",", "%2C").replace(";", "%3B")
+
+
+def key_record(domain_name, selector, public, ttl, algorithm="rsa"):
+    """Return a DKIM key record (RFC 6376 section 3.6.1).
+
+    :param public: the base64 text of ``p=``; empty for a key that is revoked.
+    """
+    return Record(f"{selector}._domainkey.{domain_name}", ttl, "TXT", f"v=DKIM1; k={algorithm}; p={public}")
+
+
+def key_records(domain_name, keys, ttl):
+    """Return the records of a domain's keys: rows of its manifest, of which removed ones need none any more."""
+    return [
+        key_record(domain_name, key.selector, "" if key.revoked else key.public, ttl, key.algorithm)
+        for key in keys
+        if not key.removed
+    ]
+
+
+def mx_records(name, domain):
+    """Return the MX records of a domain, the first host with the best preference."""
+    return [Record(name, domain["ttl"], "MX", f"{10 * place} {host}") for place, host in enumerate(domain["mx"], 1)]
+
+
+def address_records(hostname, addresses, ttl):
+    """Return the A and AAAA records of the host."""
+    return [Record(hostname, ttl, "A" if ipaddress.ip_address(one).version == 4 else "AAAA", one) for one in addresses]
+
+
+def domain_records(name, domain, hostname, addresses):
+    """Return all that a domain needs in DNS but its DKIM keys; the host's addresses if its name lies in the domain."""
+    host = address_records(hostname, addresses, domain["ttl"]) if within(hostname, name) else []
+    policies = (spf_record(name, domain), dmarc_record(name, domain))
+    return [*host, *mx_records(name, domain), *(record for record in policies if record)]
+
+
+def within(hostname, domain):
+    """Tell whether a host's name lies in a domain."""
+    return hostname == domain or hostname.endswith(f".{domain}")
+
+
+# ---- their text
+
+
+def txt_strings(value):
+    """Return a TXT value cut into strings of at most 255 bytes each (RFC 1035 section 3.3.14)."""
+    strings, current, size = [], [], 0
+    for letter in value:
+        width = len(letter.encode())
+        if size + width > _STRING:
+            strings.append("".join(current))
+            current, size = [], 0
+        current.append(letter)
+        size += width
+    return [*strings, "".join(current)]
+
+
+def zone_line(record):
+    """Return a record as one line of a zone file (RFC 1035 section 5.1)."""
+    return f"{record.name}. {record.ttl} IN {record.rdtype} {_zone_value(record)}"
+
+
+def one_string(record):
+    """Return a record's value as a provider's web form wants it: no quotation marks, nothing escaped, not split."""
+    return record.value
+
+
+def zone(records):
+    """Return records as a snippet of a zone file, ready for ``$INCLUDE``."""
+    return "".join(f"{zone_line(record)}\n" for record in records)
+
+
+def as_data(records):
+    """Return records as plain data; a TXT record also with the strings that its value is split into."""
+    return [
+        {"name": record.name, "ttl": record.ttl, "type": record.rdtype, "value": record.value}
+        | ({"strings": txt_strings(record.value)} if record.rdtype == "TXT" else {})
+        for record in records
+    ]
+
+
+def _zone_value(record):
+    if record.rdtype == "MX":
+        return f"{record.value}."
+    if record.rdtype != "TXT":
+        return record.value
+    strings = [_quoted(string.encode()) for string in txt_strings(record.value)]
+    return strings[0] if len(strings) == 1 else f"( {' '.join(strings)} )"
+
+
+def _quoted(string):
+    """Return bytes as a quoted string; within quotation marks a semicolon needs no backslash."""
+    return '"' + "".join(_escaped(byte) for byte in string) + '"'
+
+
+def _escaped(byte):
+    if byte in b'"\\':
+        return "\\" + chr(byte)
+    return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03d}"
+
+
+# ---- nsupdate
+
+
+def nsupdate(records, present):
+    """Return input for ``nsupdate`` that publishes records, each in an update of its own.
+
+    :param present: maps ``(name, rdtype)`` to the values that DNS shows now; a name that is missing was not seen.
+
+    An update takes back exactly the older record that it replaces, and the server refuses it if anything at the name
+    is not as it was seen (RFC 2136 section 2.4). What may be somebody else's is left alone. MX, A and AAAA records are
+    comments: what they would replace may be another host's.
+    """
+    return "".join(f"{block}\n" for block in (_update(record, present) for record in records))
+
+
+def _update(record, present):
+    if record.rdtype != "TXT":
+        return f"; {zone_line(record)}"
+    seen = tuple(present.get((record.name, "TXT"), ()))
+    same_kind, check = _kind(record)
+    older = [value for value in seen if same_kind(value)]
+    if older and check(seen) is None:
+        return f"; {record.name} TXT: in DNS as wanted"
+    if ("._domainkey." in record.name or record.name.startswith("_dmarc.")) and len(older) < len(seen):
+        strange = next(value for value in seen if value not in older)
+        return (
+            f"; {record.name} TXT: DNS shows another's record, {_shown(strange)}; it is not replaced. "
+            "If nobody needs it, take it away, then run this again"
+        )
+    prerequisites = [f"prereq yxrrset {record.name}. IN TXT {_rdata(value)}" for value in seen]
+    return "\n".join(
+        [
+            *(prerequisites or [f"prereq nxrrset {record.name}. IN TXT"]),
+            *(f"update delete {record.name}. IN TXT {_rdata(value)}" for value in older),
+            f"update add {record.name}. {record.ttl} IN TXT {_rdata(record.value.encode())}",
+            "send",
+        ]
+    )
+
+
+def _kind(record):
+    """Return two functions for a TXT record: is a value an older version of it, and is it in DNS as wanted."""
+    if "._domainkey." in record.name:
+        wanted = tags(record.value)
+        public, algorithm = wanted["p"], wanted.get("k", "rsa")
+        return partial(_own_key, public), lambda values: check_key(values, public, algorithm)
+    if record.name.startswith("_dmarc."):
+        return _is_dmarc, lambda values: check_dmarc(values, record.value)
+    return _is_spf, lambda values: check_spf(values, record.value)
+
+
+def _own_key(public, value):
+    """Tell whether a TXT value is our key, whole or damaged; when ours is revoked, a key of this selector is."""
+    found = re.search(r"(?:^|;)p=([^;]*)", re.sub(r'[\s"\\]', "", _text(value)))
+    if not found:
+        return False
+    seen = found[1]
+    return not public or not seen or seen == public or public.startswith(seen)
+
+
+def _rdata(value):
+    return " ".join(_quoted(value[start : start + _STRING]) for start in range(0, len(value) or 1, _STRING))
+
+
+# ---- what DNS shows, against what is wanted
+
+
+def tags(text):
+    """Return a tag=value list as a dict in its own order (RFC 6376 section 3.2).
+
+    :raises ValueError: with the reason why it is none.
+    """
+    specs = text.split(";")
+    if len(specs) > 1 and not specs[-1].strip(_FWS):
+        specs.pop()
+    found = {}
+    for spec in specs:
+        name, equals, value = (part.strip(_FWS) for part in spec.partition("="))
+        if not equals or not _TAG_NAME.match(name):
+            raise ValueError(f"{shown(spec.strip(_FWS))} is not tag=value")
+        if name in found:
+            raise ValueError(f"the tag {name}= is there twice")
+        if not _TAG_VALUE.match(value):
+            raise ValueError(f"the tag {name}= has a character that is not allowed: {shown(value)}")
+        found[name] = value
+    return found
+
+
+def check_key(values, public, algorithm="rsa"):
+    """Compare the TXT values at a key's name with our key; return ``None`` or a sentence of what is wrong.
+
+    :param public: base64 text of our public key; empty if the key is to be revoked.
+
+    Keys are equal if their decoded bytes and ``k=`` are; white space within ``p=`` and other tags do not count.
+    """
+    if not values:
+        return "there is no key record"
+    if len(values) > 1:
+        return _several_keys(values, public, algorithm)
+    text = _text(values[0])
+    if "\\" in text:
+        return _PASTED
+    if '"' in text:
+        return _QUOTED
+    try:
+        seen = tags(text)
+    except ValueError as err:
+        return f"it is not a key record: {err}; publish ours in its place"
+    return _wrong_form(seen, text) or _wrong_use(seen, algorithm) or _wrong_key(seen["p"], public)
+
+
+def _several_keys(values, public, algorithm):
+    others = [value for value in values if check_key((value,), public, algorithm)]
+    head = f"there are {len(values)} TXT records at this name; which one counts is undefined (RFC 6376 section 3.6.2.2)"
+    listed = ", ".join(_shown(value) for value in others)
+    if len(others) == len(values):
+        return f"{head}; none is ours: take away {listed} and publish ours"
+    if not others:
+        return f"{head}; each of them holds our key: keep one"
+    return f"{head}; keep ours and take away {listed}"
+
+
+def _wrong_form(seen, text):
+    if "p" not in seen:
+        return f"it is not a key record, having no p=: {shown(text)}; publish ours in its place"
+    if "v" in seen and (seen["v"] != "DKIM1" or next(iter(seen)) != "v"):
+        return (
+            "v= must be DKIM1, in capitals, and the first tag (RFC 6376 section 3.6.1); publish our record in its place"
+        )
+    return None
+
+
+def _wrong_use(seen, algorithm):
+    kind = seen.get("k", "rsa")
+    if kind != algorithm:
+        return f"it says k={kind}, but our key is k={algorithm}; publish our record in its place"
+    if "h" in seen and "sha256" not in _listed(seen["h"]):
+        return f"it allows only h={seen['h']}, but we sign with sha256 (RFC 8301); take h= away"
+    if "s" in seen and not {"*", "email"} & _listed(seen["s"]):
+        return f"it is for s={seen['s']} only, not for email; take s= away"
+    return None
+
+
+def _listed(value):
+    return {one.strip(_FWS) for one in value.split(":")}
+
+
+def _wrong_key(value, public):
+    seen = re.sub(r"\s", "", value)
+    if seen == public:
+        return None
+    if not public:
+        return (
+            f"it still holds a key (p={shown(seen)}), but the key is to be revoked: publish the record with an empty p="
+        )
+    if not seen:
+        return "its p= is empty, which says that the key is revoked; publish the record with our p="
+    if public.startswith(seen):
+        return (
+            f"the key is cut: p= has {len(seen)} of {len(public)} characters. A TXT string holds 255 bytes, so "
+            "the value has to be split into several strings of one record"
+        )
+    return _other_key(seen, public)
+
+
+def _other_key(seen, public):
+    ours = base64.b64decode(public)
+    try:
+        theirs = base64.b64decode(seen, validate=True)
+    except (binascii.Error, ValueError):
+        return f"its p= is damaged: {len(seen)} characters, no base64, {len(public)} wanted; publish our record again"
+    if theirs == ours:
+        return None
+    if theirs == _ED25519_SPKI + ours:
+        return (
+            "its p= is wrapped (MCow…), but RFC 8463 section 4 wants a bare Ed25519 key of 32 bytes; publish our record"
+        )
+    start = next(
+        (place for place, pair in enumerate(zip(seen, public, strict=False)) if len(set(pair)) > 1), len(public)
+    )
+    # All RSA keys of a size begin alike, so only the place where they part tells anything.
+    return (
+        f"it holds a different key: from character {start + 1} on p= is {_from(seen, start)}, "
+        f"ours is {_from(public, start)}. If ours was made anew, publish ours; if another host signs with this "
+        "selector, give the two different ones"
+    )
+
+
+def _from(text, start):
+    rest = text[start : start + 12]
+    return f"{rest}…" if rest else "at its end"
+
+
+def check_spf(values, wanted):
+    """Compare the TXT values at a domain's name with its SPF record; return ``None`` or a sentence of what is wrong.
+
+    Others' TXT values do not count. Equal are records that a verifier reads alike: letters' case, white space, ``+``,
+    the order of terms with the same qualifier and the spelling of an address are free.
+    """
+    found = [_text(value) for value in values if _is_spf(value)]
+    if len(found) > 1:
+        return (
+            f"there are {len(found)} SPF records, which makes every check a permerror (RFC 7208 section 4.5); keep one"
+        )
+    if not found:
+        near = next((_text(value) for value in values if "v=spf1" in _text(value).lower()), "")
+        quoted = f"; {shown(near)} is none: {_QUOTED}" if '"' in near else f"; {shown(near)} is none" if near else ""
+        return f"none of the {len(values)} TXT records there is an SPF record{quoted}"
+    if "\\" in found[0]:
+        return _PASTED
+    if _spf(found[0]) == _spf(wanted):
+        return None
+    seen_terms, wanted_terms = _spf_terms(found[0]), _spf_terms(wanted)
+    missing = [term for term in wanted_terms if term not in seen_terms]
+    surplus = [term for term in seen_terms if term not in wanted_terms]
+    return f"the SPF record {_difference(missing, surplus) or 'has its terms in another order, or some twice'}"
+
+
+def _is_spf(value):
+    """Tell whether a TXT value is an SPF record (RFC 7208 section 4.5)."""
+    return bool(re.match(r"v=spf1( |\Z)", _text(value), re.IGNORECASE))
+
+
+def _spf_terms(text):
+    """Return an SPF record's terms in one spelling each."""
+    return [_spf_term(term) for term in text.split()[1:]]
+
+
+def _spf_term(term):
+    # In a macro the letter's case has a meaning (RFC 7208 section 7.3).
+    term = "".join(part if part.startswith("%{") else part.lower() for part in re.split(r"(%\{[^}]*\})", term))
+    term = term.removeprefix("+")
+    network = re.fullmatch(r"([-~?]?)(ip[46]):(.+)", term)
+    if not network:
+        return term
+    try:
+        address = ipaddress.ip_network(network[3], strict=False)
+    except ValueError:
+        return term
+    text = str(address.network_address) if address.prefixlen == address.max_prefixlen else str(address)
+    return f"{network[1]}{network[2]}:{text}"
+
+
+def _spf(text):
+    """Return an SPF record as what a verifier makes of it: runs of terms with one qualifier, and modifiers."""
+    runs, modifiers = [], set()
+    for term in _spf_terms(text):
+        if re.match(r"[a-z][a-z0-9_.-]*=", term):
+            modifiers.add(term)
+            continue
+        qualifier = term[0] if term[0] in "-~?" else "+"
+        if not runs or runs[-1][0] != qualifier:
+            runs.append((qualifier, set()))
+        runs[-1][1].add(term)
+    return runs, modifiers
+
+
+def check_dmarc(values, wanted):
+    """Compare the TXT values at a domain's ``_dmarc`` with its DMARC record; return ``None`` or what is wrong.
+
+    Equal are records with the same tags in any order, ``v=`` first; a tag with its default value counts as left out.
+    """
+    found = [_text(value) for value in values if _is_dmarc(value)]
+    if len(found) > 1:
+        return f"there are {len(found)} DMARC records, so verifiers take none (RFC 9989 section 4.10); keep one"
+    if not found:
+        return _no_dmarc(values)
+    if "\\" in found[0]:
+        return _PASTED
+    if found[0].split() == wanted.split():
+        return None
+    try:
+        seen_tags, wanted_tags = tags(found[0]), tags(wanted)
+    except ValueError as err:
+        return f"the DMARC record is not as wanted: {err}"
+    missing, surplus = _unmatched(wanted_tags, seen_tags), _unmatched(seen_tags, wanted_tags)
+    difference = _difference(missing, surplus)
+    return f"the DMARC record {difference}" if difference else None
+
+
+def _is_dmarc(value):
+    """Tell whether a TXT value is a DMARC record; others at the name do not count (RFC 9989 section 4.10)."""
+    return bool(re.match(r"v[ \t]*=[ \t]*DMARC1[ \t]*(\\?;|\Z)", _text(value)))
+
+
+def _no_dmarc(values):
+    near = next((_text(value) for value in values if "dmarc1" in _text(value).lower()), "")
+    if '"' in near:
+        return _QUOTED
+    if near:
+        return f"{shown(near)} is no DMARC record: it must begin with v=DMARC1, in capitals"
+    return f"none of the {len(values)} TXT records there is a DMARC record"
+
+
+def _unmatched(tag_list, other):
+    """Return the tags of one record that do not hold in another, neither said there nor by default."""
+    policy = other.get("sp", other.get("p"))
+    implied = {**_DMARC_DEFAULTS, "sp": policy, "np": policy, **other}
+    return [f"{tag}={value}" for tag, value in tag_list.items() if not _same_tag(tag, value, implied.get(tag))]
+
+
+def _same_tag(tag, value, other):
+    if other is None:
+        return False
+    if tag in ("rua", "ruf"):
+        return {one.strip() for one in value.split(",")} == {one.strip() for one in other.split(",")}
+    if tag == "fo":
+        return _listed(value) == _listed(other)
+    return value.lower() == other.lower()
+
+
+def _difference(missing, surplus):
+    halves = []
+    if missing:
+        halves.append(f"lacks {' '.join(missing)}")
+    if surplus:
+        halves.append(f"has {' '.join(surplus)}, which is not wanted")
+    return " and ".join(halves)
+
+
+def check_mx(values, hosts):
+    """Compare MX values, pairs of preference and host, with the hosts wanted; preferences are free."""
+    seen = sorted({host.lower().rstrip(".") for _, host in values})
+    if seen == [""]:
+        return "the MX record is the null MX (RFC 7505), which says that the domain takes no mail"
+    difference = _difference([host for host in hosts if host not in seen], [host for host in seen if host not in hosts])
+    return f"the MX record {difference}" if difference else None
+
+
+def check_addresses(values, addresses):
+    """Compare A or AAAA values with the addresses wanted."""
+    missing = [one for one in addresses if one not in values]
+    surplus = sorted(one for one in values if one not in addresses)
+    difference = _difference(missing, surplus)
+    return f"the name {difference}" if difference else None
+
+
+def _text(value):
+    return value.decode("utf-8", "replace")
+
+
+def _shown(value):
+    return shown(_text(value))
