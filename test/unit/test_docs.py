@@ -1,0 +1,90 @@
+"""What people read keeps up with what is there: links, CLI examples, headers of generated files, rows, versions."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+TOP = Path(__file__).resolve().parents[2]
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), TOP / "test/lab/README.md"])
+MODULES = sorted(TOP.glob("_modules/*.py"))
+GENERATED = sorted(path for path in TOP.glob("mailserver/**/files/*") if path.is_file())
+
+
+def relative(path):
+    return str(path.relative_to(TOP))
+
+
+def anchors(page):
+    """The anchors of a page's headings, as web front ends make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_link_leads_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"https?:|mailto:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{link} leads nowhere"
+        assert not anchor or anchor in anchors(target), f"{link}: there is no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_file_of_the_checkout_that_a_page_names_is_there(page):
+    named = re.findall(r"`((?:script|test|docs|mailserver|_modules|_states|_utils)/[\w./-]+\.?\w)`", page.read_text())
+    tests = re.findall(r"`(test_\w+\.py)`", page.read_text())
+    missing = [path for path in named if not (TOP / path).exists()]
+    missing += [name for name in tests if not list(TOP.glob(f"test/*/{name}"))]
+    assert not missing
+
+
+def functions(path):
+    """The execution functions of a module file: those that the loader shows."""
+    tree = ast.parse(path.read_text())
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=relative)
+def test_every_execution_function_has_a_cli_example(module):
+    for function in functions(module):
+        text = ast.get_docstring(function) or ""
+        example = rf"CLI Example:\n\n\.\. code-block:: bash\n\n    salt .*{module.stem}\.{function.name}"
+        assert re.search(example, text), f"{module.stem}.{function.name} has no CLI example"
+
+
+@pytest.mark.parametrize("template", GENERATED, ids=relative)
+def test_every_generated_file_opens_with_who_made_it(template):
+    lines = [line for line in template.read_text().splitlines() if not line.startswith(("{%", "{#", "#!"))]
+    component = template.relative_to(TOP / "mailserver").parts[0]
+    assert f"Written by Salt (mailserver/{component})" in lines[0]
+
+
+def test_effects_has_all_32_rows_in_order():
+    rows = re.findall(r"^\| (\d+) \|", (TOP / "docs/effects.md").read_text(), re.MULTILINE)
+    assert [int(row) for row in rows] == list(range(1, 33))
+
+
+def test_every_pillar_key_that_the_pages_name_exists():
+    known = set(re.findall(r"^\| `([^`]+)`", (TOP / "docs/pillar.md").read_text(), re.MULTILINE))
+    sections = {key.partition(":")[0] for key in known}
+    for page in PAGES:
+        for named in re.findall(r"`(?:mailserver:)?((?:\w+:)+\w+)(?:: [^`]*)?`", page.read_text()):
+            head = named.partition(":")[0]
+            if head not in sections or named.startswith("postfix:main:"):
+                continue
+            assert named in known, f"{relative(page)} names {named}"
+
+
+def test_version_is_the_same_everywhere():
+    version = re.search(r'^version = "(.+)"$', (TOP / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert str(yaml.safe_load((TOP / "FORMULA").read_text())["version"]) == version
+    assert re.search(rf"^## {re.escape(version)}\b", (TOP / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_readme_is_read_in_three_minutes():
+    assert len((TOP / "README.md").read_text().splitlines()) < 150
