@@ -3,6 +3,7 @@
 import base64
 import binascii
 import ipaddress
+import json
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -88,15 +89,6 @@ def key_record(domain_name, selector, public, ttl, algorithm="rsa"):
     return Record(f"{selector}._domainkey.{domain_name}", ttl, "TXT", f"v=DKIM1; k={algorithm}; p={public}")
 
 
-def key_records(domain_name, keys, ttl):
-    """Return the records of a domain's keys: rows of its manifest, of which removed ones need none any more."""
-    return [
-        key_record(domain_name, key.selector, "" if key.revoked else key.public, ttl, key.algorithm)
-        for key in keys
-        if not key.removed
-    ]
-
-
 def mx_records(name, domain):
     """Return the MX records of a domain, the first host with the best preference."""
     return [Record(name, domain["ttl"], "MX", f"{10 * place} {host}") for place, host in enumerate(domain["mx"], 1)]
@@ -159,6 +151,11 @@ def as_data(records):
     ]
 
 
+def as_json(records):
+    """Return records as JSON text."""
+    return json.dumps(as_data(records), indent=2, ensure_ascii=False)
+
+
 def _zone_value(record):
     if record.rdtype == "MX":
         return f"{record.value}."
@@ -185,7 +182,8 @@ def _escaped(byte):
 def nsupdate(records, present):
     """Return input for ``nsupdate`` that publishes records, each in an update of its own.
 
-    :param present: maps ``(name, rdtype)`` to the values that DNS shows now; a name that is missing was not seen.
+    :param present: maps pairs of name, in lower case, and type to the values that DNS shows now; a name that is missing
+        was not seen.
 
     An update takes back exactly the older record that it replaces, and the server refuses it if anything at the name
     is not as it was seen (RFC 2136 section 2.4). What may be somebody else's is left alone. MX, A and AAAA records are
@@ -197,11 +195,14 @@ def nsupdate(records, present):
 def _update(record, present):
     if record.rdtype != "TXT":
         return f"; {zone_line(record)}"
-    seen = tuple(present.get((record.name, "TXT"), ()))
+    seen = tuple(present.get((record.name.lower(), "TXT"), ()))
     same_kind, check = _kind(record)
     older = [value for value in seen if same_kind(value)]
     if older and check(seen) is None:
         return f"; {record.name} TXT: in DNS as wanted"
+    alias = present.get((record.name.lower(), "CNAME"))
+    if alias:
+        return f"; {record.name} TXT: the name is an alias (CNAME) of {alias[0]}; publish it there: {zone_line(record)}"
     if ("._domainkey." in record.name or record.name.startswith("_dmarc.")) and len(older) < len(seen):
         strange = next(value for value in seen if value not in older)
         return (

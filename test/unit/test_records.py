@@ -382,3 +382,9 @@ def test_nsupdate_revokes_a_key():
     text = records.nsupdate([revoked], {(revoked.name, "TXT"): (KEY.encode(),)})
     assert 'update add sel._domainkey.example.com. 60 IN TXT "v=DKIM1; k=rsa; p="' in text
     assert "update delete" in text
+
+
+def test_nsupdate_does_not_write_beside_an_alias():
+    present = {(WANTED_KEY.name, "CNAME"): ("sel.provider.example",)}
+    text = records.nsupdate([WANTED_KEY], present)
+    assert text.startswith("; sel._domainkey.example.com TXT: the name is an alias (CNAME) of sel.provider.example; ")

@@ -1,0 +1,198 @@
+"""
+Mail hosts: their settings, the DNS records that their domains need, and a self-test (``salt '*' mailserver.…``).
+"""
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import pickle
+import re
+
+import salt.utils.yaml
+from salt.exceptions import CommandExecutionError
+
+import mailserver_dns
+import mailserver_lifecycle
+import mailserver_pillar
+import mailserver_records
+import mailserver_schema
+import mailserver_wants
+from mailserver_errors import MailserverError
+
+__virtualname__ = "mailserver"
+
+_FORMATS = ("data", "json", "zone", "nsupdate")
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def settings(pillar=None, saltenv=None, parameters=None):
+    """
+    Return the settings of this host: the pillar ``mailserver`` with every default filled in.
+
+    pillar
+        The value of the pillar key ``mailserver``; the host's own, if left out.
+    saltenv
+        The environment of the file server that the formula is in; the minion's own, or ``base``.
+    parameters
+        The three files of ``mailserver/parameters/`` as a mapping, where there is no file server to read them from:
+        ``defaults``, ``families``, ``releases``.
+
+    A pillar that asks for something impossible is refused as a whole, with all that is wrong in it. What is returned
+    is the caller's own: changing it changes nothing elsewhere.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' mailserver.settings
+        salt '*' mailserver.settings '{domains: {example.com: {}}}'
+    """
+    if pillar is None:
+        # Not pillar.get, which hands out asterisks instead of values from Salt 3008 on.
+        pillar = __pillar__.get("mailserver", {})
+    saltenv = saltenv or __opts__.get("saltenv") or "base"
+    cache = __context__.setdefault("mailserver.settings", {})
+    key = _digest(pillar, saltenv, parameters)
+    if key not in cache:
+        try:
+            found = mailserver_pillar.resolve(pillar, _of_system(parameters or _read_parameters(saltenv)), __grains__)
+        except MailserverError as err:
+            raise CommandExecutionError(str(err)) from err
+        # Pickled, because reading a pickle back is the fastest way to a copy, and every SLS file takes one.
+        cache[key] = pickle.dumps(found)
+    return pickle.loads(cache[key])
+
+
+def _digest(*arguments):
+    """Return a hash of all that settings depend on, so that a changed pillar, or host, never gets the old ones."""
+    host = [__grains__.get(name) for name in ("fqdn", "ipv4", "ipv6", "osfinger", "os_family")]
+    # Pairs, because JSON's own objects take no keys but text, and a bad pillar may have others.
+    return hashlib.sha256(json.dumps(_plain([*arguments, host]), default=str).encode()).hexdigest()
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return ["mapping", *([_plain(name), _plain(inner)] for name, inner in value.items())]
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _read_parameters(saltenv):
+    found = {}
+    for name in ("defaults", "families", "releases"):
+        path = f"salt://mailserver/parameters/{name}.yaml"
+        text = __salt__["cp.get_file_str"](path, saltenv=saltenv)
+        if not text:
+            raise CommandExecutionError(
+                f"mailserver: {path} is not on the file server in the environment {saltenv!r}. If the formula is in "
+                "another one, name it: saltenv=…"
+            )
+        found[name] = salt.utils.yaml.safe_load(text)
+    return found
+
+
+def _of_system(parameters):
+    """Return the parameters of this host's operating system, plain data."""
+    releases, osfinger = parameters["releases"], __grains__["osfinger"]
+    if osfinger not in releases:
+        known = ", ".join(sorted(releases))
+        raise CommandExecutionError(f"mailserver: {osfinger} is not among the systems that this formula knows: {known}")
+    family = parameters["families"].get(__grains__["os_family"], {})
+    merged = __salt__["slsutil.merge_all"]([parameters["defaults"], family, releases[osfinger]])
+    return json.loads(json.dumps(merged))
+
+
+def python_ready(packages=None):
+    """
+    Tell whether the Python packages that this formula needs are in Salt's own Python, in versions that serve.
+
+    packages
+        Requirements (``dnspython>=2.6,<3``); the formula's own, if left out.
+
+    For ``unless: [{fun: mailserver.python_ready}]``: pip itself takes seconds to find out that nothing is to be done.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' mailserver.python_ready
+    """
+    importlib.invalidate_caches()
+    return all(_installed(one) for one in packages or settings()["os"]["python"]["packages"])
+
+
+def _installed(requirement):
+    name = re.match(r"[A-Za-z0-9._-]*", requirement)[0]
+    try:
+        version = importlib.metadata.version(name)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return True
+    return Requirement(requirement).specifier.contains(version, prereleases=True)
+
+
+def records(domain=None, format="data"):
+    """
+    Return the DNS records that a domain needs: A, AAAA and MX, SPF, DMARC, and its DKIM keys'.
+
+    domain
+        One domain; all of the host, if left out.
+    format
+        ``data`` or ``json`` (a list of name, ttl, type, value; TXT also ``strings`` of at most 255 bytes), ``zone``
+        (lines of a zone file), or ``nsupdate`` (input for nsupdate; DNS is asked what is there now, so that exactly
+        the older version of a record is replaced).
+
+    A and AAAA are those of the host, if its name lies in the domain. Lines for another program are to be printed as
+    they are: ``--out=newline_values_only``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.records example.com
+        salt-call mailserver.records example.com format=zone --out=newline_values_only
+    """
+    if format not in _FORMATS:
+        raise CommandExecutionError(
+            f"mailserver.records: no format {format!r}; {mailserver_schema.did_you_mean(format, _FORMATS)}"
+        )
+    host = settings()
+    domains = host["domains"]
+    if domain is not None:
+        if domain not in domains:
+            near = mailserver_schema.did_you_mean(domain, domains) if domains else "its pillar lists none"
+            raise CommandExecutionError(f"mailserver.records: {domain} is not among the domains of this host; {near}")
+        domains = {domain: domains[domain]}
+    try:
+        return _formatted(_all_records(domains, host), format, host["dns"])
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _all_records(domains, host):
+    keys = host["os"]["opendkim"]["keys"]
+    return [
+        record
+        for name, domain in domains.items()
+        for record in (
+            *mailserver_records.domain_records(name, domain, host["hostname"], host["addresses"]),
+            *mailserver_lifecycle.key_records(keys, domains, name),
+        )
+    ]
+
+
+def _formatted(found, format, dns):
+    if format == "nsupdate":
+        asked = mailserver_wants.text_questions(found)
+        answers = mailserver_dns.ask(asked, mailserver_dns.options(dns))
+        return mailserver_records.nsupdate(found, mailserver_wants.present(answers))
+    forms = {"data": mailserver_records.as_data, "json": mailserver_records.as_json, "zone": mailserver_records.zone}
+    return forms[format](found)

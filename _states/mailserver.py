@@ -1,0 +1,95 @@
+"""
+What a mail host needs beside its daemons: the firewall's mail ports, and its domains' records in DNS.
+"""
+
+import mailserver_dns
+import mailserver_firewall
+import mailserver_wants
+from mailserver_errors import MailserverError, MissingPackage
+
+__virtualname__ = "mailserver"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def firewall_open(name, services=(), ports=()):
+    """
+    Allow services and ports in a firewalld zone, in the permanent and in the running firewall.
+
+    name
+        The zone.
+    services
+        Services that firewalld knows (``smtp``).
+    ports
+        Ports (``587/tcp``).
+
+    Nothing else of the zone is touched, and the firewall is not reloaded, so no connection is cut.
+    """
+    return _firewall(name, services, ports, "add", mailserver_firewall.missing, "open")
+
+
+def firewall_closed(name, services=(), ports=()):
+    """
+    Allow these services and ports in a firewalld zone no longer; the opposite of :py:func:`firewall_open`.
+    """
+    return _firewall(name, services, ports, "remove", mailserver_firewall.present, "closed")
+
+
+def _firewall(zone, services, ports, verb, find, wanted):
+    ret = {"name": zone, "result": True, "changes": {}, "comment": f"Zone {zone}: all mail ports are {wanted}"}
+    try:
+        items = find(zone, services, ports)
+    except MailserverError as err:
+        if __opts__["test"]:
+            ret.update(result=None, comment=f"Zone {zone} would have the mail ports {wanted}; now: {err}")
+        else:
+            ret.update(result=False, comment=str(err))
+        return ret
+    items = {where: names for where, names in items.items() if names}
+    if not items:
+        return ret
+    ret["changes"] = {where: {verb: names} for where, names in items.items()}
+    if __opts__["test"]:
+        ret.update(result=None, comment=f"Zone {zone}: mail ports would be {wanted}")
+        return ret
+    try:
+        mailserver_firewall.change(verb, zone, items)
+    except MailserverError as err:
+        ret.update(result=False, comment=str(err), changes={})
+        return ret
+    ret["comment"] = f"Zone {zone}: mail ports are now {wanted}"
+    return ret
+
+
+def records_published(name, settings):
+    """
+    Look whether DNS shows the A, AAAA, MX, SPF and DMARC records that the host and its domains want.
+
+    name
+        What the report is of.
+    settings
+        ``domains``, ``hostname``, ``addresses`` and ``dns`` of the host's settings (``mailserver.settings``).
+
+    Nothing is changed, in DNS or here. What is absent, different or could not be seen is a warning with the line to
+    publish; with ``strict`` in ``dns``, what is absent or different is a failure. DKIM keys have states of their own.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": ""}
+    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"])
+    try:
+        answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))
+    except MissingPackage as err:
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"DNS would be asked for {len(wanted)} things; now: {err}"}
+        return {**ret, "result": False, "comment": str(err)}
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    findings = mailserver_wants.compare(wanted, answers)
+    ret["comment"] = mailserver_wants.comment(findings)
+    warnings = mailserver_wants.warnings(findings)
+    if warnings:
+        ret["warnings"] = warnings
+    if settings["dns"]["strict"]:
+        ret["result"] = not any(finding.value in ("absent", "different") for finding in findings)
+    return ret

@@ -1,0 +1,197 @@
+"""What a mail host and its domains want of DNS, and the report of how DNS agrees. Pure: the answers are handed in."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import mailserver_dns
+import mailserver_records
+
+DETAILS = 20
+"""How many things a report tells at most: a run with 1,000 domains must stay readable, and its return small."""
+
+_SAID = {
+    "absent": "is absent",
+    "different": "is different",
+    "unknown": "could not be seen, so nothing is known",
+}
+
+
+@dataclass(frozen=True)
+class Want:
+    """A right answer to one of ``questions``, wanted by a domain or host.
+
+    ``of`` is the domain or host, ``label`` what people call the thing (``SPF``). ``check`` gets the values of an answer
+    and returns ``None``, or a sentence of what is wrong. ``publish`` are the records to publish when it is not there.
+    ``may_be_absent``: no record is right, too. ``alias``: the name may be a CNAME.
+    """
+
+    of: str
+    label: str
+    questions: tuple
+    check: Callable
+    publish: tuple = ()
+    may_be_absent: bool = False
+    alias: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How DNS agrees with a want: ``value`` as in :class:`mailserver_dns.Verdict`, and a sentence for each trouble."""
+
+    want: Want
+    value: str
+    sentences: tuple = ()
+
+
+def wants(domains, hostname, addresses):
+    """Return what the host and its domains want of DNS, but for their DKIM keys, which have states of their own.
+
+    :param domains: the settings ``domains``, with all defaults.
+    :param addresses: of the host, as its name is to resolve.
+    """
+    found = [*_host_wants(domains, hostname, addresses)]
+    others = {}
+    for name, domain in domains.items():
+        found.extend(_domain_wants(name, domain))
+        others.update({host: _other_host(host) for host in domain["mx"] if host != hostname})
+    return [*found, *others.values()]
+
+
+def _host_wants(domains, hostname, addresses):
+    # Where the host's name lies in none of our domains, the TTL that its zone uses is unknown here.
+    ttl = next((domain["ttl"] for name, domain in domains.items() if mailserver_records.within(hostname, name)), 3600)
+    records = mailserver_records.address_records(hostname, addresses, ttl)
+    for rdtype in ("A", "AAAA"):
+        publish = tuple(record for record in records if record.rdtype == rdtype)
+        wanted = [str(ipaddress.ip_address(record.value)) for record in publish]
+        check = partial(mailserver_records.check_addresses, addresses=wanted)
+        yield Want(hostname, rdtype, _ask(hostname, rdtype), check, publish, not publish, alias=False)
+
+
+def _domain_wants(name, domain):
+    mx = mailserver_records.mx_records(name, domain)
+    spf = mailserver_records.spf_record(name, domain)
+    dmarc = mailserver_records.dmarc_record(name, domain)
+    if mx:
+        yield Want(name, "MX", _ask(name, "MX"), partial(mailserver_records.check_mx, hosts=domain["mx"]), tuple(mx))
+    if spf:
+        check = partial(mailserver_records.check_spf, wanted=spf.value)
+        yield Want(name, "SPF", _ask(spf.name, "TXT"), check, (spf,))
+    if dmarc:
+        check = partial(mailserver_records.check_dmarc, wanted=dmarc.value)
+        yield Want(name, "DMARC", _ask(dmarc.name, "TXT"), check, (dmarc,))
+
+
+def _other_host(host):
+    return Want(host, "address", _ask(host, "A", "AAAA"), lambda values: None, alias=False)
+
+
+def _ask(name, *rdtypes):
+    return tuple(mailserver_dns.Question(name, rdtype) for rdtype in rdtypes)
+
+
+def questions(wanted):
+    """Return all that has to be asked, each question once."""
+    return list(dict.fromkeys(question for want in wanted for question in want.questions))
+
+
+def text_questions(records):
+    """Return the questions that show what is there now of TXT records."""
+    return [mailserver_dns.Question(record.name.lower(), "TXT") for record in records if record.rdtype == "TXT"]
+
+
+def present(answers):
+    """Return what names hold now, as :func:`mailserver_records.nsupdate` takes it.
+
+    The first authoritative server that told counts; a name of which none did is left out. An alias is there as a CNAME.
+    """
+    found = {}
+    for question, one in answers.items():
+        if one.target not in ("", question.name):
+            found[question.name, "CNAME"] = (one.target,)
+        told = [seen for seen in one.seen if seen.status != "unknown" and seen.server != "resolver"]
+        if told:
+            found[question.name, question.rdtype] = told[0].values
+    return found
+
+
+def compare(wanted, answers):
+    """Return a finding for each want.
+
+    :param answers: maps questions to :class:`mailserver_dns.Answers`.
+    """
+    return [_finding(want, [_judged(want, answers[question]) for question in want.questions]) for want in wanted]
+
+
+def _judged(want, answers):
+    verdict = mailserver_dns.judge(answers, want.check)
+    if not want.alias and verdict.value == "published" and answers.target not in ("", answers.question.name):
+        rule = "the name of a mail host must have addresses of its own (RFC 2181 section 10.3)"
+        return mailserver_dns.Verdict("different", (f"it is an alias (CNAME) of {answers.target}; {rule}",))
+    return verdict
+
+
+def _finding(want, verdicts):
+    values = [verdict.value for verdict in verdicts]
+    value = next(one for one in ("published", "different", "unknown", "absent") if one in values)
+    if value == "published" or (value == "absent" and want.may_be_absent):
+        return Finding(want, "published")
+    sentences = (sentence for verdict in verdicts if verdict.value == value for sentence in verdict.findings)
+    return Finding(want, value, tuple(dict.fromkeys(sentences)))
+
+
+def troubles(findings):
+    """Return the findings that are not as wanted; those that were seen before those that could not be."""
+    return sorted((one for one in findings if one.value != "published"), key=lambda one: one.value == "unknown")
+
+
+def comment(findings):
+    """Return the report as text of a few lines, however many domains there are."""
+    bad = troubles(findings)
+    lines = [_summary(findings)]
+    names = list(dict.fromkeys(finding.want.of for finding in findings))
+    if len(names) <= DETAILS:
+        for name in names:
+            right = [one.want.label for one in findings if one.want.of == name and one.value == "published"]
+            lines += [f"{name}: {', '.join(right)} as wanted"] if right else []
+    for finding in bad[:DETAILS]:
+        lines += [_sentence(finding), *_to_publish(finding)]
+    return "\n".join([*lines, *_more(bad)])
+
+
+def warnings(findings):
+    """Return a warning for each thing that is not as wanted, with the exact lines to publish."""
+    bad = troubles(findings)
+    return [" ".join([_sentence(one), *(f"Publish: {line}" for line in _to_publish(one))]) for one in bad[:DETAILS]] + (
+        _more(bad)
+    )
+
+
+def _summary(findings):
+    count = Counter(finding.value for finding in findings)
+    parts = [f"{count['published']:,} of {len(findings):,} as wanted in DNS"]
+    parts += [f"{count[value]:,} {value}" for value in _SAID if count[value]]
+    return ", ".join(parts)
+
+
+def _sentence(finding):
+    want = finding.want
+    told = "; ".join(sentence.rstrip(".") for sentence in finding.sentences[:3])
+    further = f"; and {len(finding.sentences) - 3} more like these" if len(finding.sentences) > 3 else ""
+    return f"{want.of}: {want.label} {_SAID[finding.value]}{': ' if told else ''}{told}{further}."
+
+
+def _to_publish(finding):
+    if finding.value == "unknown":
+        return []
+    return [mailserver_records.zone_line(record) for record in finding.want.publish]
+
+
+def _more(bad):
+    rest = len(bad) - DETAILS
+    return (
+        [f"… and {rest:,} more; for all that a domain needs: salt-call mailserver.records DOMAIN"] if rest > 0 else []
+    )
