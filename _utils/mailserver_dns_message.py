@@ -1,0 +1,130 @@
+"""What a DNS message says, read from what dnspython made of it; nothing else in the formula imports dnspython."""
+
+import importlib
+import sys
+from dataclasses import dataclass, replace
+
+from mailserver_errors import MissingPackage
+
+AUTHORITATIVE, RECURSION_DESIRED = 0x0400, 0x0100
+USABLE = ("NOERROR", "NXDOMAIN")
+
+
+def dnspython():
+    """Return the package ``dns`` of dnspython with the parts used here."""
+    if not hasattr(sys.modules.get("dns"), "__path__"):
+        # In a process that started without dnspython, an import may have left salt/utils/dns.py under this name.
+        sys.modules.pop("dns", None)
+        importlib.invalidate_caches()
+    try:
+        import dns.asyncbackend
+        import dns.asyncquery
+        import dns.exception
+        import dns.message
+        import dns.name
+        import dns.rcode
+        import dns.rdatatype
+        import dns.resolver
+    except ImportError as err:
+        raise MissingPackage(
+            "dnspython, with which DNS is asked, is not installed in Salt's own Python: "
+            "set mailserver:python:install to true, or run `salt-pip install dnspython`"
+        ) from err
+    return dns
+
+
+def within(name, zone):
+    """Return whether ``name`` is ``zone`` or below it; names are lower case, without a final dot, the root is empty."""
+    return not zone or name == zone or name.endswith("." + zone)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one response says: a status with what belongs to it, a CNAME's target, or a zone below and its servers."""
+
+    status: str = ""
+    values: tuple = ()
+    ttl: int | None = None
+    detail: str = ""
+    alias: str = ""
+    child: str = ""
+    child_servers: frozenset = frozenset()
+
+
+def read_response(response, name, rdtype, zone):
+    """Read an authoritative server's response to a question within ``zone``.
+
+    Only what comes with the AA bit counts; without it, the response refers to a zone below, or the server is lame
+    (RFC 1034 section 4.3.2). A server that has a zone and the one below it answers at once. Unless its responses are
+    minimal, the authority section then shows that ``name`` is in the lower one, which can have servers besides.
+    """
+    child, servers = _zone_below(response, name, zone)
+    if response.flags & AUTHORITATIVE:
+        alias = None if rdtype == "CNAME" else records_at(response.answer, name, "CNAME")
+        if alias is not None:
+            return Said(alias=_plain(alias[0].target), child=child, child_servers=servers)
+        return replace(_read_end(response, name, rdtype, zone), child=child, child_servers=servers)
+    code = rcode(response)
+    if code == "NOERROR" and servers and not response.answer:
+        return Said(child=child, child_servers=servers)
+    return Said("unknown", detail="not authoritative (lame)" if code in USABLE else code)
+
+
+def read_resolver(response, rdtype):
+    """Read a recursive resolver's response: it has followed CNAMEs, and has no authority to show."""
+    end = next((_plain(records.name) for records in response.answer if _type(records) == rdtype), "")
+    return _read_end(response, end, rdtype, "")
+
+
+def rcode(response):
+    """Return the response's code as text (``NOERROR``, ``SERVFAIL``)."""
+    return dnspython().rcode.to_text(response.rcode())
+
+
+def records_at(section, name, rdtype):
+    """Return the records with this name and type in a section of a response, or None."""
+    return next((one for one in section if _plain(one.name) == name and _type(one) == rdtype), None)
+
+
+def values(records):
+    """Return a value for each record, sorted, as :class:`mailserver_dns.Seen` has them."""
+    rdtype = _type(records)
+    if rdtype == "TXT":
+        return tuple(sorted(b"".join(record.strings) for record in records))
+    if rdtype == "MX":
+        return tuple(sorted((record.preference, _plain(record.exchange)) for record in records))
+    if rdtype in ("CNAME", "NS", "PTR"):
+        return tuple(sorted(_plain(record.target) for record in records))
+    return tuple(sorted(record.to_text() for record in records))
+
+
+def _read_end(response, name, rdtype, zone):
+    code = rcode(response)
+    if code not in USABLE:
+        return Said("unknown", detail=code)
+    records = records_at(response.answer, name, rdtype)
+    if records is not None:
+        return Said("answer", values(records), records.ttl)
+    zones = [_plain(one.name) for one in response.authority if _type(one) == "SOA"]
+    if zones and not within(zones[0], zone):
+        return Said("unknown", detail=f"it speaks for the zone {zones[0] or '.'}, not for {zone} (lame)")
+    return Said("absent", detail="NXDOMAIN" if code == "NXDOMAIN" else f"no {rdtype} record")
+
+
+def _zone_below(response, name, zone):
+    """Return the zone below ``zone`` that holds ``name`` as the authority section shows it, and its servers."""
+    child, servers = "", frozenset()
+    for records in response.authority:
+        owner = _plain(records.name)
+        if _type(records) in ("NS", "SOA") and owner != zone and within(owner, zone) and within(name, owner):
+            child = owner
+            servers |= frozenset(values(records)) if _type(records) == "NS" else frozenset()
+    return child, servers
+
+
+def _type(records):
+    return dnspython().rdatatype.to_text(records.rdtype)
+
+
+def _plain(name):
+    return name.to_text().lower().rstrip(".")

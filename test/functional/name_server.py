@@ -1,0 +1,149 @@
+"""Real BIND name servers on loopback addresses, each with zone data of its own."""
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rdatatype
+
+LIMIT = 30
+
+
+def zone(servers, records="", ttl=300, negative_ttl=60):
+    """Return a zone's text: SOA, an NS record for each of ``servers``, and ``records`` (names relative to it)."""
+    lines = [f"$TTL {ttl}", f"@ SOA {servers[0]}. hostmaster.{servers[0]}. 1 3600 600 86400 {negative_ttl}"]
+    return "\n".join([*lines, *(f"@ NS {server}." for server in servers), records, ""])
+
+
+class NameServer:
+    """One ``named`` at port 53 of a loopback address: it has ``zones``, or resolves from ``root_servers``.
+
+    ``zones`` maps a zone's name to its text; text that BIND cannot load makes it answer SERVFAIL there.
+    ``root_servers`` are addresses of servers with a root zone; given them, the server recurses for everybody.
+    Use it as a context manager, or ``start`` and ``stop``; ``serve`` changes zones.
+    """
+
+    def __init__(self, folder, address, zones=None, root_servers=()):
+        self.folder, self.address = folder / f"named-{address}", address
+        self.zones, self.root_servers = dict(zones or {}), tuple(root_servers)
+        self._daemon = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def _log(self):
+        return self.folder / "log"
+
+    def start(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._log.touch()
+        # AppArmor (Ubuntu, Debian) knows named by its path and would keep it out of the tests' folders.
+        program = self.folder / "named"
+        if not program.exists():
+            shutil.copy2(shutil.which("named", path="/usr/sbin:/usr/bin"), program)
+        for name, text in self.zones.items():
+            self._zone_file(name).write_text(text)
+        (self.folder / "named.conf").write_text(self._configuration())
+        # named listens on addresses that an interface has, and the kernel's 127.0.0.0/8 does not count.
+        self._address("replace")
+        # named would run on without the port, and a daemon that an earlier run left behind would answer in its place.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((self.address, 53))
+        self._daemon = subprocess.Popen(
+            [program, "-f", "-4", "-n", "1", "-L", self._log, "-c", self.folder / "named.conf"],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self):
+        if self._daemon is not None:
+            self._daemon.terminate()
+            try:
+                self._daemon.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                self._daemon.kill()
+                self._daemon.wait()
+            self._daemon = None
+            self._address("del")
+
+    def serve(self, **zones):
+        """Serve other text for the zones given (``serve(**{"alpha.test": text})``), and the others as before."""
+        self.stop()
+        self.zones.update(zones)
+        self.start()
+
+    def query(self, name, rdtype, recursion=False):
+        """Ask this server, and return the response, a message of dnspython's."""
+        message = dns.message.make_query(name, rdtype, flags=0x0100 if recursion else 0)
+        return dns.query.tcp(message, self.address, timeout=LIMIT)
+
+    def queries(self):
+        """Return what this server was asked since it was made, in order: name, type and if recursion was desired."""
+        asked = re.findall(r" query: (\S+) IN (\S+) ([+-])", self._log.read_text())
+        return [(name.lower(), rdtype, sign == "+") for name, rdtype, sign in asked if name != "ready.invalid"]
+
+    def _address(self, action):
+        subprocess.run(["ip", "address", action, f"{self.address}/32", "dev", "lo"], check=True)
+
+    def _wait(self):
+        ends = time.monotonic() + LIMIT
+        message = dns.message.make_query("ready.invalid", "SOA", flags=0)
+        while time.monotonic() < ends and self._daemon.poll() is None:
+            try:
+                dns.query.udp(message, self.address, timeout=0.1)
+                return
+            except (dns.exception.Timeout, OSError):
+                continue
+        raise AssertionError(f"named at {self.address} does not answer:\n{self._log.read_text()}")
+
+    def _zone_file(self, name):
+        return self.folder / f"{name or 'root'}.zone"
+
+    def _configuration(self):
+        hints = "\n".join(f". NS root{n}.\nroot{n}. A {address}" for n, address in enumerate(self.root_servers))
+        (self.folder / "hints").write_text(f"$TTL 3600\n{hints}\n")
+        root = f'zone "." {{ type hint; file "{self.folder}/hints"; }};' if self.root_servers else ""
+        zones = "\n".join(
+            f'zone "{name or "."}" {{ type primary; file "{self._zone_file(name)}"; }};' for name in self.zones
+        )
+        return f"""
+options {{
+  directory "{self.folder}";
+  pid-file "{self.folder}/pid";
+  session-keyfile "{self.folder}/session.key";
+  listen-on {{ {self.address}; }};
+  listen-on-v6 {{ none; }};
+  query-source address {self.address};
+  recursion {"yes" if self.root_servers else "no"};
+  allow-query {{ any; }};
+  allow-query-cache {{ any; }};
+  allow-recursion {{ any; }};
+  allow-transfer {{ any; }};
+  dnssec-validation no;
+  empty-zones-enable no;
+  notify no;
+  querylog yes;
+}};
+controls {{ }};
+logging {{
+  channel all {{ file "{self._log}"; severity info; print-category yes; }};
+  category default {{ all; }};
+  category queries {{ all; }};
+}};
+{root}
+{zones}
+"""
