@@ -11,8 +11,7 @@ import sys
 import time
 from email.utils import formatdate
 
-import mailserver_dns
-
+from mailserver_dns_message import dnspython
 from mailserver_errors import MissingPackage, ProbeError
 
 ALGORITHM = "rsa-sha256"
@@ -147,7 +146,7 @@ def dkimpy():
 
     :raises MissingPackage: dkimpy or dnspython is not installed.
     """
-    mailserver_dns.dnspython()
+    dnspython()
     if not hasattr(sys.modules.get("dkim"), "__path__"):
         sys.modules.pop("dkim", None)
         importlib.invalidate_caches()
