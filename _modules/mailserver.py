@@ -150,15 +150,15 @@ def records(domain=None, format="data"):
         (lines of a zone file), or ``nsupdate`` (input for nsupdate; DNS is asked what is there now, so that exactly
         the older version of a record is replaced).
 
-    A and AAAA are those of the host, if its name lies in the domain. Lines for another program are to be printed as
-    they are: ``--out=newline_values_only``.
+    A and AAAA are those of the host, if its name lies in the domain. For another program, Salt prints lines without
+    indentation with ``--out=txt``, and the host's name before each.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt mx1 mailserver.records example.com
-        salt-call mailserver.records example.com format=zone --out=newline_values_only
+        salt-call mailserver.records example.com format=zone --out=txt | sed 's/^local: //'
     """
     if format not in _FORMATS:
         raise CommandExecutionError(

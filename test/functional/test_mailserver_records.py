@@ -1,0 +1,322 @@
+"""The host's settings, its domains' records and how they agree with DNS, under salt-call and with real name servers."""
+
+import json
+import shutil
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+import mailserver_keystore
+from mailserver_dkim import Key, Manifest
+from name_server import NameServer, zone
+
+TOP = Path(__file__).resolve().parents[2]
+SALT_CALL = Path(sys.executable).parent / "salt-call"
+AUTHORITY, RESOLVER, NOBODY = "127.54.0.1", "127.54.0.53", "127.54.0.66"
+NS = "ns1.lab.test"
+PUBLIC = "MIIB" + "A" * 388
+NOW = datetime(2026, 11, 24, tzinfo=timezone.utc)
+
+PILLAR = {
+    "hostname": "mx1.alpha.test",
+    "domain": "alpha.test",
+    "addresses": ["192.0.2.25"],
+    "dns": {"timeout": 1, "lifetime": 10},
+    "domains": {"alpha.test": {"ttl": 60}, "beta.test": {"ttl": 60, "dmarc": {"p": "reject"}}},
+}
+ALPHA = """
+mx1 A 192.0.2.25
+@ MX 10 mx1
+@ TXT "v=spf1 ip4:192.0.2.25 -all"
+@ TXT "another's"
+_dmarc TXT "v=DMARC1; p=none"
+"""
+BETA = """
+@ MX 10 old.beta.test.
+old A 192.0.2.9
+@ TXT "v=spf1 ip4:192.0.2.9 -all"
+@ TXT "another's"
+"""
+PROBE = '''
+def settings_after_damage():
+    """Damage the settings that a caller got, and return those that the next caller gets."""
+    __salt__["mailserver.settings"]()["domains"].clear()
+    return __salt__["mailserver.settings"]()
+
+
+def settings_of(*pillars):
+    """Return the host's name in the settings of several pillars, asked for in one process."""
+    return [__salt__["mailserver.settings"](pillar)["hostname"] for pillar in pillars]
+
+
+def ready(lists):
+    """Tell of each list of packages whether it is installed; the empty one stands for the formula's own."""
+    return [__salt__["mailserver.python_ready"](*([packages] if packages else [])) for packages in lists]
+'''
+
+
+class Updatable(NameServer):
+    """A name server that takes updates from everybody."""
+
+    def _configuration(self):
+        return super()._configuration().replace("type primary;", "type primary; allow-update { any; };")
+
+
+class Host:
+    """salt-call on a host of its own: file server, pillar, keys and resolver are in a temporary folder."""
+
+    def __init__(self, home):
+        self.home, self.keys = home, home / "keys"
+        roots = home / "roots"
+        for name in ("mailserver", "_modules", "_states", "_utils"):
+            shutil.copytree(TOP / name, roots / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (roots / "_modules" / "probe.py").write_text(PROBE)
+        defaults = roots / "mailserver" / "parameters" / "defaults.yaml"
+        parameters = yaml.safe_load(defaults.read_text())
+        parameters["opendkim"]["keys"] = str(self.keys)
+        defaults.write_text(yaml.safe_dump(parameters))
+        pillar = home / "pillar"
+        pillar.mkdir()
+        (pillar / "top.sls").write_text("base: {'*': [mail]}\n")
+        self._pillar = pillar / "mail.sls"
+        self._minion = home / "minion"
+        self.configure()
+        self.pillar(PILLAR)
+        (home / "resolv.conf").write_text(f"nameserver {RESOLVER}\n")
+        (home / "empty").mkdir()
+        self.call("saltutil.sync_all")
+
+    def configure(self, osfinger="Debian-12"):
+        settings = {
+            "root_dir": str(self.home / "root"),
+            "id": "mx1",
+            "file_client": "local",
+            "file_roots": {"base": [str(self.home / "roots")]},
+            "pillar_roots": {"base": [str(self.home / "pillar")]},
+            "grains": {"osfinger": osfinger, "os_family": "Debian"},
+        }
+        self._minion.write_text(yaml.safe_dump(settings))
+
+    def pillar(self, mailserver):
+        self._pillar.write_text(json.dumps({"mailserver": mailserver}))
+
+    def run(self, *words, without_dnspython=False):
+        """Return salt-call's finished process, run where /etc/resolv.conf names the tests' own resolver."""
+        mounts = [f"mount --bind {self.home}/resolv.conf /etc/resolv.conf"]
+        if without_dnspython:
+            mounts.append(f"mount --bind {self.home}/empty {Path(find_spec('dns').origin).parent}")
+        script = " && ".join([*mounts, 'exec "$@"'])
+        command = ["unshare", "-m", "sh", "-c", script, "sh", SALT_CALL, "-c", self.home, "--local", "-l", "quiet"]
+        return subprocess.run([*command, *words], capture_output=True, text=True, timeout=120, check=False)
+
+    def call(self, *words, **options):
+        """Return what a function returned."""
+        done = self.run(*words, "--out=json", **options)
+        assert done.stdout.startswith("{"), done.stdout + done.stderr
+        return json.loads(done.stdout)["local"]
+
+    def state(self, *words, **options):
+        """Return the result of the state that looks at the records."""
+        returned = self.call("state.sls_id", "mailserver-dns-records", "mailserver.dns", *words, **options)
+        assert isinstance(returned, dict), returned
+        (result,) = returned.values()
+        assert result["changes"] == {}
+        return result
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    return Host(tmp_path_factory.mktemp("host"))
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """A name server with the root, the domains as they are before anything was published, and a resolver beside it."""
+    delegations = f"lab NS {NS}.\nns1.lab A {AUTHORITY}\nalpha NS {NS}.\nbeta NS {NS}."
+    zones = {
+        "": zone([NS], f"test. NS {NS}.\n{NS}. A {AUTHORITY}"),
+        "test": zone([NS], delegations),
+        "lab.test": zone([NS], f"ns1 A {AUTHORITY}"),
+        "alpha.test": zone([NS], ALPHA),
+        "beta.test": zone([NS], BETA),
+    }
+    with (
+        Updatable(tmp_path, AUTHORITY, zones) as authority,
+        NameServer(tmp_path, RESOLVER, root_servers=[AUTHORITY]),
+    ):
+        yield authority
+
+
+@pytest.fixture
+def pillar(host):
+    """Change the host's pillar for one test."""
+    yield lambda **changed: host.pillar({**PILLAR, **changed})
+    host.pillar(PILLAR)
+
+
+@pytest.fixture(scope="module")
+def manifest(host):
+    """Keys of alpha.test in three stages: one in use, one revoked, one of which nothing is in DNS any more."""
+    host.keys.joinpath("alpha.test").mkdir(parents=True)
+    stamps = {"published": NOW, "signing": NOW, "retired": NOW}
+    keys = (
+        Key("old", "rsa", 2048, "", NOW, **stamps, revoked=NOW, removed=NOW),
+        Key("gone", "rsa", 2048, PUBLIC, NOW, **stamps, revoked=NOW),
+        Key("now", "rsa", 2048, PUBLIC, NOW),
+    )
+    mailserver_keystore.write_manifest(host.keys, Manifest("alpha.test", keys))
+
+
+ZONE_LINES = [
+    "mx1.alpha.test. 60 IN A 192.0.2.25",
+    "alpha.test. 60 IN MX 10 mx1.alpha.test.",
+    'alpha.test. 60 IN TXT "v=spf1 ip4:192.0.2.25 -all"',
+    '_dmarc.alpha.test. 60 IN TXT "v=DMARC1; p=none"',
+    'gone._domainkey.alpha.test. 60 IN TXT "v=DKIM1; k=rsa; p="',
+    f'now._domainkey.alpha.test. 60 IN TXT ( "v=DKIM1; k=rsa; p={PUBLIC[:237]}" "{PUBLIC[237:]}" )',
+]
+
+
+def test_a_domains_records_are_lines_of_a_zone_on_the_terminal(host, manifest):
+    shown = host.run("mailserver.records", "alpha.test", "format=zone").stdout.splitlines()
+    assert shown == ["local:", *(f"    {line}" for line in ZONE_LINES)]
+    lines = host.run("mailserver.records", "alpha.test", "format=zone", "--out=txt").stdout.splitlines()
+    assert lines == [f"local: {line}" for line in ZONE_LINES]
+
+
+def test_all_records_of_all_domains_are_data_and_json(host, manifest):
+    data = host.call("mailserver.records")
+    assert [(one["type"], one["name"]) for one in data] == [
+        ("A", "mx1.alpha.test"),
+        ("MX", "alpha.test"),
+        ("TXT", "alpha.test"),
+        ("TXT", "_dmarc.alpha.test"),
+        ("TXT", "gone._domainkey.alpha.test"),
+        ("TXT", "now._domainkey.alpha.test"),
+        ("MX", "beta.test"),
+        ("TXT", "beta.test"),
+        ("TXT", "_dmarc.beta.test"),
+    ]
+    assert "".join(data[5]["strings"]) == data[5]["value"] == f"v=DKIM1; k=rsa; p={PUBLIC}"
+    assert json.loads(host.call("mailserver.records", "format=json")) == data
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("mailserver.records", "alfa.test"),
+            "alfa.test is not among the domains of this host; did you mean 'alpha.test'",
+        ),
+        (("mailserver.records", "format=zones"), "no format 'zones'; did you mean 'zone'?"),
+        (("mailserver.settings", "saltenv=dev"), "defaults.yaml is not on the file server in the environment 'dev'"),
+        (("mailserver.settings", "{domans: {}}"), "mailserver:domans: unknown key; did you mean 'domains'?"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_refused_with_the_nearest_right_name(host, words, message):
+    done = host.run(*words)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+
+
+def test_a_system_that_is_not_known_is_named(host):
+    host.configure(osfinger="Plan 9-4")
+    try:
+        done = host.run("mailserver.settings")
+    finally:
+        host.configure()
+    assert "Plan 9-4 is not among the systems that this formula knows: AlmaLinux-10," in done.stdout + done.stderr
+
+
+def test_settings_have_the_values_of_the_pillar_and_of_the_system(host):
+    settings = host.call("mailserver.settings")
+    assert settings["domains"]["beta.test"]["dmarc"]["p"] == "reject"
+    assert settings["os"]["postfix"]["version"] == "3.7"
+    assert settings["os"]["postfix"]["sasl_folder"] == "/etc/postfix/sasl"
+    assert settings["os"]["opendkim"]["keys"] == str(host.keys)
+
+
+def test_settings_of_one_caller_cannot_be_damaged_by_another(host):
+    assert list(host.call("probe.settings_after_damage")["domains"]) == ["alpha.test", "beta.test"]
+
+
+def test_a_changed_pillar_never_gets_the_settings_of_the_old_one(host):
+    first, second = {"hostname": "a.example"}, {"hostname": "b.example"}
+    names = host.call("probe.settings_of", *map(json.dumps, (first, second, first)))
+    assert names == ["a.example", "b.example", "a.example"]
+
+
+def test_python_is_ready_when_all_packages_are_there_in_versions_that_serve(host):
+    questions = {
+        (): True,
+        ("dnspython",): True,
+        ("dnspython>=2.6,<3", "DkimPy >=1"): True,
+        ("dnspython>=2.6", "no-such-package-here"): False,
+        ("dnspython>=999",): False,
+    }
+    assert host.call("probe.ready", json.dumps([list(packages) for packages in questions])) == [*questions.values()]
+
+
+def test_records_as_wanted_are_told_in_a_few_lines_and_the_others_with_the_line_to_publish(host, authority):
+    result = host.state()
+    assert result["result"] is True
+    comment = result["comment"].splitlines()
+    assert comment[:4] == [
+        "5 of 8 as wanted in DNS, 1 absent, 2 different",
+        "mx1.alpha.test: A, AAAA as wanted",
+        "alpha.test: MX, SPF, DMARC as wanted",
+        f"beta.test: MX is different: {NS} ({AUTHORITY}): the MX record lacks mx1.alpha.test and has old.beta.test, "
+        "which is not wanted.",
+    ]
+    assert '_dmarc.beta.test. 60 IN TXT "v=DMARC1; p=reject"' in comment
+    mx, spf, dmarc = result["warnings"]
+    assert mx.endswith("Publish: beta.test. 60 IN MX 10 mx1.alpha.test.")
+    assert "lacks ip4:192.0.2.25 and has ip4:192.0.2.9" in spf
+    assert f"DMARC is absent: {NS} ({AUTHORITY}) shows no TXT at _dmarc.beta.test" in dmarc
+    again = host.state("test=True")
+    assert {name: again[name] for name in ("result", "comment", "warnings")} == {
+        name: result[name] for name in ("result", "comment", "warnings")
+    }
+
+
+def test_strict_fails_for_what_is_absent_or_different_and_never_for_what_is_unknown(host, authority, pillar):
+    pillar(dns={**PILLAR["dns"], "strict": True})
+    assert host.state()["result"] is False
+    authority.stop()
+    result = host.state()
+    assert result["result"] is True
+    assert result["comment"].startswith("0 of 8 as wanted in DNS, 8 unknown")
+    assert not [warning for warning in result["warnings"] if "Publish:" in warning]
+
+
+def test_what_nsupdate_publishes_is_as_wanted_and_takes_nobody_elses_record_away(host, authority, manifest, pillar):
+    authority.serve(**{"alpha.test": zone([NS], f'{ALPHA}\nnow._domainkey TXT "v=DKIM1\\; k=rsa; p={PUBLIC[:200]}"')})
+    text = host.call("mailserver.records", "format=nsupdate")
+    done = subprocess.run(
+        ["nsupdate"], input=f"server {AUTHORITY}\n{text}", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), text
+    held = {rdata.to_text() for rdata in authority.query("beta.test", "TXT").answer[0]}
+    assert held == {'"another\'s"', '"v=spf1 ip4:192.0.2.25 -all"'}
+    (key,) = authority.query("now._domainkey.alpha.test", "TXT").answer[0]
+    assert b"".join(key.strings).decode() == f"v=DKIM1; k=rsa; p={PUBLIC}"
+    pillar(domains={**PILLAR["domains"], "beta.test": {**PILLAR["domains"]["beta.test"], "mx": []}})
+    result = host.state()
+    assert "warnings" not in result
+    assert result["comment"].startswith("7 of 7 as wanted in DNS\n")
+    again = host.call("mailserver.records", "format=nsupdate").splitlines()
+    assert all(line.startswith(";") for line in again)
+
+
+def test_without_dnspython_a_dry_run_says_so_and_a_run_fails(host, pillar):
+    dry = host.state("test=True", without_dnspython=True)
+    assert dry["result"] is None
+    assert "salt-pip install dnspython" in dry["comment"]
+    wet = host.state(without_dnspython=True)
+    assert wet["result"] is False
+    assert "salt-pip install dnspython" in wet["comment"]
