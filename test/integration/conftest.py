@@ -55,9 +55,8 @@ class Lab:
         self.pillar_in_force = {}
 
     def command(self, *words, stdin=None, timeout=900):
-        return subprocess.run(
-            [TOP / "test" / "lab" / "lab", *words], capture_output=True, text=True, input=stdin, timeout=timeout, check=False
-        )
+        command = [TOP / "test" / "lab" / "lab", *words]
+        return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=timeout, check=False)
 
     def run(self, host, *words, stdin=None, timeout=300, check=True):
         """Run a command in a host; raise with its output if it fails, unless ``check`` is false."""
@@ -109,7 +108,7 @@ class Lab:
         return {host: Highstate(host, returned.get(host)) for host in hosts}
 
     def apply(self, name):
-        """Have the pillar ``test/salt/pillar/NAME.sls`` in force on the mail hosts; a highstate only where it is not yet."""
+        """Have the pillar ``test/salt/pillar/NAME.sls`` in force on the mail hosts; no highstate if it already is."""
         if self.pillar_in_force.get("name") == name:
             return
         self.pillar_in_force.clear()
@@ -155,7 +154,8 @@ class Highstate:
 
     def must_succeed(self):
         failed = [state for state in self.states.values() if state["result"] is False]
-        assert self.states and not failed, f"{self.host}: {json.dumps(failed or self.returned, indent=1)}"
+        assert not failed, f"{self.host}: {json.dumps(failed, indent=1)}"
+        assert self.states, f"{self.host}: {json.dumps(self.returned, indent=1)}"
         return self
 
     @property

@@ -7,14 +7,16 @@ import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailserver-lab"
-MIRROR = "http://deb.debian.org/debian"
+MIRROR = os.environ.get("LAB_MIRROR", "http://deb.debian.org/debian")
 ESSENTIAL = "systemd,systemd-sysv,dbus,python3,python3-venv,iproute2,procps,ca-certificates,libnss-myhostname"
 VENV = "/opt/saltstack/salt"
+PASSED_ON = ("PIP_INDEX_URL", "http_proxy", "https_proxy", "no_proxy")
 EXTRAS = ("dnspython", "dkimpy", "pyspf", "pynacl", "authheaders")
 
 
@@ -51,13 +53,19 @@ def say(started, text):
 
 def run(*words, **options):
     """Run a command; raise :class:`LabError` with the end of its output if it fails."""
-    done = subprocess.run(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False, **options
-    )
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(words, text=True, check=False, **streams, **options)
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-25:])
         raise LabError(f"this failed with exit status {done.returncode}: {' '.join(map(str, words))}\n{tail}")
     return done.stdout
+
+
+def build_all(kinds, started):
+    """Build what is not cached for ``kinds``, pairs of a release and a role: the releases at the same time."""
+    releases = {release for release, _role in kinds}
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda release: [base_for(*kind, started) for kind in kinds if kind[0] == release], releases))
 
 
 def base_for(release_name, role, started):
@@ -78,6 +86,29 @@ def base_for(release_name, role, started):
         return Base(layers, packages, wheels)
 
 
+def remove_leftovers():
+    """Unmount and remove what builders left that were killed; those at work are let be."""
+    for release in RELEASES:
+        if not CACHE.exists():
+            return
+        with (CACHE / f"{release}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            for kind in ("top", "building", "upper", "work"):
+                for leftover in CACHE.glob(f"{release}-*.{kind}"):
+                    unmount_below(leftover)
+                    shutil.rmtree(leftover, ignore_errors=True)
+
+
+def unmount_below(folder):
+    """Unmount all that is mounted at or below ``folder``, the innermost first."""
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in reversed([place for place in places if place == str(folder) or place.startswith(f"{folder}/")]):
+        run("umount", "-l", place)
+
+
 class _Builder:
     def __init__(self, release, started):
         self.release, self.started = release, started
@@ -94,12 +125,13 @@ class _Builder:
         return self._cached("root", ESSENTIAL + MIRROR, build, "a minimal system")
 
     def wheels(self, root):
-        """Salt, and the Python packages that the formula and the client install, as wheels for this release's Python."""
+        """Salt, and the Python packages that the hosts install, as wheels for this release's Python."""
         wanted = [f"salt=={self.release.salt}", *EXTRAS]
 
         def build(target):
             with mounted((root,), target.with_suffix(".upper")) as top, online(top):
-                chroot(top, "apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc python3-dev libc6-dev")
+                chroot(top, "apt-get update -qq")
+                chroot(top, "apt-get install -qq -y --no-install-recommends gcc python3-dev libc6-dev")
                 chroot(top, "python3 -m venv /tmp/builder && /tmp/builder/bin/pip install -q wheel setuptools")
                 chroot(top, "/tmp/builder/bin/pip wheel -q -w /tmp/wheels pip setuptools wheel " + " ".join(wanted))
                 shutil.move(top / "tmp/wheels", target)
@@ -115,7 +147,8 @@ class _Builder:
             with mounted(layers, target.with_suffix(".upper")) as top, online(top):
                 (top / "etc/apt/sources.list").write_text(f"deb {MIRROR} {self.release.name} main\n")
                 chroot(top, "apt-get update -qq && apt-get install -qq -y --download-only " + " ".join(names))
-                shutil.copytree(top / "var/cache/apt/archives", target, ignore=shutil.ignore_patterns("lock", "partial"))
+                debs = top / "var/cache/apt/archives"
+                shutil.copytree(debs, target, ignore=shutil.ignore_patterns("lock", "partial"))
             shutil.rmtree(target.with_suffix(".upper"))
             (target / "Packages").write_text("\n".join(_stanza(deb) for deb in sorted(target.glob("*.deb"))))
 
@@ -128,7 +161,8 @@ class _Builder:
             with mounted(layers, target) as top, bound(top, binds):
                 chroot(top, script)
 
-        return self._cached(name, script + "".join(layer.name for layer in layers), build, f"the layer {name}")
+        content = script + "".join(path.name for path in (*layers, *binds.values()))
+        return self._cached(name, content, build, f"the layer {name}")
 
     def _cached(self, kind, content, build, what):
         digest = hashlib.sha256(content.encode()).hexdigest()[:12]
@@ -136,7 +170,8 @@ class _Builder:
         if not ready.exists():
             say(self.started, f"{self.release.name}: building {what}")
             rough = CACHE / f"{ready.name}.building"
-            for leftover in (rough, rough.with_suffix(".upper"), rough.with_suffix(".work")):
+            for leftover in (rough.with_suffix(".top"), rough, rough.with_suffix(".upper"), rough.with_suffix(".work")):
+                unmount_below(leftover)
                 shutil.rmtree(leftover, ignore_errors=True)
             build(rough)
             shutil.rmtree(rough.with_suffix(".work"), ignore_errors=True)
@@ -205,6 +240,7 @@ def chroot(top, script):
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "DEBIAN_FRONTEND": "noninteractive",
+        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }
     try:
         with bound(top, {"/proc": Path("/proc"), "/dev": Path("/dev")}):
@@ -218,7 +254,8 @@ def online(top):
     """Lend the file system the machine's name resolution and certificates while it is built."""
     bundle = next((Path(p) for p in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt") if p), None)
     kept = {}
-    for inside, source in (("etc/resolv.conf", Path("/etc/resolv.conf")), ("etc/ssl/certs/ca-certificates.crt", bundle)):
+    lent = {"etc/resolv.conf": Path("/etc/resolv.conf"), "etc/ssl/certs/ca-certificates.crt": bundle}
+    for inside, source in lent.items():
         target = top / inside
         kept[target] = target.read_bytes() if target.exists() else None
         target.write_bytes(source.read_bytes())

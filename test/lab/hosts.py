@@ -1,5 +1,6 @@
 """The hosts of the lab: what each is, and how one is booted, entered and ended."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import network
-from bases import HERE, LabError, base_for, overlay, run, say
+from bases import HERE, LabError, base_for, build_all, overlay, say, unmount_below
 
 STATE = Path("/var/lib/mailserver-lab")
 FORMULA = HERE.parent.parent
@@ -57,6 +58,15 @@ class Running:
         except (FileNotFoundError, ValueError):
             return None
         return recorded["pid"] if _started(recorded["pid"]) == recorded["started"] else None
+
+    def _own_processes(self):
+        """Every process in the host's namespace, and the nspawn that holds it."""
+        found = network.processes(self.lab, self.host.name)
+        try:
+            recorded = json.loads(self.record.read_text())
+        except (FileNotFoundError, ValueError):
+            return found
+        return [*found, *(pid for pid, started in recorded.get("ours", {}).items() if _started(pid) == started)]
 
     def boot(self, started):
         """Boot the host from its base; its file system begins empty above that."""
@@ -124,10 +134,11 @@ class Running:
             start_new_session=True,
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
         )
-        pid = _wait(lambda: _child(process.pid) or process.poll() is not None and -1, 20)
+        pid = _wait(lambda: _child(process.pid) or (process.poll() is not None and -1), 20)
         if not pid or pid < 0:
             raise LabError(f"{self.host.name} did not boot; its console said:\n{self.console()}")
-        self.record.write_text(json.dumps({"pid": pid, "started": _started(pid), "nspawn": process.pid}))
+        ours = {one: _started(one) for one in (pid, process.pid)}
+        self.record.write_text(json.dumps({"pid": pid, "started": _started(pid), "ours": ours}))
 
     def console(self):
         """Return the last lines that the host printed on its console."""
@@ -147,30 +158,30 @@ class Running:
         return done.stdout.strip() if done.returncode == 0 or words[0] == "systemctl" else ""
 
     def end(self):
-        """End the host: its init and the nspawn that holds it, if they are the ones that we started."""
-        leader = self.leader()
-        if leader is None:
-            return
-        nspawn = json.loads(self.record.read_text())["nspawn"]
-        for pid in (leader, nspawn):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        _wait(lambda: not Path(f"/proc/{leader}").exists() or _state(leader) == "Z", 10)
+        """End the host: every process in its namespace, which is ours alone, and the nspawn that holds it."""
+
+        def gone():
+            alive = [pid for pid in self._own_processes() if _state(pid) != "Z"]
+            for pid in alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            return not alive
+
+        if not _wait(gone, 10):
+            raise LabError(f"{self.host.name}: these processes do not end: {' '.join(map(str, self._own_processes()))}")
 
     def remove(self):
         """End the host and remove all that it left: mounts, namespace, folder."""
         self.end()
         network.disconnect(self.lab, self.host.name)
-        for place in reversed(_mounts_below(self.folder)):
-            run("umount", "-l", place)
+        unmount_below(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def boot_all(lab, names, started):
     """Boot the named hosts that do not run yet; return those that were booted."""
     fresh = [running for running in (Running(lab, HOSTS[name]) for name in names) if running.leader() is None]
+    build_all(list(dict.fromkeys((running.host.release, running.host.role) for running in fresh)), started)
     for running in fresh:
         running.boot(started)
         say(started, f"{running.host.name}: booting ({running.host.release}, {running.host.addresses[0]})")
@@ -189,7 +200,7 @@ def wait_until_up(lab, names, started):
     master = Running(lab, HOSTS["master"])
     if master.leader() is None:
         return
-    missing = _wait_for_minions(master, [name for name in names], 120)
+    missing = _wait_for_minions(master, list(names), 120)
     if missing:
         raise LabError(f"these minions do not answer the master: {', '.join(sorted(missing))}")
     say(started, "all minions answer")
@@ -251,11 +262,6 @@ def _state(pid):
         return _stat(pid)[0]
     except (FileNotFoundError, ProcessLookupError):
         return "Z"
-
-
-def _mounts_below(folder):
-    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    return [place for place in places if place == str(folder) or place.startswith(f"{folder}/")]
 
 
 def _enable(root, unit):

@@ -1,4 +1,4 @@
-"""The network between the hosts: a bridge in a namespace of its own, a namespace and an address for each host, no way out."""
+"""The network between the hosts: a bridge in a namespace of its own, a namespace for each host, and no way out."""
 
 import subprocess
 
@@ -16,7 +16,13 @@ def host_namespace(lab, host):
 
 
 def exists(namespace):
-    return namespace in subprocess.run(("ip", "netns", "list"), capture_output=True, text=True, check=True).stdout.split()
+    return namespace in run("ip", "netns", "list").split()
+
+
+def processes(lab, host):
+    """Return the ids of all processes in the host's namespace."""
+    namespace = host_namespace(lab, host)
+    return [int(pid) for pid in run("ip", "netns", "pids", namespace).split()] if exists(namespace) else []
 
 
 def make_bridge(lab):
@@ -35,7 +41,8 @@ def connect(lab, host, addresses):
     if exists(namespace):
         disconnect(lab, host)
     run("ip", "netns", "add", namespace)
-    run("ip", "-n", switch, "link", "add", "name", f"to-{host}", "type", "veth", "peer", "name", "host0", "netns", namespace)
+    cable = f"link add name to-{host} type veth peer name host0 netns {namespace}"
+    run("ip", "-n", switch, *cable.split())
     run("ip", "-n", switch, "link", "set", f"to-{host}", "master", "lab", "up")
     run("ip", "-n", namespace, "link", "set", "lo", "up")
     run("ip", "netns", "exec", namespace, "sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/host0/disable_ipv6")
