@@ -1,6 +1,7 @@
 """firewalld's zones, permanent and running: what is missing in either, and the commands that add or remove it."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 from mailserver_errors import FirewallError
 
@@ -15,36 +16,40 @@ def missing(zone, services, ports, run=None):
     :raises FirewallError: firewalld does not run, or knows no such zone or service.
     """
     run = run or firewall_cmd
-    known = run("--get-services").split()
-    unknown = [service for service in services if service not in known]
+    with ThreadPoolExecutor() as pool:  # firewall-cmd takes long to start
+        shown = pool.map(lambda options: run(*options, f"--zone={zone}", "--list-all"), _WHERE.values())
+        absent = {where: _absent(text, services, ports) for where, text in zip(_WHERE, shown, strict=True)}
+    lacking = {name for names in absent.values() for name in names if "/" not in name}
+    _check_services(sorted(lacking), run)
+    return absent
+
+
+def _check_services(services, run):
+    unknown = set(services) - set(run("--get-services").split()) if services else ()
     if unknown:
         raise FirewallError(
-            f"firewalld on this host knows no service {', '.join(unknown)}; name others, or ports, in the pillar "
-            "mailserver:firewalld (firewall-cmd --get-services lists those that it knows)"
+            f"firewalld on this host knows no service {', '.join(sorted(unknown))}; name others, or ports, in the "
+            "pillar mailserver:firewalld (firewall-cmd --get-services lists those that it knows)"
         )
-    return {where: _absent(zone, services, ports, options, run) for where, options in _WHERE.items()}
-
-
-def present(zone, services, ports, run=None):
-    """Return which of these services and ports ``zone`` allows, permanent and running, as :func:`missing` does."""
-    lacking = missing(zone, services, ports, run)
-    wanted = [*services, *ports]
-    return {where: [one for one in wanted if one not in absent] for where, absent in lacking.items()}
 
 
 def change(verb, zone, items, run=None):
     """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded."""
     run = run or firewall_cmd
     for where, names in items.items():
-        for name in names:
-            kind = "port" if "/" in name else "service"
-            run(*_WHERE[where], f"--zone={zone}", f"--{verb}-{kind}={name}")
+        options = [f"--{verb}-{'port' if '/' in name else 'service'}={name}" for name in names]
+        run(*_WHERE[where], f"--zone={zone}", *options)
 
 
-def _absent(zone, services, ports, options, run):
-    allowed = run(*options, f"--zone={zone}", "--list-services").split()
-    open_ports = run(*options, f"--zone={zone}", "--list-ports").split()
-    return [one for one in services if one not in allowed] + [one for one in ports if one not in open_ports]
+def _absent(shown, services, ports):
+    """Return which services and ports are not in ``shown``, what ``firewall-cmd --list-all`` printed."""
+    lines = dict(line.strip().partition(": ")[::2] for line in shown.splitlines())
+    allowed = {"services": lines.get("services", "").split(), "ports": lines.get("ports", "").split()}
+    return [*_without(services, allowed["services"]), *_without(ports, allowed["ports"])]
+
+
+def _without(wanted, allowed):
+    return [one for one in wanted if one not in allowed]
 
 
 def firewall_cmd(*arguments):

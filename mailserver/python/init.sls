@@ -5,3 +5,5 @@ mailserver-python-packages:
   pip.installed:
     - pkgs: {{ mailserver.os.python.packages | json }}
     - reload_modules: true
+    - unless:
+        - fun: mailserver.python_ready
