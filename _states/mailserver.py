@@ -2,6 +2,8 @@
 What a mail host needs beside its daemons: the firewall's mail ports, and its domains' records in DNS.
 """
 
+import json
+
 import mailserver_dns
 import mailserver_firewall
 import mailserver_wants
@@ -70,12 +72,14 @@ def records_published(name, settings):
     name
         What the report is of.
     settings
-        ``domains``, ``hostname``, ``addresses`` and ``dns`` of the host's settings (``mailserver.settings``).
+        ``domains``, ``hostname``, ``addresses`` and ``dns`` of the host's settings (``mailserver.settings``); or the
+        same as JSON text, which an SLS file of thousands of domains loads a hundred times as fast.
 
     Nothing is changed, in DNS or here. What is absent, different or could not be seen is a warning with the line to
     publish; with ``strict`` in ``dns``, what is absent or different is a failure. DKIM keys have states of their own.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
+    settings = json.loads(settings) if isinstance(settings, str) else settings
     wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"])
     try:
         answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))

@@ -7,6 +7,6 @@ mailserver-dns-records:
   mailserver.records_published:
     - name: records of {{ mailserver.domains | length }} domains
     - settings: {{ {'domains': mailserver.domains, 'hostname': mailserver.hostname,
-                    'addresses': mailserver.addresses, 'dns': mailserver.dns} | json }}
+                    'addresses': mailserver.addresses, 'dns': mailserver.dns} | json | json }}
     - order: last
 {%- endif %}
