@@ -17,6 +17,7 @@ import mailserver_lifecycle
 import mailserver_pillar
 import mailserver_records
 import mailserver_schema
+import mailserver_selftest
 import mailserver_wants
 from mailserver_errors import MailserverError
 
@@ -196,3 +197,34 @@ def _formatted(found, format, dns):
         return mailserver_records.nsupdate(found, mailserver_wants.present(answers))
     forms = {"data": mailserver_records.as_data, "json": mailserver_records.as_json, "zone": mailserver_records.zone}
     return forms[format](found)
+
+
+def selftest(domain=None):
+    """
+    Send a message from ``selftest@domain`` through this host's Postfix and back to the host, and judge it.
+
+    domain
+        One of the host's domains; the host's own, if left out.
+
+    The message is verified as a receiver would, by dkimpy, pyspf and the rules of DMARC (RFC 9989) against live DNS.
+    Returns ``result`` (true if SPF, DKIM and DMARC all pass), ``overall`` (that in a sentence), ``spf`` (for each
+    address of the domain), ``dkim`` (for each signature), ``dmarc``, and ``report``, all of it as text.
+
+    A message that Postfix refuses or cannot deliver within a minute is an error with Postfix's own words.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.selftest
+        salt mx1 mailserver.selftest example.com
+    """
+    host = settings()
+    domain = domain or host["domain"]
+    if domain not in host["domains"]:
+        near = mailserver_schema.did_you_mean(domain, host["domains"]) if host["domains"] else "its pillar lists none"
+        raise CommandExecutionError(f"mailserver.selftest: {domain} is not among the domains of this host; {near}")
+    try:
+        return mailserver_selftest.run(domain, host)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err

@@ -58,3 +58,7 @@ class FirewallError(MailserverError):
 
 class ClockError(DkimError):
     """The host's clock lies before something that was already seen, so that no time can be trusted."""
+
+
+class SelftestError(MailserverError):
+    """The self-test's message was not taken, or did not come back; nothing could be judged."""

@@ -129,8 +129,11 @@ def verify(message, index, txt):
     log.addHandler(reasons)
 
     def found(name, timeout=5):
-        text = txt(name.decode("ascii", "replace").rstrip(".").lower())
-        return None if text is None else text.encode("utf-8", "surrogateescape")
+        place = name.decode("ascii", "replace").rstrip(".").lower()
+        text = txt(place)
+        if text is None:
+            raise dkim.ValidationError(f"there is no TXT record at {place}")
+        return text.encode("utf-8", "surrogateescape")
 
     try:
         valid = dkim.DKIM(message, logger=log).verify(idx=index, dnsfunc=found)
