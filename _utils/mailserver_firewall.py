@@ -37,8 +37,10 @@ def change(verb, zone, items, run=None):
     """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded."""
     run = run or firewall_cmd
     for where, names in items.items():
-        options = [f"--{verb}-{'port' if '/' in name else 'service'}={name}" for name in names]
-        run(*_WHERE[where], f"--zone={zone}", *options)
+        ports = [f"--{verb}-port={name}" for name in names if "/" in name]
+        services = [f"--{verb}-service={name}" for name in names if "/" not in name]
+        for options in filter(None, (services, ports)):  # firewall-cmd takes one kind at a time
+            run(*_WHERE[where], f"--zone={zone}", *options)
 
 
 def _absent(shown, services, ports):
