@@ -112,7 +112,9 @@ _DOMAIN = Section(
             Items(Address()), "Addresses that the domain's mail leaves from.", computed="the host's `addresses`"
         ),
         "mx": Key(
-            Items(Domain()), "Hosts that the domain's MX record is to name; `[]`: not checked.", computed="`hostname`"
+            Items(Domain()),
+            "Hosts that the domain's MX record is to name; `[]`: not checked.",
+            computed="`hostname`, or none with `receive: false`",
         ),
         "ttl": Key(_TTL, "TTL of the domain's records.", 3600),
         "spf": Key(_SPF, "The domain's SPF record."),
@@ -423,7 +425,7 @@ def _fill_domains(settings, problems):
         if domain["addresses"] is None:
             domain["addresses"] = list(settings["addresses"])
         if domain["mx"] is None:
-            domain["mx"] = [settings["hostname"]]
+            domain["mx"] = [settings["hostname"]] if domain["receive"] else []
         if domain["spf"]["addresses"] is None:
             domain["spf"]["addresses"] = list(domain["addresses"])
         for key, value in settings["dkim"].items():

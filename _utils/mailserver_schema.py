@@ -244,10 +244,10 @@ class OneOf:
 
     def read(self, value):
         for kind in self.kinds:
-            try:
-                return kind.read(value)
-            except Wrong:
-                continue
+            problems = []
+            found = read(kind, value, "", problems)
+            if not problems:
+                return found
         raise Wrong(f"{shown(value)} is not {self.form}")
 
 

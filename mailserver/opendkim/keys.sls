@@ -11,7 +11,7 @@ include:
 mailserver-opendkim-keys:
   dkim.managed:
     - name: {{ opendkim.keys }}
-    - domains: {{ mailserver.domains | json }}
+    - domains: {{ mailserver.domains | json | json }}
     - host: {{ mailserver.hostname }}
     - key_table: {{ opendkim.key_table }}
     - signing_table: {{ opendkim.signing_table }}

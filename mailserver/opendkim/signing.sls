@@ -9,7 +9,7 @@ include:
 mailserver-opendkim-published:
   dkim.published:
     - name: {{ opendkim.keys }}
-    - domains: {{ mailserver.domains | json }}
+    - domains: {{ mailserver.domains | json | json }}
     - dns: {{ mailserver.dns | json }}
     - key_table: {{ opendkim.key_table }}
     - signing_table: {{ opendkim.signing_table }}
@@ -19,7 +19,7 @@ mailserver-opendkim-published:
 mailserver-opendkim-signing:
   dkim.signing:
     - name: {{ opendkim.keys }}
-    - domains: {{ mailserver.domains | json }}
+    - domains: {{ mailserver.domains | json | json }}
     - dns: {{ mailserver.dns | json }}
     - key_table: {{ opendkim.key_table }}
     - signing_table: {{ opendkim.signing_table }}

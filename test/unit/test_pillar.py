@@ -161,6 +161,15 @@ def test_a_transport_map_of_the_operator_stands_before_the_self_test():
     assert main["postfix"]["main"]["transport_maps"].startswith("lmdb:/etc/postfix/t, inline:{ {selftest.invalid = ")
 
 
+def test_an_alias_has_one_target_or_several():
+    aliases = {"postmaster": "alice", "abuse": ["alice", "bob@a.example"]}
+    assert settings({"domains": {"a.example": {}}, "accounts": {"aliases": aliases}})["accounts"]["aliases"] == aliases
+
+
+def test_a_domain_that_this_host_receives_no_mail_for_wants_no_mx_here():
+    assert settings({"domains": {"a.example": {"receive": False}}})["domains"]["a.example"]["mx"] == []
+
+
 def test_what_an_old_postfix_does_not_know_is_left_out():
     main = settings({"domains": {"a.example": {}}}, system={"postfix": {"version": "3.5", "chroot": False}})["postfix"][
         "main"

@@ -1,0 +1,459 @@
+"""From no key to signed mail, with a real OpenDKIM and a real name server: nothing signs before DNS shows it."""
+
+import pwd
+import shutil
+import stat
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import mailserver_dns
+import mailserver_keystore
+import mailserver_lifecycle
+import mailserver_milter
+import mailserver_opendkim
+import mailserver_pillar
+from mailserver_errors import CutoverError, LockHeld, ProbeError
+from mailserver_lifecycle import Place
+from name_server import NameServer, zone
+from opendkim_daemon import Key, await_that
+
+AUTHORITY, RESOLVER = "127.54.0.1", "127.54.0.53"
+START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
+NAMES = ("alpha.test", "beta.test")
+
+
+def at(hours):
+    return START + timedelta(hours=hours)
+
+
+def settings(**dkim):
+    pillar = {"domain": "alpha.test", "domains": {name: {"ttl": 300} for name in NAMES}, "dkim": dkim}
+    return mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+
+
+class World:
+    """A host's keys and tables, its OpenDKIM, and the name server of its domains."""
+
+    def __init__(self, folder, milter, server):
+        self.milter, self.server = milter, server
+        self.me = pwd.getpwuid(0).pw_name
+        tables = mailserver_opendkim.tables(milter.folder / "KeyTable", milter.folder / "SigningTable")
+        self.place = Place(str(folder / "keys"), tables, mailserver_keystore.Owner(self.me, self.me))
+        self.settings = settings()
+        self.ask = partial(mailserver_dns.ask, recursive=(RESOLVER,))
+
+    @property
+    def domains(self):
+        return self.settings["domains"]
+
+    def make(self, hours=0, **more):
+        return mailserver_lifecycle.make_keys(self.place, self.domains, "mx1.lab.test", at(hours), **more)
+
+    def look(self, hours=0, **more):
+        return mailserver_lifecycle.check_published(
+            self.place, self.domains, self.settings["dns"], at(hours), ask=self.ask, **more
+        )
+
+    def sign(self, hours=0, reload=None, domains=None, **more):
+        probe = partial(mailserver_milter.probe, self.milter.socket)
+        return mailserver_lifecycle.sign(
+            self.place,
+            self.domains if domains is None else domains,
+            self.settings["dns"],
+            reload or self.milter.reload,
+            probe,
+            at(hours),
+            ask=self.ask,
+            **more,
+        )
+
+    def publish(self, **other):
+        """Publish all keys' records; ``other`` has another text of the zone's records for a domain."""
+        zones = {}
+        for name in NAMES:
+            lines = [
+                mailserver_lifecycle.mailserver_records.zone_line(record)
+                for record in mailserver_lifecycle.key_records(self.place.keys, self.domains, name)
+            ]
+            zones[name] = zone(["ns.test"], other.get(name.partition(".")[0], "\n".join(lines)))
+        self.server.serve(**zones)
+
+    def key(self, name="alpha.test"):
+        return mailserver_keystore.read_manifest(self.place.keys, name).keys[-1]
+
+    def signs(self, name="alpha.test"):
+        """The selector that mail of the domain is signed with, as a recipient sees it; ``None``: unsigned."""
+        message = f"From: a@{name}\r\nTo: b@outside.test\r\nSubject: x\r\n\r\nbody\r\n".encode()
+        added = mailserver_milter.sign(self.milter.socket, message, f"a@{name}", ["b@outside.test"])
+        found = [value for field, value in added if field.lower() == "dkim-signature"]
+        return found[0].partition("s=")[2].partition(";")[0] if found else None
+
+
+@pytest.fixture
+def world(daemon, tmp_path):
+    root = zone(["ns.test"], f"test NS ns.test.\nns.test. A {AUTHORITY}")
+    test = zone(["ns.test"], f"ns A {AUTHORITY}\nalpha NS ns\nbeta NS ns")
+    zones = {"": root, "test": test, **{name: zone(["ns.test"]) for name in NAMES}}
+    milter = daemon()
+    with (
+        NameServer(tmp_path, AUTHORITY, zones) as server,
+        NameServer(tmp_path, RESOLVER, root_servers=(AUTHORITY,)),
+    ):
+        made = World(milter.folder, milter, server)
+        mailserver_opendkim.ensure_tables(made.place.tables)
+        milter.start(
+            KeyTable=f"file:{milter.folder}/KeyTable", SigningTable=f"file:{milter.folder}/SigningTable.domains"
+        )
+        yield made
+
+
+def test_a_new_key_signs_only_after_dns_shows_it(world):
+    made = world.make()
+    selector = world.key().selector
+    assert selector == "20261124-mx1"
+    assert made.changes == {name: {selector: {"old": None, "new": "generated"}} for name in NAMES}
+
+    waits = world.look()
+    assert not waits.changes
+    assert not waits.errors
+    line = f"{selector}._domainkey.alpha.test. 300 IN TXT"
+    assert any(line in text and f"v=DKIM1; k=rsa; p={world.key().public}" in text for text in waits.waiting)
+    assert not world.sign().changes
+    assert world.signs() is None
+
+    world.publish()
+    seen = world.look(1)
+    assert seen.changes == {name: {selector: {"old": "generated", "new": "published"}} for name in NAMES}
+    assert not seen.waiting
+    on = world.sign(1)
+    assert on.changes == {name: {"old": None, "new": selector} for name in NAMES}
+    assert "alpha.test: mail is now signed with 20261124-mx1." in on.notes
+    assert world.signs() == selector
+    assert [world.key(name).stage for name in NAMES] == ["signing", "signing"]
+
+    again = [world.make(2), world.look(2), world.sign(2)]
+    assert [report.changes for report in again] == [{}, {}, {}]
+
+
+def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
+    def everything():
+        folder = Path(world.place.keys).parent
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "log"}
+
+    before = everything()
+    assert world.make(test=True).changes == {
+        name: {"20261124-mx1": {"old": None, "new": "generated"}} for name in NAMES
+    }
+    assert everything() == before
+    world.make()
+    world.publish()
+    before = everything()
+    predicted = world.look(test=True)
+    assert everything() == before
+    assert world.look().changes == predicted.changes
+    before = everything()
+    predicted = world.sign(test=True)
+    assert everything() == before
+    assert world.sign().changes == predicted.changes
+
+
+def test_private_keys_are_the_owners_alone(world):
+    world.make()
+    path = mailserver_keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.chmod(0o644)
+    assert world.make(1).changes == {
+        "alpha.test": {world.key().selector: {"old": "wrong owner or mode", "new": "0600"}}
+    }
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def _key_text():
+    return Key().record
+
+
+WRONG = [
+    ("a different key", lambda key: f'"{_key_text()[:250]}" "{_key_text()[250:]}"', "different"),
+    (
+        "two records",
+        lambda key: f'"v=DKIM1; k=rsa; p={key.public[:200]}" "{key.public[200:]}"\n{{}} TXT "x"',
+        "there are 2 TXT",
+    ),
+    ("a cut TXT", lambda key: f'"v=DKIM1; k=rsa; p={key.public[:230]}"', "cut"),
+    (
+        "backslashes",
+        lambda key: f'"v=DKIM1\\\\; k=rsa\\\\; p={key.public[:200]}" "{key.public[200:]}"',
+        "backslashes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "text", "said"), WRONG, ids=[one[0] for one in WRONG])
+def test_a_wrong_record_is_named_for_what_it_is_and_where(world, what, text, said):
+    world.make()
+    name = f"{world.key().selector}._domainkey"
+    world.publish(alpha=f"{name} TXT {text(world.key()).format(name)}")
+    report = world.look()
+    (message,) = report.waiting
+    assert message.startswith("alpha.test: ")
+    assert "ns.test" in message
+    assert AUTHORITY in message
+    assert said in message
+    world.sign()
+    assert world.signs("alpha.test") is None
+    assert world.signs("beta.test") == world.key("beta.test").selector
+
+
+def test_unknown_answer_never_advances_a_key_and_never_takes_a_stamp_away(world):
+    world.make()
+    world.publish()
+    world.server.stop()
+    world.settings["dns"].update(timeout=1, lifetime=3)
+    report = world.look(1)
+    assert not report.changes
+    assert not report.errors
+    assert all("cannot be confirmed" in text for text in report.waiting)
+    world.server.start()
+    await_that(lambda: world.look(2).changes, "the resolver still remembers that nobody answered it")
+    world.sign(2)
+    world.server.stop()
+    report = world.look(3)
+    assert not report.errors
+    assert len(report.waiting) == 2
+    assert not world.sign(3).changes
+    assert [world.key(name).stage for name in NAMES] == ["signing", "signing"]
+    assert world.signs() == world.key().selector
+
+
+def test_a_record_that_vanished_since_it_was_published_does_not_sign(world):
+    world.make()
+    world.publish()
+    world.look()
+    world.publish(alpha="")
+    report = world.sign()
+    assert "alpha.test: the key 20261124-mx1 does not sign yet: DNS no longer shows it." in report.notes
+    assert world.signs("alpha.test") is None
+
+
+def test_a_key_that_signs_but_is_not_in_dns_is_a_failure(world):
+    world.make()
+    world.publish()
+    world.look()
+    world.sign()
+    world.publish(alpha="")
+    (message,) = world.look(1).errors
+    assert message.startswith("alpha.test: mail is signed with 20261124-mx1, but DNS does not show this key")
+    assert world.signs() == "20261124-mx1"
+
+
+def test_waiting_is_a_warning_until_the_deadline_and_then_a_failure(world):
+    world.make()
+    assert not world.look(71).errors
+    late = world.look(73)
+    assert len(late.errors) == 2
+    assert "publish_deadline" in late.errors[0]
+    world.settings = settings(strict=True)
+    assert "mailserver:dkim:strict is set" in world.look(1).errors[0]
+
+
+def test_a_clock_that_jumped_back_stamps_nothing(world):
+    world.make()
+    world.publish()
+    report = world.look(-24 * 365)
+    assert not report.changes
+    assert "set the clock right" in report.errors[0]
+    assert world.key().stage == "generated"
+
+
+def test_a_removed_domain_is_no_longer_signed_for_and_keeps_its_keys(world):
+    world.make()
+    world.publish()
+    world.look()
+    world.sign()
+    rest = {"beta.test": world.domains["beta.test"]}
+    report = world.sign(domains=rest)
+    assert report.changes == {"alpha.test": {"old": "20261124-mx1", "new": None}}
+    mailserver_opendkim.patient(lambda *_: _must_be(world.signs("alpha.test"), None))("alpha.test", None)
+    assert world.signs("beta.test") == "20261124-mx1"
+    assert mailserver_keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
+    assert world.sign().changes == {"alpha.test": {"old": None, "new": "20261124-mx1"}}
+    assert world.signs("alpha.test") == "20261124-mx1"
+
+
+def _must_be(seen, wanted):
+    if seen != wanted:
+        raise ProbeError(f"{seen} instead of {wanted}")
+
+
+def test_a_successor_takes_over_after_its_soak_and_its_predecessor_is_retired(world):
+    world.make()
+    world.publish()
+    world.look()
+    world.sign()
+    manifest = mailserver_keystore.read_manifest(world.place.keys, "alpha.test")
+    pem = mailserver_keystore.generate([2048])[0]
+    mailserver_keystore.write_private(world.place.keys, "alpha.test", "next", pem, world.place.owner)
+    public, bits = mailserver_keystore.public_half(pem, "next")
+    successor = mailserver_lifecycle.mailserver_dkim.Key("next", "rsa", bits, public, at(1))
+    mailserver_keystore.write_manifest(world.place.keys, manifest.with_key(successor))
+    world.publish()
+    world.look(1)
+    soaking = world.sign(1)
+    assert not soaking.changes
+    assert "alpha.test: the key next is published and signs from 2026-11-24 19:05 UTC on." in soaking.notes
+    assert world.sign(2).changes == {"alpha.test": {"old": "20261124-mx1", "new": "next"}}
+    assert world.signs() == "next"
+    stages = [key.stage for key in mailserver_keystore.read_manifest(world.place.keys, "alpha.test").keys]
+    assert stages == ["retired", "signing"]
+
+
+def test_a_key_file_that_is_not_the_published_key_never_signs(world):
+    world.make()
+    world.publish()
+    world.look()
+    path = mailserver_keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
+    path.write_bytes(Key().pem)
+    report = world.sign()
+    assert "not the key whose record was emitted" in report.errors[0]
+    assert world.signs("alpha.test") is None
+    assert world.signs("beta.test") == "20261124-mx1"
+
+
+def test_a_reload_that_is_not_taken_is_found_out_and_undone(world, monkeypatch):
+    monkeypatch.setattr(mailserver_opendkim, "PROBE_LIMIT", 1)
+    monkeypatch.setattr(mailserver_opendkim.patient, "__defaults__", (1, *mailserver_opendkim.patient.__defaults__[1:]))
+    world.make()
+    world.publish()
+    world.look()
+    report = world.sign(reload=lambda: None)
+    assert len(report.errors) == 2
+    assert "was tried and undone, mail is not signed" in report.errors[0]
+    assert not report.changes
+    assert world.key().stage == "published"
+    assert mailserver_opendkim.signers_in_force(world.place.tables) == {}
+    assert len(world.sign().changes) == 2
+
+
+def test_an_opendkim_that_is_down_changes_nothing(world):
+    world.make()
+    world.publish()
+    world.look()
+
+    def down():
+        raise CutoverError("OpenDKIM could not be reloaded: it does not run")
+
+    report = world.sign(reload=down)
+    assert not report.changes
+    assert "does not run" in report.errors[0]
+    assert mailserver_opendkim.signers_in_force(world.place.tables) == {}
+
+
+class PowerCut(BaseException):
+    """The machine stops here."""
+
+
+def test_a_run_that_was_cut_anywhere_is_completed_by_the_next_without_an_unsigned_moment(world, monkeypatch):
+    world.make()
+    world.publish()
+    world.look()
+    world.sign(domains={"beta.test": world.domains["beta.test"]})
+    for_good = mailserver_keystore.replace_file
+    kept = shutil.copytree(world.place.keys, Path(world.place.keys).with_name("keys.kept"), copy_function=shutil.copy2)
+    moment = 0
+    while True:
+        writes = iter(range(100))
+
+        def replace_file(*arguments, writes=writes, moment=moment):
+            if next(writes) == moment:
+                raise PowerCut
+            for_good(*arguments)
+
+        monkeypatch.setattr(mailserver_keystore, "replace_file", replace_file)
+        monkeypatch.setattr(mailserver_opendkim, "replace_file", replace_file)
+        cut = False
+        try:
+            world.sign()
+        except PowerCut:
+            cut = True
+        monkeypatch.setattr(mailserver_keystore, "replace_file", for_good)
+        monkeypatch.setattr(mailserver_opendkim, "replace_file", for_good)
+        assert world.signs("beta.test") == "20261124-mx1"
+        world.sign()
+        assert world.signs("alpha.test") == "20261124-mx1"
+        assert world.key("alpha.test").stage == "signing"
+        assert not mailserver_opendkim.is_cut_short(world.place.tables)
+        if not cut:
+            break
+        shutil.rmtree(Path(world.place.keys) / "alpha.test")
+        shutil.copytree(kept / "alpha.test", Path(world.place.keys) / "alpha.test", copy_function=shutil.copy2)
+        world.sign(domains={"beta.test": world.domains["beta.test"]})
+        moment += 1
+    assert moment == 4
+
+
+def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_break(world):
+    legacy = Key()
+    folder = Path(world.place.keys) / "alpha.test"
+    folder.mkdir(parents=True)
+    path = folder / "20210808.private"
+    path.write_bytes(legacy.pem)
+    path.chmod(0o600)
+    for table in world.place.tables.all:
+        table.unlink()
+    world.place.tables.key_table.write_text(f"20210808._domainkey.alpha.test alpha.test:20210808:{path}\n")
+    world.place.tables.signing_table.write_text("*@alpha.test 20210808._domainkey.alpha.test\n")
+    mailserver_opendkim.ensure_tables(world.place.tables)
+    world.milter.reload()
+    mailserver_opendkim.patient(lambda *_: _must_be(world.signs(), "20210808"))("alpha.test", None)
+    assert world.make().changes["alpha.test"] == {"20210808": {"old": None, "new": "taken over from disk"}}
+    assert path.read_bytes() == legacy.pem
+    world.look()
+    world.sign()
+    assert world.signs() == "20210808", "DNS does not show it yet, but what signed yesterday goes on signing"
+    world.publish()
+    world.look()
+    world.sign()
+    assert world.key().stage == "signing"
+    assert world.signs() == "20210808"
+
+
+def test_a_damaged_manifest_stops_its_own_domain_only(world):
+    world.make()
+    world.publish()
+    world.look()
+    world.sign()
+    path = Path(world.place.keys) / "alpha.test" / "keys.json"
+    path.write_text("{")
+    for report in (world.make(), world.look(), world.sign()):
+        assert len(report.errors) == 1
+        assert report.errors[0].startswith(f"alpha.test: {path}")
+        assert not report.changes
+    assert path.read_text() == "{"
+    assert [world.signs(name) for name in NAMES] == ["20261124-mx1", "20261124-mx1"]
+
+
+def test_two_runs_never_work_on_the_same_keys(world):
+    with (
+        mailserver_keystore.locked(world.place.keys),
+        pytest.raises(LockHeld, match="another run has worked on these keys"),
+        mailserver_keystore.locked(world.place.keys, wait=0),
+    ):
+        raise AssertionError("both runs held the lock")
+
+
+def test_status_says_what_became_of_each_key(world):
+    world.make()
+    found = mailserver_lifecycle.status(world.place.keys, world.domains, world.place.tables)
+    row = found["alpha.test"]["20261124-mx1"]
+    assert (row["stage"], row["since"], row["signs"]) == ("generated", "2026-11-24T18:00:00Z", False)
+    assert row["fails_from"] == "2026-11-27T18:00:00Z"
+    world.publish()
+    world.look()
+    world.sign()
+    found = mailserver_lifecycle.status(world.place.keys, {}, world.place.tables)
+    row = found["alpha.test"]["20261124-mx1"]
+    assert (row["stage"], row["signs"], row["next"]) == ("signing", True, "nothing: the domain is not in the pillar")
