@@ -10,7 +10,7 @@ include:
 
 mailserver-opendkim-keys:
   dkim.managed:
-    - name: {{ opendkim.keys }}
+    - name: {{ opendkim['keys'] }}
     - domains: {{ mailserver.domains | json | json }}
     - host: {{ mailserver.hostname }}
     - key_table: {{ opendkim.key_table }}

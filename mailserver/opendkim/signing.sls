@@ -8,7 +8,7 @@ include:
 
 mailserver-opendkim-published:
   dkim.published:
-    - name: {{ opendkim.keys }}
+    - name: {{ opendkim['keys'] }}
     - domains: {{ mailserver.domains | json | json }}
     - dns: {{ mailserver.dns | json }}
     - key_table: {{ opendkim.key_table }}
@@ -18,7 +18,7 @@ mailserver-opendkim-published:
 
 mailserver-opendkim-signing:
   dkim.signing:
-    - name: {{ opendkim.keys }}
+    - name: {{ opendkim['keys'] }}
     - domains: {{ mailserver.domains | json | json }}
     - dns: {{ mailserver.dns | json }}
     - key_table: {{ opendkim.key_table }}
