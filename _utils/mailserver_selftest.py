@@ -71,7 +71,7 @@ def send(sender, port, postfix=None, limit=LIMIT):
 
 
 def _not_delivered(sender, recipient, waiting, postfix, limit):
-    words = [one["reason"] for one in waiting if one["reason"]] or postfix.log(recipient)
+    words = [one["reason"] for one in waiting if one["reason"]] or postfix.log(sender, recipient)
     for one in waiting:
         postfix.delete(one["id"], one["queue"])
     if not waiting:
@@ -125,14 +125,18 @@ class Postfix:
     def delete(self, queue_id, queue_name):
         self._run("postsuper", "-d", queue_id, queue_name)
 
-    def log(self, recipient):
-        """Return what Postfix logged about ``recipient``, where there is a journal."""
+    def log(self, sender, recipient):
+        """Return what Postfix logged about the message and about milters, where there is a journal."""
         try:
             done = self._run("journalctl", "-q", "--no-pager", "-o", "cat", f"--since=@{int(self.started)}")
         except SelftestError:
             return []
         lines = done.stdout.decode("utf-8", "replace").splitlines()
-        return [line for line in lines if f"to=<{recipient}>" in line]
+        # A milter can refuse a message before Postfix knows its recipient.
+        refused = (
+            line for line in lines if "milter" in line.lower() and (f"from=<{sender}>" in line or "warning" in line)
+        )
+        return [*dict.fromkeys([*refused, *(line for line in lines if f"to=<{recipient}>" in line)])]
 
     @staticmethod
     def _run(*command, stdin=b""):

@@ -173,3 +173,15 @@ def test_a_silent_server_costs_no_more_than_the_time_that_was_given():
         pytest.raises(ProbeError, match=r"time is over: no answer to the negotiation"),
     ):
         mailserver_milter.probe(f"inet:{server.getsockname()[1]}@127.0.0.1", DOMAIN, "new", "v=DKIM1; p=", timeout=0.2)
+
+
+def test_modules_that_salt_left_under_the_same_names_are_not_taken_for_the_packages():
+    program = (
+        "import sys, types\n"
+        "sys.modules['dns'] = types.ModuleType('dns'); sys.modules['dkim'] = types.ModuleType('dkim')\n"
+        "import mailserver_milter\n"
+        "print(mailserver_milter.dkimpy().DKIM.__name__)\n"
+    )
+    utils = str(Path(mailserver_milter.__file__).parent)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=utils)
+    assert done.stdout == "DKIM\n"

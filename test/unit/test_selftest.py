@@ -270,7 +270,7 @@ class Queue:
     def delete(self, queue_id, queue_name):
         self.deleted.append((queue_id, queue_name))
 
-    def log(self, recipient):
+    def log(self, sender, recipient):
         return [f"postfix/cleanup: milter-reject: 4.7.1 Service unavailable; to=<{recipient}>"]
 
 
