@@ -1,7 +1,10 @@
 """The milter client and the probe, against real OpenDKIM daemons on loopback."""
 
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
