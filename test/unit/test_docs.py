@@ -88,3 +88,21 @@ def test_version_is_the_same_everywhere():
 
 def test_readme_is_read_in_three_minutes():
     assert len((TOP / "README.md").read_text().splitlines()) < 150
+
+
+def texts(path):
+    """All strings of a Python file, what an f-string fills in shown as ``…``."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_every_dns_message_that_is_explained_can_still_occur():
+    said = "\n".join(text for path in TOP.glob("_utils/*.py") for text in texts(path))
+    table = (TOP / "docs/dns.md").read_text().partition("## Messages")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
+        for message in re.findall(r"`([^`]+)`", row):
+            for words in re.split(r"…|\b[A-Z]+\b|\d+|[()]", message):
+                assert words.strip() in said, f"docs/dns.md explains {message!r}, which nothing says"
