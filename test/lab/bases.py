@@ -213,6 +213,7 @@ no-index = true
 find-links = /srv/wheels
 disable-pip-version-check = true
 END
+echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/lab
 rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
 echo 'deb [trusted=yes] file:/srv/packages ./' >/etc/apt/sources.list
 rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb

@@ -50,6 +50,7 @@ class Running:
         self.lab, self.host = lab, host
         self.folder = STATE / lab / host.name
         self.record = self.folder / "leader.json"
+        self.control_group = _control_groups() / f"mailserver-{lab}-{host.name}"
 
     def leader(self):
         """Return the process id of the host's init, or ``None`` if the host does not run."""
@@ -60,13 +61,9 @@ class Running:
         return recorded["pid"] if _started(recorded["pid"]) == recorded["started"] else None
 
     def _own_processes(self):
-        """Every process in the host's namespace, and the nspawn that holds it."""
-        found = network.processes(self.lab, self.host.name)
-        try:
-            recorded = json.loads(self.record.read_text())
-        except (FileNotFoundError, ValueError):
-            return found
-        return [*found, *(pid for pid, started in recorded.get("ours", {}).items() if _started(pid) == started)]
+        """Every process in the host's network namespace and control group, which hold no others."""
+        held = [int(pid) for file in self.control_group.rglob("cgroup.procs") for pid in file.read_text().split()]
+        return sorted({*network.processes(self.lab, self.host.name), *held})
 
     def boot(self, started):
         """Boot the host from its base; its file system begins empty above that."""
@@ -110,8 +107,14 @@ class Running:
         if self.host.name == "master":
             binds |= {f"/srv/formula/{part}": FORMULA / part for part in FORMULA_PARTS}
         log = (self.folder / "console.log").open("wb")
+        # In a control group of its own, or every host's systemd would take the others' daemons for its own.
+        self.control_group.mkdir(exist_ok=True)
         process = subprocess.Popen(
             (
+                "sh",
+                "-c",
+                'echo $$ >"$0/cgroup.procs" && exec "$@"',
+                self.control_group,
                 "systemd-nspawn",
                 "--quiet",
                 "--register=no",
@@ -137,8 +140,7 @@ class Running:
         pid = _wait(lambda: _child(process.pid) or (process.poll() is not None and -1), 20)
         if not pid or pid < 0:
             raise LabError(f"{self.host.name} did not boot; its console said:\n{self.console()}")
-        ours = {one: _started(one) for one in (pid, process.pid)}
-        self.record.write_text(json.dumps({"pid": pid, "started": _started(pid), "ours": ours}))
+        self.record.write_text(json.dumps({"pid": pid, "started": _started(pid)}))
 
     def console(self):
         """Return the last lines that the host printed on its console."""
@@ -158,7 +160,7 @@ class Running:
         return done.stdout.strip() if done.returncode == 0 or words[0] == "systemctl" else ""
 
     def end(self):
-        """End the host: every process in its namespace, which is ours alone, and the nspawn that holds it."""
+        """End the host, with every process in it and the nspawn that holds it."""
 
         def gone():
             alive = [pid for pid in self._own_processes() if _state(pid) != "Z"]
@@ -173,6 +175,8 @@ class Running:
     def remove(self):
         """End the host and remove all that it left: mounts, namespace, folder."""
         self.end()
+        for file in sorted(self.control_group.rglob("cgroup.procs"), key=lambda file: -len(file.parts)):
+            file.parent.rmdir()
         network.disconnect(self.lab, self.host.name)
         unmount_below(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -244,6 +248,15 @@ def _child(pid):
         if len(inner) > 1 and inner[-1] == "1" and "systemd" in Path(f"/proc/{child}/comm").read_text():
             return int(child)
     return None
+
+
+def _control_groups():
+    """Where this machine has its control groups of version 2."""
+    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    found = next((Path(place) for _, place, kind, *_ in mounts if kind == "cgroup2"), None)
+    if found is None:
+        raise LabError("this machine has no control groups of version 2 (mount -t cgroup2), which systemd needs")
+    return found
 
 
 def _stat(pid):
