@@ -69,6 +69,14 @@ def test_effects_has_all_32_rows_in_order():
     assert [int(row) for row in rows] == list(range(1, 33))
 
 
+def test_every_row_of_the_effects_has_a_test_with_its_number():
+    names = re.findall(
+        r"^def test_row_((?:\d\d_)+)", (TOP / "test/integration/test_effects.py").read_text(), re.MULTILINE
+    )
+    numbers = {int(number) for name in names for number in re.findall(r"\d\d", name)}
+    assert numbers == set(range(1, 33))
+
+
 def test_every_pillar_key_that_the_pages_name_exists():
     known = set(re.findall(r"^\| `([^`]+)`", (TOP / "docs/pillar.md").read_text(), re.MULTILINE))
     sections = {key.partition(":")[0] for key in known}
