@@ -1,11 +1,14 @@
 """
-DKIM keys of this host: what became of each, and the records to publish (``salt '*' dkim.…``).
+DKIM keys of this host: what became of each, the records to publish, and what people may ask for (``salt '*' dkim.…``).
 """
 
 from salt.exceptions import CommandExecutionError
 
+import mailserver_keystore
 import mailserver_lifecycle
+import mailserver_milter
 import mailserver_opendkim
+import mailserver_queue
 import mailserver_records
 from mailserver_errors import MailserverError
 
@@ -18,7 +21,7 @@ def __virtual__():
 
 def records(domain=None, format="zone"):
     """
-    Return the DKIM records of this host's keys, ready to publish.
+    Return the DKIM records of this host's keys, as DNS is to show them now.
 
     domain
         One domain; all, if left out.
@@ -35,12 +38,6 @@ def records(domain=None, format="zone"):
         salt mx1 dkim.records example.com
         salt mx1 dkim.records example.com format=nsupdate
     """
-    settings = __salt__["mailserver.settings"]()
-    keys = settings["os"]["opendkim"]["keys"]
-    try:
-        found = mailserver_lifecycle.key_records(keys, settings["domains"], domain)
-    except MailserverError as err:
-        raise CommandExecutionError(str(err)) from err
     forms = {
         "zone": mailserver_records.zone,
         "nsupdate": lambda records: mailserver_records.nsupdate(records, {}),
@@ -50,12 +47,16 @@ def records(domain=None, format="zone"):
     }
     if format not in forms:
         raise CommandExecutionError(f"dkim.records: format {format!r} is none of {', '.join(forms)}")
-    return forms[format](found)
+    run, _ = _begin(test=True)
+    try:
+        return forms[format](mailserver_lifecycle.key_records(run, domain, mailserver_queue.oldest_for))
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
 
 
 def status(domain=None):
     """
-    Return what became of each key: its stage, since when, whether OpenDKIM signs with it, and what comes next.
+    Return what became of each key: its stage, since when, whether OpenDKIM signs with it, and what it waits for.
 
     domain
         One domain; all, if left out. A domain that is no longer in the pillar, but whose keys are still here, is shown.
@@ -67,11 +68,9 @@ def status(domain=None):
         salt '*' dkim.status
         salt mx1 dkim.status example.com
     """
-    settings = __salt__["mailserver.settings"]()
-    paths = settings["os"]["opendkim"]
-    tables = mailserver_opendkim.tables(paths["key_table"], paths["signing_table"])
+    run, _ = _begin(test=True)
     try:
-        found = mailserver_lifecycle.status(paths["keys"], settings["domains"], tables)
+        found = mailserver_lifecycle.status(run, mailserver_queue.oldest_for)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     if domain is None:
@@ -81,3 +80,166 @@ def status(domain=None):
             f"dkim.status: {domain} has no keys on this host; those that have: {', '.join(found)}"
         )
     return {domain: found[domain]}
+
+
+def plan():
+    """
+    Return what :py:func:`advance` would do now, and what would keep it from doing more; nothing is changed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' dkim.plan
+    """
+    run, host = _begin(test=True)
+    return _told(run, lambda: mailserver_lifecycle.advance(run, host))
+
+
+def advance():
+    """
+    Do for all keys of this host what is due: make, publish, look in DNS, sign, revoke, remove. Safe at any time.
+
+    Returns ``changes``, ``notes``, ``waiting`` (what DNS or time has yet to bring) and ``errors``; with errors the
+    return code is not 0.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' dkim.advance
+    """
+    return _advance()
+
+
+def rotate(domain=None, force=False):
+    """
+    Make successors of the keys that sign; each takes over when DNS shows it everywhere and it has soaked.
+
+    domain
+        One domain; all, if left out.
+    force
+        Make one even where a successor waits already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 dkim.rotate example.com
+    """
+    return _advance(lambda run: {"also": _domains(run, domain), "force": force})
+
+
+def revoke(domain, selector):
+    """
+    Give up a key whose private half others may know: a successor is made at once, needs no soak, and as soon as it
+    signs, the old key's record is to be revoked, without retention.
+
+    domain
+        The domain.
+    selector
+        The key's selector.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 dkim.revoke example.com 20261124-mx1
+    """
+
+    def give_up(run):
+        (name,) = _domains(run, domain)
+        mailserver_lifecycle.give_up(run, name, selector)
+        return {"also": [name]}
+
+    return _advance(give_up)
+
+
+def rollback(domain):
+    """
+    Have the key sign again that signed before the present one, which DNS must still show.
+
+    domain
+        The domain.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 dkim.rollback example.com
+    """
+
+    def go_back(run):
+        (name,) = _domains(run, domain)
+        mailserver_lifecycle.check_can_go_back(run, name)
+        return {"instead": [name]}
+
+    return _advance(go_back)
+
+
+def believe_clock():
+    """
+    Have this host's clock believed from now on, after it jumped; retention and rotation go by it again.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 dkim.believe_clock
+    """
+    place = mailserver_lifecycle.place_of(__salt__["mailserver.settings"]())
+    try:
+        with mailserver_keystore.locked(place.keys):
+            return f"{mailserver_lifecycle.believe_clock(place.keys):%Y-%m-%dT%H:%M:%SZ}"
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _begin(test):
+    """Return this host's :class:`mailserver_lifecycle.Run` and :class:`mailserver_lifecycle.Host`."""
+    settings = __salt__["mailserver.settings"]()
+    socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
+    try:
+        place = mailserver_lifecycle.place_of(settings)
+        run = mailserver_lifecycle.begin(place, settings["domains"], settings["dns"], test)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+    host = mailserver_lifecycle.Host(
+        settings["hostname"],
+        lambda: mailserver_opendkim.reload_service(service),
+        lambda name, selector, record: mailserver_milter.probe(socket, name, selector, record),
+        mailserver_queue.oldest_for,
+    )
+    return run, host
+
+
+def _advance(prepare=lambda run: {}):
+    place = mailserver_lifecycle.place_of(__salt__["mailserver.settings"]())
+    try:
+        with mailserver_keystore.locked(place.keys):
+            run, host = _begin(test=False)
+            options = prepare(run)
+            return _told(run, lambda: mailserver_lifecycle.advance(run, host, **options))
+    except (MailserverError, OSError) as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _told(run, act):
+    report = act()
+    if report.errors:
+        __context__["retcode"] = 2
+    return {
+        "changes": report.changes,
+        "notes": report.notes,
+        "waiting": [*run.warnings, *report.waiting],
+        "errors": report.errors,
+    }
+
+
+def _domains(run, domain):
+    if domain is None:
+        return list(run.wanted)
+    if domain not in run.wanted:
+        known = ", ".join(run.wanted) or "none"
+        raise CommandExecutionError(f"{domain} is not among the domains that this host signs for: {known}")
+    return [domain]

@@ -15,6 +15,7 @@ from salt.exceptions import CommandExecutionError
 import mailserver_dns
 import mailserver_lifecycle
 import mailserver_pillar
+import mailserver_queue
 import mailserver_records
 import mailserver_schema
 import mailserver_selftest
@@ -179,13 +180,14 @@ def records(domain=None, format="data"):
 
 
 def _all_records(domains, host):
-    keys = host["os"]["opendkim"]["keys"]
+    place = mailserver_lifecycle.place_of(host)
+    run = mailserver_lifecycle.begin(place, host["domains"], host["dns"], test=True)
     return [
         record
         for name, domain in domains.items()
         for record in (
             *mailserver_records.domain_records(name, domain, host["hostname"], host["addresses"]),
-            *mailserver_lifecycle.key_records(keys, domains, name),
+            *mailserver_lifecycle.key_records(run, name, mailserver_queue.oldest_for),
         )
     ]
 

@@ -3,13 +3,12 @@ DKIM keys: made, looked for in DNS, and only then signed with. One state handles
 """
 
 import json
-import time
 
-import mailserver_dkim
 import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_milter
 import mailserver_opendkim
+import mailserver_queue
 from mailserver_errors import MailserverError
 
 __virtualname__ = "dkim"
@@ -45,7 +44,7 @@ def tables(name, signing_table):
 
 def managed(name, domains, host, key_table, signing_table, user="opendkim", group="opendkim"):
     """
-    Make a key for each domain that has none; settle owner and mode of those that are there.
+    Make a key for each domain that has none, or whose key has served its time; settle owner and mode of the others.
 
     name
         The folder of the keys, with a folder for each domain.
@@ -62,12 +61,7 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
     Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
     """
     place = _place(name, key_table, signing_table, user, group)
-    return _act(
-        name,
-        "Every domain has its key",
-        place,
-        lambda now, test: mailserver_lifecycle.make_keys(place, _mapping(domains), host, now, test),
-    )
+    return _act(place, domains, {}, "Every domain has its key", lambda run: mailserver_lifecycle.make_keys(run, host))
 
 
 def published(name, domains, dns, key_table, signing_table):
@@ -80,14 +74,16 @@ def published(name, domains, dns, key_table, signing_table):
         The settings of the pillar section ``dns``.
 
     Every authoritative server is asked at each of its addresses. The state fails when a key that signs is not in DNS,
-    and when one has been waited for longer than ``publish_deadline`` (with ``strict``: at once).
+    and when one has been waited for longer than ``publish_deadline`` (with ``strict``: at once). A retired key is
+    revoked when its retention is over and the mail queue holds no message from its time.
     """
     place = _place(name, key_table, signing_table)
     return _act(
-        name,
-        "DNS shows every key",
         place,
-        lambda now, test: mailserver_lifecycle.check_published(place, _mapping(domains), dns, now, test),
+        domains,
+        dns,
+        "DNS shows every key",
+        lambda run: mailserver_lifecycle.check_published(run, mailserver_queue.oldest_for),
     )
 
 
@@ -107,23 +103,16 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
     """
     place = _place(name, key_table, signing_table)
     return _act(
-        name,
-        "Who signs is as it should be",
         place,
-        lambda now, test: mailserver_lifecycle.sign(
-            place,
-            _mapping(domains),
-            dns,
+        domains,
+        dns,
+        "Who signs is as it should be",
+        lambda run: mailserver_lifecycle.sign(
+            run,
             lambda: mailserver_opendkim.reload_service(service),
             lambda domain, selector, record: mailserver_milter.probe(socket, domain, selector, record),
-            now,
-            test,
         ),
     )
-
-
-def _mapping(domains):
-    return json.loads(domains) if isinstance(domains, str) else domains
 
 
 def _place(keys, key_table, signing_table, user="opendkim", group="opendkim"):
@@ -131,17 +120,18 @@ def _place(keys, key_table, signing_table, user="opendkim", group="opendkim"):
     return mailserver_lifecycle.Place(keys, tables_, mailserver_keystore.Owner(user, group))
 
 
-def _act(name, nothing_to_do, place, run):
-    """Run a function of the life cycle and tell what it reported as a state does."""
-    ret = {"name": name, "result": True, "changes": {}, "comment": ""}
-    test = __opts__["test"]
-    now = mailserver_dkim.utc(time.time())
+def _act(place, domains, dns, nothing_to_do, act):
+    """Do a part of the life cycle and tell what it reported as a state does."""
+    ret = {"name": place.keys, "result": True, "changes": {}, "comment": ""}
+    domains, test = json.loads(domains) if isinstance(domains, str) else domains, __opts__["test"]
     try:
         if test:
-            report = run(now, True)
+            run = mailserver_lifecycle.begin(place, domains, dns, test=True)
+            report = act(run)
         else:
             with mailserver_keystore.locked(place.keys):
-                report = run(now, False)
+                run = mailserver_lifecycle.begin(place, domains, dns)
+                report = act(run)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     ret["changes"] = report.changes
@@ -149,8 +139,9 @@ def _act(name, nothing_to_do, place, run):
         ret["result"] = False
     elif test and report.changes:
         ret["result"] = None
-    if report.waiting:
-        ret["warnings"] = report.waiting
+    warnings = [*run.warnings, *report.waiting]
+    if warnings:
+        ret["warnings"] = warnings
     # Salt's highstate output wraps warnings, which breaks records; the comment has the lines as they are to be copied.
-    ret["comment"] = "\n".join([*report.errors, *report.waiting, *report.notes]) or nothing_to_do
+    ret["comment"] = "\n".join([*report.errors, *warnings, *report.notes]) or nothing_to_do
     return ret

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
@@ -50,7 +51,7 @@ LIFE = (
     Stage(
         "revoked",
         ("retired",),
-        "DNS shows the record with an empty p= everywhere, and the private key is destroyed",
+        "DNS shows the record with an empty p=, or none, everywhere, and the private key is destroyed",
         "removed, when DNS no longer shows the record",
     ),
     Stage(
@@ -153,6 +154,12 @@ def successor(manifest):
     return max(waiting, key=lambda key: key.generated, default=None)
 
 
+def predecessor(manifest):
+    """Return the key that signed before the present one and that DNS is still to show, or ``None``."""
+    retired = [key for key in manifest.keys if key.stage == "retired" and key.signing]
+    return max(retired, key=lambda key: key.retired, default=None)
+
+
 def needs_key(manifest):
     """Tell whether the domain has no key that signs or may sign."""
     return signer(manifest) is None and successor(manifest) is None
@@ -176,6 +183,65 @@ def soak(manifest, policy, negative_ttl):
 def signs_from(key, seconds):
     """Return when a published key may sign at the earliest, ``seconds`` after it was published."""
     return key.published + timedelta(seconds=seconds)
+
+
+def rotates_at(domain, key, policy):
+    """Return when a key that signs is to get a successor; ``None``: never (``rotate_after: 0``).
+
+    Each domain has a moment of its own in the period, from a hash of its name, so that the rotations of many domains
+    are spread evenly. A key signs for half a period at least and, from its second rotation on, for one period.
+    """
+    period = policy["rotate_after"]
+    if not period:
+        return None
+    own = int.from_bytes(hashlib.sha256(domain.encode()).digest()[:8], "big") % period
+    earliest = int(key.signing.timestamp()) + period // 2
+    return utc(earliest + (own - earliest) % period)
+
+
+def rotation_is_due(manifest, policy, now):
+    """Tell whether a successor is to be made now: the signer's time is over, and no key waits to take over."""
+    key = signer(manifest)
+    if key is None or successor(manifest) is not None:
+        return False
+    moment = rotates_at(manifest.domain, key, policy)
+    return moment is not None and now >= moment
+
+
+def keeps_record(key, policy, now, oldest_queued):
+    """Return why a retired key's record must stay in DNS; ``""``: it is to be revoked now.
+
+    :param oldest_queued: when the oldest message in the mail queue arrived; ``now`` for an empty queue, ``None`` where
+        that is not known.
+
+    A key that never signed has nothing to verify.
+    """
+    if key.signing is None:
+        return ""
+    ends = key.retired + timedelta(seconds=policy["retention"])
+    if now < ends:
+        return f"mail that it signed may be on its way until {shown_time(ends)} (mailserver:dkim:retention)"
+    if oldest_queued is None:
+        return "what is in the mail queue could not be found out"
+    if oldest_queued <= key.retired:
+        return f"a message of {shown_time(oldest_queued)}, which it may have signed, is still in the mail queue"
+    return ""
+
+
+def keeps_revoked(key, policy, now):
+    """Return why a revoked key's record, whose ``p=`` is empty, must stay; ``""``: it is to be removed now."""
+    ends = key.revoked + timedelta(seconds=policy["revoke_for"])
+    return f"it stays revoked until {shown_time(ends)} (mailserver:dkim:revoke_for)" if now < ends else ""
+
+
+def go_back(manifest, now):
+    """Return the manifest after the predecessor took over again from the key that signs.
+
+    Its ``signing`` stamp is the new one, and its ``retired`` stamp is taken away, since it is in use again.
+    """
+    earlier, present = predecessor(manifest), signer(manifest)
+    changed = manifest.with_key(replace(earlier, signing=now, retired=None))
+    return changed if present is None else changed.with_key(stamp(present, "retired", now))
 
 
 def deadline(key, policy):

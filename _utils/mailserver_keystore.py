@@ -196,6 +196,26 @@ def write_private(keys, domain, selector, pem, owner):
     replace_file(path, pem, 0o600, owner.ids())
 
 
+def destroy(path):
+    """Take a private key file away for good; what stands in for it is gone from the folder even after a power cut."""
+    Path(path).unlink(missing_ok=True)
+    sync_folder(Path(path).parent)
+
+
+def is_compromised(keys, domain, selector):
+    """Tell whether somebody said that a private key is known to others (:func:`mark_compromised`)."""
+    return _mark(keys, domain, selector).exists()
+
+
+def mark_compromised(keys, domain, selector):
+    """Remember that a private key is known to others: its record is revoked as soon as another key signs."""
+    replace_file(_mark(keys, domain, selector), "This key is known to others; see dkim.revoke.\n", 0o644)
+
+
+def _mark(keys, domain, selector):
+    return Path(keys) / domain / f"{selector}.compromised"
+
+
 def write_record(keys, domain, selector, zone_line):
     """Write the record to publish beside its key (``<selector>.txt``), for people."""
     replace_file(Path(keys) / domain / f"{selector}.txt", f"{zone_line}\n", 0o644)

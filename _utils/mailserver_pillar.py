@@ -34,6 +34,8 @@ _REPORT_URI = Text(r"(mailto:[^@\s,]+@[A-Za-z0-9.-]+|https://\S+)", "a report UR
 _DMARC_POLICY = Choice(("none", "quarantine", "reject"))
 _ALIGNMENT = Choice(("r", "s"))
 
+SAFE_RETENTION = 7 * 86400
+
 DKIM_KEYS = {
     "enabled": Key(Bool(), "Make a key for the domain and sign with it once DNS shows it.", True),
     "selector": Key(
@@ -53,6 +55,21 @@ DKIM_KEYS = {
         Duration(),
         "How long a key must have been seen in DNS before it signs.",
         computed="0 for a domain's first key, else the larger of the record's TTL and the zone's negative-cache time",
+    ),
+    "rotate_after": Key(
+        Duration(),
+        "How long a key signs before it gets a successor; each domain has a moment of its own in it. `0`: for ever.",
+        7776000,
+    ),
+    "retention": Key(
+        Duration(),
+        "How long a key's record stays after a successor signs, for mail that is still on its way; it also stays as "
+        "long as such mail is in this host's queue. Under 7 days only with `allow_unsafe`.",
+        1209600,
+    ),
+    "revoke_for": Key(Duration(), "How long a revoked key's record, with an empty `p=`, stays.", 2592000),
+    "allow_unsafe": Key(
+        Bool(), "Allow a retention under 7 days: mail that was delayed can no longer be verified. For tests.", False
     ),
     "publish_deadline": Key(
         Duration(),
@@ -434,6 +451,16 @@ def _fill_domains(settings, problems):
         if domain["dkim"]["ttl"] is None:
             domain["dkim"]["ttl"] = domain["ttl"]
         _check_selector(domain["dkim"]["selector"], f"mailserver:domains:{name}:dkim:selector", problems)
+        _check_retention(domain["dkim"], f"mailserver:domains:{name}:dkim", problems)
+
+
+def _check_retention(policy, where, problems):
+    retention = policy["retention"]
+    if retention is not None and retention < SAFE_RETENTION and not policy["allow_unsafe"]:
+        problems.append(
+            f"{where}:retention: {retention} s is less than 7 days: mail waits 5 days in this host's queue, and longer "
+            f"elsewhere, and could not be verified any more; {where}:allow_unsafe lets you"
+        )
 
 
 def _check_selector(template, where, problems):

@@ -3,6 +3,7 @@
 import pwd
 import shutil
 import stat
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ import mailserver_lifecycle
 import mailserver_milter
 import mailserver_opendkim
 import mailserver_pillar
-from mailserver_errors import CutoverError, LockHeld, ProbeError
-from mailserver_lifecycle import Place
+from mailserver_errors import CutoverError, DkimError, LockHeld, ProbeError
+from mailserver_lifecycle import Place, Run
 from name_server import NameServer, zone
 from opendkim_daemon import Key, await_that
 
@@ -30,6 +31,7 @@ def at(hours):
 
 
 def settings(**dkim):
+    dkim = {"rotate_after": 0, **dkim}
     pillar = {"domain": "alpha.test", "domains": {name: {"ttl": 300} for name in NAMES}, "dkim": dkim}
     return mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
@@ -49,40 +51,47 @@ class World:
     def domains(self):
         return self.settings["domains"]
 
-    def make(self, hours=0, **more):
-        return mailserver_lifecycle.make_keys(self.place, self.domains, "mx1.lab.test", at(hours), **more)
+    def run(self, hours=0, test=False, domains=None):
+        domains = self.domains if domains is None else domains
+        return Run(self.place, domains, self.settings["dns"], at(hours), test, self.ask)
 
-    def look(self, hours=0, **more):
-        return mailserver_lifecycle.check_published(
-            self.place, self.domains, self.settings["dns"], at(hours), ask=self.ask, **more
-        )
+    def make(self, hours=0, test=False, **more):
+        return mailserver_lifecycle.make_keys(self.run(hours, test), "mx1.lab.test", **more)
 
-    def sign(self, hours=0, reload=None, domains=None, **more):
+    def look(self, hours=0, test=False, oldest=None):
+        return mailserver_lifecycle.check_published(self.run(hours, test), oldest or (lambda run: run.now))
+
+    def sign(self, hours=0, reload=None, domains=None, test=False, instead=()):
         probe = partial(mailserver_milter.probe, self.milter.socket)
-        return mailserver_lifecycle.sign(
-            self.place,
-            self.domains if domains is None else domains,
-            self.settings["dns"],
-            reload or self.milter.reload,
-            probe,
-            at(hours),
-            ask=self.ask,
-            **more,
-        )
+        return mailserver_lifecycle.sign(self.run(hours, test, domains), reload or self.milter.reload, probe, instead)
 
-    def publish(self, **other):
+    def advance(self, hours=0, publish=True, **more):
+        """A whole run, publishing in between what it says is to be in DNS."""
+        self.make(hours, **more)
+        if publish:
+            self.publish(hours=hours)
+        seen = self.look(hours)
+        return mailserver_lifecycle.merged(seen, self.sign(hours))
+
+    def publish(self, hours=0, **other):
         """Publish all keys' records; ``other`` has another text of the zone's records for a domain."""
         zones = {}
         for name in NAMES:
             lines = [
                 mailserver_lifecycle.mailserver_records.zone_line(record)
-                for record in mailserver_lifecycle.key_records(self.place.keys, self.domains, name)
+                for record in mailserver_lifecycle.key_records(self.run(hours), name, lambda run: run.now)
             ]
             zones[name] = zone(["ns.test"], other.get(name.partition(".")[0], "\n".join(lines)))
         self.server.serve(**zones)
 
+    def manifest(self, name="alpha.test"):
+        return mailserver_keystore.read_manifest(self.place.keys, name)
+
     def key(self, name="alpha.test"):
-        return mailserver_keystore.read_manifest(self.place.keys, name).keys[-1]
+        return self.manifest(name).keys[-1]
+
+    def stages(self, name="alpha.test"):
+        return [(key.selector, key.stage) for key in self.manifest(name).keys]
 
     def signs(self, name="alpha.test"):
         """The selector that mail of the domain is signed with, as a recipient sees it; ``None``: unsigned."""
@@ -151,13 +160,10 @@ def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
     world.make()
     world.publish()
     before = everything()
-    predicted = world.look(test=True)
+    predicted = [world.look(test=True).changes, world.sign(test=True).changes]
     assert everything() == before
-    assert world.look().changes == predicted.changes
-    before = everything()
-    predicted = world.sign(test=True)
-    assert everything() == before
-    assert world.sign().changes == predicted.changes
+    assert predicted[1]["alpha.test"] == {"old": None, "new": "20261124-mx1"}
+    assert [world.look().changes, world.sign().changes] == predicted
 
 
 def test_private_keys_are_the_owners_alone(world):
@@ -290,25 +296,166 @@ def _must_be(seen, wanted):
 
 
 def test_a_successor_takes_over_after_its_soak_and_its_predecessor_is_retired(world):
-    world.make()
-    world.publish()
-    world.look()
-    world.sign()
-    manifest = mailserver_keystore.read_manifest(world.place.keys, "alpha.test")
-    pem = mailserver_keystore.generate([2048])[0]
-    mailserver_keystore.write_private(world.place.keys, "alpha.test", "next", pem, world.place.owner)
-    public, bits = mailserver_keystore.public_half(pem, "next")
-    successor = mailserver_lifecycle.mailserver_dkim.Key("next", "rsa", bits, public, at(1))
-    mailserver_keystore.write_manifest(world.place.keys, manifest.with_key(successor))
+    world.advance()
+    assert world.make(1, also=["alpha.test"]).changes == {
+        "alpha.test": {"20261124-mx1-2": {"old": None, "new": "generated"}}
+    }
+    assert not world.make(1, also=["alpha.test"]).changes, "one waits already"
     world.publish()
     world.look(1)
     soaking = world.sign(1)
     assert not soaking.changes
-    assert "alpha.test: the key next is published and signs from 2026-11-24 19:05 UTC on." in soaking.notes
-    assert world.sign(2).changes == {"alpha.test": {"old": "20261124-mx1", "new": "next"}}
-    assert world.signs() == "next"
-    stages = [key.stage for key in mailserver_keystore.read_manifest(world.place.keys, "alpha.test").keys]
-    assert stages == ["retired", "signing"]
+    assert "alpha.test: the key 20261124-mx1-2 is published and signs from 2026-11-24 19:05 UTC on." in soaking.notes
+    assert world.signs() == "20261124-mx1"
+    assert world.sign(2).changes == {"alpha.test": {"old": "20261124-mx1", "new": "20261124-mx1-2"}}
+    assert world.signs() == "20261124-mx1-2"
+    assert world.stages() == [("20261124-mx1", "retired"), ("20261124-mx1-2", "signing")]
+
+
+DAYS = 24
+
+
+def rotated(world):
+    """A world whose first key was retired two hours after it began."""
+    world.advance()
+    world.advance(1, also=NAMES)
+    world.advance(2)
+    assert world.stages() == [("20261124-mx1", "retired"), ("20261124-mx1-2", "signing")]
+
+
+def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_private_key_is_gone(world):
+    rotated(world)
+    private = mailserver_keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1")
+    world.advance(13 * DAYS)
+    assert world.stages()[0] == ("20261124-mx1", "retired")
+    assert private.exists()
+
+    waits = world.look(15 * DAYS)
+    assert not waits.changes
+    assert not waits.errors
+    assert any("it is to be revoked" in text and '"v=DKIM1; k=rsa; p="' in text for text in waits.waiting)
+    assert private.exists(), "DNS still shows the key: whoever reads it expects that it verifies"
+
+    world.advance(15 * DAYS)
+    assert world.stages() == [("20261124-mx1", "revoked"), ("20261124-mx1-2", "signing")]
+    assert not private.exists()
+
+    world.advance(44 * DAYS)
+    assert world.stages()[0] == ("20261124-mx1", "revoked")
+    world.advance(46 * DAYS)
+    assert world.stages() == [("20261124-mx1", "removed"), ("20261124-mx1-2", "signing")]
+    assert world.manifest().keys[0].public == ""
+    assert world.signs() == "20261124-mx1-2"
+
+
+@pytest.mark.parametrize(
+    ("oldest", "said"),
+    [(at(1), "is still in the mail queue"), (None, "what is in the mail queue could not be found out")],
+)
+def test_a_key_stays_as_long_as_mail_that_it_may_have_signed_is_in_the_queue(world, oldest, said):
+    rotated(world)
+    assert not world.look(300 * DAYS, oldest=lambda run: oldest).waiting
+    found = mailserver_lifecycle.status(world.run(300 * DAYS), lambda run: oldest)
+    assert said in found["alpha.test"]["20261124-mx1"]["waits"]
+    assert world.stages()[0] == ("20261124-mx1", "retired")
+
+
+def test_a_key_is_not_revoked_while_one_server_still_shows_it(world):
+    rotated(world)
+    world.server.stop()
+    world.settings["dns"].update(timeout=1, lifetime=3)
+    assert not world.look(15 * DAYS).changes
+    assert world.stages()[0] == ("20261124-mx1", "retired")
+
+
+def test_each_domain_rotates_when_its_own_moment_in_the_period_has_come(world):
+    world.settings = settings(rotate_after="90d")
+    world.advance()
+    moments = {
+        name: mailserver_lifecycle.mailserver_dkim.rotates_at(name, world.key(name), world.domains[name]["dkim"])
+        for name in NAMES
+    }
+    assert len(set(moments.values())) == 2
+    for name, moment in moments.items():
+        assert 45 * DAYS <= (moment - START) / timedelta(hours=1) <= 135 * DAYS
+        before = (moment - START) / timedelta(hours=1) - 1
+        assert name not in world.make(before, test=True).changes
+        assert name in world.make(before + 2, test=True).changes
+
+
+def test_a_compromised_key_is_revoked_as_soon_as_its_successor_signs(world):
+    world.advance()
+    mailserver_lifecycle.give_up(world.run(1), "alpha.test", "20261124-mx1")
+    done = world.advance(1, also=["alpha.test"])
+    assert done.changes["alpha.test"]["new"] == "20261124-mx1-2", "no soak"
+    assert world.signs() == "20261124-mx1-2"
+    world.advance(1)
+    assert world.stages() == [("20261124-mx1", "revoked"), ("20261124-mx1-2", "signing")]
+    assert not mailserver_keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
+
+
+def test_a_compromised_key_goes_on_signing_until_another_can(world):
+    world.advance()
+    mailserver_lifecycle.give_up(world.run(1), "alpha.test", "20261124-mx1")
+    world.advance(1, publish=False, also=["alpha.test"])
+    assert world.signs() == "20261124-mx1"
+    assert world.stages() == [("20261124-mx1", "signing"), ("20261124-mx1-2", "generated")]
+
+
+def test_the_predecessor_signs_again_after_a_rollback(world):
+    rotated(world)
+    mailserver_lifecycle.check_can_go_back(world.run(3), "alpha.test")
+    back = world.sign(3, instead=["alpha.test"])
+    assert back.changes == {"alpha.test": {"old": "20261124-mx1-2", "new": "20261124-mx1"}}
+    assert world.signs() == "20261124-mx1"
+    assert world.stages() == [("20261124-mx1", "signing"), ("20261124-mx1-2", "retired")]
+    assert not world.advance(4).changes
+
+
+def test_there_is_no_rollback_to_a_key_that_dns_no_longer_shows(world):
+    rotated(world)
+    world.publish(alpha=f"20261124-mx1-2._domainkey TXT {_strings(world.key())}")
+    assert not world.sign(3, instead=["alpha.test"]).changes
+    assert world.signs() == "20261124-mx1-2"
+    world.advance(15 * DAYS)
+    with pytest.raises(DkimError, match="no earlier key that DNS still shows"):
+        mailserver_lifecycle.check_can_go_back(world.run(15 * DAYS), "alpha.test")
+
+
+def _strings(key):
+    return f'"v=DKIM1; k=rsa; p={key.public[:200]}" "{key.public[200:]}"'
+
+
+def test_a_key_folder_that_was_lost_does_not_let_an_unpublished_key_sign(world):
+    world.advance()
+    shutil.rmtree(Path(world.place.keys) / "alpha.test")
+    world.make(1)
+    assert world.key().selector == "20261124-mx1-2"
+    report = world.sign(1)
+    assert "alpha.test: OpenDKIM is to sign with" in report.errors[0]
+    assert "which is gone" in report.errors[0]
+    with pytest.raises(ProbeError):
+        world.signs()
+    world.publish()
+    world.look(2)
+    assert world.sign(2).changes == {"alpha.test": {"old": "20261124-mx1", "new": "20261124-mx1-2"}}
+    assert world.signs() == "20261124-mx1-2"
+
+
+def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
+    rotated(world)
+    clock = mailserver_lifecycle.mailserver_clock.advance(None, mailserver_lifecycle.mailserver_clock.read())
+    path = Path(world.place.keys) / mailserver_lifecycle.CLOCK
+    year = 365 * 24 * 3600
+    before = replace(clock, trusted=clock.trusted - year, wall=clock.wall - year)
+    path.write_text(mailserver_lifecycle.mailserver_clock.emit(before))
+    run = mailserver_lifecycle.begin(world.place, world.domains, world.settings["dns"])
+    assert abs(run.now.timestamp() - before.trusted) < 60
+    assert "salt-call dkim.believe_clock" in run.warnings[0]
+    mailserver_lifecycle.believe_clock(world.place.keys)
+    run = mailserver_lifecycle.begin(world.place, world.domains, world.settings["dns"])
+    assert abs(run.now.timestamp() - clock.trusted) < 60
+    assert not run.warnings
 
 
 def test_a_key_file_that_is_not_the_published_key_never_signs(world):
@@ -447,13 +594,13 @@ def test_two_runs_never_work_on_the_same_keys(world):
 
 def test_status_says_what_became_of_each_key(world):
     world.make()
-    found = mailserver_lifecycle.status(world.place.keys, world.domains, world.place.tables)
+    found = mailserver_lifecycle.status(world.run())
     row = found["alpha.test"]["20261124-mx1"]
     assert (row["stage"], row["since"], row["signs"]) == ("generated", "2026-11-24T18:00:00Z", False)
     assert row["fails_from"] == "2026-11-27T18:00:00Z"
     world.publish()
     world.look()
     world.sign()
-    found = mailserver_lifecycle.status(world.place.keys, {}, world.place.tables)
+    found = mailserver_lifecycle.status(world.run(domains={}))
     row = found["alpha.test"]["20261124-mx1"]
     assert (row["stage"], row["signs"], row["next"]) == ("signing", True, "nothing: the domain is not in the pillar")

@@ -57,6 +57,7 @@ BAD = [
         "submission:options:smtpd_bogus: Postfix has no such",
     ),
     ({"postfix": {"main": {"myorigin": "a\nb = c"}}}, "mailserver:postfix:main:myorigin"),
+    ({"domains": {"a.example": {}}, "dkim": {"retention": "6d"}}, "retention: 518400 s is less than 7 days"),
     ({"dkim": {"bits": 2047}}, "mailserver:dkim:bits: 2047 is not one of 1024, 2048, 3072, 4096"),
     ({"dkim": {"selector": "{data}"}, "domains": {"a.example": {}}}, "'{data}' is not a selector template"),
     ({"dkim": {"publish_deadline": "3 days"}}, "'3 days' is not a time in seconds or with a unit"),

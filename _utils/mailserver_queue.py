@@ -1,0 +1,35 @@
+"""Postfix's mail queue: how old the oldest message in it is, by the host's clock and by the trusted one."""
+
+import json
+import subprocess
+from datetime import timedelta
+
+from mailserver_dkim import utc
+
+
+def oldest(now, offset, run=None):
+    """Return when the oldest message in the queue arrived; ``now`` for an empty queue, ``None`` if it cannot be read.
+
+    :param now: the trusted time, an aware UTC datetime.
+    :param offset: seconds by which the host's clock is ahead of the trusted time now. A message may have arrived
+        before the clock jumped or after it; the earlier of both readings counts.
+    :param run: returns what ``postqueue -j`` prints; for tests.
+    """
+    try:
+        lines = (run or _postqueue)().splitlines()
+        arrivals = [json.loads(line)["arrival_time"] for line in lines if line.strip()]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        return None
+    moments = [utc(arrival) for arrival in arrivals]
+    ahead = timedelta(seconds=max(offset, 0))
+    return min([moment - ahead for moment in moments], default=now)
+
+
+def oldest_for(run):
+    """Return :func:`oldest` for a run of the life cycle."""
+    return oldest(run.now, run.clock_ahead)
+
+
+def _postqueue():
+    done = subprocess.run(("postqueue", "-j"), capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
