@@ -1,0 +1,274 @@
+"""Years of rotations under random DNS, failures, clocks and pillar changes: what must hold at every moment, holds."""
+
+import pwd
+import shutil
+import tempfile
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import mailserver_dkim
+import mailserver_keystore
+import mailserver_lifecycle
+import mailserver_opendkim
+import mailserver_pillar
+from mailserver_dns import Answers, Seen
+from mailserver_errors import CutoverError, ProbeError
+from mailserver_lifecycle import Host, Place, Run
+
+START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
+NAMES = ("alpha.test", "beta.test")
+RETENTION = timedelta(days=14)
+SERVERS = ("192.0.2.1", "192.0.2.2")
+POOL = mailserver_keystore.generate([1024] * 24)
+
+
+class KilledHere(BaseException):
+    """The run was killed."""
+
+
+class Years(RuleBasedStateMachine):
+    """A host with two domains, two name servers of which the second lags, an OpenDKIM, and mail all the time."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="mailserver-model-"))
+        me = pwd.getpwuid(0).pw_name
+        tables = mailserver_opendkim.tables(self.folder / "KeyTable", self.folder / "SigningTable")
+        self.place = Place(str(self.folder / "keys"), tables, mailserver_keystore.Owner(me, me))
+        mailserver_opendkim.ensure_tables(tables)
+        self.now, self.in_pillar, self.made = START, set(NAMES), 0
+        self.shown = {server: {} for server in SERVERS}
+        self.memory, self.sent, self.publics = {}, [], {}
+        self.deaf, self.reloads, self.kill_at, self.queued = set(), True, None, None
+        self.for_good = mailserver_keystore.replace_file
+        self.generate = mailserver_keystore.generate
+        mailserver_keystore.generate = self.keys
+        mailserver_keystore.replace_file = mailserver_opendkim.replace_file = self.write
+
+    def teardown(self):
+        try:
+            self.everything_ends_well()
+        finally:
+            mailserver_keystore.replace_file = mailserver_opendkim.replace_file = self.for_good
+            mailserver_keystore.generate = self.generate
+            shutil.rmtree(self.folder)
+
+    # ---- the world
+
+    def keys(self, bits):
+        first, self.made = self.made, self.made + len(bits)
+        return [POOL[number] if number < len(POOL) else self.generate([1024])[0] for number in range(first, self.made)]
+
+    def write(self, *arguments):
+        if self.kill_at == 0:
+            self.kill_at = None
+            raise KilledHere
+        if self.kill_at is not None:
+            self.kill_at -= 1
+        self.for_good(*arguments)
+
+    def ask(self, questions, _options):
+        return {question: self.answers(question) for question in questions}
+
+    def answers(self, question):
+        seen = []
+        for server in SERVERS:
+            text = self.shown[server].get(question.name)
+            if server in self.deaf:
+                seen.append(Seen(server, server, "unknown", detail="no answer in 5 s"))
+            elif text is None:
+                seen.append(Seen(server, server, "absent", detail="NXDOMAIN"))
+            else:
+                seen.append(Seen(server, server, "answer", (text.encode(),), 300))
+        return Answers(question, question.name, "test", 60, tuple(seen))
+
+    def reload(self):
+        if not self.reloads:
+            raise CutoverError("OpenDKIM does not run")
+        self.take_tables()
+
+    def take_tables(self):
+        """What a reload, or a start after a power cut, makes of the tables on disk."""
+        key_table = self.place.tables.key_table.read_text()
+        self.memory = mailserver_opendkim.parse(key_table, self.place.tables.domains_table.read_text())
+        named = [line.split()[1] for line in self.place.tables.domains_table.read_text().splitlines()[1:]]
+        known = [line.split()[0] for line in key_table.splitlines()[1:]]
+        assert set(named) <= set(known), "every message would be refused for now"
+
+    def probe(self, name, selector, _record):
+        if self.memory.get(name) is None or self.memory[name].selector != selector:
+            raise ProbeError("came back with another signature")
+
+    def settings(self):
+        pillar = {
+            "domain": "alpha.test",
+            "domains": {name: {"ttl": 300} for name in sorted(self.in_pillar)},
+            "dkim": {"rotate_after": "20d", "revoke_for": "10d", "bits": 1024},
+        }
+        return mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+
+    def start(self):
+        found = self.settings()
+        return Run(self.place, found["domains"], found["dns"], self.now, ask=self.ask)
+
+    def oldest(self, run):
+        return min(self.queued or run.now, run.now)
+
+    # ---- what happens
+
+    @initialize()
+    def first(self):
+        self.advance()
+
+    @rule()
+    def a_run(self):
+        self.advance()
+
+    def advance(self, **more):
+        before = {name: self.manifest(name) for name in NAMES}
+        host = Host("mx1.lab.test", self.reload, self.probe, self.oldest)
+        try:
+            report = mailserver_lifecycle.advance(self.start(), host, **more)
+        except KilledHere:
+            return None
+        finally:
+            for name in NAMES:
+                self.check_steps(before[name], self.manifest(name))
+        return report
+
+    @rule(hours=st.integers(1, 24 * 30))
+    def time_passes(self, hours):
+        self.now += timedelta(hours=hours)
+
+    @rule(days=st.integers(1, 12))
+    def some_quiet_runs(self, days):
+        for _ in range(3):
+            self.people_publish()
+            self.the_secondary_follows()
+            self.advance()
+            self.mail_is_signed_by_keys_that_dns_shows_and_goes_on_showing()
+            self.now += timedelta(days=days)
+
+    @rule()
+    def people_publish(self):
+        run = self.start()
+        for name in run.wanted:
+            for key in self.manifest(name).keys:
+                where = f"{key.selector}._domainkey.{name}"
+                wanted = "" if key.removed else mailserver_lifecycle.wanted_of(run, name, key, self.oldest(run)).text
+                if wanted:
+                    self.shown[SERVERS[0]][where] = wanted
+                else:
+                    self.shown[SERVERS[0]].pop(where, None)
+
+    @rule()
+    def the_secondary_follows(self):
+        self.shown[SERVERS[1]] = dict(self.shown[SERVERS[0]])
+
+    @rule(servers=st.sets(st.sampled_from(SERVERS)))
+    def servers_answer_or_not(self, servers):
+        self.deaf = servers
+
+    @rule(up=st.booleans())
+    def opendkim_reloads_or_not(self, up):
+        self.reloads = up
+
+    @rule()
+    def the_host_reboots(self):
+        self.take_tables()
+
+    @rule(writes=st.integers(0, 14))
+    def a_run_is_killed(self, writes):
+        self.kill_at = writes
+        self.advance()
+        self.kill_at = None
+
+    @rule(name=st.sampled_from(NAMES))
+    def somebody_wants_a_new_key(self, name):
+        if name in self.in_pillar:
+            self.advance(also=[name])
+
+    @precondition(lambda self: len(self.in_pillar) > 1)
+    @rule()
+    def a_domain_leaves_the_pillar(self):
+        self.in_pillar.discard("beta.test")
+        self.advance()
+
+    @rule()
+    def a_domain_comes_back(self):
+        self.in_pillar = set(NAMES)
+
+    @rule()
+    def a_message_gets_stuck_in_the_queue(self):
+        self.queued = self.queued or self.now
+
+    @rule()
+    def the_queue_empties(self):
+        self.queued = None
+
+    @rule(name=st.sampled_from(NAMES))
+    def somebody_goes_back(self, name):
+        earlier = mailserver_dkim.predecessor(self.manifest(name))
+        if name in self.in_pillar and earlier:
+            self.advance(instead=[name])
+
+    # ---- what must hold
+
+    def manifest(self, name):
+        return mailserver_keystore.read_manifest(self.place.keys, name)
+
+    def check_steps(self, before, after):
+        """No stamp goes away but by a rollback, no selector changes its key, and unknown answers advance nothing."""
+        for key in before.keys:
+            kept = after.key(key.selector)
+            assert kept is not None
+            assert kept.public in (key.public, "")
+            assert mailserver_dkim.STAGES.index(kept.stage) >= mailserver_dkim.STAGES.index(key.stage) or (
+                (key.stage, kept.stage) == ("retired", "signing")
+            )
+            if self.deaf:
+                assert (kept.published, kept.revoked, kept.removed) == (key.published, key.revoked, key.removed)
+
+    @invariant()
+    def mail_is_signed_by_keys_that_dns_shows_and_goes_on_showing(self):
+        self.sent = [(when, place) for when, place in self.sent if self.now - when < RETENTION]
+        for name, one in self.memory.items():
+            where = f"{one.selector}._domainkey.{name}"
+            assert Path(one.path).exists(), "mail could not be signed: the key is gone"
+            self.sent.append((self.now, where))
+        for _, where in self.sent:
+            for server in SERVERS:
+                assert self.shown[server].get(where, "").partition("p=")[2], f"{where} cannot be verified at {server}"
+
+    @invariant()
+    def a_selector_is_one_key(self):
+        for name in NAMES:
+            for key in self.manifest(name).keys:
+                if key.public:
+                    assert self.publics.setdefault((name, key.selector), key.public) == key.public
+
+    def everything_ends_well(self):
+        """When faults end, some days later each domain of the pillar signs, and nothing is left to do."""
+        self.deaf, self.reloads, self.kill_at, self.queued, self.in_pillar = set(), True, None, None, set(NAMES)
+        for _ in range(6):
+            self.advance()
+            self.people_publish()
+            self.the_secondary_follows()
+            self.now += timedelta(days=1)
+            self.mail_is_signed_by_keys_that_dns_shows_and_goes_on_showing()
+        report = self.advance()
+        assert not report.errors
+        for name in NAMES:
+            key = mailserver_dkim.signer(self.manifest(name))
+            assert key is not None
+            assert self.memory[name].selector == key.selector
+
+
+TestYears = Years.TestCase
+TestYears.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
