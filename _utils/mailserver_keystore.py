@@ -46,7 +46,7 @@ def locked(keys, wait=LOCK_WAIT):
     """
     folder = Path(keys)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / ".lock").open("a") as file:
         ends = time.monotonic() + wait
         while True:
             try:

@@ -1,10 +1,8 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set sasl = mailserver.os.sasl %}
 
-mailserver-sasl-clean-service:
-  service.dead:
-    - name: {{ sasl.service }}
-    - enable: false
+include:
+  - mailserver.sasl.stopped
 
 mailserver-sasl-clean-config:
   cmd.run:

@@ -6,7 +6,6 @@ include:
 mailserver-sasl-service:
   service.running:
     - name: {{ mailserver.os.sasl.service }}
-    - enable: true
     - require:
         - pkg: mailserver-sasl-packages
     - watch:
@@ -15,3 +14,11 @@ mailserver-sasl-service:
         - file: mailserver-sasl-service-folder
         - cmd: mailserver-sasl-socket-folder
 {%- endif %}
+
+# Debian 12's saslauthd is an init script that comes disabled, and Salt's own way does not enable such a one.
+mailserver-sasl-enabled:
+  cmd.run:
+    - name: systemctl enable {{ mailserver.os.sasl.service }}
+    - unless: systemctl is-enabled --quiet {{ mailserver.os.sasl.service }}
+    - require:
+        - service: mailserver-sasl-service

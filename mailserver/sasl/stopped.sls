@@ -2,7 +2,8 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 mailserver-sasl-stopped:
-  service.dead:
-    - name: {{ mailserver.os.sasl.service }}
-    - enable: false
-    - onlyif: systemctl is-active --quiet {{ mailserver.os.sasl.service }}
+  cmd.run:
+    - name: systemctl disable --now {{ mailserver.os.sasl.service }}
+    - onlyif: >-
+        systemctl is-active --quiet {{ mailserver.os.sasl.service }} ||
+        systemctl is-enabled --quiet {{ mailserver.os.sasl.service }}

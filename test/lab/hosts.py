@@ -50,7 +50,7 @@ class Running:
         self.lab, self.host = lab, host
         self.folder = STATE / lab / host.name
         self.record = self.folder / "leader.json"
-        self.control_group = _control_groups() / f"mailserver-{lab}-{host.name}"
+        self.control_groups = [root / f"mailserver-{lab}-{host.name}" for root in _control_group_roots()]
 
     def leader(self):
         """Return the process id of the host's init, or ``None`` if the host does not run."""
@@ -62,8 +62,11 @@ class Running:
 
     def _own_processes(self):
         """Every process in the host's network namespace and control group, which hold no others."""
-        held = [int(pid) for file in self.control_group.rglob("cgroup.procs") for pid in file.read_text().split()]
+        held = [int(pid) for file in self._control_group_files() for pid in file.read_text().split()]
         return sorted({*network.processes(self.lab, self.host.name), *held})
+
+    def _control_group_files(self):
+        return [file for group in self.control_groups for file in group.rglob("cgroup.procs")]
 
     def boot(self, started):
         """Boot the host from its base; its file system begins empty above that."""
@@ -108,13 +111,13 @@ class Running:
             binds |= {f"/srv/formula/{part}": FORMULA / part for part in FORMULA_PARTS}
         log = (self.folder / "console.log").open("wb")
         # In a control group of its own, or every host's systemd would take the others' daemons for its own.
-        self.control_group.mkdir(exist_ok=True)
+        self.control_groups[0].mkdir(exist_ok=True)
         process = subprocess.Popen(
             (
                 "sh",
                 "-c",
                 'echo $$ >"$0/cgroup.procs" && exec "$@"',
-                self.control_group,
+                self.control_groups[0],
                 "systemd-nspawn",
                 "--quiet",
                 "--register=no",
@@ -175,7 +178,7 @@ class Running:
     def remove(self):
         """End the host and remove all that it left: mounts, namespace, folder."""
         self.end()
-        for file in sorted(self.control_group.rglob("cgroup.procs"), key=lambda file: -len(file.parts)):
+        for file in sorted(self._control_group_files(), key=lambda file: -len(file.parts)):
             file.parent.rmdir()
         network.disconnect(self.lab, self.host.name)
         unmount_below(self.folder)
@@ -250,13 +253,13 @@ def _child(pid):
     return None
 
 
-def _control_groups():
-    """Where this machine has its control groups of version 2."""
-    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
-    found = next((Path(place) for _, place, kind, *_ in mounts if kind == "cgroup2"), None)
-    if found is None:
+def _control_group_roots():
+    """Where the machine has its control groups: those of version 2, then systemd's of version 1, if there are any."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    roots = [Path(place) for _, place, kind, *_ in mounts if kind == "cgroup2"][:1]
+    if not roots:
         raise LabError("this machine has no control groups of version 2 (mount -t cgroup2), which systemd needs")
-    return found
+    return roots + [Path(place) for _, place, _, options, *_ in mounts if "name=systemd" in options.split(",")]
 
 
 def _stat(pid):
