@@ -357,6 +357,18 @@ SCHEMA = Section(
             ),
             "Users and aliases.",
         ),
+        "schedule": Key(
+            Section(
+                {
+                    "enabled": Key(Bool(), "Have the minion itself run `dkim.advance`, master or no master.", True),
+                    "every": Key(Duration(60), "Time between two such runs.", 3600),
+                    "splay": Key(
+                        Duration(), "Random delay of each run, so that hosts do not ask DNS all at once.", 600
+                    ),
+                }
+            ),
+            "The minion's own runs over its DKIM keys.",
+        ),
         "selftest": Key(
             Section(
                 {

@@ -1,5 +1,6 @@
 # Undo what init.sls did. Packages, users, mail and DKIM keys stay.
 include:
+  - mailserver.schedule.clean
   - mailserver.firewalld.clean
   - mailserver.postfix.clean
   - mailserver.dovecot.clean

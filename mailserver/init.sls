@@ -17,4 +17,5 @@ include:
 {%- if mailserver.firewalld.enabled %}
   - mailserver.firewalld
 {%- endif %}
+  - mailserver.schedule
   - mailserver.dns
