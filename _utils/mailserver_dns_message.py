@@ -24,7 +24,10 @@ def dnspython():
         import dns.name
         import dns.rcode
         import dns.rdatatype
+        import dns.rdtypes.ANY.TXT
         import dns.resolver
+        import dns.tsig
+        import dns.update
     except ImportError as err:
         raise MissingPackage(
             "dnspython, with which DNS is asked, is not installed in Salt's own Python: "

@@ -62,3 +62,7 @@ class ClockError(DkimError):
 
 class SelftestError(MailserverError):
     """The self-test's message was not taken, or did not come back; nothing could be judged."""
+
+
+class PublishError(MailserverError):
+    """The credential with which records are published is missing, unreadable, malformed, or not kept secret."""

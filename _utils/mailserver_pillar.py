@@ -209,9 +209,33 @@ SCHEMA = Section(
                     "timeout": Key(Duration(1), "Limit for one query.", 5),
                     "lifetime": Key(Duration(1), "Limit for all queries of a run.", 30),
                     "in_flight": Key(Integer(1, 1000), "Queries under way at once.", 100),
+                    "publish": Key(
+                        Choice(("manual", "rfc2136")),
+                        "How DKIM records get into DNS: `manual`, by people; `rfc2136`, by this host with TSIG.",
+                        "manual",
+                    ),
+                    "rfc2136": Key(
+                        Section(
+                            {
+                                "server": Key(
+                                    OneOf((Address(), Domain())),
+                                    "The zones' primary server, which takes the updates.",
+                                    computed="must be given with `publish: rfc2136`",
+                                ),
+                                "port": Key(Integer(1, 65535), "Its port (TCP).", 53),
+                                "key_file": Key(
+                                    Text(r"/\S+", "an absolute path"),
+                                    "File with the TSIG key, as `tsig-keygen` prints it; root alone may read it.",
+                                    "/etc/mailserver/rfc2136.key",
+                                ),
+                                "timeout": Key(Duration(1), "Limit for one message.", 10),
+                            }
+                        ),
+                        "Where records are sent to (RFC 2136).",
+                    ),
                 }
             ),
-            "How DNS is asked.",
+            "How DNS is asked, and how DKIM records get into it.",
         ),
         "postfix": Key(
             Section(
@@ -405,6 +429,7 @@ def resolve(pillar, parameters, grains):
     _fill_host(settings, grains, problems)
     _fill_domains(settings, problems)
     _fill_firewall(settings)
+    _check_publishing(settings, problems)
     _check_tls(settings, problems)
     _check_postfix(settings, problems)
     if problems:
@@ -494,6 +519,15 @@ def _fill_firewall(settings):
         firewall["services"] = services
     if firewall["ports"] is None:
         firewall["ports"] = ["587/tcp"] if postfix["submission"]["enabled"] else []
+
+
+def _check_publishing(settings, problems):
+    dns = settings["dns"]
+    if dns["publish"] == "rfc2136" and dns["rfc2136"]["server"] is None:
+        problems.append(
+            "mailserver:dns:rfc2136:server: not given, but mailserver:dns:publish is rfc2136; "
+            "say which primary server takes the updates"
+        )
 
 
 def _check_tls(settings, problems):

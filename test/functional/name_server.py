@@ -25,12 +25,14 @@ class NameServer:
 
     ``zones`` maps a zone's name to its text; text that BIND cannot load makes it answer SERVFAIL there.
     ``root_servers`` are addresses of servers with a root zone; given them, the server recurses for everybody.
+    ``zone_options`` maps a zone's name to more of its statement, ``keys`` a TSIG key's name to its secret in base64.
     Use it as a context manager, or ``start`` and ``stop``; ``serve`` changes zones.
     """
 
-    def __init__(self, folder, address, zones=None, root_servers=()):
+    def __init__(self, folder, address, zones=None, root_servers=(), zone_options=None, keys=None):
         self.folder, self.address = folder / f"named-{address}", address
         self.zones, self.root_servers = dict(zones or {}), tuple(root_servers)
+        self._zone_options, self._keys = dict(zone_options or {}), dict(keys or {})
         self._daemon = None
 
     def __enter__(self):
@@ -118,7 +120,11 @@ class NameServer:
         (self.folder / "hints").write_text(f"$TTL 3600\n{hints}\n")
         root = f'zone "." {{ type hint; file "{self.folder}/hints"; }};' if self.root_servers else ""
         zones = "\n".join(
-            f'zone "{name or "."}" {{ type primary; file "{self._zone_file(name)}"; }};' for name in self.zones
+            f'zone "{name or "."}" {{ type primary; file "{self._zone_file(name)}"; {more} }};'
+            for name, more in ((name, self._zone_options.get(name, "")) for name in self.zones)
+        )
+        keys = "\n".join(
+            f'key "{name}" {{ algorithm hmac-sha256; secret "{secret}"; }};' for name, secret in self._keys.items()
         )
         return f"""
 options {{
@@ -144,6 +150,7 @@ logging {{
   category default {{ all; }};
   category queries {{ all; }};
 }};
+{keys}
 {root}
 {zones}
 """
