@@ -83,7 +83,9 @@ def published(name, domains, dns, key_table, signing_table):
         domains,
         dns,
         "DNS shows every key",
-        lambda run: mailserver_lifecycle.check_published(run, mailserver_queue.oldest_for),
+        lambda run: mailserver_lifecycle.check_published(
+            run, mailserver_queue.oldest_for, mailserver_lifecycle.publisher(run)
+        ),
     )
 
 

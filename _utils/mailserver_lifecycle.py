@@ -11,9 +11,10 @@ import mailserver_dkim
 import mailserver_dns
 import mailserver_keystore
 import mailserver_opendkim
+import mailserver_publish
 import mailserver_records
 from mailserver_dkim import shown_time
-from mailserver_errors import ClockError, CutoverError, DkimError, KeyFileError
+from mailserver_errors import ClockError, CutoverError, DkimError, KeyFileError, PublishError
 
 CLOCK = "clock.json"
 CLOCK_STEP = 60
@@ -279,8 +280,7 @@ def check_published(run, oldest_queued=None, publish=None):
 
     :param oldest_queued: called with the run, returns what :func:`mailserver_dkim.keeps_record` wants to know of the
         mail queue; asked only where it matters.
-    :param publish: publishes ``{name of the record: (domain, Key, Wanted)}`` and returns sentences about what did not
-        work; ``None``: people do it.
+    :param publish: sends records to DNS (:func:`publisher`); ``None``: people do it.
     """
     report = Report()
     manifests = read_manifests(run, report)
@@ -326,8 +326,37 @@ def _publish(run, wants, seen, publish, report):
     }
     if not missing:
         return {}
-    report.waiting += publish({place: (key, wanted) for place, (key, wanted) in missing.items()})
+    try:
+        sent = publish(run, {place: (*want, seen[place]) for place, want in missing.items()})
+    except PublishError as err:
+        report.errors.append(f"No record was published: {err}")
+        return {}
+    report.notes += [one.detail for one in sent if one.result == "sent" and one.detail]
+    report.waiting += [f"Publishing failed: {one.detail}" for one in sent if one.result not in ("sent", "already")]
     return run.answers({place: _question(*place) for place in missing})
+
+
+def publisher(run):
+    """Return what sends records to DNS as the pillar asks for (``dns:publish``), or ``None`` where people do it."""
+    return _send if run.dns.get("publish") == "rfc2136" else None
+
+
+def _send(run, missing):
+    """Send records, ``{(domain, selector): (Key, Wanted, Answers)}``, by RFC 2136; return what became of each.
+
+    What may be replaced is nobody's but ours: this key's own record, or its revoked one.
+
+    :raises PublishError: the credential cannot be read.
+    """
+    credential = mailserver_publish.read_credential(run.dns["rfc2136"])
+    changes = []
+    for (name, _), (key, wanted, answers) in missing.items():
+        record = record_of(name, run.domains[name], replace(key, revoked=None))
+        revoked = record_of(name, run.domains[name], replace(key, revoked=run.now))
+        ours = (record.value, revoked.value) if wanted.why else ()
+        place = answers.target or record.name
+        changes.append(mailserver_publish.Change(place, answers.zone, record.ttl, wanted.text or None, ours))
+    return mailserver_publish.publish(changes, credential, mailserver_dns.options(run.dns))
 
 
 def _verdict(key, wanted, answers):
@@ -591,7 +620,6 @@ class Host:
     reload: Callable
     probe: Callable
     oldest_queued: Callable | None = None
-    publish: Callable | None = None
 
 
 def advance(run, host, also=(), instead=(), force=False):
@@ -601,7 +629,7 @@ def advance(run, host, also=(), instead=(), force=False):
     """
     return merged(
         make_keys(run, host.name, also, force),
-        check_published(run, host.oldest_queued, host.publish),
+        check_published(run, host.oldest_queued, publisher(run)),
         sign(run, host.reload, host.probe, instead),
     )
 

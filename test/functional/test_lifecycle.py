@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,7 @@ import mailserver_milter
 import mailserver_opendkim
 import mailserver_pillar
 from mailserver_errors import CutoverError, DkimError, LockHeld, ProbeError
-from mailserver_lifecycle import Place, Run
+from mailserver_lifecycle import Host, Place, Run
 from name_server import NameServer, zone
 from opendkim_daemon import Key, await_that
 
@@ -440,6 +441,89 @@ def test_a_key_folder_that_was_lost_does_not_let_an_unpublished_key_sign(world):
     world.look(2)
     assert world.sign(2).changes == {"alpha.test": {"old": "20261124-mx1", "new": "20261124-mx1-2"}}
     assert world.signs() == "20261124-mx1-2"
+
+
+SECRET = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
+POLICY = "update-policy {{ grant mx1 wildcard *._domainkey.{}. TXT; }};"
+
+
+@pytest.fixture
+def publishing(world, tmp_path):
+    """A world whose name server takes updates from the host, of key records only."""
+    server = world.server
+    server.stop()
+    server._keys["mx1"] = SECRET
+    server._zone_options.update({name: POLICY.format(name) for name in NAMES})
+    server.start()
+    file = tmp_path / "rfc2136.key"
+    file.touch(0o600)
+    file.write_text(f'key "mx1" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n')
+    world.settings["dns"].update(publish="rfc2136")
+    world.settings["dns"]["rfc2136"].update(server=AUTHORITY, key_file=str(file))
+    return world
+
+
+def whole_run(world, hours, also=()):
+    host = Host("mx1.lab.test", world.milter.reload, partial(mailserver_milter.probe, world.milter.socket),
+                lambda run: run.now)  # fmt: skip
+    return mailserver_lifecycle.advance(world.run(hours), host, also)
+
+
+def shown(world, selector):
+    answer = world.server.query(f"{selector}._domainkey.alpha.test", "TXT").answer
+    return [b"".join(rdata.strings).decode() for rrset in answer for rdata in rrset]
+
+
+def test_a_host_that_may_publish_rotates_without_anybodys_help(publishing):
+    world = publishing
+    done = whole_run(world, 0)
+    assert not done.errors
+    assert world.stages() == [("20261124-mx1", "signing")], "published, seen and signing in one run"
+    assert world.signs() == "20261124-mx1"
+    whole_run(world, 1, also=NAMES)
+    whole_run(world, 3)
+    assert world.stages() == [("20261124-mx1", "retired"), ("20261124-mx1-2", "signing")]
+    assert "p=MI" in shown(world, "20261124-mx1")[0]
+    whole_run(world, 18 * DAYS)
+    assert world.stages()[0] == ("20261124-mx1", "revoked")
+    assert shown(world, "20261124-mx1") == ["v=DKIM1; k=rsa; p="]
+    done = whole_run(world, 50 * DAYS)
+    assert world.stages() == [("20261124-mx1", "removed"), ("20261124-mx1-2", "signing")]
+    assert shown(world, "20261124-mx1") == []
+    assert not done.errors
+    assert world.signs() == "20261124-mx1-2"
+
+
+def test_a_refused_update_is_told_with_the_servers_words_and_changes_nothing(publishing):
+    world = publishing
+    world.server.stop()
+    world.server._zone_options["alpha.test"] = "update-policy { grant mx1 name nothing.alpha.test. TXT; };"
+    world.server.start()
+    report = whole_run(world, 0)
+    (told,) = [text for text in report.waiting if text.startswith("Publishing failed")]
+    assert "REFUSED" in told
+    assert "20261124-mx1._domainkey.alpha.test" in told
+    assert world.stages("alpha.test") == [("20261124-mx1", "generated")]
+    assert world.stages("beta.test") == [("20261124-mx1", "signing")]
+
+
+def test_a_record_that_is_somebody_elses_is_never_overwritten(publishing):
+    world = publishing
+    other = f"20261124-mx1._domainkey TXT {_strings(SimpleNamespace(public=Key().record.partition('p=')[2]))}"
+    world.server.serve(**{"alpha.test": zone(["ns.test"], other)})
+    before = shown(world, "20261124-mx1")
+    report = whole_run(world, 0)
+    assert any(text.startswith("Publishing failed") for text in report.waiting)
+    assert shown(world, "20261124-mx1") == before
+    assert world.stages("alpha.test") == [("20261124-mx1", "generated")]
+
+
+def test_a_missing_credential_is_a_failure_that_names_the_file(publishing):
+    world = publishing
+    Path(world.settings["dns"]["rfc2136"]["key_file"]).unlink()
+    report = whole_run(world, 0)
+    assert "No record was published" in report.errors[0]
+    assert "rfc2136.key" in report.errors[0]
 
 
 def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
