@@ -34,6 +34,7 @@ ORDER = (
     "test_submission",
     "test_selftest",
     "test_domains",
+    "test_rotation",
     "test_refused_configuration",
     "test_effects",
     "test_clean",

@@ -1,9 +1,12 @@
 # A name server: BIND, its update key, the zones put in place before it starts, and on ns1 a resolver beside it.
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends bind9 bind9-dnsutils
-tsig-keygen lab >/etc/bind/lab.key
-chown root:bind /etc/bind/lab.key
-chmod 0640 /etc/bind/lab.key
+# `lab` may change everything; `mx` no more than key records: it is what a mail host gets that publishes by itself.
+for name in lab mx; do
+  tsig-keygen $name >/etc/bind/$name.key
+  chown root:bind /etc/bind/$name.key
+  chmod 0640 /etc/bind/$name.key
+done
 
 cat >/etc/systemd/system/lab-zones.service <<'END'
 [Unit]
