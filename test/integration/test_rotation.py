@@ -1,4 +1,4 @@
-"""Keys rotate under a stream of mail, published by the hosts themselves: no message arrives unsigned or unverifiable."""
+"""Keys rotate under a stream of mail, published by the hosts themselves: no message arrives that cannot be verified."""
 
 import json
 
@@ -28,8 +28,16 @@ done
 _JUDGES = r"""
 import collections, email, glob, json, re, subprocess
 import dkim
-perl = r'''use Mail::DKIM::Verifier; for my $file (@ARGV) { open my $in, "<:raw", $file; my $text = do { local $/; <$in> };
-    $text =~ s/\r?\n/\r\n/g; my $v = Mail::DKIM::Verifier->new; $v->PRINT($text); $v->CLOSE; print $v->result, "\n"; }'''
+perl = r'''use Mail::DKIM::Verifier;
+for my $file (@ARGV) {
+  open my $in, "<:raw", $file;
+  my $text = do { local $/; <$in> };
+  $text =~ s/\r?\n/\r\n/g;
+  my $verifier = Mail::DKIM::Verifier->new;
+  $verifier->PRINT($text);
+  $verifier->CLOSE;
+  print $verifier->result, "\n";
+}'''
 found = {}
 for host in ("mx1", "mx2"):
     files = [one for one in glob.glob("/home/world/Maildir/new/*") if f"Subject: stream of {host}" in open(one).read()]
@@ -38,7 +46,7 @@ for host in ("mx1", "mx2"):
     for file, perls in zip(files, judged, strict=True):
         message = re.sub(rb"\r?\n", b"\r\n", open(file, "rb").read())
         signatures = email.message_from_bytes(message).get_all("DKIM-Signature") or []
-        selector = re.search(r"s=([^;]+)", signatures[0])[1] if signatures else "unsigned"
+        selector = re.search(r"\bs=([^;]+)", signatures[0])[1] if signatures else "unsigned"
         counts.update({f"signed by {selector}": 1, f"Mail::DKIM: {perls}": 1, f"dkimpy: {dkim.verify(message)}": 1})
     found[host] = counts
 print(json.dumps(found))
