@@ -116,7 +116,7 @@ def python_ready(packages=None):
     packages
         Requirements (``dnspython>=2.6,<3``); the formula's own, if left out.
 
-    For ``unless: [{fun: mailserver.python_ready}]``: pip itself takes seconds to find out that nothing is to be done.
+    Asked before pip is: pip takes seconds to find out that nothing is to be done.
 
     CLI Example:
 

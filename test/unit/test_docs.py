@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mailserver_dkim import LIFE, STAGES
+
 TOP = Path(__file__).resolve().parents[2]
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), TOP / "test/lab/README.md"])
 MODULES = sorted(TOP.glob("_modules/*.py"))
@@ -114,3 +116,10 @@ def test_every_dns_message_that_is_explained_can_still_occur():
         for message in re.findall(r"`([^`]+)`", row):
             for words in re.split(r"…|\b[A-Z]+\b|\d+|[()]", message):
                 assert words.strip() in said, f"docs/dns.md explains {message!r}, which nothing says"
+
+
+def test_the_life_of_a_key_on_paper_is_the_one_in_the_code():
+    rows = re.findall(r"^\| (\w+) \| ([^|]+) \|", (TOP / "docs" / "lifecycle.md").read_text(), re.MULTILINE)
+    told = [(name, seen.replace("`", "").strip()) for name, seen in rows if name in STAGES]
+    assert [name for name, _ in told] == list(STAGES)
+    assert told == [(stage.name, stage.evidence) for stage in LIFE]
