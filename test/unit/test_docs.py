@@ -119,7 +119,8 @@ def test_every_dns_message_that_is_explained_can_still_occur():
 
 
 def test_the_life_of_a_key_on_paper_is_the_one_in_the_code():
-    rows = re.findall(r"^\| (\w+) \| ([^|]+) \|", (TOP / "docs" / "lifecycle.md").read_text(), re.MULTILINE)
+    table = (TOP / "docs" / "lifecycle.md").read_text().partition("## One run")[0]
+    rows = re.findall(r"^\| (\w+) \| ([^|]+) \|", table, re.MULTILINE)
     told = [(name, seen.replace("`", "").strip()) for name, seen in rows if name in STAGES]
     assert [name for name, _ in told] == list(STAGES)
     assert told == [(stage.name, stage.evidence) for stage in LIFE]
