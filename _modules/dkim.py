@@ -27,7 +27,8 @@ def records(domain=None, format="zone"):
         One domain; all, if left out.
     format
         ``zone`` (lines of a zone file, strings of at most 255 bytes), ``string`` (each record's text as one string, for
-        a provider's form), ``json`` or ``data``, or ``nsupdate`` (input for nsupdate, which adds what is not there).
+        a provider's form), ``json`` or ``data``, ``nsupdate`` (input for nsupdate, which adds what is not there), or
+        ``octodns`` (for each domain the text of a zone file of octoDNS, DOMAIN.yaml).
 
     A revoked key is returned with an empty ``p=`` (RFC 6376 section 3.6.1), a removed one not at all.
 
@@ -44,6 +45,7 @@ def records(domain=None, format="zone"):
         "string": lambda records: {record.name: mailserver_records.one_string(record) for record in records},
         "json": mailserver_records.as_json,
         "data": mailserver_records.as_data,
+        "octodns": _octodns,
     }
     if format not in forms:
         raise CommandExecutionError(f"dkim.records: format {format!r} is none of {', '.join(forms)}")
@@ -52,6 +54,13 @@ def records(domain=None, format="zone"):
         return forms[format](mailserver_lifecycle.key_records(run, domain, mailserver_queue.oldest_for))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
+
+
+def _octodns(records):
+    by_domain = {}
+    for record in records:
+        by_domain.setdefault(record.name.partition("._domainkey.")[2], []).append(record)
+    return {name: mailserver_records.octodns(found, name) for name, found in by_domain.items()}
 
 
 def status(domain=None):

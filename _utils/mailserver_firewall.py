@@ -24,6 +24,12 @@ def missing(zone, services, ports, run=None):
     return absent
 
 
+def present(zone, services, ports, run=None):
+    """Return which of these services and ports ``zone`` allows, permanent and running, as :func:`missing` does."""
+    lacking = missing(zone, services, ports, run)
+    return {where: _without([*services, *ports], absent) for where, absent in lacking.items()}
+
+
 def _check_services(services, run):
     unknown = set(services) - set(run("--get-services").split()) if services else ()
     if unknown:

@@ -156,6 +156,31 @@ def as_json(records):
     return json.dumps(as_data(records), indent=2, ensure_ascii=False)
 
 
+def octodns(records, zone):
+    """Return TXT records as a zone file of octoDNS's YamlProvider: names relative to ``zone``, in natural order.
+
+    Its values have a backslash before each semicolon (``escaped_semicolons``); octoDNS itself splits them.
+    """
+    by_name = {}
+    for record in records:
+        by_name.setdefault(record.name[: -len(zone) - 1], []).append(record)
+    lines = ["---"]
+    for name in sorted(by_name, key=_natural):
+        values = [_yaml(record.value.replace(";", "\\;")) for record in by_name[name]]
+        value = f"value: {values[0]}" if len(values) == 1 else f"values: [{', '.join(values)}]"
+        lines += [f"{_yaml(name)}:", f"  ttl: {by_name[name][0].ttl}", "  type: TXT", f"  {value}"]
+    return "\n".join([*lines, ""])
+
+
+def _natural(name):
+    """Return a key that sorts numbers in names by their value: octoDNS refuses a file in another order."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _yaml(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _zone_value(record):
     if record.rdtype == "MX":
         return f"{record.value}."

@@ -3,7 +3,7 @@
 
 mailserver-sasl-stopped:
   cmd.run:
-    - name: systemctl disable --now {{ mailserver.os.sasl.service }}
+    - name: systemctl stop {{ mailserver.os.sasl.service }} && systemctl disable {{ mailserver.os.sasl.service }}
     - onlyif: >-
         systemctl is-active --quiet {{ mailserver.os.sasl.service }} ||
         systemctl is-enabled --quiet {{ mailserver.os.sasl.service }}

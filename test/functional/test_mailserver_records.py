@@ -284,6 +284,15 @@ def test_records_as_wanted_are_told_in_a_few_lines_and_the_others_with_the_line_
     }
 
 
+def test_keys_are_emitted_as_a_zone_file_of_octodns_for_each_domain(host, manifest):
+    made = host.call("dkim.records", "alpha.test", "format=octodns")
+    assert list(made) == ["alpha.test"]
+    assert yaml.safe_load(made["alpha.test"]) == {
+        "gone._domainkey": {"ttl": 60, "type": "TXT", "value": "v=DKIM1\\; k=rsa\\; p="},
+        "now._domainkey": {"ttl": 60, "type": "TXT", "value": f"v=DKIM1\\; k=rsa\\; p={PUBLIC}"},
+    }
+
+
 def test_strict_fails_for_what_is_absent_or_different_and_never_for_what_is_unknown(host, authority, pillar):
     pillar(dns={**PILLAR["dns"], "strict": True})
     assert host.state()["result"] is False

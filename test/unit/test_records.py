@@ -7,6 +7,9 @@ import dns.zone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from octodns.provider.yaml import YamlProvider
+from octodns.record import Record as OctodnsRecord
+from octodns.zone import Zone
 
 import mailserver_records as records
 from mailserver_pillar import resolve
@@ -388,3 +391,45 @@ def test_nsupdate_does_not_write_beside_an_alias():
     present = {(WANTED_KEY.name, "CNAME"): ("sel.provider.example",)}
     text = records.nsupdate([WANTED_KEY], present)
     assert text.startswith("; sel._domainkey.example.com TXT: the name is an alias (CNAME) of sel.provider.example; ")
+
+
+OCTODNS = [
+    [("20261124-mx1", RSA), ("20261124-mx10", OTHER), ("20261124-mx9", "")],
+    [("b", RSA), ("B2", ""), ("a.b", OTHER), ("a10b1", ""), ("a9", ""), ("1", ""), ("01x", "")],
+    [("yes", ""), ("007", RSA + "A" * 400), ("1e3", ""), ("~", "")],
+    [],
+]
+
+
+@pytest.fixture
+def octodns(tmp_path):
+    """Have octoDNS itself read its form of records, validated as strictly as it can, and return its records."""
+
+    def load(wanted):
+        OctodnsRecord.enable_validators({"strict"})
+        (tmp_path / "example.com.yaml").write_text(records.octodns(wanted, "example.com"))
+        zone = Zone("example.com.", [])
+        YamlProvider("made", str(tmp_path), escaped_semicolons=True).populate(zone)
+        return zone.records
+
+    return load
+
+
+@pytest.mark.parametrize("keys", OCTODNS)
+def test_octodns_loads_its_form_and_has_the_same_texts(octodns, keys):
+    wanted = [records.key_record("example.com", selector, public, 600) for selector, public in keys]
+    found = octodns(wanted)
+    loaded = {
+        record.fqdn.rstrip("."): (record.ttl, record._type, [value.to_raw_text() for value in record.values])
+        for record in found
+    }
+    assert loaded == {record.name.lower(): (600, "TXT", [record.value]) for record in wanted}
+    for record in found:
+        wire = b"".join(dns.rdata.from_text("IN", "TXT", record.chunked_values[0]).strings)
+        assert [wire.decode()] == [one.value for one in wanted if one.name.lower() == record.fqdn.rstrip(".")]
+
+
+def test_octodns_gets_several_texts_at_a_name_and_quotation_marks(octodns):
+    texts = ["it's; one", "another"]
+    (record,) = octodns([Record("x.example.com", 60, "TXT", text) for text in texts])
+    assert sorted(value.to_raw_text() for value in record.values) == sorted(texts)
