@@ -4,12 +4,16 @@ DKIM keys of this host: what became of each, the records to publish, and what pe
 
 from salt.exceptions import CommandExecutionError
 
+import mailserver_dkim
+import mailserver_key_records
 import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_milter
 import mailserver_opendkim
 import mailserver_queue
 import mailserver_records
+import mailserver_run
+import mailserver_status
 from mailserver_errors import MailserverError
 
 __virtualname__ = "dkim"
@@ -51,7 +55,7 @@ def records(domain=None, format="zone"):
         raise CommandExecutionError(f"dkim.records: format {format!r} is none of {', '.join(forms)}")
     run, _ = _begin(test=True)
     try:
-        return forms[format](mailserver_lifecycle.key_records(run, domain, mailserver_queue.oldest_for))
+        return forms[format](mailserver_key_records.key_records(run, domain, mailserver_queue.oldest_for))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -79,7 +83,7 @@ def status(domain=None):
     """
     run, _ = _begin(test=True)
     try:
-        found = mailserver_lifecycle.status(run, mailserver_queue.oldest_for)
+        found = mailserver_status.status(run, mailserver_queue.oldest_for)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     if domain is None:
@@ -102,7 +106,7 @@ def plan():
         salt '*' dkim.plan
     """
     run, host = _begin(test=True)
-    return _told(run, lambda: mailserver_lifecycle.advance(run, host))
+    return _told(run, mailserver_lifecycle.advance(run, host))
 
 
 def advance():
@@ -196,21 +200,21 @@ def believe_clock():
 
         salt mx1 dkim.believe_clock
     """
-    place = mailserver_lifecycle.place_of(__salt__["mailserver.settings"]())
+    place = mailserver_run.place_of(__salt__["mailserver.settings"]())
     try:
         with mailserver_keystore.locked(place.keys):
-            return f"{mailserver_lifecycle.believe_clock(place.keys):%Y-%m-%dT%H:%M:%SZ}"
+            return mailserver_dkim.iso_time(mailserver_run.believe_clock(place.keys))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
 def _begin(test):
-    """Return this host's :class:`mailserver_lifecycle.Run` and :class:`mailserver_lifecycle.Host`."""
+    """Return this host's :class:`mailserver_run.Run` and :class:`mailserver_lifecycle.Host`."""
     settings = __salt__["mailserver.settings"]()
     socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
     try:
-        place = mailserver_lifecycle.place_of(settings)
-        run = mailserver_lifecycle.begin(place, settings["domains"], settings["dns"], test)
+        place = mailserver_run.place_of(settings)
+        run = mailserver_run.begin(place, settings["domains"], settings["dns"], test)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     host = mailserver_lifecycle.Host(
@@ -223,18 +227,18 @@ def _begin(test):
 
 
 def _advance(prepare=lambda run: {}):
-    place = mailserver_lifecycle.place_of(__salt__["mailserver.settings"]())
+    """Do a whole run; ``prepare`` is called with it first, and returns more of :func:`mailserver_lifecycle.advance`."""
+    place = mailserver_run.place_of(__salt__["mailserver.settings"]())
     try:
         with mailserver_keystore.locked(place.keys):
             run, host = _begin(test=False)
-            options = prepare(run)
-            return _told(run, lambda: mailserver_lifecycle.advance(run, host, **options))
+            return _told(run, mailserver_lifecycle.advance(run, host, **prepare(run)))
     except (MailserverError, OSError) as err:
         raise CommandExecutionError(str(err)) from err
 
 
-def _told(run, act):
-    report = act()
+def _told(run, report):
+    """Return what a run reported as data; with errors, the call's return code says so."""
     if report.errors:
         __context__["retcode"] = 2
     return {
@@ -246,6 +250,7 @@ def _told(run, act):
 
 
 def _domains(run, domain):
+    """Return the one domain, or all that this host signs for."""
     if domain is None:
         return list(run.wanted)
     if domain not in run.wanted:

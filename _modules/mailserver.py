@@ -13,10 +13,11 @@ import salt.utils.yaml
 from salt.exceptions import CommandExecutionError
 
 import mailserver_dns
-import mailserver_lifecycle
+import mailserver_key_records
 import mailserver_pillar
 import mailserver_queue
 import mailserver_records
+import mailserver_run
 import mailserver_schema
 import mailserver_selftest
 import mailserver_wants
@@ -169,9 +170,7 @@ def records(domain=None, format="data"):
     host = settings()
     domains = host["domains"]
     if domain is not None:
-        if domain not in domains:
-            near = mailserver_schema.did_you_mean(domain, domains) if domains else "its pillar lists none"
-            raise CommandExecutionError(f"mailserver.records: {domain} is not among the domains of this host; {near}")
+        _check_domain("records", domain, domains)
         domains = {domain: domains[domain]}
     try:
         return _formatted(_all_records(domains, host), format, host["dns"])
@@ -179,15 +178,21 @@ def records(domain=None, format="data"):
         raise CommandExecutionError(str(err)) from err
 
 
+def _check_domain(function, domain, domains):
+    if domain not in domains:
+        near = mailserver_schema.did_you_mean(domain, domains) if domains else "its pillar lists none"
+        raise CommandExecutionError(f"mailserver.{function}: {domain} is not among the domains of this host; {near}")
+
+
 def _all_records(domains, host):
-    place = mailserver_lifecycle.place_of(host)
-    run = mailserver_lifecycle.begin(place, host["domains"], host["dns"], test=True)
+    place = mailserver_run.place_of(host)
+    run = mailserver_run.begin(place, host["domains"], host["dns"], test=True)
     return [
         record
         for name, domain in domains.items()
         for record in (
             *mailserver_records.domain_records(name, domain, host["hostname"], host["addresses"]),
-            *mailserver_lifecycle.key_records(run, name, mailserver_queue.oldest_for),
+            *mailserver_key_records.key_records(run, name, mailserver_queue.oldest_for),
         )
     ]
 
@@ -223,9 +228,7 @@ def selftest(domain=None):
     """
     host = settings()
     domain = domain or host["domain"]
-    if domain not in host["domains"]:
-        near = mailserver_schema.did_you_mean(domain, host["domains"]) if host["domains"] else "its pillar lists none"
-        raise CommandExecutionError(f"mailserver.selftest: {domain} is not among the domains of this host; {near}")
+    _check_domain("selftest", domain, host["domains"])
     try:
         return mailserver_selftest.run(domain, host)
     except MailserverError as err:

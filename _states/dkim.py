@@ -2,13 +2,17 @@
 DKIM keys: made, looked for in DNS, and only then signed with. One state handles all domains of a host.
 """
 
+import contextlib
 import json
 
+import mailserver_keygen
 import mailserver_keystore
-import mailserver_lifecycle
 import mailserver_milter
 import mailserver_opendkim
+import mailserver_propagation
 import mailserver_queue
+import mailserver_run
+import mailserver_signing
 from mailserver_errors import MailserverError
 
 __virtualname__ = "dkim"
@@ -61,7 +65,7 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
     Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
     """
     place = _place(name, key_table, signing_table, user, group)
-    return _act(place, domains, {}, "Every domain has its key", lambda run: mailserver_lifecycle.make_keys(run, host))
+    return _act(place, domains, {}, "Every domain has its key", lambda run: mailserver_keygen.make_keys(run, host))
 
 
 def published(name, domains, dns, key_table, signing_table):
@@ -83,8 +87,8 @@ def published(name, domains, dns, key_table, signing_table):
         domains,
         dns,
         "DNS shows every key",
-        lambda run: mailserver_lifecycle.check_published(
-            run, mailserver_queue.oldest_for, mailserver_lifecycle.publisher(run)
+        lambda run: mailserver_propagation.check_published(
+            run, mailserver_queue.oldest_for, mailserver_propagation.publisher(run)
         ),
     )
 
@@ -109,7 +113,7 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
         domains,
         dns,
         "Who signs is as it should be",
-        lambda run: mailserver_lifecycle.sign(
+        lambda run: mailserver_signing.sign(
             run,
             lambda: mailserver_opendkim.reload_service(service),
             lambda domain, selector, record: mailserver_milter.probe(socket, domain, selector, record),
@@ -118,22 +122,19 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
 
 
 def _place(keys, key_table, signing_table, user="opendkim", group="opendkim"):
-    tables_ = mailserver_opendkim.tables(key_table, signing_table)
-    return mailserver_lifecycle.Place(keys, tables_, mailserver_keystore.Owner(user, group))
+    paths = mailserver_opendkim.tables(key_table, signing_table)
+    return mailserver_run.Place(keys, paths, mailserver_keystore.Owner(user, group))
 
 
 def _act(place, domains, dns, nothing_to_do, act):
-    """Do a part of the life cycle and tell what it reported as a state does."""
+    """Do a part of the life cycle, and return its report as a state does."""
     ret = {"name": place.keys, "result": True, "changes": {}, "comment": ""}
     domains, test = json.loads(domains) if isinstance(domains, str) else domains, __opts__["test"]
     try:
-        if test:
-            run = mailserver_lifecycle.begin(place, domains, dns, test=True)
+        # The lock is a file, and a dry run makes none.
+        with contextlib.nullcontext() if test else mailserver_keystore.locked(place.keys):
+            run = mailserver_run.begin(place, domains, dns, test)
             report = act(run)
-        else:
-            with mailserver_keystore.locked(place.keys):
-                run = mailserver_lifecycle.begin(place, domains, dns)
-                report = act(run)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     ret["changes"] = report.changes

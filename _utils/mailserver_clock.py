@@ -12,9 +12,9 @@ EARLIEST = 1_767_225_600
 TOLERANCE = 6 * 3600
 """Seconds by which the host's clock and what was witnessed may differ before it counts as a jump."""
 CREDIT = 86400
-"""Seconds that are believed at most to have passed between two runs with a boot in between, unless the clocks agree."""
+"""Seconds that count as passed between two runs with a boot in between, where the host's clock moved by too much."""
 LONGEST_OFF = 7 * 86400
-"""Seconds that a host may have been switched off, or that no run took place, without that being taken for a jump."""
+"""Seconds by which the host's clock may move between two runs with a boot in between and not count as a jump."""
 
 
 @dataclass(frozen=True)

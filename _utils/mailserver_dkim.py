@@ -122,6 +122,11 @@ def shown_time(moment):
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
+def iso_time(moment):
+    """Return a time stamp as programs read it (ISO 8601, UTC)."""
+    return moment.strftime(_TIME)
+
+
 def stamp(key, stage, now):
     """Return ``key`` with the time stamp ``now`` (aware UTC datetime) for ``stage``.
 
@@ -132,8 +137,8 @@ def stamp(key, stage, now):
         raise ManifestError(f"key {key.selector}: {stage} cannot follow {key.stage}")
     if now < key.since:
         raise ClockError(
-            f"key {key.selector}: the host's clock says {now:{_TIME}}, which is before the key was {key.stage} "
-            f"({key.since:{_TIME}}); set the clock right, then run again"
+            f"key {key.selector}: the host's clock says {iso_time(now)}, which is before the key was {key.stage} "
+            f"({iso_time(key.since)}); set the clock right, then run again"
         )
     return replace(key, **{stage: now})
 
@@ -270,7 +275,7 @@ def emit(manifest):
 
 
 def _out(value):
-    return value.strftime(_TIME) if isinstance(value, datetime) else value
+    return iso_time(value) if isinstance(value, datetime) else value
 
 
 def parse(text, domain, where):

@@ -197,7 +197,7 @@ def write_private(keys, domain, selector, pem, owner):
 
 
 def destroy(path):
-    """Take a private key file away for good; what stands in for it is gone from the folder even after a power cut."""
+    """Delete a private key file, if it is there, and sync its folder, so that no power cut brings it back."""
     Path(path).unlink(missing_ok=True)
     sync_folder(Path(path).parent)
 
@@ -230,8 +230,10 @@ def settle_key(keys, domain, key, owner):
     try:
         return _settle(path, 0o600, *owner.ids())
     except FileNotFoundError as err:
-        raise KeyFileError(f"{path}: missing; without it the key {key.selector} cannot sign: restore it from a backup, "
-                           "or have a new key made by moving its row's domain folder away") from err  # fmt: skip
+        raise KeyFileError(
+            f"{path}: missing; without it the key {key.selector} cannot sign. Restore it from a backup or have a new "
+            f"key made: salt-call dkim.rotate {domain} force=True"
+        ) from err
 
 
 def check_private(keys, domain, key):

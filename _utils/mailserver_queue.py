@@ -26,7 +26,7 @@ def oldest(now, offset, run=None):
 
 
 def oldest_for(run):
-    """Return :func:`oldest` for a run of the life cycle."""
+    """Return :func:`oldest` for a :class:`mailserver_run.Run`."""
     return oldest(run.now, run.clock_ahead)
 
 

@@ -11,14 +11,24 @@ from types import SimpleNamespace
 
 import pytest
 
+import mailserver_clock
+import mailserver_dkim
 import mailserver_dns
+import mailserver_key_records
+import mailserver_keygen
 import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_milter
 import mailserver_opendkim
 import mailserver_pillar
+import mailserver_propagation
+import mailserver_records
+import mailserver_run
+import mailserver_signing
+import mailserver_status
 from mailserver_errors import CutoverError, DkimError, LockHeld, ProbeError
-from mailserver_lifecycle import Host, Place, Run
+from mailserver_lifecycle import Host
+from mailserver_run import Place, Run
 from name_server import NameServer, zone
 from opendkim_daemon import Key, await_that
 
@@ -57,14 +67,14 @@ class World:
         return Run(self.place, domains, self.settings["dns"], at(hours), test, self.ask)
 
     def make(self, hours=0, test=False, **more):
-        return mailserver_lifecycle.make_keys(self.run(hours, test), "mx1.lab.test", **more)
+        return mailserver_keygen.make_keys(self.run(hours, test), "mx1.lab.test", **more)
 
     def look(self, hours=0, test=False, oldest=None):
-        return mailserver_lifecycle.check_published(self.run(hours, test), oldest or (lambda run: run.now))
+        return mailserver_propagation.check_published(self.run(hours, test), oldest or (lambda run: run.now))
 
     def sign(self, hours=0, reload=None, domains=None, test=False, instead=()):
         probe = partial(mailserver_milter.probe, self.milter.socket)
-        return mailserver_lifecycle.sign(self.run(hours, test, domains), reload or self.milter.reload, probe, instead)
+        return mailserver_signing.sign(self.run(hours, test, domains), reload or self.milter.reload, probe, instead)
 
     def advance(self, hours=0, publish=True, **more):
         """A whole run, publishing in between what it says is to be in DNS."""
@@ -72,15 +82,15 @@ class World:
         if publish:
             self.publish(hours=hours)
         seen = self.look(hours)
-        return mailserver_lifecycle.merged(seen, self.sign(hours))
+        return mailserver_run.merged(seen, self.sign(hours))
 
     def publish(self, hours=0, **other):
         """Publish all keys' records; ``other`` has another text of the zone's records for a domain."""
         zones = {}
         for name in NAMES:
             lines = [
-                mailserver_lifecycle.mailserver_records.zone_line(record)
-                for record in mailserver_lifecycle.key_records(self.run(hours), name, lambda run: run.now)
+                mailserver_records.zone_line(record)
+                for record in mailserver_key_records.key_records(self.run(hours), name, lambda run: run.now)
             ]
             zones[name] = zone(["ns.test"], other.get(name.partition(".")[0], "\n".join(lines)))
         self.server.serve(**zones)
@@ -356,7 +366,7 @@ def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_priva
 def test_a_key_stays_as_long_as_mail_that_it_may_have_signed_is_in_the_queue(world, oldest, said):
     rotated(world)
     assert not world.look(300 * DAYS, oldest=lambda run: oldest).waiting
-    found = mailserver_lifecycle.status(world.run(300 * DAYS), lambda run: oldest)
+    found = mailserver_status.status(world.run(300 * DAYS), lambda run: oldest)
     assert said in found["alpha.test"]["20261124-mx1"]["waits"]
     assert world.stages()[0] == ("20261124-mx1", "retired")
 
@@ -372,10 +382,7 @@ def test_a_key_is_not_revoked_while_one_server_still_shows_it(world):
 def test_each_domain_rotates_when_its_own_moment_in_the_period_has_come(world):
     world.settings = settings(rotate_after="90d")
     world.advance()
-    moments = {
-        name: mailserver_lifecycle.mailserver_dkim.rotates_at(name, world.key(name), world.domains[name]["dkim"])
-        for name in NAMES
-    }
+    moments = {name: mailserver_dkim.rotates_at(name, world.key(name), world.domains[name]["dkim"]) for name in NAMES}
     assert len(set(moments.values())) == 2
     for name, moment in moments.items():
         assert 45 * DAYS <= (moment - START) / timedelta(hours=1) <= 135 * DAYS
@@ -528,16 +535,16 @@ def test_a_missing_credential_is_a_failure_that_names_the_file(publishing):
 
 def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
     rotated(world)
-    clock = mailserver_lifecycle.mailserver_clock.advance(None, mailserver_lifecycle.mailserver_clock.read())
-    path = Path(world.place.keys) / mailserver_lifecycle.CLOCK
+    clock = mailserver_clock.advance(None, mailserver_clock.read())
+    path = Path(world.place.keys) / mailserver_run.CLOCK
     year = 365 * 24 * 3600
     before = replace(clock, trusted=clock.trusted - year, wall=clock.wall - year)
-    path.write_text(mailserver_lifecycle.mailserver_clock.emit(before))
-    run = mailserver_lifecycle.begin(world.place, world.domains, world.settings["dns"])
+    path.write_text(mailserver_clock.emit(before))
+    run = mailserver_run.begin(world.place, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - before.trusted) < 60
     assert "salt-call dkim.believe_clock" in run.warnings[0]
-    mailserver_lifecycle.believe_clock(world.place.keys)
-    run = mailserver_lifecycle.begin(world.place, world.domains, world.settings["dns"])
+    mailserver_run.believe_clock(world.place.keys)
+    run = mailserver_run.begin(world.place, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - clock.trusted) < 60
     assert not run.warnings
 
@@ -678,13 +685,13 @@ def test_two_runs_never_work_on_the_same_keys(world):
 
 def test_status_says_what_became_of_each_key(world):
     world.make()
-    found = mailserver_lifecycle.status(world.run())
+    found = mailserver_status.status(world.run())
     row = found["alpha.test"]["20261124-mx1"]
     assert (row["stage"], row["since"], row["signs"]) == ("generated", "2026-11-24T18:00:00Z", False)
     assert row["fails_from"] == "2026-11-27T18:00:00Z"
     world.publish()
     world.look()
     world.sign()
-    found = mailserver_lifecycle.status(world.run(domains={}))
+    found = mailserver_status.status(world.run(domains={}))
     row = found["alpha.test"]["20261124-mx1"]
     assert (row["stage"], row["signs"], row["next"]) == ("signing", True, "nothing: the domain is not in the pillar")

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import mailserver_dkim
+import mailserver_key_records
 import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_opendkim
 import mailserver_pillar
 from mailserver_dns import Answers, Seen
 from mailserver_errors import CutoverError, ProbeError
-from mailserver_lifecycle import Host, Place, Run
+from mailserver_lifecycle import Host
+from mailserver_run import Place, Run
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 NAMES = ("alpha.test", "beta.test")
@@ -159,7 +161,7 @@ class Years(RuleBasedStateMachine):
         for name in run.wanted:
             for key in self.manifest(name).keys:
                 where = f"{key.selector}._domainkey.{name}"
-                wanted = "" if key.removed else mailserver_lifecycle.wanted_of(run, name, key, self.oldest(run)).text
+                wanted = "" if key.removed else mailserver_key_records.wanted_of(run, name, key, self.oldest(run)).text
                 if wanted:
                     self.shown[SERVERS[0]][where] = wanted
                 else:

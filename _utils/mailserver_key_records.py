@@ -1,0 +1,111 @@
+"""The TXT records of a host's keys: what DNS is to show of each by now, and whether its answers show that."""
+
+from dataclasses import dataclass, replace
+
+import mailserver_dkim
+import mailserver_dns
+import mailserver_records
+from mailserver_errors import DkimError
+from mailserver_schema import did_you_mean
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What DNS is to show of a key: ``text`` of its record, ``""`` for none; ``why`` it is no longer the key itself."""
+
+    text: str
+    why: str = ""
+
+
+def record_of(name, domain, key):
+    """Return the :class:`mailserver_records.Record` of a key; revoked, its ``p=`` is empty (RFC 6376 section 3.6.1)."""
+    public = "" if key.revoked else key.public
+    return mailserver_records.key_record(name, key.selector, public, domain["dkim"]["ttl"], key.algorithm)
+
+
+def revoked_record_of(name, domain, key):
+    """Return the record of a key as it is from its revocation on."""
+    return mailserver_records.key_record(name, key.selector, "", domain["dkim"]["ttl"], key.algorithm)
+
+
+def question_of(name, selector):
+    """Return what DNS is to be asked for the record of a key."""
+    return mailserver_dns.Question(f"{selector}._domainkey.{name}", "TXT")
+
+
+def wanted_of(run, name, key, oldest_queued):
+    """Return what DNS is to show of a key that is not removed.
+
+    :param oldest_queued: see :func:`mailserver_dkim.keeps_record`.
+    """
+    record = record_of(name, run.domains[name], key).value
+    if key.revoked:
+        if mailserver_dkim.keeps_revoked(key, run.policy(name), run.now):
+            return Wanted(record)
+        return Wanted("", "it has been revoked for long enough")
+    if key.stage == "retired" and not keeps_record(run, name, key, oldest_queued):
+        return Wanted(revoked_record_of(name, run.domains[name], key).value, "it is to be revoked")
+    return Wanted(record)
+
+
+def keeps_record(run, name, key, oldest_queued):
+    """Return why a retired key's record must stay in DNS (:func:`mailserver_dkim.keeps_record`), or ``""``.
+
+    That of a compromised key never must: whoever knows the key signs with it as long as the record is there.
+    """
+    if run.is_compromised(name, key.selector):
+        return ""
+    return mailserver_dkim.keeps_record(key, run.policy(name), run.now, oldest_queued)
+
+
+def oldest_if_needed(run, manifests, oldest_queued):
+    """Return ``oldest_queued(run)``, asked only if a key is retired: nothing else waits for the mail queue."""
+    retired = any(key.stage == "retired" for manifest in manifests for key in manifest.keys)
+    return oldest_queued(run) if retired and oldest_queued else None
+
+
+def judge(key, answers):
+    """Return the :class:`mailserver_dns.Verdict` on whether DNS shows a key itself."""
+    return mailserver_dns.judge(answers, _check(key.public, key.algorithm))
+
+
+def judge_wanted(key, wanted, answers):
+    """Return the verdict on whether DNS shows of a key what is wanted; ``published`` means: as wanted, everywhere.
+
+    A key that is to be revoked is so without any record, too; one that is to be removed has to be without.
+    """
+    if not wanted.why:
+        return judge(key, answers)
+    if wanted.text:
+        verdict = mailserver_dns.judge(answers, _check("", key.algorithm))
+    else:
+        verdict = mailserver_dns.judge(answers, lambda _values: "the record is still there; take it away")
+    if verdict.value != "absent":
+        return verdict
+    if answers.trouble or any(one.status == "unknown" for one in answers.seen):
+        return mailserver_dns.Verdict("unknown", verdict.findings)
+    return mailserver_dns.Verdict("published")
+
+
+def _check(public, algorithm):
+    return lambda values: mailserver_records.check_key(values, public, algorithm)
+
+
+def key_records(run, only=None, oldest_queued=None):
+    """Return the records of all keys as DNS is to show them now, of all domains with DKIM or of ``only`` one domain.
+
+    :raises DkimError: the host has no such domain, or a manifest is damaged.
+    """
+    if only is not None and only not in run.domains:
+        near = did_you_mean(only, run.domains) if run.domains else "its pillar lists none"
+        raise DkimError(f"{only} is not among the domains of this host; {near}")
+    manifests = [run.manifest(name) for name in (run.wanted if only is None else [only])]
+    oldest = oldest_if_needed(run, manifests, oldest_queued)
+    found = []
+    for manifest in manifests:
+        name = manifest.domain
+        for key in manifest.keys:
+            wanted = Wanted("") if key.removed else wanted_of(run, name, key, oldest)
+            if wanted.text:
+                found.append(replace(record_of(name, run.domains[name], key), value=wanted.text))
+    return found

@@ -1,0 +1,103 @@
+"""Keys are made where a domain needs one, or taken over; the files of those that are there are put right."""
+
+import mailserver_dkim
+import mailserver_keystore
+import mailserver_opendkim
+import mailserver_records
+from mailserver_errors import DkimError, KeyFileError
+from mailserver_key_records import record_of
+from mailserver_run import Report, read_manifests
+
+
+def make_keys(run, host, also=(), force=False):
+    """Make a key for each domain that has none that signs or may sign, or whose signer has served its time.
+
+    A key that a hand-written OpenDKIM configuration signs with already, or that an interrupted run left on disk, is
+    taken over and not replaced. The files of the other keys get their owner and mode back; those of revoked keys are
+    destroyed, if a run was cut short before it did.
+
+    :param host: the host's name, for selectors.
+    :param also: domains that get a successor whether or not it is due; with ``force`` even where one waits already.
+    """
+    report, new = Report(), {}
+    in_force = mailserver_opendkim.signers_in_force(run.place.tables)
+    for name, manifest in read_manifests(run, report).items():
+        try:
+            if _gets_key(run, manifest, name in also, force):
+                new[name] = manifest
+            _settle(run, manifest, report)
+        except DkimError as err:
+            report.errors.append(f"{name}: {err}")
+    selectors = {name: _selector(run, manifest, host, in_force.get(name)) for name, manifest in new.items()}
+    made = _generate(run, selectors)
+    for name, manifest in new.items():
+        try:
+            _add(run, manifest, selectors[name], made.get(name), report)
+        except (DkimError, OSError) as err:
+            report.errors.append(f"{name}: {err}")
+    return report
+
+
+def _gets_key(run, manifest, at_once, force):
+    if at_once:
+        return force or mailserver_dkim.successor(manifest) is None
+    is_due = mailserver_dkim.rotation_is_due(manifest, run.policy(manifest.domain), run.now)
+    return is_due or mailserver_dkim.needs_key(manifest)
+
+
+def _selector(run, manifest, host, signs):
+    """Return the selector of a domain's new key: that of the key to take over, or one that was never used.
+
+    :param signs: the :class:`mailserver_opendkim.Signer` that the tables name, or ``None``.
+    """
+    name, taken = manifest.domain, {key.selector for key in manifest.keys}
+    path = signs and run.path(name, signs.selector)
+    if signs and signs.selector not in taken and signs.path == str(path) and path.exists():
+        return signs.selector
+    # Nor is a selector used that the tables name: a new key at its path would sign at once, before DNS shows it.
+    taken |= {signs.selector} if signs else set()
+    return mailserver_dkim.new_selector(run.policy(name)["selector"], host, run.now, taken)
+
+
+def _generate(run, selectors):
+    """Return ``{domain: PEM}`` of new keys for those selectors that no file is there for; a dry run makes none."""
+    if run.test:
+        return {}
+    names = [name for name, selector in selectors.items() if not run.path(name, selector).exists()]
+    pems = mailserver_keystore.generate([run.policy(name)["bits"] for name in names])
+    return dict(zip(names, pems, strict=True))
+
+
+def _add(run, manifest, selector, pem, report):
+    """Add a key to its manifest, its file first (``pem``, or the one that is there) and the row last."""
+    name, keys, owner = manifest.domain, run.place.keys, run.place.owner
+    path = run.path(name, selector)
+    verb = "taken over from disk" if path.exists() else "generated"
+    report.change(name, selector, None, verb)
+    report.notes.append(f"{name}: the key {selector} {'would be' if run.test else 'was'} {verb}.")
+    if run.test:
+        return
+    mailserver_keystore.make_folder(keys, name, owner)
+    if pem:
+        mailserver_keystore.write_private(keys, name, selector, pem, owner)
+    public, bits = mailserver_keystore.public_half(path.read_text(encoding="ascii"), str(path))
+    key = mailserver_dkim.Key(selector, "rsa", bits, public, run.now)
+    mailserver_keystore.settle_key(keys, name, key, owner)
+    line = mailserver_records.zone_line(record_of(name, run.domains[name], key))
+    mailserver_keystore.write_record(keys, name, selector, line)
+    run.write(manifest.with_key(key))
+
+
+def _settle(run, manifest, report):
+    name = manifest.domain
+    for key in manifest.keys:
+        path = run.path(name, key.selector)
+        if key.revoked:
+            if path.exists() and not run.test:
+                mailserver_keystore.destroy(path)
+        elif run.test:
+            if not path.exists():
+                raise KeyFileError(f"{path}: missing")
+        elif mailserver_keystore.settle_key(run.place.keys, name, key, run.place.owner):
+            report.change(name, key.selector, "wrong owner or mode", "0600")
+            report.notes.append(f"{name}: the key file of {key.selector} got its owner and mode back.")

@@ -1,0 +1,183 @@
+"""Every key is looked for in DNS: what is seen is stamped, what is not yet as it must be is published or reported."""
+
+from dataclasses import replace
+
+import mailserver_dkim
+import mailserver_dns
+import mailserver_keystore
+import mailserver_publish
+import mailserver_records
+from mailserver_dkim import shown_time
+from mailserver_errors import DkimError, PublishError
+from mailserver_key_records import (
+    judge_wanted,
+    oldest_if_needed,
+    question_of,
+    record_of,
+    revoked_record_of,
+    wanted_of,
+)
+from mailserver_run import Report, read_manifests
+
+_WAITS = {
+    "absent": "is not in DNS",
+    "different": "is in DNS, but not as it must be",
+    "unknown": "cannot be confirmed, because DNS did not answer as it should",
+}
+
+
+def check_published(run, oldest_queued=None, publish=None):
+    """Look for every key in DNS, and stamp what was seen: published, revoked, removed.
+
+    :param oldest_queued: called with the run, returns what :func:`mailserver_dkim.keeps_record` wants to know of the
+        mail queue; asked only where it matters.
+    :param publish: sends records to DNS (:func:`publisher`); ``None``: people do it.
+    """
+    report = Report()
+    manifests = read_manifests(run, report)
+    oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
+    wants = {
+        (name, key.selector): (key, wanted_of(run, name, key, oldest))
+        for name, manifest in manifests.items()
+        for key in manifest.keys
+        if not key.removed
+    }
+    # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
+    to_ask = {place: question_of(*place) for place, (key, wanted) in wants.items() if not key.revoked or wanted.why}
+    seen = run.answers(to_ask)
+    if publish and not run.test:
+        seen.update(_publish(run, wants, seen, publish, report))
+    for manifest in manifests.values():
+        _stamp_seen(run, manifest, wants, seen, report)
+    return report
+
+
+def publisher(run):
+    """Return what sends records to DNS as the pillar asks for (``dns:publish``), or ``None`` where people do it."""
+    return _send if run.dns.get("publish") == "rfc2136" else None
+
+
+def _send(run, missing):
+    """Send records, ``{(domain, selector): (Key, Wanted, Answers)}``, by RFC 2136; return what became of each.
+
+    What may be replaced is nobody's but ours: this key's own record, or its revoked one.
+
+    :raises PublishError: the credential cannot be read.
+    """
+    credential = mailserver_publish.read_credential(run.dns["rfc2136"])
+    changes = []
+    for (name, _), (key, wanted, answers) in missing.items():
+        record = record_of(name, run.domains[name], replace(key, revoked=None))
+        revoked = revoked_record_of(name, run.domains[name], key)
+        ours = (record.value, revoked.value) if wanted.why else ()
+        place = answers.target or record.name
+        changes.append(mailserver_publish.Change(place, answers.zone, record.ttl, wanted.text or None, ours))
+    return mailserver_publish.publish(changes, credential, mailserver_dns.options(run.dns))
+
+
+def _publish(run, wants, seen, publish, report):
+    """Have those records published that DNS does not show as wanted; return what DNS shows of them afterwards."""
+    missing = {
+        place: wants[place]
+        for place, answers in seen.items()
+        if judge_wanted(*wants[place], answers).value in ("absent", "different")
+    }
+    if not missing:
+        return {}
+    try:
+        sent = publish(run, {place: (*want, seen[place]) for place, want in missing.items()})
+    except PublishError as err:
+        report.errors.append(f"No record was published: {err}")
+        return {}
+    report.notes += [one.detail for one in sent if one.result == "sent" and one.detail]
+    report.waiting += [f"Publishing failed: {one.detail}" for one in sent if one.result not in ("sent", "already")]
+    return run.answers({place: question_of(*place) for place in missing})
+
+
+def _stamp_seen(run, manifest, wants, seen, report):
+    """Write a domain's manifest with the stamps that its keys have earned; destroy the keys that are revoked now."""
+    changed = manifest
+    for key in manifest.keys:
+        place = (manifest.domain, key.selector)
+        if place in seen:
+            changed = changed.with_key(_stamped(run, manifest.domain, *wants[place], seen[place], report))
+    if changed == manifest:
+        return
+    run.write(changed)
+    for before, after in zip(manifest.keys, changed.keys, strict=True):
+        if after.revoked and not before.revoked and not run.test:
+            mailserver_keystore.destroy(run.path(manifest.domain, after.selector))
+
+
+def _stamped(run, name, key, wanted, answers, report):
+    """Return the key with the stamp that its record in DNS has earned it, and report what that record means."""
+    verdict = judge_wanted(key, wanted, answers)
+    if verdict.value != "published":
+        _tell(run, name, key, wanted, verdict, report)
+        return key
+    if wanted.why:
+        stage = "removed" if key.revoked else "revoked"
+    elif key.stage == "generated":
+        stage = "published"
+    else:
+        return key
+    try:
+        stamped = mailserver_dkim.stamp(key, stage, run.now)
+    except DkimError as err:
+        report.errors.append(f"{name}: {err}")
+        return key
+    report.change(name, key.selector, key.stage, stage)
+    seen = f"would be stamped as {stage}" if run.test else f"is {stage}"
+    report.notes.append(f"{name}: the key {key.selector} {seen}: every authoritative server shows it so.")
+    return replace(stamped, public="") if stage == "removed" else stamped
+
+
+def _tell(run, name, key, wanted, verdict, report):
+    """Report that DNS does not show a key as it must: what it means depends on what the key does."""
+    shown = f"{_listed(verdict.findings)}\n{_to_publish(run, name, key, wanted)}"
+    if wanted.why:
+        report.waiting.append(
+            f"{name}: the record of the {key.stage} key {key.selector} is to be changed, because {wanted.why}.\n{shown}"
+        )
+    elif key.stage in ("generated", "published"):
+        _await(run, name, key, verdict, shown, report)
+    elif verdict.value == "unknown":
+        report.waiting.append(
+            f"{name}: whether DNS still shows the key {key.selector} could not be found out, and nothing was changed.\n"
+            f"{_listed(verdict.findings)}"
+        )
+    else:
+        report.errors.append(
+            f"{name}: mail {'is' if key.stage == 'signing' else 'still on its way was'} signed with {key.selector}, "
+            f"but DNS does not show this key as it must: recipients cannot verify it.\n{shown}"
+        )
+
+
+def _await(run, name, key, verdict, shown, report):
+    policy, ends = run.policy(name), mailserver_dkim.deadline(key, run.policy(name))
+    text = (
+        f"{name}: the record of the key {key.selector} {_WAITS[verdict.value]}, so mail is not signed with it yet.\n"
+        f"{shown}"
+    )
+    if run.now >= ends:
+        why = "mailserver:dkim:strict is set" if policy["strict"] else f"it should be there since {shown_time(ends)}"
+        report.errors.append(f"{text}\n  This is a failure, because {why} (mailserver:dkim:publish_deadline).")
+    else:
+        report.waiting.append(
+            f"{text}\n  Until {shown_time(ends)} this is a warning (mailserver:dkim:publish_deadline)."
+        )
+
+
+def _listed(findings):
+    return "\n".join(f"  Seen: {finding}" for finding in findings)
+
+
+def _to_publish(run, name, key, wanted):
+    record = record_of(name, run.domains[name], key)
+    if not wanted.text:
+        return f"  To do: take away all TXT records at {record.name}."
+    record = replace(record, value=wanted.text)
+    return (
+        f"  To publish, as a line of the zone:\n    {mailserver_records.zone_line(record)}\n"
+        f"  To publish, as one string:\n    {mailserver_records.one_string(record)}"
+    )

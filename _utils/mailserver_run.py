@@ -1,0 +1,175 @@
+"""One run over the keys of a host: where they are, for which domains, at what trusted time, and what it reports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import mailserver_clock
+import mailserver_dkim
+import mailserver_dns
+import mailserver_keystore
+import mailserver_opendkim
+from mailserver_dkim import shown_time
+from mailserver_errors import ClockError, DkimError
+
+CLOCK = "clock.json"
+"""The file of the trusted time, in the folder of the keys."""
+CLOCK_STEP = 60
+"""Seconds that have to pass before the trusted time is written again: two states of one highstate share one."""
+
+
+@dataclass
+class Report:
+    """What was done or, in a dry run, would be done; all texts are whole sentences that name the domain.
+
+    ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
+    signer (``{"old": selector, "new": selector}``), ``waiting`` are warnings, and ``errors`` make the run fail.
+    """
+
+    changes: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
+    waiting: list = field(default_factory=list)
+    errors: list = field(default_factory=list)
+
+    def change(self, domain, selector, old, new):
+        """Note that a key of a domain went from ``old`` to ``new``."""
+        self.changes.setdefault(domain, {})[selector] = {"old": old, "new": new}
+
+
+def merged(*reports):
+    """Return several reports as one; ``changes`` of a domain are joined."""
+    whole = Report()
+    for report in reports:
+        for name, change in report.changes.items():
+            whole.changes.setdefault(name, {}).update(change)
+        whole.notes += report.notes
+        whole.waiting += report.waiting
+        whole.errors += report.errors
+    return whole
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a host has its keys and tables, and who owns the keys."""
+
+    keys: str
+    tables: mailserver_opendkim.Tables
+    owner: mailserver_keystore.Owner
+
+
+def place_of(settings):
+    """Return the :class:`Place` that the settings of a host name."""
+    paths = settings["os"]["opendkim"]
+    return Place(
+        paths["keys"],
+        mailserver_opendkim.tables(paths["key_table"], paths["signing_table"]),
+        mailserver_keystore.Owner(paths["user"], paths["group"]),
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: where, for which domains (their settings), at what time (trusted, UTC), and whether it only looks.
+
+    ``dns`` is the pillar's section of that name; ``ask`` asks DNS (:func:`mailserver_dns.ask`). The host's clock is
+    ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to believe it.
+    """
+
+    place: Place
+    domains: dict
+    dns: dict
+    now: datetime
+    test: bool = False
+    ask: Callable = mailserver_dns.ask
+    clock_ahead: float = 0.0
+    warnings: tuple = ()
+
+    @property
+    def wanted(self):
+        """The settings of those domains that are to have a key."""
+        return {name: domain for name, domain in self.domains.items() if domain["dkim"]["enabled"]}
+
+    def policy(self, name):
+        """Return a domain's settings for its keys, the section ``dkim``."""
+        return self.domains[name]["dkim"]
+
+    def path(self, name, selector):
+        """Return the path of a private key file."""
+        return mailserver_keystore.private_path(self.place.keys, name, selector)
+
+    def is_compromised(self, name, selector):
+        """Tell whether somebody said that a private key is known to others."""
+        return mailserver_keystore.is_compromised(self.place.keys, name, selector)
+
+    def manifest(self, name):
+        """Return a domain's :class:`mailserver_dkim.Manifest`, as it is on disk now."""
+        return mailserver_keystore.read_manifest(self.place.keys, name)
+
+    def write(self, manifest):
+        """Write a manifest, unless the run only looks."""
+        if not self.test:
+            mailserver_keystore.write_manifest(self.place.keys, manifest)
+
+    def answers(self, questions):
+        """Ask DNS ``{place: Question}``, and return ``{place: Answers}``."""
+        asked = self.ask(questions.values(), mailserver_dns.options(self.dns)) if questions else {}
+        return {place: asked[question] for place, question in questions.items()}
+
+
+def read_manifests(run, report):
+    """Return the manifests of all domains with DKIM; a damaged one is an error of the report, and left out."""
+    manifests = {}
+    for name in run.wanted:
+        try:
+            manifests[name] = run.manifest(name)
+        except DkimError as err:
+            report.errors.append(f"{name}: {err}")
+    return manifests
+
+
+def begin(place, domains, dns, test=False):
+    """Return a :class:`Run` at the trusted time (:mod:`mailserver_clock`); it warns of a clock that is not believed.
+
+    :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
+    """
+    path = Path(place.keys) / CLOCK
+    before = _clock(path)
+    clock = mailserver_clock.advance(before, mailserver_clock.read())
+    if not test and (before is None or clock.trusted - before.trusted >= CLOCK_STEP or not clock.is_believed):
+        _write_clock(path, clock)
+    now = mailserver_dkim.utc(clock.trusted)
+    warnings = () if clock.is_believed else (_disbelief(clock),)
+    return Run(place, domains, dns, now, test, clock_ahead=clock.wall - clock.trusted, warnings=warnings)
+
+
+def believe_clock(keys):
+    """Have the host's clock believed from now on, because an operator says that it is right; return the trusted time.
+
+    The trusted time never goes back, so that a clock which is behind it is believed when it has caught up.
+    """
+    path = Path(keys) / CLOCK
+    clock = mailserver_clock.believe(mailserver_clock.advance(_clock(path), mailserver_clock.read()))
+    _write_clock(path, clock)
+    return mailserver_dkim.utc(clock.trusted)
+
+
+def _clock(path):
+    try:
+        return mailserver_clock.parse(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise ClockError(f"{path}: cannot be read: {err}") from err
+
+
+def _write_clock(path, clock):
+    mailserver_keystore.replace_file(path, mailserver_clock.emit(clock), 0o644)
+
+
+def _disbelief(clock):
+    wall, now = mailserver_dkim.utc(clock.wall), mailserver_dkim.utc(clock.trusted)
+    return (
+        f"The host's clock says {shown_time(wall)}, but by all that was witnessed it is {shown_time(now)}; that "
+        "is what the keys go by. Set the clock right or, if it is right, run: salt-call dkim.believe_clock"
+    )

@@ -1,0 +1,185 @@
+"""Who signs: a key takes over once DNS shows it and it has soaked, proven by a probe and undone where that fails."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import mailserver_dkim
+import mailserver_keystore
+import mailserver_opendkim
+from mailserver_dkim import shown_time
+from mailserver_errors import CutoverError, DkimError
+from mailserver_key_records import judge, question_of, record_of
+from mailserver_run import Report, read_manifests
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A key that may take over now, and the text of its record that DNS shows."""
+
+    key: mailserver_dkim.Key
+    text: str
+
+
+def sign(run, reload, probe, instead=()):
+    """Turn signing on for each published key that has soaked and that DNS shows now; off for domains that went.
+
+    :param reload: has OpenDKIM read its tables (:func:`mailserver_opendkim.reload_service`).
+    :param probe: called with (domain, selector, text of the record); raises ProbeError unless a message of the domain
+        came back signed with the selector and verified.
+    :param instead: domains that go back to the predecessor of the key that signs.
+    """
+    report, tables = Report(), run.place.tables
+    manifests = read_manifests(run, report)
+    old = mailserver_opendkim.signers_in_force(tables)
+    ready = _ready(run, manifests, instead, report)
+    new = _new_signers(run, manifests, ready, old, report)
+    cut_short = mailserver_opendkim.is_cut_short(tables)
+    if not (ready or cut_short or new != old or not mailserver_opendkim.is_written(tables, new)):
+        return report
+    _describe(run, old, new, ready, cut_short, report)
+    if run.test:
+        return report
+    prove = mailserver_opendkim.patient(_prover(run, manifests, ready, probe))
+    try:
+        failed = mailserver_opendkim.cutover(tables, old, new, reload, prove, unproven=ready)
+    except CutoverError as err:
+        return Report(errors=[*report.errors, str(err)])
+    _take_back(failed, old, new, report)
+    for name, one in ready.items():
+        if name not in failed:
+            _stamp_signing(run, manifests[name], one.key, report)
+    return report
+
+
+def _ready(run, manifests, instead, report):
+    """Return ``{domain: Ready}`` of the keys that may take over now; the report tells of others what they lack."""
+    candidates = {name: _candidate(run, manifest, name in instead) for name, manifest in manifests.items()}
+    candidates = {name: key for name, key in candidates.items() if key}
+    answers = run.answers({name: question_of(name, key.selector) for name, key in candidates.items()})
+    ready = {}
+    for name, key in candidates.items():
+        verdict = judge(key, answers[name])
+        if verdict.value != "published":
+            if key.stage != "generated":
+                report.notes.append(f"{name}: the key {key.selector} does not sign yet: {_lacks(verdict)}.")
+            continue
+        # A dry run sees the stamp that the run itself would have made just before.
+        published = key if key.published else replace(key, published=run.now)
+        earliest = mailserver_dkim.signs_from(published, soak(run, manifests[name], answers[name].negative_ttl))
+        if run.now < earliest and name not in instead:
+            report.notes.append(
+                f"{name}: the key {key.selector} is published and signs from {shown_time(earliest)} on."
+            )
+            continue
+        ready[name] = Ready(key, _text_shown(answers[name]))
+    return ready
+
+
+def _candidate(run, manifest, goes_back):
+    """Return the key of a domain that is to sign next, if DNS shows it; ``None`` where none waits."""
+    if goes_back:
+        return mailserver_dkim.predecessor(manifest)
+    waiting = [key for key in manifest.keys if key.stage == "published" or (run.test and key.stage == "generated")]
+    return max(waiting, key=lambda key: key.generated, default=None)
+
+
+def _lacks(verdict):
+    if verdict.value == "unknown":
+        return "DNS cannot be asked whether it shows it"
+    return "DNS no longer shows it"
+
+
+def _text_shown(answers):
+    return next(seen.values[0] for seen in answers.seen if seen.status == "answer").decode()
+
+
+def soak(run, manifest, negative_ttl):
+    """Return the seconds of :func:`mailserver_dkim.soak`; none where a compromised signer has to go."""
+    present = mailserver_dkim.signer(manifest)
+    if present and run.is_compromised(manifest.domain, present.selector):
+        return 0
+    return mailserver_dkim.soak(manifest, run.policy(manifest.domain), negative_ttl)
+
+
+def _new_signers(run, manifests, ready, old, report):
+    """Return who is to sign; a key whose file is not as it must be leaves the old signer, and ``ready``."""
+    new = {}
+    for name in run.wanted:
+        signer = _signer(run, name, manifests.get(name), ready, old.get(name), report) or old.get(name)
+        if signer is None:
+            report.notes.append(f"{name}: mail is not signed.")
+            continue
+        new[name] = signer
+        if not Path(signer.path).exists():
+            report.errors.append(
+                f"{name}: OpenDKIM is to sign with {signer.path}, which is gone, so all its mail waits (451). "
+                "Put it back from a backup or, to send unsigned until a new key is in DNS, set "
+                f"mailserver:domains:{name}:dkim:enabled to false for one run."
+            )
+    return new
+
+
+def _signer(run, name, manifest, ready, present, report):
+    """Return the :class:`mailserver_opendkim.Signer` that the manifest wants, ``None`` if it has none that can sign."""
+    key = ready[name].key if name in ready else manifest and mailserver_dkim.signer(manifest)
+    if not key:
+        return None
+    signer = mailserver_opendkim.Signer(key.selector, str(run.path(name, key.selector)))
+    if signer != present:
+        try:
+            mailserver_keystore.check_private(run.place.keys, name, key)
+        except DkimError as err:
+            report.errors.append(f"{name}: {err}")
+            ready.pop(name, None)
+            return None
+    return signer
+
+
+def _describe(run, old, new, ready, cut_short, report):
+    is_now, no_longer = ("would be", "would no longer be") if run.test else ("is now", "is no longer")
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if before == after and name not in ready:
+            continue
+        report.changes[name] = {"old": before and before.selector, "new": after and after.selector}
+        what = f"{is_now} signed with {after.selector}" if after else f"{no_longer} signed; its keys stay on the host"
+        report.notes.append(f"{name}: mail {what}.")
+    if cut_short:
+        report.notes.append("An earlier run was cut short while it changed the tables; its change is made anew.")
+    if not report.changes:
+        report.changes["tables"] = {"old": "not as the signers are", "new": "written again"}
+
+
+def _prover(run, manifests, ready, probe):
+    """Return ``probe`` as :func:`mailserver_opendkim.cutover` calls it, with the record's text as DNS shows it."""
+
+    def prove(name, signer):
+        key = manifests[name].key(signer.selector)
+        text = ready[name].text if name in ready else record_of(name, run.domains[name], key).value
+        probe(name, signer.selector, text)
+
+    return prove
+
+
+def _take_back(failed, old, new, report):
+    """Turn what was said of domains whose probe failed into errors."""
+    report.notes = [note for note in report.notes if note.partition(":")[0] not in failed]
+    for name, message in failed.items():
+        report.changes.pop(name, None)
+        back = f"the key {old[name].selector} goes on signing" if name in old else "mail is not signed"
+        report.errors.append(f"{name}: signing with {new[name].selector} was tried and undone, {back}: {message}")
+
+
+def _stamp_signing(run, manifest, key, report):
+    """Stamp a key as *signing* and the key that signed before as *retired*; a key that went back, the other way."""
+    try:
+        if key.stage == "retired":
+            run.write(mailserver_dkim.go_back(manifest, run.now))
+            return
+        changed = manifest.with_key(mailserver_dkim.stamp(key, "signing", run.now))
+        for earlier in manifest.keys:
+            if earlier.stage == "signing":
+                changed = changed.with_key(mailserver_dkim.stamp(earlier, "retired", run.now))
+        run.write(changed)
+    except (DkimError, OSError) as err:
+        report.errors.append(f"{manifest.domain}: {key.selector} signs, but this could not be recorded: {err}")

@@ -1,0 +1,65 @@
+"""What became of each key of a host, and what it waits for; neither DNS nor the keys are touched for that."""
+
+import mailserver_dkim
+import mailserver_keystore
+import mailserver_opendkim
+from mailserver_dkim import shown_time
+from mailserver_key_records import keeps_record, oldest_if_needed
+from mailserver_signing import soak
+
+
+def status(run, oldest_queued=None):
+    """Return what became of each key: ``{domain: {selector: {"stage", "since", "bits", "signs", "next"}}}``.
+
+    A key of a domain in the pillar also has ``waits`` (why it is not in its next stage yet) and, as long as it is only
+    generated, ``fails_from``. Times are text (ISO 8601, UTC). Domains that are no longer in the pillar, but whose keys
+    are still here, come too.
+
+    :raises ManifestError: a manifest is damaged.
+    """
+    in_force = mailserver_opendkim.signers_in_force(run.place.tables)
+    names = sorted({*run.wanted, *mailserver_keystore.domains_on_disk(run.place.keys)})
+    manifests = {name: run.manifest(name) for name in names}
+    oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
+    result = {}
+    for name, manifest in manifests.items():
+        signs = in_force[name].selector if name in in_force else None
+        result[name] = {key.selector: _row(run, manifest, key, signs, oldest) for key in manifest.keys}
+    return result
+
+
+def _row(run, manifest, key, signs, oldest):
+    life = mailserver_dkim.LIFE[mailserver_dkim.STAGES.index(key.stage)]
+    row = {
+        "stage": key.stage,
+        "since": mailserver_dkim.iso_time(key.since),
+        "bits": key.bits,
+        "signs": signs == key.selector,
+        "next": life.comes_next,
+    }
+    if manifest.domain not in run.wanted:
+        return {**row, "next": "nothing: the domain is not in the pillar"}
+    waits = _waits_for(run, manifest, key, oldest)
+    if waits:
+        row["waits"] = waits
+    if key.stage == "generated":
+        row["fails_from"] = mailserver_dkim.iso_time(mailserver_dkim.deadline(key, run.policy(manifest.domain)))
+    return row
+
+
+def _waits_for(run, manifest, key, oldest):
+    """Return why a key is not in its next stage yet, as far as that can be told without asking DNS."""
+    name, policy = manifest.domain, run.policy(manifest.domain)
+    if key.stage == "generated":
+        return "DNS is to show its record (dkim.records)"
+    if key.stage == "published":
+        earliest = mailserver_dkim.signs_from(key, soak(run, manifest, None))
+        return f"it soaks until {shown_time(earliest)} at least, then a run makes it sign"
+    if key.stage == "signing":
+        moment = mailserver_dkim.rotates_at(name, key, policy)
+        return f"a successor is made on {shown_time(moment)}" if moment else "it is never rotated (rotate_after: 0)"
+    if key.stage == "retired":
+        return keeps_record(run, name, key, oldest) or "DNS is to show its record with an empty p= (dkim.records)"
+    if key.stage == "revoked":
+        return mailserver_dkim.keeps_revoked(key, policy, run.now) or "its record is to be taken out of DNS"
+    return ""
