@@ -32,7 +32,7 @@ ORDER = (
     "test_dkim_gate",
     "test_sasl",
     "test_submission",
-    "test_selftest",
+    "test_verdict",
     "test_domains",
     "test_rotation",
     "test_refused_configuration",
