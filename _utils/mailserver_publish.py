@@ -28,6 +28,8 @@ _ALGORITHMS = (
 _KEY_NAME = re.compile(r"(?=.{1,253}\.?\Z)([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
 _TOKEN = re.compile(r'(?:\s+|//[^\n]*|#[^\n]*|/\*.*?\*/)|("[^"\n]*"|[{};]|[^\s{};"]+)', re.DOTALL)
 _BATCH = 100
+# So many records are read and then sent before the next are read: a run whose time ends has done the first of them.
+_ROUND = 1000
 # So many lost answers, and the server is left alone: one that is dead must not hold up a run for each of its zones.
 _PATIENCE = 2
 _UNLIKE = ("YXDOMAIN", "YXRRSET", "NXDOMAIN", "NXRRSET")
@@ -160,9 +162,23 @@ def publish(changes: Iterable[Change], credential: Credential, options, read: Ca
     first = {}
     for change in changes:
         first.setdefault(_plain(change.name), change)
+    told = {}
+    ordered = sorted(first.values(), key=lambda change: _plain(change.zone))
+    for start in range(0, len(ordered), _ROUND):
+        told.update(_round(server, ordered[start : start + _ROUND], read or read_present))
+    contradiction = ("refused", "two different records are wanted there")
+    results = [told.get(change, contradiction) for change in changes]
+    return [
+        Sent(change, result, _sentence(server.place, change, result, said))
+        for change, (result, said) in zip(changes, results, strict=True)
+    ]
+
+
+def _round(server, changes, read):
+    """Read what the server has at the names of the changes, send what is to be sent, and return what became of each."""
     told, zones = {}, {}
-    present = (read or read_present)(server, [change for change in first.values() if _is_within(change)])
-    for change in first.values():
+    present = read(server, [change for change in changes if _is_within(change)])
+    for change in changes:
         step = _step(change, present.get(change))
         if isinstance(step, _Step):
             zones.setdefault(_plain(change.zone), []).append(step)
@@ -171,12 +187,7 @@ def publish(changes: Iterable[Change], credential: Credential, options, read: Ca
     for zone, steps in zones.items():
         for start in range(0, len(steps), _BATCH):
             told.update(_send(server, zone, steps[start : start + _BATCH]))
-    contradiction = ("refused", "two different records are wanted there")
-    results = [told.get(change, contradiction) for change in changes]
-    return [
-        Sent(change, result, _sentence(server.place, change, result, said))
-        for change, (result, said) in zip(changes, results, strict=True)
-    ]
+    return told
 
 
 def _sentence(place, change, result, said):
@@ -327,7 +338,7 @@ class _Server:
         self.place = credential.server + (f" port {credential.port}" if credential.port != 53 else "")
         self._key = dns.tsig.Key(credential.name, credential.secret, credential.algorithm)
         self._in_flight, self._timeout = options.in_flight, credential.timeout
-        self._ends = time.monotonic() + options.lifetime
+        self.ends = time.monotonic() + options.lifetime
         self._where, self._addresses = (credential.server, credential.port), None
         self._lost, self._useless = 0, ""
 
@@ -418,7 +429,7 @@ class _Server:
 
     @contextmanager
     def _connected(self):
-        if not self._useless and time.monotonic() > self._ends:
+        if not self._useless and time.monotonic() > self.ends:
             self._useless = "it was not asked, because the time of this run was over (mailserver:dns:lifetime)"
         if self._useless:
             raise _Refused(self._useless)

@@ -191,6 +191,18 @@ def test_hundreds_of_records_go_in_messages_of_a_hundred(server, credential):
     assert held(server, changes[299].name) == [(changes[299].wanted, 60)]
 
 
+def test_a_run_whose_time_ends_has_sent_the_records_that_it_had_read(server, credential):
+    changes = [change(f"first{number}") for number in range(1000)] + [change(f"then{number}") for number in range(10)]
+
+    def until_time_is_over(primary, changes):
+        if len(changes) == 10:
+            primary.ends = 0
+        return read_present(primary, changes)
+
+    told = results(changes, credential, read=until_time_is_over)
+    assert [result for result, _ in told] == ["sent"] * 1000 + ["refused"] * 10
+
+
 def test_records_that_do_not_fit_one_message_go_in_several(server, credential):
     old = [change(f"large{number}", key_text(number, 550)) for number in range(100)]
     new = [change(f"large{number}", key_text(number + 200, 550), (key_text(number, 550),)) for number in range(100)]

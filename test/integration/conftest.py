@@ -32,7 +32,7 @@ ORDER = (
     "test_dkim_gate",
     "test_sasl",
     "test_submission",
-    "test_selftest",
+    "test_verdict",
     "test_domains",
     "test_rotation",
     "test_refused_configuration",
@@ -89,12 +89,19 @@ class Lab:
 
     def salt(self, target, function, *words, timeout=600):
         """Run an execution function from the master; a dict from minion to what it returned."""
-        words = ("salt", "--out=json", "--static", target, function, *words)
-        done = self.run("master", *words, timeout=timeout, check=False)
+        return self._salt(target, function, *words, timeout=timeout)
+
+    def _salt(self, *words, timeout):
+        done = self.run("master", "salt", "--out=json", *words, timeout=timeout, check=False)
+        returned, text = {}, done.out.strip()
         try:
-            return json.loads(done.out)
+            while text:  # an object for each minion, as it comes (--static would have Salt ping them all first)
+                one, end = json.JSONDecoder().raw_decode(text)
+                returned.update(one)
+                text = text[end:].strip()
         except ValueError as err:
-            raise AssertionError(f"salt {target} {function}: no JSON came back\n{done.out}\n{done.err}") from err
+            raise AssertionError(f"salt {' '.join(words)}: no JSON came back\n{done.out}\n{done.err}") from err
+        return returned
 
     def set_pillar(self, text, hosts=MAIL_HOSTS):
         """Give ``hosts`` the pillar ``text`` (the source of a pillar SLS)."""
@@ -110,12 +117,8 @@ class Lab:
     def highstate(self, hosts=MAIL_HOSTS, test=False):
         """Run a highstate from the master on ``hosts``; a dict from host to a :class:`Highstate`."""
         # While a firewall first starts, the question whether the job still runs may get lost: not to be asked too soon.
-        words = ("salt", "--out=json", "--static", "--timeout=600", "-L", ",".join(hosts), "state.highstate")
-        done = self.run("master", *words, *(["test=True"] * test), timeout=960, check=False)
-        try:
-            returned = json.loads(done.out)
-        except ValueError as err:
-            raise AssertionError(f"highstate: no JSON came back\n{done.out}\n{done.err}") from err
+        words = ("--timeout=600", "-L", ",".join(hosts), "state.highstate", *(["test=True"] * test))
+        returned = self._salt(*words, timeout=960)
         return {host: Highstate(host, returned.get(host)) for host in hosts}
 
     def apply(self, name, more=""):

@@ -12,6 +12,8 @@ DONE_BY_DEBIANS_PACKAGES = {
     "mailserver-opendkim-folder",
     "mailserver-sasl-postfix-folder",
 }
+# Salt 3006 adds a scheduled job without saying so among its changes; 3008 does say it.
+SAID_BY_NEWER_SALT = {"mailserver-schedule-advance"}
 # States that end in None (a warning or "would look") until there are records, and change nothing on the host.
 WAITING_FOR_DNS = {"mailserver-dns-records", "mailserver-opendkim-published", "mailserver-opendkim-signing"}
 
@@ -45,7 +47,8 @@ def test_the_first_highstate_turns_a_bare_host_into_a_mail_server(runs, lab, hos
 def test_the_dry_run_had_predicted_what_the_highstate_did(runs, host):
     _, predicted, _, done = runs
     assert done[host].changed - predicted[host].changed == set()
-    assert predicted[host].changed - done[host].changed <= DONE_BY_DEBIANS_PACKAGES | WAITING_FOR_DNS
+    left = predicted[host].changed - done[host].changed
+    assert left <= DONE_BY_DEBIANS_PACKAGES | WAITING_FOR_DNS | (SAID_BY_NEWER_SALT if host == "mx1" else set())
 
 
 def test_the_master_still_reaches_the_minion_when_the_firewall_has_started(runs, lab, host):
