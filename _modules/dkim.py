@@ -106,7 +106,10 @@ def plan():
         salt '*' dkim.plan
     """
     run, host = _begin(test=True)
-    return _told(run, mailserver_lifecycle.advance(run, host))
+    try:
+        return _told(run, mailserver_lifecycle.advance(run, host))
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
 
 
 def advance():

@@ -159,7 +159,7 @@ def _clock(path):
         return mailserver_clock.parse(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         return None
-    except OSError as err:
+    except (OSError, UnicodeDecodeError) as err:
         raise ClockError(f"{path}: cannot be read: {err}") from err
 
 

@@ -329,3 +329,11 @@ def test_without_dnspython_a_dry_run_says_so_and_a_run_fails(host, pillar):
     wet = host.state(without_dnspython=True)
     assert wet["result"] is False
     assert "salt-pip install dnspython" in wet["comment"]
+
+
+def test_a_plan_without_dnspython_says_so_and_is_no_traceback(host, manifest):
+    done = host.run("dkim.plan", without_dnspython=True)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "salt-pip install dnspython" in said
+    assert "Traceback" not in said

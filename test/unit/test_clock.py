@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mailserver_clock
+import mailserver_run
 from mailserver_clock import CREDIT, EARLIEST, TOLERANCE, Clock, Reading, advance, believe
 from mailserver_errors import ClockError
 
@@ -76,6 +77,12 @@ def test_a_clock_reads_back_as_it_was_written():
 def test_a_damaged_clock_is_named(text):
     with pytest.raises(ClockError, match=r"clock\.json: damaged"):
         mailserver_clock.parse(text, "clock.json")
+
+
+def test_a_clock_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / mailserver_run.CLOCK).write_bytes(b"\xff\xfe")
+    with pytest.raises(ClockError, match=r"clock\.json: cannot be read"):
+        mailserver_run.believe_clock(tmp_path)
 
 
 def test_the_hosts_clocks_can_be_read():
