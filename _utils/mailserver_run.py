@@ -15,8 +15,8 @@ from mailserver_errors import ClockError, DkimError
 
 CLOCK = "clock.json"
 """The file of the trusted time, in the folder of the keys."""
-CLOCK_STEP = 60
-"""Seconds that have to pass before the trusted time is written again: two states of one highstate share one."""
+CLOCK_STEP = 3600
+"""Seconds after which the trusted time is written down anew; a run soon after another writes nothing."""
 
 
 @dataclass
