@@ -153,10 +153,19 @@ def signer(manifest):
     return max((key for key in manifest.keys if key.stage == "signing"), key=lambda key: key.signing, default=None)
 
 
+def waiting(manifest):
+    """Return the keys that may take over signing, oldest first: made after the one that signs, and not retired.
+
+    A key that was made before the one that signs was overtaken by it, and never takes over.
+    """
+    present = signer(manifest)
+    later = manifest.keys if present is None else manifest.keys[manifest.keys.index(present) + 1 :]
+    return [key for key in later if key.stage in ("generated", "published")]
+
+
 def successor(manifest):
     """Return the newest key that may take over signing as soon as it is published and has soaked, or ``None``."""
-    waiting = [key for key in manifest.keys if key.stage in ("generated", "published")]
-    return max(waiting, key=lambda key: key.generated, default=None)
+    return next(reversed(waiting(manifest)), None)
 
 
 def predecessor(manifest):

@@ -17,10 +17,9 @@ def oldest(now, offset, run=None):
     """
     try:
         lines = (run or _postqueue)().splitlines()
-        arrivals = [json.loads(line)["arrival_time"] for line in lines if line.strip()]
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        moments = [utc(json.loads(line)["arrival_time"]) for line in lines if line.strip()]
+    except (OSError, OverflowError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None
-    moments = [utc(arrival) for arrival in arrivals]
     ahead = timedelta(seconds=max(offset, 0))
     return min([moment - ahead for moment in moments], default=now)
 

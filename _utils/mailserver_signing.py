@@ -47,7 +47,7 @@ def sign(run, reload, probe, instead=()):
     _take_back(failed, old, new, report)
     for name, one in ready.items():
         if name not in failed:
-            _stamp_signing(run, manifests[name], one.key, report)
+            _stamp_signing(run, manifests[name], one.key, old.get(name), report)
     return report
 
 
@@ -79,8 +79,8 @@ def _candidate(run, manifest, goes_back):
     """Return the key of a domain that is to sign next, if DNS shows it; ``None`` where none waits."""
     if goes_back:
         return mailserver_dkim.predecessor(manifest)
-    waiting = [key for key in manifest.keys if key.stage == "published" or (run.test and key.stage == "generated")]
-    return max(waiting, key=lambda key: key.generated, default=None)
+    waiting = [key for key in mailserver_dkim.waiting(manifest) if key.stage == "published" or run.test]
+    return next(reversed(waiting), None)
 
 
 def _lacks(verdict):
@@ -170,16 +170,32 @@ def _take_back(failed, old, new, report):
         report.errors.append(f"{name}: signing with {new[name].selector} was tried and undone, {back}: {message}")
 
 
-def _stamp_signing(run, manifest, key, report):
-    """Stamp a key as *signing* and the key that signed before as *retired*; a key that went back, the other way."""
+def _stamp_signing(run, manifest, key, signed_before, report):
+    """Stamp a key as *signing* and those that it follows as *retired*; a key that went back, the other way."""
     try:
         if key.stage == "retired":
             run.write(mailserver_dkim.go_back(manifest, run.now))
             return
         changed = manifest.with_key(mailserver_dkim.stamp(key, "signing", run.now))
-        for earlier in manifest.keys:
-            if earlier.stage == "signing":
-                changed = changed.with_key(mailserver_dkim.stamp(earlier, "retired", run.now))
+        for earlier in manifest.keys[: manifest.keys.index(key)]:
+            changed = changed.with_key(_retired(earlier, signed_before, run.now))
         run.write(changed)
     except (DkimError, OSError) as err:
         report.errors.append(f"{manifest.domain}: {key.selector} signs, but this could not be recorded: {err}")
+
+
+def _retired(key, signed_before, now):
+    """Return a key as it is once a later one signs.
+
+    A key of a hand-written configuration signs before anything was stamped: without a *signing* stamp it would lose its
+    retention, so it gets one, or is left alone where DNS did not show it yet.
+    """
+    if key.stage == "signing":
+        return mailserver_dkim.stamp(key, "retired", now)
+    if key.stage not in ("generated", "published"):
+        return key
+    if signed_before and key.selector == signed_before.selector:
+        if key.stage == "generated":
+            return key
+        key = mailserver_dkim.stamp(key, "signing", now)
+    return mailserver_dkim.stamp(key, "retired", now)

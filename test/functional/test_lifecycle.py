@@ -323,6 +323,20 @@ def test_a_successor_takes_over_after_its_soak_and_its_predecessor_is_retired(wo
     assert world.stages() == [("20261124-mx1", "retired"), ("20261124-mx1-2", "signing")]
 
 
+def test_the_newest_of_several_successors_signs_and_those_it_overtook_are_retired(world):
+    world.advance()
+    world.make(1, also=["alpha.test"])
+    world.make(1, also=["alpha.test"], force=True)
+    world.advance(1)
+    world.advance(3)
+    assert world.signs() == "20261124-mx1-3"
+    retired = ("20261124-mx1", "20261124-mx1-2")
+    assert world.stages() == [*((name, "retired") for name in retired), ("20261124-mx1-3", "signing")]
+    world.advance(4)
+    assert world.signs() == "20261124-mx1-3"
+    assert world.stages()[1] == ("20261124-mx1-2", "revoked"), "it never signed, so nothing needs its record"
+
+
 DAYS = 24
 
 

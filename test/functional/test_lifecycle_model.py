@@ -189,10 +189,10 @@ class Years(RuleBasedStateMachine):
         self.advance()
         self.kill_at = None
 
-    @rule(name=st.sampled_from(NAMES))
-    def somebody_wants_a_new_key(self, name):
+    @rule(name=st.sampled_from(NAMES), force=st.booleans())
+    def somebody_wants_a_new_key(self, name, force):
         if name in self.in_pillar:
-            self.advance(also=[name])
+            self.advance(also=[name], force=force)
 
     @precondition(lambda self: len(self.in_pillar) > 1)
     @rule()

@@ -128,6 +128,12 @@ def test_the_newest_waiting_key_is_the_successor():
     assert successor(manifest(key("one", 3), key("two", 2, 5), key("three", 1, 9))).selector == "three"
 
 
+def test_a_key_that_was_overtaken_never_takes_over():
+    overtaken = manifest(key("one", 3), key("two", 2, 5), key("three", 3, 9))
+    assert mailserver_dkim.waiting(overtaken) == []
+    assert successor(overtaken) is None
+
+
 @pytest.mark.parametrize(("stages", "needed"), [(1, False), (2, False), (3, False), (4, True), (5, True), (6, True)])
 def test_a_domain_needs_a_key_when_none_signs_or_may_sign(stages, needed):
     assert mailserver_dkim.needs_key(manifest(key(stages=stages))) is needed

@@ -24,6 +24,8 @@ def lines(*arrivals):
         (lines(1_795_541_000), -31_536_000, utc(1_795_541_000)),
         ("mail system is down", 0, None),
         ('{"queue_name": "active"}\n', 0, None),
+        ('{"arrival_time": "yesterday"}\n', 0, None),
+        ('{"arrival_time": 1e300}\n', 0, None),
     ],
 )
 def test_the_oldest_message_is_found_or_said_to_be_unknown(text, offset, found):
