@@ -65,6 +65,15 @@ class Running:
         held = [int(pid) for file in self._control_group_files() for pid in file.read_text().split()]
         return sorted({*network.processes(self.lab, self.host.name), *held})
 
+    def _remove_control_groups(self):
+        """Remove the control groups, the innermost first; false while the kernel still has an ended process in one."""
+        for file in sorted(self._control_group_files(), key=lambda file: -len(file.parts)):
+            try:
+                file.parent.rmdir()
+            except OSError:
+                return False
+        return True
+
     def _control_group_files(self):
         return [file for group in self.control_groups for file in group.rglob("cgroup.procs")]
 
@@ -178,8 +187,8 @@ class Running:
     def remove(self):
         """End the host and remove all that it left: mounts, namespace, folder."""
         self.end()
-        for file in sorted(self._control_group_files(), key=lambda file: -len(file.parts)):
-            file.parent.rmdir()
+        if not _wait(self._remove_control_groups, 10):
+            raise LabError(f"{self.host.name}: its control groups are still in use: {self.control_groups[0]}")
         network.disconnect(self.lab, self.host.name)
         unmount_below(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
