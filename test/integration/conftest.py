@@ -34,9 +34,9 @@ ORDER = (
     "test_submission",
     "test_verdict",
     "test_domains",
-    "test_rotation",
     "test_refused_configuration",
     "test_effects",
+    "test_rotation",
     "test_clean",
 )
 

@@ -46,8 +46,9 @@ def dig(lab, name, rdtype):
 
 
 def key(lab, host):
-    """Selector of the host's key, and what `dkim.status` says of it."""
-    return next(iter(lab.salt(host, "dkim.status", DOMAIN[host])[host][DOMAIN[host]].items()))
+    """Selector of the host's key that signs, and what `dkim.status` says of it."""
+    rows = lab.salt(host, "dkim.status", DOMAIN[host])[host][DOMAIN[host]]
+    return next((selector, row) for selector, row in rows.items() if row["signs"])
 
 
 def send(lab, host, *options, check=True):
