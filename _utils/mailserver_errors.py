@@ -36,10 +36,6 @@ class KeyFileError(DkimError):
     """A private key file is missing, unreadable, not owned as it must be, or not the key of its row."""
 
 
-class SelectorTaken(DkimError):
-    """A new selector already exists in the manifest, on disk or in DNS with another key."""
-
-
 class CutoverError(DkimError):
     """New signing tables could not be put in force; the tables that worked are back."""
 

@@ -177,25 +177,6 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Network:
-    """An address, or a network in CIDR notation."""
-
-    form: str = "an IP address, a network (192.0.2.0/24) or a host name"
-
-    def read(self, value):
-        try:
-            return str(ipaddress.ip_address(value))
-        except ValueError:
-            pass
-        try:
-            return str(ipaddress.ip_network(value))
-        except ValueError as err:
-            if isinstance(value, str) and re.fullmatch(r"\.?[A-Za-z]([A-Za-z0-9.-]*[A-Za-z0-9])?", value):
-                return value
-            raise Wrong(f"{shown(value)} is not {self.form}: {err}") from err
-
-
-@dataclass(frozen=True)
 class Items:
     """A list of values of one kind; ``least`` is how many there must be."""
 
