@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import mailserver_clock
@@ -85,7 +86,7 @@ class Run:
     clock_ahead: float = 0.0
     warnings: tuple = ()
 
-    @property
+    @cached_property
     def wanted(self):
         """The settings of those domains that are to have a key."""
         return {name: domain for name, domain in self.domains.items() if domain["dkim"]["enabled"]}
