@@ -203,7 +203,7 @@ def believe_clock():
 
         salt mx1 dkim.believe_clock
     """
-    place = mailserver_run.place_of(__salt__["mailserver.settings"]())
+    place = mailserver_run.place_of(_settings())
     try:
         with mailserver_keystore.locked(place.keys):
             return mailserver_dkim.iso_time(mailserver_run.believe_clock(place.keys))
@@ -211,9 +211,17 @@ def believe_clock():
         raise CommandExecutionError(str(err)) from err
 
 
+def _settings():
+    """Return what the last highstate put in force; another file has it where a minion's option says so."""
+    try:
+        return mailserver_run.applied_settings(__opts__.get("mailserver.dkim_settings", mailserver_run.APPLIED))
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
 def _begin(test):
     """Return this host's :class:`mailserver_run.Run` and :class:`mailserver_lifecycle.Host`."""
-    settings = __salt__["mailserver.settings"]()
+    settings = _settings()
     socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
     try:
         place = mailserver_run.place_of(settings)
@@ -231,7 +239,7 @@ def _begin(test):
 
 def _advance(prepare=lambda run: {}):
     """Do a whole run; ``prepare`` is called with it first, and returns more of :func:`mailserver_lifecycle.advance`."""
-    place = mailserver_run.place_of(__salt__["mailserver.settings"]())
+    place = mailserver_run.place_of(_settings())
     try:
         with mailserver_keystore.locked(place.keys):
             run, host = _begin(test=False)

@@ -2,6 +2,7 @@
 Mail hosts: their settings, the DNS records that their domains need, and a self-test (``salt '*' mailserver.…``).
 """
 
+import contextlib
 import hashlib
 import importlib
 import importlib.metadata
@@ -10,7 +11,7 @@ import pickle
 import re
 
 import salt.utils.yaml
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltException
 
 import mailserver_dns
 import mailserver_key_records
@@ -55,8 +56,7 @@ def settings(pillar=None, saltenv=None, parameters=None):
         salt '*' mailserver.settings '{domains: {example.com: {}}}'
     """
     if pillar is None:
-        # Not pillar.get, which hands out asterisks instead of values from Salt 3008 on.
-        pillar = __pillar__.get("mailserver", {})
+        pillar = _own_pillar()
     saltenv = saltenv or __opts__.get("saltenv") or "base"
     cache = __context__.setdefault("mailserver.settings", {})
     key = _digest(pillar, saltenv, parameters)
@@ -68,6 +68,21 @@ def settings(pillar=None, saltenv=None, parameters=None):
         # Pickled, because reading a pickle back is the fastest way to a copy, and every SLS file takes one.
         cache[key] = pickle.dumps(found)
     return pickle.loads(cache[key])
+
+
+def _own_pillar():
+    """Return the pillar ``mailserver`` as it is now: a running minion has in memory what it was when it started.
+
+    Not by pillar.get, which hands out asterisks instead of values from Salt 3008 on.
+    """
+    from salt.pillar import get_pillar
+
+    found = __pillar__
+    if __opts__.get("__cli") != "salt-call":
+        with contextlib.suppress(SaltException):
+            environments = {"saltenv": __opts__.get("saltenv"), "pillarenv": __opts__.get("pillarenv")}
+            found = get_pillar(__opts__, dict(__grains__), __opts__["id"], **environments).compile_pillar()
+    return found.get("mailserver", {})
 
 
 def _digest(*arguments):

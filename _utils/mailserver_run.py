@@ -1,5 +1,6 @@
 """One run over the keys of a host: where they are, for which domains, at what trusted time, and what it reports."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,9 @@ import mailserver_opendkim
 from mailserver_dkim import shown_time
 from mailserver_errors import ClockError, DkimError
 
+APPLIED = "/etc/mailserver/dkim.json"
+"""The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
+them, and not by the pillar in the minion's memory: that may be older than the last highstate, or empty."""
 CLOCK = "clock.json"
 """The file of the trusted time, in the folder of the keys."""
 CLOCK_STEP = 3600
@@ -57,6 +61,22 @@ class Place:
     keys: str
     tables: mailserver_opendkim.Tables
     owner: mailserver_keystore.Owner
+
+
+def applied_settings(path=APPLIED):
+    """Return the settings of the last highstate, as far as keys need them; nested as ``mailserver.settings`` has them.
+
+    :raises DkimError: there was no highstate yet, or the file is damaged.
+    """
+    again = "run a highstate, which writes it (mailserver.opendkim)"
+    try:
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        place_of(settings)
+    except FileNotFoundError as err:
+        raise DkimError(f"{path}: no highstate has put settings for DKIM in force on this host yet; {again}") from err
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise DkimError(f"{path}: damaged ({err!r}); {again}") from err
+    return settings
 
 
 def place_of(settings):

@@ -32,6 +32,12 @@ def sign(run, reload, probe, instead=()):
     manifests = read_manifests(run, report)
     old = mailserver_opendkim.signers_in_force(tables)
     ready = _ready(run, manifests, instead, report)
+    if old and not run.domains:
+        report.errors.append(
+            f"The pillar lists no domain, but this host signs for {len(old)} ({', '.join(sorted(old)[:3])}…): did the "
+            "pillar arrive? They are still signed for. To sign for none, set mailserver:opendkim:enabled to false."
+        )
+        return report
     new = _new_signers(run, manifests, ready, old, report)
     cut_short = mailserver_opendkim.is_cut_short(tables)
     if not (ready or cut_short or new != old or not mailserver_opendkim.is_written(tables, new)):

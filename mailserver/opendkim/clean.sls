@@ -21,5 +21,6 @@ mailserver-opendkim-clean-files:
         - {{ opendkim.signing_table }}
         - {{ opendkim.signing_table }}.domains
         - {{ opendkim.trusted_hosts }}
+        - /etc/mailserver/dkim.json
     - require:
         - service: mailserver-opendkim-clean-service

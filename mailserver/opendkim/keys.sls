@@ -8,6 +8,24 @@ include:
   - mailserver.python
 {%- endif %}
 
+# What dkim.advance, the minion's schedule and all of `salt '*' dkim.…` go by, until the next highstate.
+{%- set domains = {} %}
+{%- for name, domain in mailserver.domains.items() %}
+{%- do domains.update({name: {'dkim': domain.dkim}}) %}
+{%- endfor %}
+{%- set applied = {'hostname': mailserver.hostname, 'domains': domains, 'dns': mailserver.dns,
+                   'opendkim': {'socket': mailserver.opendkim.socket}, 'os': {'opendkim': opendkim}} %}
+
+mailserver-opendkim-applied:
+  file.managed:
+    - name: /etc/mailserver/dkim.json
+    - contents: {{ applied | json | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - makedirs: true
+    - show_changes: false
+
 mailserver-opendkim-keys:
   dkim.managed:
     - name: {{ opendkim['keys'] }}

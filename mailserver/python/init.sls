@@ -3,7 +3,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 mailserver-python-packages:
-{%- if salt['mailserver.python_ready']() %}
+{%- if salt['mailserver.python_ready'](mailserver.os.python.packages) %}
   test.nop: []
 {%- else %}
   pip.installed:

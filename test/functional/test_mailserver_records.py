@@ -98,9 +98,14 @@ class Host:
             "file_client": "local",
             "file_roots": {"base": [str(self.home / "roots")]},
             "pillar_roots": {"base": [str(self.home / "pillar")]},
+            "mailserver.dkim_settings": str(self.home / "dkim.json"),
             "grains": {"osfinger": osfinger, "os_family": "Debian"},
         }
         self._minion.write_text(yaml.safe_dump(settings))
+
+    def apply(self):
+        """Put into place what a highstate leaves for dkim.advance and its like."""
+        (self.home / "dkim.json").write_text(json.dumps(self.call("mailserver.settings")))
 
     def pillar(self, mailserver):
         self._pillar.write_text(json.dumps({"mailserver": mailserver}))
@@ -170,6 +175,7 @@ def manifest(host):
         Key("now", "rsa", 2048, PUBLIC, NOW),
     )
     mailserver_keystore.write_manifest(host.keys, Manifest("alpha.test", keys))
+    host.apply()
 
 
 ZONE_LINES = [
@@ -291,6 +297,24 @@ def test_keys_are_emitted_as_a_zone_file_of_octodns_for_each_domain(host, manife
         "gone._domainkey": {"ttl": 60, "type": "TXT", "value": "v=DKIM1\\; k=rsa\\; p="},
         "now._domainkey": {"ttl": 60, "type": "TXT", "value": f"v=DKIM1\\; k=rsa\\; p={PUBLIC}"},
     }
+
+
+def test_keys_go_by_what_the_last_highstate_put_in_force_and_not_by_the_pillar(host, manifest, pillar):
+    pillar(domains={})
+    assert list(host.call("dkim.status")) == ["alpha.test", "beta.test"]
+    assert host.call("dkim.status")["alpha.test"]["now"]["waits"].startswith("DNS is to show its record")
+    applied = host.home / "dkim.json"
+    text = applied.read_text()
+    try:
+        for wrong, said in (("{", "damaged"), (None, "no highstate has put settings for DKIM in force")):
+            applied.write_text(wrong) if wrong else applied.unlink()
+            done = host.run("dkim.advance")
+            assert done.returncode != 0
+            assert f"{applied}: {said}" in done.stdout + done.stderr
+            assert "run a highstate" in done.stdout + done.stderr
+            assert "Traceback" not in done.stdout + done.stderr
+    finally:
+        applied.write_text(text)
 
 
 def test_strict_fails_for_what_is_absent_or_different_and_never_for_what_is_unknown(host, authority, pillar):

@@ -37,6 +37,8 @@ ORDER = (
     "test_refused_configuration",
     "test_effects",
     "test_rotation",
+    "test_central",
+    "test_faults",
     "test_clean",
 )
 
@@ -107,9 +109,8 @@ class Lab:
         """Give ``hosts`` the pillar ``text`` (the source of a pillar SLS)."""
         for host in hosts:
             self.write("master", f"/srv/pillar/{host}.sls", text)
-        known = "".join(f"  '{host}':\n    - {host}\n" for host in MAIL_HOSTS if self._has_pillar(host))
+        known = "".join(f"  '{host}':\n    - {host}\n" for host in HOSTS if self._has_pillar(host))
         self.write("master", "/srv/pillar/top.sls", f"base:\n{known}")
-        self.salt("mx*", "saltutil.refresh_pillar", "wait=True")
 
     def _has_pillar(self, host):
         return self.run("master", "test", "-e", f"/srv/pillar/{host}.sls", check=False).status == 0

@@ -3,11 +3,18 @@
 KEY_FILE = "/etc/mailserver/rfc2136.key"
 RECIPIENT = "world@outside.test"
 
-# Run on a mail host: mail leaves in pairs as a program on the host sends it, now for the one domain, now for the other.
+# Run on a mail host: mail leaves as a program on the host sends it, now for the one domain, now for the other, and each
+# message is tried until it is taken. Ends after so many, or when /run/stream-ends appears; /run/stream-sent counts.
 SENDER = """
+rm -f /run/stream-ends
 set -- {domains}
-for pair in $(seq $(({messages} / 2))); do
-  smtp-source -m 2 -s 1 -f "alice@$1" -t {recipient} -S "stream {tag}" 127.0.0.1:25 || exit 1
+number=0
+while [ $number -lt {messages} ] && [ ! -e /run/stream-ends ]; do
+  number=$((number + 1))
+  until smtp-source -m 1 -f "alice@$1" -t {recipient} -S "stream {tag} $number" 127.0.0.1:25 2>/dev/null; do
+    sleep 0.2
+  done
+  echo $number >/run/stream-sent
   first=$1; shift; set -- "$@" "$first"
   sleep {pause}
 done
@@ -28,19 +35,20 @@ for my $file (@ARGV) {
   $verifier->CLOSE;
   print $verifier->result, "\n";
 }'''
-counts, seen = collections.defaultdict(collections.Counter), set()
+counts, seen, arrived = collections.defaultdict(collections.Counter), set(), set()
 
 def judge(files):
     done = subprocess.run(["perl", "-e", PERL, *files], capture_output=True, text=True, check=True).stdout.split()
     for file, perls in zip(files, done, strict=True):
         message = re.sub(rb"\r?\n", b"\r\n", open(file, "rb").read())
-        found = re.search(rb"^Subject: stream (\S+)", message, re.M)
+        found = re.search(rb"^Subject: stream (\S+) (\d+)", message, re.M)
         if not found:
             continue
         signatures = email.message_from_bytes(message).get_all("DKIM-Signature") or []
         signer = re.search(r"\bd=([^;]+);\s*s=([^;]+)", signatures[0]) if signatures else None
-        of = counts[found[1].decode()]
-        of["messages"] += 1
+        of, number = counts[found[1].decode()], found[2]
+        of["messages"] += (found[1], number) not in arrived
+        arrived.add((found[1], number))
         of["unsigned"] += not signatures
         of["failed by dkimpy"] += bool(signatures) and not dkim.verify(message)
         of["failed by Mail::DKIM"] += bool(signatures) and perls != "pass"
@@ -59,8 +67,8 @@ print(json.dumps(counts))
 """
 
 
-def sender(tag, domains, messages, pause=0.1):
-    """Return the shell script that sends ``messages`` for the ``domains`` in turn, a pair each ``pause`` seconds."""
+def sender(tag, domains, messages=1_000_000, pause=0.05):
+    """Return the shell script that sends ``messages`` for the ``domains`` in turn, ``pause`` seconds between two."""
     return SENDER.format(tag=tag, domains=" ".join(domains), messages=messages, pause=pause, recipient=RECIPIENT)
 
 

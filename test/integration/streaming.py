@@ -1,0 +1,124 @@
+"""Rotations under a stream of mail, on hosts whose key records are published by themselves or for them."""
+
+import contextlib
+import json
+import uuid
+
+from messages import PYTHON
+
+import stream
+from conftest import DOMAIN, HOSTS, MAIL_HOSTS
+from stream import KEY_FILE
+
+PUBLISHES = f"""  dns:
+    timeout: 2s
+    lifetime: 10s
+    publish: rfc2136
+    rfc2136: {{server: ns1.lab.test, key_file: {KEY_FILE}}}
+"""
+"""Lines of the pillar: the host publishes its keys itself."""
+LIFE = """  schedule: {enabled: false}
+  dkim: {soak: 1s, retention: %s, revoke_for: %s, allow_unsafe: true}
+"""
+"""Lines of the pillar: a life with short times; retention and revocation are to be filled in."""
+
+
+def give_credential(lab, hosts=MAIL_HOSTS):
+    """Put the TSIG key for key records where these hosts look for it."""
+    key = lab.sh("ns1", "cat /etc/bind/mx.key")
+    for host in hosts:
+        lab.sh(host, f"mkdir -p /etc/mailserver && umask 077 && cat >{KEY_FILE}", stdin=key)
+
+
+def rows(lab):
+    """Return ``dkim.status`` of each mail host's own domain, ``{host: {selector: row}}``."""
+    found = lab.salt("mx*", "dkim.status")
+    return {host: found[host][DOMAIN[host]] for host in MAIL_HOSTS}
+
+
+def signers(lab):
+    """Return the selector that signs for each mail host's own domain."""
+    return {host: next(name for name, row in found.items() if row["signs"]) for host, found in rows(lab).items()}
+
+
+def advance(lab, errors=False):
+    """Run ``dkim.advance`` on both hosts, as their schedule does; its reports. Errors fail the test, unless wanted."""
+    reports = lab.salt("mx*", "dkim.advance")
+    for host, report in reports.items():
+        assert errors or not report["errors"], (host, report)
+    return reports
+
+
+def rotate(lab, limit=90):
+    """Have successors made, and advance until they sign."""
+    before = signers(lab)
+    lab.salt("mx*", "dkim.rotate")
+    advance_until_others_sign(lab, before, limit)
+
+
+def advance_until_others_sign(lab, before, limit=90):
+    """Advance until no host signs with the key of ``before`` any more."""
+
+    def others_sign():
+        advance(lab)
+        return all(now != before[host] for host, now in signers(lab).items())
+
+    lab.until(others_sign, "the successors do not sign", limit)
+
+
+def bring_master_back(lab):
+    """Start the master again, and wait for all minions; they are restarted, since a first job would only wake them."""
+    lab.run("master", "systemctl", "start", "salt-master")
+    for host in HOSTS:
+        lab.run(host, "systemctl", "restart", "salt-minion")
+    connected = ("ss", "-tnH", "state", "established", "dport", "=", ":4505")
+    for host in HOSTS:
+        lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master", 60)
+    lab.until(lambda: len(lab.salt("*", "test.ping")) == len(HOSTS), "the minions do not answer", 120)
+
+
+class Stream:
+    """What a stream came to: ``sent`` from each host, and what the judges counted of it on arrival."""
+
+    def __init__(self):
+        self.sent, self.counts = {}, {}
+
+    def selectors(self, host):
+        """Return the selectors that signed mail of a host."""
+        return {signer.split()[1] for signer in stream.signers(self.counts[host])}
+
+
+@contextlib.contextmanager
+def mail_all_the_time(lab):
+    """Send mail from both mail hosts to the client while the block runs; then none may be lost, unsigned or failed."""
+    tag = uuid.uuid4().hex[:8]
+    lab.sh("client", "rm -f /home/world/Maildir/new/*")
+    for host in MAIL_HOSTS:
+        script = stream.sender(f"{tag}-{host}", [DOMAIN[host]])
+        lab.run(host, "systemd-run", "--quiet", f"--unit=stream-{tag}", "sh", "-c", script)
+    found = Stream()
+    try:
+        yield found
+    finally:
+        for host in MAIL_HOSTS:
+            lab.sh(host, "touch /run/stream-ends")
+        for host in MAIL_HOSTS:
+            lab.until(lambda host=host: _ended(lab, host, tag), f"{host} still cannot send a message", 90)
+    for host in MAIL_HOSTS:
+        found.sent[host] = int(lab.sh(host, "cat /run/stream-sent"))
+        lab.until(lambda host=host: _is_empty(lab, host), f"{host}: mail is left in the queue", 90)
+    judged = json.loads(lab.run("client", PYTHON, "-c", stream.JUDGES).out)
+    found.counts = {host: judged[f"{tag}-{host}"] for host in MAIL_HOSTS}
+    for host, counts in found.counts.items():
+        assert found.sent[host] > 0
+        assert found.sent[host] - counts["messages"] == 0, f"{host}: lost"
+        assert (counts["unsigned"], counts["failed by dkimpy"], counts["failed by Mail::DKIM"]) == (0, 0, 0), counts
+
+
+def _ended(lab, host, tag):
+    return lab.run(host, "systemctl", "is-active", f"stream-{tag}", check=False).out.strip() != "active"
+
+
+def _is_empty(lab, host):
+    lab.run(host, "postqueue", "-f")
+    return not lab.run(host, "postqueue", "-j").out
