@@ -4,6 +4,7 @@ DKIM keys of this host: what became of each, the records to publish, and what pe
 
 from salt.exceptions import CommandExecutionError
 
+import mailserver_central
 import mailserver_dkim
 import mailserver_key_records
 import mailserver_keystore
@@ -193,6 +194,90 @@ def rollback(domain):
     return _advance(go_back)
 
 
+def wanted(names):
+    """
+    Return key records of this host as the one that publishes them is to have them; :py:func:`announce` hands it to the
+    mine.
+
+    names
+        The records' names, a list.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 dkim.wanted '[20261124-mx1._domainkey.example.com]'
+    """
+    run, _ = _begin(test=True)
+    try:
+        return mailserver_central.rows(run, names, mailserver_queue.oldest_for)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def announce(names):
+    """
+    Put key records into Salt's mine, where only the publisher may read them, and tell the master that they wait.
+
+    names
+        The records' names, a list; empty, nothing waits any more, and the master is not troubled.
+
+    Returns whether the minion passed it on. Each run does this by itself with ``mailserver:dns:publish: central``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 dkim.announce '[20261124-mx1._domainkey.example.com]'
+    """
+    central = _settings()["dns"]["central"]
+    passed_on = __salt__["mine.send"](
+        mailserver_central.MINE,
+        mine_function="dkim.wanted",
+        names=list(names),
+        allow_tgt=central["publisher"],
+        allow_tgt_type=central["publisher_type"],
+    )
+    if passed_on and names:
+        passed_on = __salt__["event.send"](mailserver_central.EVENT, {})
+    return bool(passed_on)
+
+
+def publish_for(minion, domains):
+    """
+    Publish the key records that another minion put into the mine, with this host's credential (``dns:rfc2136``).
+
+    minion
+        Its id.
+    domains
+        The domains that it may have records published for. The orchestration ``mailserver.publisher.orchestrate``
+        takes them from the pillar that the master gives that minion.
+
+    Returns the names that were ``sent`` and those that DNS had ``already``, and a sentence for each record that was
+    ``refused`` or whose fate is ``unknown``; with one of these the return code is not 0.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt ns1 dkim.publish_for mx1 '[example.com]'
+    """
+    given = __salt__["mine.get"](minion, mailserver_central.MINE, tgt_type="list").get(minion)
+    if given is None:
+        raise CommandExecutionError(
+            f"dkim.publish_for: {minion} has nothing in the mine that this minion may read. Does its pillar say "
+            "mailserver:dns:publish: central, and does mailserver:dns:central:publisher match this minion?"
+        )
+    dns = __salt__["mailserver.settings"]()["dns"]
+    try:
+        told = mailserver_central.publish_rows(given, mailserver_central.domains_of(domains), dns)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+    if told["refused"] or told["unknown"]:
+        __context__["retcode"] = 2
+    return told
+
+
 def believe_clock():
     """
     Have this host's clock believed from now on, after it jumped; retention and rotation go by it again.
@@ -233,6 +318,7 @@ def _begin(test):
         lambda: mailserver_opendkim.reload_service(service),
         lambda name, selector, record: mailserver_milter.probe(socket, name, selector, record),
         mailserver_queue.oldest_for,
+        announce,
     )
     return run, host
 

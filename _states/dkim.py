@@ -88,7 +88,7 @@ def published(name, domains, dns, key_table, signing_table):
         dns,
         "DNS shows every key",
         lambda run: mailserver_propagation.check_published(
-            run, mailserver_queue.oldest_for, mailserver_propagation.publisher(run)
+            run, mailserver_queue.oldest_for, mailserver_propagation.publisher(run, __salt__["dkim.announce"])
         ),
     )
 

@@ -222,6 +222,11 @@ def rotation_is_due(manifest, policy, now):
     return moment is not None and now >= moment
 
 
+def retention_ends(key, policy):
+    """Return when a retired key's record may be revoked at the earliest."""
+    return key.retired + timedelta(seconds=policy["retention"])
+
+
 def keeps_record(key, policy, now, oldest_queued):
     """Return why a retired key's record must stay in DNS; ``""``: it is to be revoked now.
 
@@ -232,7 +237,7 @@ def keeps_record(key, policy, now, oldest_queued):
     """
     if key.signing is None:
         return ""
-    ends = key.retired + timedelta(seconds=policy["retention"])
+    ends = retention_ends(key, policy)
     if now < ends:
         return f"mail that it signed may be on its way until {shown_time(ends)} (mailserver:dkim:retention)"
     if oldest_queued is None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import mailserver_dkim
 import mailserver_dns
+import mailserver_publish
 import mailserver_records
 from mailserver_errors import DkimError
 from mailserver_schema import did_you_mean
@@ -11,10 +12,14 @@ from mailserver_schema import did_you_mean
 
 @dataclass(frozen=True)
 class Wanted:
-    """What DNS is to show of a key: ``text`` of its record, ``""`` for none; ``why`` it is no longer the key itself."""
+    """What DNS is to show of a key: ``text`` of its record, ``""`` for none; ``why`` it is no longer the key itself.
+
+    ``or_revoked``: the revoked record, or none, does as well, because its revocation may have begun.
+    """
 
     text: str
     why: str = ""
+    or_revoked: bool = False
 
 
 def record_of(name, domain, key):
@@ -43,9 +48,24 @@ def wanted_of(run, name, key, oldest_queued):
         if mailserver_dkim.keeps_revoked(key, run.policy(name), run.now):
             return Wanted(record)
         return Wanted("", "it has been revoked for long enough")
-    if key.stage == "retired" and not keeps_record(run, name, key, oldest_queued):
-        return Wanted(revoked_record_of(name, run.domains[name], key).value, "it is to be revoked")
+    if key.stage == "retired":
+        if not keeps_record(run, name, key, oldest_queued):
+            return Wanted(revoked_record_of(name, run.domains[name], key).value, "it is to be revoked")
+        # An earlier run may have found the queue without old mail; that this one cannot read it takes nothing back.
+        is_over = run.now >= mailserver_dkim.retention_ends(key, run.policy(name))
+        return Wanted(record, or_revoked=is_over and oldest_queued is None)
     return Wanted(record)
+
+
+def change_of(run, name, key, wanted):
+    """Return the :class:`mailserver_publish.Change` that has DNS show what is wanted of a key.
+
+    What it may take the place of is nobody's but ours: this key's own record, or its revoked one.
+    """
+    record = record_of(name, run.domains[name], replace(key, revoked=None))
+    revoked = revoked_record_of(name, run.domains[name], key)
+    ours = (record.value, revoked.value) if wanted.why else ()
+    return mailserver_publish.Change(record.name, "", record.ttl, wanted.text or None, ours)
 
 
 def keeps_record(run, name, key, oldest_queued):
@@ -74,9 +94,12 @@ def judge_wanted(key, wanted, answers):
 
     A key that is to be revoked is so without any record, too; one that is to be removed has to be without.
     """
-    if not wanted.why:
+    if wanted.or_revoked:
+        ours, revoked = _check(key.public, key.algorithm), _check("", key.algorithm)
+        verdict = mailserver_dns.judge(answers, lambda values: revoked(values) and ours(values))
+    elif not wanted.why:
         return judge(key, answers)
-    if wanted.text:
+    elif wanted.text:
         verdict = mailserver_dns.judge(answers, _check("", key.algorithm))
     else:
         verdict = mailserver_dns.judge(answers, lambda _values: "the record is still there; take it away")

@@ -17,13 +17,14 @@ class Host:
     """What a whole run needs of the host: its name for selectors, and its daemons.
 
     For ``reload`` and ``probe`` see :func:`mailserver_signing.sign`, for ``oldest_queued``
-    :func:`mailserver_propagation.check_published`.
+    :func:`mailserver_propagation.check_published`, for ``announce`` :func:`mailserver_propagation.publisher`.
     """
 
     name: str
     reload: Callable
     probe: Callable
     oldest_queued: Callable | None = None
+    announce: Callable | None = None
 
 
 def advance(run, host, also=(), instead=(), force=False):
@@ -34,7 +35,7 @@ def advance(run, host, also=(), instead=(), force=False):
     """
     return merged(
         make_keys(run, host.name, also, force),
-        check_published(run, host.oldest_queued, publisher(run)),
+        check_published(run, host.oldest_queued, publisher(run, host.announce)),
         sign(run, host.reload, host.probe, instead),
     )
 

@@ -210,8 +210,9 @@ SCHEMA = Section(
                     "lifetime": Key(Duration(1), "Limit for all queries of a run.", 30),
                     "in_flight": Key(Integer(1, 1000), "Queries under way at once.", 100),
                     "publish": Key(
-                        Choice(("manual", "rfc2136")),
-                        "How DKIM records get into DNS: `manual`, by people; `rfc2136`, by this host with TSIG.",
+                        Choice(("manual", "rfc2136", "central")),
+                        "How DKIM records get into DNS: `manual`, by people; `rfc2136`, by this host with TSIG; "
+                        "`central`, by the host that holds the credential, through the master.",
                         "manual",
                     ),
                     "rfc2136": Key(
@@ -232,6 +233,24 @@ SCHEMA = Section(
                             }
                         ),
                         "Where records are sent to (RFC 2136).",
+                    ),
+                    "central": Key(
+                        Section(
+                            {
+                                "publisher": Key(
+                                    Text(),
+                                    "The minion that publishes, as a target of Salt's; it alone may read the records "
+                                    "in the mine.",
+                                    computed="must be given with `publish: central`",
+                                ),
+                                "publisher_type": Key(
+                                    Choice(("glob", "pcre", "list", "grain", "grain_pcre", "compound", "nodegroup")),
+                                    "What kind of target that is.",
+                                    "glob",
+                                ),
+                            }
+                        ),
+                        "Who publishes for this host.",
                     ),
                 }
             ),
@@ -385,7 +404,7 @@ SCHEMA = Section(
             Section(
                 {
                     "enabled": Key(Bool(), "Have the minion itself run `dkim.advance`, master or no master.", True),
-                    "every": Key(Duration(60), "Time between two such runs.", 3600),
+                    "every": Key(Duration(10), "Time between two such runs.", 3600),
                     "splay": Key(
                         Duration(), "Random delay of each run, so that hosts do not ask DNS all at once.", 600
                     ),
@@ -527,6 +546,11 @@ def _check_publishing(settings, problems):
         problems.append(
             "mailserver:dns:rfc2136:server: not given, but mailserver:dns:publish is rfc2136; "
             "say which primary server takes the updates"
+        )
+    if dns["publish"] == "central" and dns["central"]["publisher"] is None:
+        problems.append(
+            "mailserver:dns:central:publisher: not given, but mailserver:dns:publish is central; "
+            "say which minion holds the DNS credential"
         )
 
 

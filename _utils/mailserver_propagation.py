@@ -1,6 +1,7 @@
 """Every key is looked for in DNS: what is seen is stamped, what is not yet as it must be is published or reported."""
 
 from dataclasses import replace
+from functools import partial
 
 import mailserver_dkim
 import mailserver_dns
@@ -9,14 +10,7 @@ import mailserver_publish
 import mailserver_records
 from mailserver_dkim import shown_time
 from mailserver_errors import DkimError, PublishError
-from mailserver_key_records import (
-    judge_wanted,
-    oldest_if_needed,
-    question_of,
-    record_of,
-    revoked_record_of,
-    wanted_of,
-)
+from mailserver_key_records import change_of, judge_wanted, oldest_if_needed, question_of, record_of, wanted_of
 from mailserver_run import Report, read_manifests
 
 _WAITS = {
@@ -31,7 +25,7 @@ def check_published(run, oldest_queued=None, publish=None):
 
     :param oldest_queued: called with the run, returns what :func:`mailserver_dkim.keeps_record` wants to know of the
         mail queue; asked only where it matters.
-    :param publish: sends records to DNS (:func:`publisher`); ``None``: people do it.
+    :param publish: has records published (:func:`publisher`); ``None``: people do it.
     """
     report = Report()
     manifests = read_manifests(run, report)
@@ -52,46 +46,50 @@ def check_published(run, oldest_queued=None, publish=None):
     return report
 
 
-def publisher(run):
-    """Return what sends records to DNS as the pillar asks for (``dns:publish``), or ``None`` where people do it."""
-    return _send if run.dns.get("publish") == "rfc2136" else None
+def publisher(run, announce=None):
+    """Return what has records published as the pillar asks for (``dns:publish``), or ``None`` where people do it.
 
-
-def _send(run, missing):
-    """Send records, ``{(domain, selector): (Key, Wanted, Answers)}``, by RFC 2136; return what became of each.
-
-    What may be replaced is nobody's but ours: this key's own record, or its revoked one.
-
-    :raises PublishError: the credential cannot be read.
+    :param announce: called with the names of records, for ``central``: asks the master to have them published, and
+        tells whether that was passed on.
     """
-    credential = mailserver_publish.read_credential(run.dns["rfc2136"])
-    changes = []
-    for (name, _), (key, wanted, answers) in missing.items():
-        record = record_of(name, run.domains[name], replace(key, revoked=None))
-        revoked = revoked_record_of(name, run.domains[name], key)
-        ours = (record.value, revoked.value) if wanted.why else ()
-        place = answers.target or record.name
-        changes.append(mailserver_publish.Change(place, answers.zone, record.ttl, wanted.text or None, ours))
-    return mailserver_publish.publish(changes, credential, mailserver_dns.options(run.dns))
+    return {"rfc2136": _send, "central": partial(_announce, announce)}.get(run.dns.get("publish"))
+
+
+def _send(run, missing, report):
+    """Send records by RFC 2136 from this host; tell whether DNS may show them now."""
+    if not missing:
+        return False
+    try:
+        credential = mailserver_publish.read_credential(run.dns["rfc2136"])
+        changes = [mailserver_publish.placed(change, answers) for change, answers in missing]
+        sent = mailserver_publish.publish(changes, credential, mailserver_dns.options(run.dns))
+    except PublishError as err:
+        report.errors.append(f"No record was published: {err}")
+        return False
+    report.notes += [one.detail for one in sent if one.result == "sent" and one.detail]
+    report.waiting += [f"Publishing failed: {one.detail}" for one in sent if one.result not in ("sent", "already")]
+    return True
+
+
+def _announce(announce, _run, missing, report):
+    """Have the master told what is missing, or that nothing is any more; it is published after this run, if at all."""
+    how = f"{len(missing)} records published (mailserver:dns:publish: central)"
+    if not announce([change.name for change, _ in missing]):
+        report.waiting.append(f"The master could not be asked to have {how}; the next run asks again.")
+    elif missing:
+        report.notes.append(f"The master was asked to have {how}; what came of it: docs/dns.md.")
+    return False
 
 
 def _publish(run, wants, seen, publish, report):
     """Have those records published that DNS does not show as wanted; return what DNS shows of them afterwards."""
     missing = {
-        place: wants[place]
+        place: (change_of(run, place[0], *wants[place]), answers)
         for place, answers in seen.items()
         if judge_wanted(*wants[place], answers).value in ("absent", "different")
     }
-    if not missing:
-        return {}
-    try:
-        sent = publish(run, {place: (*want, seen[place]) for place, want in missing.items()})
-    except PublishError as err:
-        report.errors.append(f"No record was published: {err}")
-        return {}
-    report.notes += [one.detail for one in sent if one.result == "sent" and one.detail]
-    report.waiting += [f"Publishing failed: {one.detail}" for one in sent if one.result not in ("sent", "already")]
-    return run.answers({place: question_of(*place) for place in missing})
+    may_show = publish(run, list(missing.values()), report)
+    return run.answers({place: question_of(*place) for place in missing}) if may_show else {}
 
 
 def _stamp_seen(run, manifest, wants, seen, report):

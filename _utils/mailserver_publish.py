@@ -14,7 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mailserver_dns_message import dnspython, rcode, read_response, records_at, values, within
 from mailserver_errors import PublishError
@@ -55,6 +55,7 @@ class Change:
     """The TXT record at ``name`` is to be ``wanted`` and nothing else, or to be gone (``None``).
 
     ``expected`` are values that it may have now, besides none and the wanted one; any other is somebody else's.
+    ``zone`` is empty as long as DNS was not asked for it (:func:`placed`).
     """
 
     name: str
@@ -77,6 +78,11 @@ class Sent:
     detail: str = ""
 
 
+def placed(change, answers):
+    """Return a change at the place where DNS keeps the name: at the end of its CNAMEs, with the zone of that."""
+    return replace(change, name=answers.target or change.name, zone=answers.zone)
+
+
 # ---- the credential
 
 
@@ -85,8 +91,11 @@ def read_credential(rfc2136_settings: dict) -> Credential:
 
     The key file is as ``tsig-keygen`` makes it: ``key "mx1" { algorithm hmac-sha256; secret "…"; };``
 
-    :raises PublishError: the file is missing, malformed, or others than root and this process's user can read it.
+    :raises PublishError: no server is named, or the file is missing, malformed, or others than root and this
+        process's user can read it.
     """
+    if rfc2136_settings["server"] is None:
+        raise PublishError("mailserver:dns:rfc2136:server: not given; say which primary server takes the updates")
     path = rfc2136_settings["key_file"]
     name, algorithm, secret = _read_key(_private_text(path), path)
     server, port, timeout = (rfc2136_settings[key] for key in ("server", "port", "timeout"))

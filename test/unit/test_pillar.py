@@ -63,7 +63,7 @@ BAD = [
     ({"dkim": {"publish_deadline": "3 days"}}, "'3 days' is not a time in seconds or with a unit"),
     ({"dkim": {"enabled": "yes please"}}, "'yes please' is text, but true or false is wanted"),
     ({"dns": {"in_flight": 0}}, "mailserver:dns:in_flight: 0 is out of range"),
-    ({"dns": {"publish": "rfc2163"}}, "mailserver:dns:publish: 'rfc2163' is not one of manual, rfc2136; did you mean"),
+    ({"dns": {"publish": "rfc2163"}}, "mailserver:dns:publish: 'rfc2163' is not one of manual, rfc2136, central; did"),
     ({"dns": {"publish": "rfc2136"}}, "mailserver:dns:rfc2136:server: not given, but mailserver:dns:publish is rfc"),
     ({"dns": {"rfc2136": {"server": "192.0.2.256"}}}, "mailserver:dns:rfc2136:server: '192.0.2.256' is not"),
     ({"dns": {"rfc2136": {"port": 0}}}, "mailserver:dns:rfc2136:port: 0 is out of range"),
