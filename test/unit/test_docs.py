@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -118,9 +119,43 @@ def test_every_dns_message_that_is_explained_can_still_occur():
                 assert words.strip() in said, f"docs/dns.md explains {message!r}, which nothing says"
 
 
+def cells(text, heading):
+    """The rows of the first table below the line ``heading`` of a page, as lists of cells without backquotes."""
+    lines = text[text.index(f"\n{heading}") :].partition("\n|")[2].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in re.split(r" ?\| ?", line.replace("`", "").strip("|"))] for line in lines[2:]]
+
+
 def test_the_life_of_a_key_on_paper_is_the_one_in_the_code():
-    table = (TOP / "docs" / "lifecycle.md").read_text().partition("## One run")[0]
-    rows = re.findall(r"^\| (\w+) \| ([^|]+) \|", table, re.MULTILINE)
-    told = [(name, seen.replace("`", "").strip()) for name, seen in rows if name in STAGES]
-    assert [name for name, _ in told] == list(STAGES)
-    assert told == [(stage.name, stage.evidence) for stage in LIFE]
+    told = cells((TOP / "docs/lifecycle.md").read_text(), "A key is a row of time stamps")
+    assert [(stage, seen) for stage, seen, _ in told] == [(stage.name, stage.evidence) for stage in LIFE]
+
+
+def waits():
+    """The pillar keys below ``mailserver:dkim:`` that the page of a key's life names for the waits."""
+    return [re.match(r"\w+", keys)[0] for _, _, keys in cells((TOP / "docs/lifecycle.md").read_text(), "## The waits")]
+
+
+def drawn(group, kind):
+    """What is drawn in a group of docs/lifecycle.svg as ``stage`` or ``wait``: the words, from left to right."""
+    picture = ElementTree.parse(TOP / "docs/lifecycle.svg").getroot()
+    found = picture.findall(f".//{{*}}g[@id='{group}']//{{*}}text[@class='{kind}']")
+    return [text.text for text in sorted(found, key=lambda text: float(text.get("x")))]
+
+
+def test_the_picture_of_a_keys_life_names_all_stages_in_their_order():
+    assert drawn("first-key", "stage") == list(STAGES)
+    assert drawn("successor", "stage") == list(STAGES[: STAGES.index("signing") + 1])
+
+
+def test_the_picture_of_a_keys_life_names_the_pillar_key_of_each_wait():
+    assert drawn("first-key", "wait") == waits()
+    assert drawn("successor", "wait") == waits()[: waits().index("rotate_after") + 1]
+    known = re.findall(r"^\| `dkim:(\w+)`", (TOP / "docs/pillar.md").read_text(), re.MULTILINE)
+    assert not set(waits()) - set(known)
+
+
+def test_the_words_for_the_picture_tell_all_stages_and_waits():
+    words = re.search(r"!\[([^]]+)\]\(lifecycle\.svg\)", (TOP / "docs/lifecycle.md").read_text())[1]
+    told = re.findall(r"\w+", words)
+    assert not {*STAGES, *waits()} - set(told)
+    assert sorted(STAGES, key=told.index) == list(STAGES)
