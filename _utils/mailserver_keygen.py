@@ -4,7 +4,7 @@ import mailserver_dkim
 import mailserver_keystore
 import mailserver_opendkim
 import mailserver_records
-from mailserver_errors import DkimError, KeyFileError
+from mailserver_errors import DkimError
 from mailserver_key_records import record_of
 from mailserver_run import Report, read_manifests
 
@@ -99,9 +99,7 @@ def _settle_file(run, name, key, report):
     if key.revoked:
         if path.exists() and not run.test:
             mailserver_keystore.destroy(path)
-    elif run.test:
-        if not path.exists():
-            raise KeyFileError(f"{path}: missing")
-    elif mailserver_keystore.settle_key(run.place.keys, name, key, run.place.owner):
+    elif mailserver_keystore.settle_key(run.place.keys, name, key, run.place.owner, run.test):
         report.change(name, key.selector, "wrong owner or mode", "0600")
-        report.notes.append(f"{name}: the key file of {key.selector} got its owner and mode back.")
+        got = "would get" if run.test else "got"
+        report.notes.append(f"{name}: the key file of {key.selector} {got} its owner and mode back.")

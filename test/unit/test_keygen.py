@@ -70,3 +70,22 @@ def test_every_missing_key_file_is_named(keys, test):
         file(keys, name).unlink()
     named = [message.partition(";")[0] for message in made(keys, test).errors]
     assert named == [f"{NAME}: {file(keys, name)}: missing" for name in ("one", "three")]
+
+
+def test_a_dry_run_says_which_key_files_a_run_puts_right_and_touches_none(keys):
+    file(keys, "one").unlink()
+    file(keys, "two").chmod(0o644)
+    predicted = made(keys, test=True)
+    assert mode(keys, "two") == 0o644
+    assert predicted.changes == {NAME: {"two": PUT_RIGHT}}
+    done = made(keys)
+    assert (done.changes, done.errors) == (predicted.changes, predicted.errors)
+    assert not made(keys, test=True).changes
+
+
+def test_a_dry_run_before_a_package_brings_the_user_says_that_the_files_get_their_owner(keys):
+    nobody_yet = mailserver_keystore.Owner("no-such-user", "no-such-group")
+    predicted = made(keys, test=True, owner=nobody_yet)
+    assert predicted.changes == {NAME: dict.fromkeys(("one", "two", "three"), PUT_RIGHT)}
+    assert not predicted.errors
+    assert all("no user or group" in message for message in made(keys, owner=nobody_yet).errors)
