@@ -211,9 +211,9 @@ def believe_clock():
         raise CommandExecutionError(str(err)) from err
 
 
-def _begin(test):
+def _begin(test, settings=None):
     """Return this host's :class:`mailserver_run.Run` and :class:`mailserver_lifecycle.Host`."""
-    settings = __salt__["mailserver.settings"]()
+    settings = settings or __salt__["mailserver.settings"]()
     socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
     try:
         place = mailserver_run.place_of(settings)
@@ -231,10 +231,10 @@ def _begin(test):
 
 def _advance(prepare=lambda run: {}):
     """Do a whole run; ``prepare`` is called with it first, and returns more of :func:`mailserver_lifecycle.advance`."""
-    place = mailserver_run.place_of(__salt__["mailserver.settings"]())
+    settings = __salt__["mailserver.settings"]()
     try:
-        with mailserver_keystore.locked(place.keys):
-            run, host = _begin(test=False)
+        with mailserver_keystore.locked(mailserver_run.place_of(settings).keys):
+            run, host = _begin(test=False, settings=settings)
             return _told(run, mailserver_lifecycle.advance(run, host, **prepare(run)))
     except (MailserverError, OSError) as err:
         raise CommandExecutionError(str(err)) from err

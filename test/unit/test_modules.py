@@ -8,9 +8,11 @@ import pytest
 import yaml
 
 import mailserver_keystore
+import mailserver_lifecycle
 import mailserver_queue
 from mailserver_dkim import Key, Manifest
 from mailserver_pillar import resolve
+from mailserver_run import Report
 
 TOP = Path(__file__).resolve().parents[2]
 NAMES = ("a.example", "b.example", "c.example")
@@ -54,3 +56,13 @@ def test_the_records_of_all_domains_take_one_look_into_the_mail_queue(settings, 
     found = [one["name"] for one in mailserver.records() if "_domainkey" in one["name"]]
     assert found == [f"old._domainkey.{name}" for name in NAMES]
     assert asked == ["postqueue"]
+
+
+@pytest.mark.parametrize("call", ["advance", "rotate", "plan"])
+def test_a_run_resolves_the_settings_once(settings, monkeypatch, call):
+    resolved = []
+    dkim = module("dkim")
+    dkim.__salt__ = {"mailserver.settings": lambda: resolved.append("settings") or settings}
+    monkeypatch.setattr(mailserver_lifecycle, "advance", lambda run, host, **more: Report(notes=["done"]))
+    assert getattr(dkim, call)()["notes"] == ["done"]
+    assert resolved == ["settings"]
