@@ -149,8 +149,12 @@ def live(manifest):
 
 
 def signer(manifest):
-    """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``."""
-    return max((key for key in manifest.keys if key.stage == "signing"), key=lambda key: key.signing, default=None)
+    """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``.
+
+    Of equal stamps the later row's counts, here and for the predecessor.
+    """
+    signing = [key for key in reversed(manifest.keys) if key.stage == "signing"]
+    return max(signing, key=lambda key: key.signing, default=None)
 
 
 def waiting(manifest):
@@ -170,8 +174,8 @@ def successor(manifest):
 
 def predecessor(manifest):
     """Return the key that signed before the present one and that DNS is still to show, or ``None``."""
-    retired = [key for key in manifest.keys if key.stage == "retired" and key.signing]
-    return max(retired, key=lambda key: key.retired, default=None)
+    retired = [key for key in reversed(manifest.keys) if key.stage == "retired" and key.signing]
+    return max(retired, key=lambda key: (key.retired, key.signing), default=None)
 
 
 def needs_key(manifest):
