@@ -240,7 +240,7 @@ def keeps_record(key, policy, now, oldest_queued):
     if now < ends:
         return f"mail that it signed may be on its way until {shown_time(ends)} (mailserver:dkim:retention)"
     if oldest_queued is None:
-        return "what is in the mail queue could not be found out"
+        return "what is in the mail queue could not be found out, or not since when it is there (postqueue -j)"
     if oldest_queued <= key.retired:
         return f"a message of {shown_time(oldest_queued)}, which it may have signed, is still in the mail queue"
     return ""
