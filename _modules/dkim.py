@@ -195,7 +195,11 @@ def rollback(domain):
 
 def believe_clock():
     """
-    Have this host's clock believed from now on, after it jumped; retention and rotation go by it again.
+    Have this host's clock believed from now on, because it is right: all that is done to keys goes by it again.
+
+    Where it is ahead of the time that was witnessed, soaks and retentions that are under way begin anew; where it is
+    behind, stamps of what is the future now become stamps of now. So neither gets shorter. Returns the time (ISO 8601,
+    UTC).
 
     CLI Example:
 
