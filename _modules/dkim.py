@@ -280,7 +280,11 @@ def publish_for(minion, domains):
 
 def believe_clock():
     """
-    Have this host's clock believed from now on, after it jumped; retention and rotation go by it again.
+    Have this host's clock believed from now on, because it is right: all that is done to keys goes by it again.
+
+    Where it is ahead of the time that was witnessed, soaks and retentions that are under way begin anew; where it is
+    behind, stamps of what is the future now become stamps of now. So neither gets shorter. Returns the time (ISO 8601,
+    UTC).
 
     CLI Example:
 
@@ -304,9 +308,9 @@ def _settings():
         raise CommandExecutionError(str(err)) from err
 
 
-def _begin(test):
+def _begin(test, settings=None):
     """Return this host's :class:`mailserver_run.Run` and :class:`mailserver_lifecycle.Host`."""
-    settings = _settings()
+    settings = settings or _settings()
     socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
     try:
         place = mailserver_run.place_of(settings)
@@ -325,10 +329,10 @@ def _begin(test):
 
 def _advance(prepare=lambda run: {}):
     """Do a whole run; ``prepare`` is called with it first, and returns more of :func:`mailserver_lifecycle.advance`."""
-    place = mailserver_run.place_of(_settings())
+    settings = _settings()
     try:
-        with mailserver_keystore.locked(place.keys):
-            run, host = _begin(test=False)
+        with mailserver_keystore.locked(mailserver_run.place_of(settings).keys):
+            run, host = _begin(test=False, settings=settings)
             return _told(run, mailserver_lifecycle.advance(run, host, **prepare(run)))
     except (MailserverError, OSError) as err:
         raise CommandExecutionError(str(err)) from err

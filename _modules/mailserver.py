@@ -202,12 +202,13 @@ def _check_domain(function, domain, domains):
 def _all_records(domains, host):
     place = mailserver_run.place_of(host)
     run = mailserver_run.begin(place, host["domains"], host["dns"], test=True)
+    of_keys = mailserver_key_records.records_by_domain(run, domains, mailserver_queue.oldest_for)
     return [
         record
         for name, domain in domains.items()
         for record in (
             *mailserver_records.domain_records(name, domain, host["hostname"], host["addresses"]),
-            *mailserver_key_records.key_records(run, name, mailserver_queue.oldest_for),
+            *of_keys[name],
         )
     ]
 

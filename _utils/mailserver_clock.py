@@ -57,8 +57,7 @@ def advance(clock, reading):
     :raises ClockError: at the first run, the host's clock was obviously never set.
     """
     if clock is None:
-        if reading.wall < EARLIEST:
-            raise ClockError("the host's clock was never set (it is before 2026): set it, then run again")
+        _check_was_set(reading.wall)
         return Clock(reading.wall, reading.wall, reading.boot, reading.uptime)
     if reading.boot == clock.boot:
         passed = max(reading.uptime - clock.uptime, 0)
@@ -73,8 +72,17 @@ def advance(clock, reading):
 
 
 def believe(clock):
-    """Return ``clock`` with the host's clock believed, forward only: an operator says that it is right."""
-    return replace(clock, trusted=max(clock.wall, clock.trusted))
+    """Return ``clock`` with the host's clock believed, ahead or behind: an operator says that it is right.
+
+    :raises ClockError: it was obviously never set.
+    """
+    _check_was_set(clock.wall)
+    return replace(clock, trusted=clock.wall)
+
+
+def _check_was_set(wall):
+    if wall < EARLIEST:
+        raise ClockError("the host's clock was never set (it is before 2026): set it, then run again")
 
 
 def emit(clock):

@@ -138,7 +138,7 @@ def stamp(key, stage, now):
     if now < key.since:
         raise ClockError(
             f"key {key.selector}: the host's clock says {iso_time(now)}, which is before the key was {key.stage} "
-            f"({iso_time(key.since)}); set the clock right, then run again"
+            f"({iso_time(key.since)}); set the clock right or, if it is right, run: salt-call dkim.believe_clock"
         )
     return replace(key, **{stage: now})
 
@@ -149,8 +149,12 @@ def live(manifest):
 
 
 def signer(manifest):
-    """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``."""
-    return max((key for key in manifest.keys if key.stage == "signing"), key=lambda key: key.signing, default=None)
+    """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``.
+
+    Of equal stamps the later row's counts, here and for the predecessor.
+    """
+    signing = [key for key in reversed(manifest.keys) if key.stage == "signing"]
+    return max(signing, key=lambda key: key.signing, default=None)
 
 
 def waiting(manifest):
@@ -170,8 +174,8 @@ def successor(manifest):
 
 def predecessor(manifest):
     """Return the key that signed before the present one and that DNS is still to show, or ``None``."""
-    retired = [key for key in manifest.keys if key.stage == "retired" and key.signing]
-    return max(retired, key=lambda key: key.retired, default=None)
+    retired = [key for key in reversed(manifest.keys) if key.stage == "retired" and key.signing]
+    return max(retired, key=lambda key: (key.retired, key.signing), default=None)
 
 
 def needs_key(manifest):
@@ -241,7 +245,7 @@ def keeps_record(key, policy, now, oldest_queued):
     if now < ends:
         return f"mail that it signed may be on its way until {shown_time(ends)} (mailserver:dkim:retention)"
     if oldest_queued is None:
-        return "what is in the mail queue could not be found out"
+        return "what is in the mail queue could not be found out, or not since when it is there (postqueue -j)"
     if oldest_queued <= key.retired:
         return f"a message of {shown_time(oldest_queued)}, which it may have signed, is still in the mail queue"
     return ""
@@ -261,6 +265,31 @@ def go_back(manifest, now):
     earlier, present = predecessor(manifest), signer(manifest)
     changed = manifest.with_key(replace(earlier, signing=now, retired=None))
     return changed if present is None else changed.with_key(stamp(present, "retired", now))
+
+
+def wait_anew(manifest, now):
+    """Return the manifest with the soaks and retentions that are under way begun anew at ``now``."""
+    begun = [key for key in manifest.keys if key.stage in ("published", "retired") and key.since < now]
+    return _with_keys(manifest, [replace(key, **{key.stage: now}) for key in begun])
+
+
+def not_after(manifest, now):
+    """Return the manifest with each stamp that lies after ``now`` set to ``now``.
+
+    A wrong clock made it. What it stands for has been seen by now, so no wait gets shorter.
+    """
+    return _with_keys(manifest, [_key_not_after(key, now) for key in manifest.keys])
+
+
+def _key_not_after(key, now):
+    times = {name: getattr(key, name) for name in STAGES}
+    return replace(key, **{name: now for name, moment in times.items() if moment and moment > now})
+
+
+def _with_keys(manifest, keys):
+    for key in keys:
+        manifest = manifest.with_key(key)
+    return manifest
 
 
 def deadline(key, policy):

@@ -156,28 +156,8 @@ def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
     return Verdict(next((value for value, sentences in found.items() if sentences), "published"), findings)
 
 
-def describe(answers: Answers) -> str:
-    """Return what was seen as text of a few lines for an operator: server, address, and what it said."""
-    question = answers.question
-    way = f", by CNAME at {answers.target}" if answers.target not in ("", question.name) else ""
-    lines = [f"{question.name} {question.rdtype} (zone {answers.zone or 'not found'}{way})"]
-    for seen in answers.seen:
-        shown = "; ".join(_shown(value) for value in seen.values) + f" (TTL {seen.ttl} s)"
-        lines.append(f"  {_place(seen)}: {shown if seen.status == 'answer' else f'{seen.status}, {seen.detail}'}")
-    lines += [f"  not asked: {text}" for text in answers.left_out]
-    lines += [f"  unknown: {answers.trouble}"] if answers.trouble else []
-    return "\n".join(lines)
-
-
 def _place(seen):
     return f"{seen.server} ({seen.address})" if seen.address else seen.server
-
-
-def _shown(value):
-    if isinstance(value, bytes):
-        # ascii() keeps control characters that a stranger put into DNS off the terminal.
-        return ascii(value.decode("latin-1"))
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def starting_name(name, is_domain=False):

@@ -122,13 +122,24 @@ def key_records(run, only=None, oldest_queued=None):
     if only is not None and only not in run.domains:
         near = did_you_mean(only, run.domains) if run.domains else "its pillar lists none"
         raise DkimError(f"{only} is not among the domains of this host; {near}")
-    manifests = [run.manifest(name) for name in (run.wanted if only is None else [only])]
+    found = records_by_domain(run, run.wanted if only is None else [only], oldest_queued)
+    return [record for records in found.values() for record in records]
+
+
+def records_by_domain(run, names, oldest_queued=None):
+    """Return ``{domain: records}`` of all keys of these domains, as DNS is to show them now.
+
+    :raises ManifestError: a manifest is damaged.
+    """
+    manifests = [run.manifest(name) for name in names]
     oldest = oldest_if_needed(run, manifests, oldest_queued)
-    found = []
-    for manifest in manifests:
-        name = manifest.domain
-        for key in manifest.keys:
-            wanted = Wanted("") if key.removed else wanted_of(run, name, key, oldest)
-            if wanted.text:
-                found.append(replace(record_of(name, run.domains[name], key), value=wanted.text))
+    return {manifest.domain: _records_of(run, manifest, oldest) for manifest in manifests}
+
+
+def _records_of(run, manifest, oldest):
+    name, found = manifest.domain, []
+    for key in manifest.keys:
+        wanted = Wanted("") if key.removed else wanted_of(run, name, key, oldest)
+        if wanted.text:
+            found.append(replace(record_of(name, run.domains[name], key), value=wanted.text))
     return found

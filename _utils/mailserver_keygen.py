@@ -4,7 +4,7 @@ import mailserver_dkim
 import mailserver_keystore
 import mailserver_opendkim
 import mailserver_records
-from mailserver_errors import DkimError, KeyFileError
+from mailserver_errors import DkimError
 from mailserver_key_records import record_of
 from mailserver_run import Report, read_manifests
 
@@ -22,12 +22,9 @@ def make_keys(run, host, also=(), force=False):
     report, new = Report(), {}
     in_force = mailserver_opendkim.signers_in_force(run.place.tables)
     for name, manifest in read_manifests(run, report).items():
-        try:
-            if _gets_key(run, manifest, name in also, force):
-                new[name] = manifest
-            _settle(run, manifest, report)
-        except DkimError as err:
-            report.errors.append(f"{name}: {err}")
+        if _gets_key(run, manifest, name in also, force):
+            new[name] = manifest
+        _settle(run, manifest, report)
     selectors = {name: _selector(run, manifest, host, in_force.get(name)) for name, manifest in new.items()}
     made = _generate(run, selectors)
     for name, manifest in new.items():
@@ -89,15 +86,20 @@ def _add(run, manifest, selector, pem, report):
 
 
 def _settle(run, manifest, report):
-    name = manifest.domain
+    """Put the files of a domain's keys right, each of them whatever is wrong with the others."""
     for key in manifest.keys:
-        path = run.path(name, key.selector)
-        if key.revoked:
-            if path.exists() and not run.test:
-                mailserver_keystore.destroy(path)
-        elif run.test:
-            if not path.exists():
-                raise KeyFileError(f"{path}: missing")
-        elif mailserver_keystore.settle_key(run.place.keys, name, key, run.place.owner):
-            report.change(name, key.selector, "wrong owner or mode", "0600")
-            report.notes.append(f"{name}: the key file of {key.selector} got its owner and mode back.")
+        try:
+            _settle_file(run, manifest.domain, key, report)
+        except (DkimError, OSError) as err:
+            report.errors.append(f"{manifest.domain}: {err}")
+
+
+def _settle_file(run, name, key, report):
+    path = run.path(name, key.selector)
+    if key.revoked:
+        if path.exists() and not run.test:
+            mailserver_keystore.destroy(path)
+    elif mailserver_keystore.settle_key(run.place.keys, name, key, run.place.owner, run.test):
+        report.change(name, key.selector, "wrong owner or mode", "0600")
+        got = "would get" if run.test else "got"
+        report.notes.append(f"{name}: the key file of {key.selector} {got} its owner and mode back.")

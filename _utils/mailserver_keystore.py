@@ -136,12 +136,16 @@ def make_folder(keys, domain, owner):
 
 def _settle(path, mode, uid, gid):
     """Give ``path`` this mode and owner; return whether it had another."""
-    found = path.stat()
-    wrong = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, uid, gid)
+    wrong = _differs(path, mode, uid, gid)
     if wrong:
         os.chown(path, uid, gid)
         os.chmod(path, mode)
     return wrong
+
+
+def _differs(path, mode, uid, gid):
+    found = path.stat()
+    return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, uid, gid)
 
 
 def generate(bits_wanted):
@@ -221,19 +225,29 @@ def write_record(keys, domain, selector, zone_line):
     replace_file(Path(keys) / domain / f"{selector}.txt", f"{zone_line}\n", 0o644)
 
 
-def settle_key(keys, domain, key, owner):
+def settle_key(keys, domain, key, owner, test=False):
     """Give a key file the owner and mode that OpenDKIM insists on; return whether they were different.
 
+    :param test: only look.
     :raises KeyFileError: the file is missing.
     """
     path = private_path(keys, domain, key.selector)
     try:
-        return _settle(path, 0o600, *owner.ids())
+        return _would_settle(path, owner) if test else _settle(path, 0o600, *owner.ids())
     except FileNotFoundError as err:
         raise KeyFileError(
             f"{path}: missing; without it the key {key.selector} cannot sign. Restore it from a backup or have a new "
             f"key made: salt-call dkim.rotate {domain} force=True"
         ) from err
+
+
+def _would_settle(path, owner):
+    try:
+        ids = owner.ids()
+    except KeyFileError:
+        # The package that brings the user is not installed yet, so the file cannot be that user's.
+        ids = (None, None)
+    return _differs(path, 0o600, *ids)
 
 
 def check_private(keys, domain, key):

@@ -179,10 +179,11 @@ def _delivery(settings):
 
 def _tls(settings):
     modern = ">=TLSv1.2" if _version(settings) >= (3, 6) else "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1"
-    files = settings["tls"]
+    given, own = settings["tls"], settings["os"].get("tls", {})
+    chain = [given["key"] or own.get("key"), given["certificate"] or own.get("certificate")]
     return {
         "smtpd_tls_security_level": "may",
-        "smtpd_tls_chain_files": [files["key"] or SELF_SIGNED_KEY, files["certificate"] or SELF_SIGNED_CERTIFICATE],
+        "smtpd_tls_chain_files": chain if all(chain) else None,
         "smtpd_tls_auth_only": "yes",
         "smtpd_tls_protocols": modern,
         "smtpd_tls_mandatory_protocols": modern,
@@ -252,9 +253,6 @@ def submission_options(name, service):
 def _version(settings):
     return tuple(int(part) for part in str(settings["os"]["postfix"]["version"]).split(".")[:2])
 
-
-SELF_SIGNED_CERTIFICATE = "/etc/ssl/mailserver/certificate.pem"
-SELF_SIGNED_KEY = "/etc/ssl/mailserver/key.pem"
 
 # The names that `postconf -d` prints for Postfix 3.7, and what 3.8 to 3.10 added (their release notes).
 PARAMETERS = frozenset(

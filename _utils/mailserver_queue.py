@@ -4,11 +4,14 @@ import json
 import subprocess
 from datetime import timedelta
 
+from mailserver_clock import TOLERANCE
 from mailserver_dkim import utc
 
 
 def oldest(now, offset, run=None):
-    """Return when the oldest message in the queue arrived; ``now`` for an empty queue, ``None`` if it cannot be read.
+    """Return when the oldest message in the queue arrived; ``now`` for an empty queue, ``None`` if that is not known.
+
+    A message from the future arrived while the host's clock was wrong, and nobody knows when that was.
 
     :param now: the trusted time, an aware UTC datetime.
     :param offset: seconds by which the host's clock is ahead of the trusted time now. A message may have arrived
@@ -21,7 +24,11 @@ def oldest(now, offset, run=None):
     except (OSError, OverflowError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None
     ahead = timedelta(seconds=max(offset, 0))
-    return min([moment - ahead for moment in moments], default=now)
+    moments = [moment - ahead for moment in moments]
+    # Some arrive while this run is under way, and are no reason to doubt.
+    if max(moments, default=now) > now + timedelta(seconds=TOLERANCE):
+        return None
+    return min(moments, default=now)
 
 
 def oldest_for(run):

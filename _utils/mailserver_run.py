@@ -13,7 +13,7 @@ import mailserver_dns
 import mailserver_keystore
 import mailserver_opendkim
 from mailserver_dkim import shown_time
-from mailserver_errors import ClockError, DkimError
+from mailserver_errors import ClockError, DkimError, ManifestError
 
 APPLIED = "/etc/mailserver/dkim.json"
 """The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
@@ -167,12 +167,49 @@ def begin(place, domains, dns, test=False):
 def believe_clock(keys):
     """Have the host's clock believed from now on, because an operator says that it is right; return the trusted time.
 
-    The trusted time never goes back, so that a clock which is behind it is believed when it has caught up.
+    No soak and no retention gets shorter by that. Where the clock was ahead, nobody witnessed the time by which it was,
+    so the waits begin anew; where it was behind, stamps of what is the future now become stamps of now. A call that was
+    cut short is to be repeated.
+
+    :raises ManifestError: manifests are damaged; nothing was changed.
+    :raises ClockError: the clock was never set, or the trusted time's file is damaged.
     """
     path = Path(keys) / CLOCK
-    clock = mailserver_clock.believe(mailserver_clock.advance(_clock(path), mailserver_clock.read()))
+    before = mailserver_clock.advance(_clock(path), mailserver_clock.read())
+    clock = mailserver_clock.believe(before)
+    now, manifests = mailserver_dkim.utc(clock.trusted), _all_manifests(keys)
+    # Stamps move ahead before the clock does, and back after it: the other way round, a call that is cut short in
+    # between would leave retentions that are over.
+    if clock.trusted > before.trusted:
+        manifests = _rewritten(keys, manifests, lambda manifest: mailserver_dkim.wait_anew(manifest, now))
     _write_clock(path, clock)
-    return mailserver_dkim.utc(clock.trusted)
+    _rewritten(keys, manifests, lambda manifest: mailserver_dkim.not_after(manifest, now))
+    return now
+
+
+def _all_manifests(keys):
+    """Return the manifests of all domains that have one.
+
+    :raises ManifestError: some are damaged; it names them all.
+    """
+    manifests, wrong = [], []
+    for name in mailserver_keystore.domains_on_disk(keys):
+        try:
+            manifests.append(mailserver_keystore.read_manifest(keys, name))
+        except ManifestError as err:
+            wrong.append(str(err))
+    if wrong:
+        raise ManifestError("\n".join([*wrong, "The clock is not believed yet, and nothing was changed."]))
+    return manifests
+
+
+def _rewritten(keys, manifests, change):
+    """Return the manifests after ``change``; those that it changed are written."""
+    changed = [change(manifest) for manifest in manifests]
+    for before, after in zip(manifests, changed, strict=True):
+        if after != before:
+            mailserver_keystore.write_manifest(keys, after)
+    return changed
 
 
 def _clock(path):

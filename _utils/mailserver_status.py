@@ -12,8 +12,8 @@ def status(run, oldest_queued=None):
     """Return what became of each key: ``{domain: {selector: {"stage", "since", "bits", "signs", "next"}}}``.
 
     A key of a domain in the pillar also has ``waits`` (why it is not in its next stage yet) and, as long as it is only
-    generated, ``fails_from``. Times are text (ISO 8601, UTC). Domains that are no longer in the pillar, but whose keys
-    are still here, come too.
+    generated, ``fails_from``. Times are text (ISO 8601, UTC). Domains that are no longer in the pillar, or for which it
+    turns DKIM off, but whose keys are still here, come too.
 
     :raises ManifestError: a manifest is damaged.
     """
@@ -38,7 +38,9 @@ def _row(run, manifest, key, signs, oldest):
         "next": life.comes_next,
     }
     if manifest.domain not in run.wanted:
-        return {**row, "next": "nothing: the domain is not in the pillar"}
+        is_off = manifest.domain in run.domains
+        why = "DKIM is turned off for the domain (dkim:enabled: false)" if is_off else "the domain is not in the pillar"
+        return {**row, "next": f"nothing: {why}"}
     waits = _waits_for(run, manifest, key, oldest)
     if waits:
         row["waits"] = waits

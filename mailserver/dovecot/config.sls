@@ -20,8 +20,8 @@ mailserver-dovecot-config:
     - template: jinja
     - context:
         dovecot: {{ mailserver.dovecot | json }}
-        certificate: {{ mailserver.tls.certificate or mailserver.os.tls.folder ~ '/certificate.pem' }}
-        key: {{ mailserver.tls.key or mailserver.os.tls.folder ~ '/key.pem' }}
+        certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
+        key: {{ mailserver.tls.key or mailserver.os.tls.key }}
         sasl: {{ mailserver.sasl | json }}
         queue: {{ mailserver.os.postfix.queue }}
     - user: root

@@ -1,6 +1,6 @@
 # Where the pillar names no certificate: a self-signed one, made once.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{%- set folder = mailserver.os.tls.folder %}
+{%- set files = mailserver.os.tls %}
 {%- if not mailserver.tls.certificate %}
 
 include:
@@ -8,7 +8,7 @@ include:
 
 mailserver-tls-folder:
   file.directory:
-    - name: {{ folder }}
+    - name: {{ files.folder }}
     - user: root
     - group: root
     - mode: '0755'
@@ -19,11 +19,11 @@ mailserver-tls-self-signed:
         umask 077 &&
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256 -days 3650
         -subj "/CN={{ mailserver.hostname }}" -addext "subjectAltName=DNS:{{ mailserver.hostname }}"
-        -keyout {{ folder }}/key.pem -out {{ folder }}/certificate.pem &&
-        chmod 0644 {{ folder }}/certificate.pem
+        -keyout {{ files.key }} -out {{ files.certificate }} &&
+        chmod 0644 {{ files.certificate }}
     - creates:
-        - {{ folder }}/key.pem
-        - {{ folder }}/certificate.pem
+        - {{ files.key }}
+        - {{ files.certificate }}
     - require:
         - pkg: mailserver-tls-packages
         - file: mailserver-tls-folder

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from mailserver_dns import Options, Question, ask, describe, judge
+from mailserver_dns import Options, Question, ask, judge
 from name_server import NameServer, zone
 
 ONE, TWO, THREE, RESOLVER, NOBODY = "127.53.0.1", "127.53.0.2", "127.53.0.3", "127.53.0.53", "127.53.0.66"
@@ -161,7 +161,7 @@ def verdict(domain, options=PATIENT):
 )
 def test_every_authoritative_server_counts_at_every_address(servers, no_route, domain, value, finding):
     found, answers = verdict(domain, QUICK if NOBODY in finding else PATIENT)
-    assert found.value == value, describe(answers)
+    assert found.value == value, answers
     assert finding in "\n".join(found.findings)
     assert bool(found.findings) == (value != "published")
 
@@ -194,7 +194,7 @@ def test_two_records_at_a_name_are_both_seen(servers):
 
 def test_cname_is_followed_into_another_zone(servers):
     found, answers = verdict("alias.test")
-    assert found.value == "published", describe(answers)
+    assert found.value == "published", answers
     assert (answers.target, answers.zone) == ("sel._domainkey.provider.test", "provider.test")
     assert [(seen.server, seen.address) for seen in answers.seen] == [(NS3, THREE)]
     assert answers.negative_ttl == 77
@@ -214,14 +214,14 @@ def test_zone_below_is_noticed_when_a_server_has_parent_and_child(servers):
 
 def test_address_without_a_route_is_left_out_and_reported(servers, no_route):
     found, answers = verdict("v6.test")
-    assert found.value == "published", describe(answers)
+    assert found.value == "published", answers
     assert answers.left_out == (f"{NO_ROUTE} ({BOTH}): no route to IPv6",)
 
 
 def test_ignored_names_and_addresses_are_left_out_and_reported(servers):
     options = Options(ignore_servers=("DOWN.lab.test.", NOBODY))
     found, answers = verdict("ignore.test", options)
-    assert found.value == "published", describe(answers)
+    assert found.value == "published", answers
     assert answers.left_out == (
         f"{DOWN}: ignored by mailserver:dns:ignore_servers",
         f"{NOBODY} ({HALF}): ignored by mailserver:dns:ignore_servers",
@@ -242,7 +242,7 @@ def test_no_resolver_is_asked_for_a_name_that_may_not_exist(servers):
 
 def test_resolvers_are_asked_once_every_authoritative_server_has_the_record(servers):
     found, answers = verdict("warm.test", Options(resolvers=(RESOLVER,)))
-    assert found.value == "published", describe(answers)
+    assert found.value == "published", answers
     assert [(seen.server, seen.address, seen.status) for seen in answers.seen][2:] == [("resolver", RESOLVER, "answer")]
     found, answers = verdict("cold.test", Options(resolvers=(RESOLVER,)))
     assert len(answers.seen) == 2

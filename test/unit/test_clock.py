@@ -42,13 +42,17 @@ def test_a_jump_is_told_and_ends_when_the_clock_is_set_right():
 def test_an_operator_may_say_that_the_clock_is_right():
     jumped = advance(FIRST, Reading(START + YEAR, "one", 4600.0))
     assert believe(jumped).trusted == START + YEAR
-    backwards = advance(FIRST, Reading(START - YEAR, "one", 4600.0))
-    assert believe(backwards).trusted == backwards.trusted
+    ahead = advance(advance(None, Reading(START + YEAR, "one", 1000.0)), Reading(START, "one", 1000.0))
+    assert not ahead.is_believed
+    assert believe(ahead).trusted == START
+    assert believe(ahead).is_believed
 
 
 def test_a_clock_that_was_never_set_is_refused():
     with pytest.raises(ClockError, match="never set"):
         advance(None, Reading(EARLIEST - 1, "one", 5.0))
+    with pytest.raises(ClockError, match="never set"):
+        believe(advance(FIRST, Reading(EARLIEST - 1, "one", 4600.0)))
 
 
 @given(

@@ -123,6 +123,13 @@ def test_who_signs_is_computed_from_the_rows():
     assert signer(manifest(key("one", 4), key("two", 3, 5), key("three", 2, 9))).selector == "two"
 
 
+def test_of_equal_stamps_the_later_key_signs_and_the_later_signer_is_the_predecessor():
+    assert signer(manifest(key("one", 3), key("two", 3))).selector == "two"
+    assert mailserver_dkim.predecessor(manifest(key("one", 4), key("two", 4), key("three", 3))).selector == "two"
+    went_back = manifest(key("one", 3, signing=at(5), retired=at(9)), key("two", 3, retired=at(9)), key("three", 3, 9))
+    assert mailserver_dkim.predecessor(went_back).selector == "one"
+
+
 def test_the_newest_waiting_key_is_the_successor():
     assert successor(manifest(key("one", 3))) is None
     assert successor(manifest(key("one", 3), key("two", 2, 5), key("three", 1, 9))).selector == "three"

@@ -8,7 +8,7 @@ import dns.message
 import pytest
 
 import mailserver_dns_message
-from mailserver_dns import Answers, Options, Question, Seen, ask, describe, judge, options, starting_name
+from mailserver_dns import Answers, Options, Question, Seen, ask, judge, options, starting_name
 from mailserver_dns_message import Said, read_resolver, read_response, within
 from mailserver_errors import DnsError, MissingPackage
 
@@ -155,26 +155,6 @@ def test_verdict_is_published_only_if_everybody_is_right(seen, value, findings):
 def test_trouble_makes_the_verdict_unknown_and_is_told():
     verdict = judge(Answers(QUESTION, seen=(RIGHT,), trouble="The zone was not found."), lambda _: None)
     assert (verdict.value, verdict.findings) == ("unknown", ("The zone was not found.",))
-
-
-def test_description_shows_each_server_and_no_control_characters():
-    hostile = Seen("ns1.example.com", "192.0.2.1", "answer", (b"v=DKIM1\x1b[2J\xff",), 300)
-    answers = Answers(
-        QUESTION,
-        "sel.provider.example",
-        "provider.example",
-        60,
-        (hostile, ABSENT),
-        ("192.0.2.9 (ns9): ignored",),
-        "Oh.",
-    )
-    assert describe(answers).splitlines() == [
-        f"{NAME} TXT (zone provider.example, by CNAME at sel.provider.example)",
-        r"  ns1.example.com (192.0.2.1): 'v=DKIM1\x1b[2J\xff' (TTL 300 s)",
-        "  ns3.example.com (192.0.2.3): absent, NXDOMAIN",
-        "  not asked: 192.0.2.9 (ns9): ignored",
-        "  unknown: Oh.",
-    ]
 
 
 def test_options_are_those_of_the_pillar():

@@ -186,6 +186,17 @@ def test_what_an_old_postfix_does_not_know_is_left_out():
     assert "smtpd_forbid_bare_newline" not in main
 
 
+def test_the_self_signed_certificate_is_where_the_parameters_say_and_nowhere_else():
+    system = {**SYSTEM, "tls": {"certificate": "/own/certificate", "key": "/own/key"}}
+    main = settings({"domains": {"a.example": {}}}, system=system)["postfix"]["main"]
+    assert main["smtpd_tls_chain_files"] == "/own/key, /own/certificate"
+    given = {"domains": {"a.example": {}}, "tls": {"certificate": "/its/certificate", "key": "/its/key"}}
+    assert settings(given, system=system)["postfix"]["main"]["smtpd_tls_chain_files"] == "/its/key, /its/certificate"
+    files = [*TOP.glob("_*/*.py"), *(path for path in TOP.glob("mailserver/**/*") if path.is_file())]
+    named = [path.name for path in files if "/etc/ssl/mailserver" in path.read_text()]
+    assert named == ["defaults.yaml"]
+
+
 def test_only_addresses_that_others_can_see_are_taken():
     assert outward_addresses(GRAINS) == ["192.0.2.25", "2001:db8::25"]
 
