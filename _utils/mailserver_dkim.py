@@ -251,9 +251,14 @@ def keeps_record(key, policy, now, oldest_queued):
     return ""
 
 
+def revocation_ends(key, policy):
+    """Return when a revoked key's record may be removed at the earliest."""
+    return key.revoked + timedelta(seconds=policy["revoke_for"])
+
+
 def keeps_revoked(key, policy, now):
     """Return why a revoked key's record, whose ``p=`` is empty, must stay; ``""``: it is to be removed now."""
-    ends = key.revoked + timedelta(seconds=policy["revoke_for"])
+    ends = revocation_ends(key, policy)
     return f"it stays revoked until {shown_time(ends)} (mailserver:dkim:revoke_for)" if now < ends else ""
 
 

@@ -11,9 +11,9 @@ from mailserver_signing import soak
 def status(run, oldest_queued=None):
     """Return what became of each key: ``{domain: {selector: {"stage", "since", "bits", "signs", "next"}}}``.
 
-    A key of a domain in the pillar also has ``waits`` (why it is not in its next stage yet) and, as long as it is only
-    generated, ``fails_from``. Times are text (ISO 8601, UTC). Domains that are no longer in the pillar, or for which it
-    turns DKIM off, but whose keys are still here, come too.
+    A key of a domain in the pillar also has ``waits`` (why it is not in its next stage yet), ``earliest`` (when it may
+    be there, at the earliest) and, as long as it is only generated, ``fails_from``. Times are text (ISO 8601, UTC).
+    Domains that are no longer in the pillar, or for which it turns DKIM off, come too if their keys are still here.
 
     :raises ManifestError: a manifest is damaged.
     """
@@ -44,9 +44,29 @@ def _row(run, manifest, key, signs, oldest):
     waits = _waits_for(run, manifest, key, oldest)
     if waits:
         row["waits"] = waits
+    earliest = _earliest(run, manifest, key)
+    if earliest:
+        row["earliest"] = mailserver_dkim.iso_time(earliest)
     if key.stage == "generated":
         row["fails_from"] = mailserver_dkim.iso_time(mailserver_dkim.deadline(key, run.policy(manifest.domain)))
     return row
+
+
+def _earliest(run, manifest, key):
+    """Return when a key may be in its next stage at the earliest, by time alone; ``None`` for never.
+
+    For a key that signs, it is when its successor is made.
+    """
+    name, policy = manifest.domain, run.policy(manifest.domain)
+    if key.stage == "published":
+        return mailserver_dkim.signs_from(key, soak(run, manifest, None))
+    if key.stage == "signing":
+        return mailserver_dkim.rotates_at(name, key, policy)
+    if key.stage == "retired" and key.signing and not run.is_compromised(name, key.selector):
+        return mailserver_dkim.retention_ends(key, policy)
+    if key.stage == "revoked":
+        return mailserver_dkim.revocation_ends(key, policy)
+    return None if key.stage == "removed" else key.since
 
 
 def _waits_for(run, manifest, key, oldest):

@@ -7,7 +7,7 @@ import uuid
 from messages import PYTHON
 
 import stream
-from conftest import DOMAIN, HOSTS, MAIL_HOSTS
+from conftest import HOSTS, MAIL_HOSTS
 from stream import KEY_FILE
 
 PUBLISHES = f"""  dns:
@@ -21,6 +21,8 @@ LIFE = """  schedule: {enabled: false}
   dkim: {soak: 1s, retention: %s, revoke_for: %s, allow_unsafe: true}
 """
 """Lines of the pillar: a life with short times; retention and revocation are to be filled in."""
+DOMAINS = {"mx1": ("alpha.test", "delta.test"), "mx2": ("beta.test", "gamma.test")}
+"""The domains of the pillar ``rotation``."""
 
 
 def give_credential(lab, hosts=MAIL_HOSTS):
@@ -30,15 +32,28 @@ def give_credential(lab, hosts=MAIL_HOSTS):
         lab.sh(host, f"mkdir -p /etc/mailserver && umask 077 && cat >{KEY_FILE}", stdin=key)
 
 
-def rows(lab):
-    """Return ``dkim.status`` of each mail host's own domain, ``{host: {selector: row}}``."""
+def keys(lab):
+    """Return ``dkim.status`` of all domains of both hosts, ``{(host, domain): {selector: row}}``."""
     found = lab.salt("mx*", "dkim.status")
-    return {host: found[host][DOMAIN[host]] for host in MAIL_HOSTS}
+    return {(host, name): found[host][name] for host, names in DOMAINS.items() for name in names}
 
 
 def signers(lab):
-    """Return the selector that signs for each mail host's own domain."""
-    return {host: next(name for name, row in found.items() if row["signs"]) for host, found in rows(lab).items()}
+    """Return the selector that signs for each domain, ``{(host, domain): selector}``."""
+    return {
+        place: next((name for name, row in found.items() if row["signs"]), None) for place, found in keys(lab).items()
+    }
+
+
+def sign(lab, more):
+    """Have the pillar ``rotation`` with ``more`` in force, and a key signing for each domain."""
+    lab.apply("rotation", more)
+
+    def all_sign():
+        advance(lab)
+        return all(signers(lab).values())
+
+    lab.until(all_sign, "not every domain is signed for", 90)
 
 
 def advance(lab, errors=False):
@@ -57,11 +72,11 @@ def rotate(lab, limit=90):
 
 
 def advance_until_others_sign(lab, before, limit=90):
-    """Advance until no host signs with the key of ``before`` any more."""
+    """Advance until no domain is signed for with its key of ``before`` any more."""
 
     def others_sign():
         advance(lab)
-        return all(now != before[host] for host, now in signers(lab).items())
+        return all(now != before[place] for place, now in signers(lab).items())
 
     lab.until(others_sign, "the successors do not sign", limit)
 
@@ -77,15 +92,26 @@ def bring_master_back(lab):
     lab.until(lambda: len(lab.salt("*", "test.ping")) == len(HOSTS), "the minions do not answer", 120)
 
 
+def advance_until_gone(lab, limit=120):
+    """Advance until nothing is left in DNS or on disk of any key but the one that signs."""
+
+    def all_gone():
+        advance(lab)
+        return all(row["signs"] or row["stage"] == "removed" for found in keys(lab).values() for row in found.values())
+
+    lab.until(all_gone, "the retired keys do not end", limit)
+
+
 class Stream:
     """What a stream came to: ``sent`` from each host, and what the judges counted of it on arrival."""
 
     def __init__(self):
         self.sent, self.counts = {}, {}
 
-    def selectors(self, host):
-        """Return the selectors that signed mail of a host."""
-        return {signer.split()[1] for signer in stream.signers(self.counts[host])}
+    def selectors(self, domain):
+        """Return the selectors that signed mail of a domain."""
+        signed = [signer.split() for of in self.counts.values() for signer in stream.signers(of)]
+        return {selector for name, selector in signed if name == domain}
 
 
 @contextlib.contextmanager
@@ -94,7 +120,7 @@ def mail_all_the_time(lab):
     tag = uuid.uuid4().hex[:8]
     lab.sh("client", "rm -f /home/world/Maildir/new/*")
     for host in MAIL_HOSTS:
-        script = stream.sender(f"{tag}-{host}", [DOMAIN[host]])
+        script = stream.sender(f"{tag}-{host}", DOMAINS[host])
         lab.run(host, "systemd-run", "--quiet", f"--unit=stream-{tag}", "sh", "-c", script)
     found = Stream()
     try:
@@ -107,7 +133,7 @@ def mail_all_the_time(lab):
     for host in MAIL_HOSTS:
         found.sent[host] = int(lab.sh(host, "cat /run/stream-sent"))
         lab.until(lambda host=host: _is_empty(lab, host), f"{host}: mail is left in the queue", 90)
-    judged = json.loads(lab.run("client", PYTHON, "-c", stream.JUDGES).out)
+    (judged,) = json.loads(lab.run("client", PYTHON, "-c", stream.JUDGES).out)
     found.counts = {host: judged[f"{tag}-{host}"] for host in MAIL_HOSTS}
     for host, counts in found.counts.items():
         assert found.sent[host] > 0

@@ -20,8 +20,9 @@ while [ $number -lt {messages} ] && [ ! -e /run/stream-ends ]; do
 done
 """
 
-# Run on the client: judge each message of the stream, by dkimpy and by Perl's Mail::DKIM. With `watch`, each as soon as
-# it arrives, until /tmp/stream-ends appears; else all that lie in the mailbox now. Prints counts as JSON.
+# Run on the client: judge each message of the stream, by dkimpy and by Perl's Mail::DKIM. Without arguments, those that
+# lie in the mailbox now. With `watch SECONDS`, each as soon as it arrives and once more so many seconds later, until
+# /tmp/stream-ends is there and nothing is left to judge. Prints counts as JSON: for each time a list entry.
 JUDGES = r"""
 import collections, email, glob, json, os, re, subprocess, sys, time
 import dkim
@@ -35,9 +36,11 @@ for my $file (@ARGV) {
   $verifier->CLOSE;
   print $verifier->result, "\n";
 }'''
-counts, seen, arrived = collections.defaultdict(collections.Counter), set(), set()
+later = [0.0] + [float(one) for one in sys.argv[2:]]
+counts = [collections.defaultdict(collections.Counter) for _ in later]
+judged, arrived = [set() for _ in later], [set() for _ in later]
 
-def judge(files):
+def judge(when, files):
     done = subprocess.run(["perl", "-e", PERL, *files], capture_output=True, text=True, check=True).stdout.split()
     for file, perls in zip(files, done, strict=True):
         message = re.sub(rb"\r?\n", b"\r\n", open(file, "rb").read())
@@ -46,21 +49,23 @@ def judge(files):
             continue
         signatures = email.message_from_bytes(message).get_all("DKIM-Signature") or []
         signer = re.search(r"\bd=([^;]+);\s*s=([^;]+)", signatures[0]) if signatures else None
-        of, number = counts[found[1].decode()], found[2]
-        of["messages"] += (found[1], number) not in arrived
-        arrived.add((found[1], number))
+        of = counts[when][found[1].decode()]
+        of["messages"] += found.groups() not in arrived[when]
+        arrived[when].add(found.groups())
         of["unsigned"] += not signatures
         of["failed by dkimpy"] += bool(signatures) and not dkim.verify(message)
         of["failed by Mail::DKIM"] += bool(signatures) and perls != "pass"
         of["signed by " + (" ".join(signer.groups()) if signer else "nobody")] += 1
 
 while True:
-    ends = "watch" not in sys.argv or os.path.exists("/tmp/stream-ends")
-    new = [one for one in glob.glob("/home/world/Maildir/new/*") if one not in seen]
-    for start in range(0, len(new), 50):
-        judge(new[start : start + 50])
-    seen.update(new)
-    if ends:
+    no_more = len(later) == 1 or os.path.exists("/tmp/stream-ends")
+    files = glob.glob("/home/world/Maildir/new/*")
+    for when, seconds in enumerate(later):
+        due = [one for one in files if one not in judged[when] and time.time() >= os.stat(one).st_mtime + seconds]
+        for start in range(0, len(due), 50):
+            judge(when, due[start : start + 50])
+        judged[when].update(due)
+    if no_more and all(len(done) == len(files) for done in judged):
         break
     time.sleep(0.2)
 print(json.dumps(counts))
