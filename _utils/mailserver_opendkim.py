@@ -1,8 +1,6 @@
 """OpenDKIM's tables: who signs for which domain, and the change from some signers to others as one transaction."""
 
-import os
 import re
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -226,11 +224,7 @@ def _keep(paths):
     if is_cut_short(paths):
         return
     for path in reversed(paths.all):
-        if path.exists():
-            rough = path.with_name(f".{path.name}.copy")
-            shutil.copyfile(path, rough)
-            os.replace(rough, paths.kept[path])
-    sync_folder(paths.key_table.parent)
+        replace_file(paths.kept[path], _read(path), 0o644)
 
 
 def _forget(paths):

@@ -128,12 +128,11 @@ def test_a_change_cut_at_any_write_leaves_tables_that_work_and_is_completed_by_t
             monkeypatch.setattr(mailserver_opendkim, "replace_file", write_for_good)
             daemon.reload()
             assert signers_in_force(paths) == OLD
-            assert mailserver_opendkim.is_cut_short(paths)
             cutover(paths, signers_in_force(paths), NEW, daemon.reload, daemon.probe)
             assert daemon.memory == signers_in_force(paths) == NEW
         else:
             break
-    assert moment > 3
+    assert moment > 6
 
 
 def test_a_probe_is_repeated_until_the_reload_has_taken_effect_but_not_for_ever():
