@@ -18,6 +18,8 @@ from mailserver_errors import KeyFileError, LockHeld, ManifestError
 
 MANIFEST = "keys.json"
 LOCK_WAIT = 60
+UNFINISHED = ".unfinished"
+"""How the name of a file ends that is being written (:func:`replace_file`)."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def replace_file(path, text, mode, owner=None):
     :param owner: ``(uid, gid)``, or ``None`` for the process's own.
     """
     path = Path(path)
-    descriptor, rough = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, rough = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             if owner:
@@ -107,6 +109,16 @@ def replace_file(path, text, mode, owner=None):
             os.unlink(rough)
         raise
     sync_folder(path.parent)
+
+
+def sweep(*folders):
+    """Delete the files that killed runs left unfinished, private keys among them.
+
+    Under the lock only: another run's file that is being written would be deleted as well.
+    """
+    for folder in folders:
+        for path in Path(folder).glob(f".*{UNFINISHED}"):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailserver_errors import CutoverError, ProbeError
-from mailserver_keystore import replace_file, sync_folder
+from mailserver_keystore import replace_file, sweep, sync_folder
 
 PROBE_LIMIT = 15
 
@@ -225,6 +225,14 @@ def _keep(paths):
         return
     for path in reversed(paths.all):
         replace_file(paths.kept[path], _read(path), 0o644)
+
+
+def tidy(paths):
+    """Delete what killed runs left beside the tables; copies that are kept of all three are needed."""
+    sweep(*{path.parent for path in paths.all})
+    if not is_cut_short(paths):
+        for kept in paths.kept.values():
+            kept.unlink(missing_ok=True)
 
 
 def _forget(paths):

@@ -1,15 +1,24 @@
 """A host's DKIM keys with a real OpenDKIM and a real name server, for the tests of the keys' life beside this file."""
 
+import contextlib
 import pwd
+import re
+import shutil
+import stat
+import subprocess
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from unittest import mock
 
 import pytest
 
+import mailserver_clock
 import mailserver_dns
 import mailserver_key_records
 import mailserver_keygen
 import mailserver_keystore
+import mailserver_lifecycle
 import mailserver_milter
 import mailserver_opendkim
 import mailserver_pillar
@@ -17,6 +26,7 @@ import mailserver_propagation
 import mailserver_records
 import mailserver_run
 import mailserver_signing
+from mailserver_lifecycle import Host
 from mailserver_run import Place, Run
 from name_server import NameServer, zone
 
@@ -39,7 +49,7 @@ class World:
     """A host's keys and tables, its OpenDKIM, and the name server of its domains."""
 
     def __init__(self, etc, milter, server):
-        self.milter, self.server = milter, server
+        self.etc, self.milter, self.server = etc, milter, server
         self.me = pwd.getpwuid(0).pw_name
         tables = mailserver_opendkim.tables(etc / "KeyTable", etc / "SigningTable")
         self.place = Place(str(etc / "keys"), tables, mailserver_keystore.Owner(self.me, self.me))
@@ -52,6 +62,11 @@ class World:
         self.milter.start(
             self.milter.socket, KeyTable=f"file:{tables.key_table}", SigningTable=f"file:{tables.domains_table}"
         )
+
+    def restart(self):
+        """End OpenDKIM as a power cut does, and start it on what is on disk."""
+        self.milter.stop()
+        self.start()
 
     @property
     def domains(self):
@@ -99,12 +114,73 @@ class World:
     def stages(self, name="alpha.test"):
         return [(key.selector, key.stage) for key in self.manifest(name).keys]
 
+    def whole_run(self, hours, domains=None, reload=None, **more):
+        """A run as the minion does it: under the lock, at the time that the host's clocks show."""
+        reading = mailserver_clock.Reading(at(hours).timestamp(), "one boot", 3600.0 * hours)
+        probe = partial(mailserver_milter.probe, self.milter.socket)
+        host = Host("mx1.lab.test", reload or self.milter.reload, probe, lambda run: run.now)
+        clock = mock.patch.object(mailserver_clock, "read", return_value=reading)
+        with mailserver_keystore.locked(self.place.keys), clock:
+            run = mailserver_run.begin(self.place, domains or self.domains, self.settings["dns"])
+            return mailserver_lifecycle.advance(replace(run, ask=self.ask), host, **more)
+
     def signs(self, name="alpha.test"):
         """The selector that mail of the domain is signed with, as a recipient sees it; ``None``: unsigned."""
+        return _selector(self._signed(name))
+
+    def verified(self, name="alpha.test"):
+        """As :meth:`signs`, after the signature was verified with what DNS shows."""
+        message = self._signed(name)
+        if _selector(message):
+            assert mailserver_milter.verify(message, 0, self.shown) == (True, "")
+        return _selector(message)
+
+    def _signed(self, name):
         message = f"From: a@{name}\r\nTo: b@outside.test\r\nSubject: x\r\n\r\nbody\r\n".encode()
         added = mailserver_milter.sign(self.milter.socket, message, f"a@{name}", ["b@outside.test"])
-        found = [value for field, value in added if field.lower() == "dkim-signature"]
-        return found[0].partition("s=")[2].partition(";")[0] if found else None
+        return "".join(f"{field}:{value}\r\n" for field, value in added).encode() + message
+
+    def shown(self, name):
+        """The text of the one TXT record that DNS shows, ``None`` if there is none."""
+        found = [rdata for rrset in self.server.query(name, "TXT").answer for rdata in rrset]
+        assert len(found) <= 1
+        return b"".join(found[0].strings).decode() if found else None
+
+    def everything(self):
+        """All that is in the folder of the keys and tables: mode, owner and content of each path in it."""
+        return {str(path.relative_to(self.etc)): _state(path) for path in self.etc.rglob("*")}
+
+    def keep(self, folder):
+        """Keep a copy of the keys and tables in a folder, to go back to."""
+        return shutil.copytree(self.etc, folder)
+
+    def go_back_to(self, kept):
+        """Put the keys and tables in place that were kept, and have OpenDKIM sign with them."""
+        for path in self.etc.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(kept, self.etc, dirs_exist_ok=True)
+        self.restart()
+
+
+def _selector(message):
+    field = re.search(rb"^DKIM-Signature:.*?\bs=([^;\s]+);", message, re.DOTALL | re.MULTILINE)
+    return field and field[1].decode()
+
+
+def _state(path):
+    found = path.stat()
+    return (stat.filemode(found.st_mode), found.st_uid, found.st_gid, None if path.is_dir() else path.read_bytes())
+
+
+@contextlib.contextmanager
+def tmpfs(folder, **options):
+    """Have a file system of its own at a folder, in memory; options are those of mount (``size``, ``nr_inodes``)."""
+    given = ",".join(f"{name}={value}" for name, value in {"mode": "755", **options}.items())
+    subprocess.run(["mount", "-t", "tmpfs", "-o", given, "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

@@ -499,49 +499,6 @@ def test_an_opendkim_that_is_down_changes_nothing(world):
     assert mailserver_opendkim.signers_in_force(world.place.tables) == {}
 
 
-class PowerCut(BaseException):
-    """The machine stops here."""
-
-
-def test_a_run_that_was_cut_anywhere_is_completed_by_the_next_without_an_unsigned_moment(world, monkeypatch):
-    world.make()
-    world.publish()
-    world.look()
-    world.sign(domains={"beta.test": world.domains["beta.test"]})
-    for_good = mailserver_keystore.replace_file
-    kept = shutil.copytree(world.place.keys, Path(world.place.keys).with_name("keys.kept"), copy_function=shutil.copy2)
-    moment = 0
-    while True:
-        writes = iter(range(100))
-
-        def replace_file(*arguments, writes=writes, moment=moment):
-            if next(writes) == moment:
-                raise PowerCut
-            for_good(*arguments)
-
-        monkeypatch.setattr(mailserver_keystore, "replace_file", replace_file)
-        monkeypatch.setattr(mailserver_opendkim, "replace_file", replace_file)
-        cut = False
-        try:
-            world.sign()
-        except PowerCut:
-            cut = True
-        monkeypatch.setattr(mailserver_keystore, "replace_file", for_good)
-        monkeypatch.setattr(mailserver_opendkim, "replace_file", for_good)
-        assert world.signs("beta.test") == "20261124-mx1"
-        world.sign()
-        assert world.signs("alpha.test") == "20261124-mx1"
-        assert world.key("alpha.test").stage == "signing"
-        assert not mailserver_opendkim.is_cut_short(world.place.tables)
-        if not cut:
-            break
-        shutil.rmtree(Path(world.place.keys) / "alpha.test")
-        shutil.copytree(kept / "alpha.test", Path(world.place.keys) / "alpha.test", copy_function=shutil.copy2)
-        world.sign(domains={"beta.test": world.domains["beta.test"]})
-        moment += 1
-    assert moment == 4
-
-
 def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_break(world):
     legacy = Key()
     folder = Path(world.place.keys) / "alpha.test"
