@@ -1,19 +1,23 @@
 """A host's DKIM keys with a real OpenDKIM and a real name server, for the tests of the keys' life beside this file."""
 
 import contextlib
+import os
 import pwd
 import re
 import shutil
 import stat
 import subprocess
+import traceback
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import pytest
 
 import mailserver_clock
+import mailserver_dkim
 import mailserver_dns
 import mailserver_key_records
 import mailserver_keygen
@@ -162,6 +166,49 @@ class World:
         self.restart()
 
 
+class Child:
+    """A process forked from this one, which calls ``act`` with the descriptor at which it may tell things."""
+
+    def __init__(self, act):
+        self._reading, told = os.pipe()
+        self._pid = os.fork()
+        if self._pid:
+            os.close(told)
+            return
+        try:
+            act(told)
+            os._exit(0)
+        except BaseException:
+            os.write(told, traceback.format_exc().encode())
+        finally:
+            os._exit(1)
+
+    def end(self):
+        """Await its end; return what it told, and its exit code, which is negative for the signal that ended it."""
+        with os.fdopen(self._reading) as file:
+            told = file.read()
+        return told, os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def check_mail(world, signers):
+    """Each domain's mail is signed by one of its two signers, which verifies and was not said to be retired."""
+    for name, possible in signers.items():
+        selector = world.verified(name)
+        assert selector in possible
+        key = world.manifest(name).key(selector)
+        assert key is None or not key.retired
+
+
+def check_keys(world):
+    """Each key that is not revoked has its file, and no file that holds a private key can be read by others."""
+    keys = Path(world.place.keys)
+    for name in mailserver_keystore.domains_on_disk(keys):
+        for key in mailserver_dkim.live(mailserver_keystore.read_manifest(keys, name)):
+            mailserver_keystore.check_private(keys, name, key)
+    secrets = [state for state in world.everything().values() if state[3] and b"PRIVATE KEY" in state[3]]
+    assert {mode for mode, *_ in secrets} <= {"-rw-------"}
+
+
 def _selector(message):
     field = re.search(rb"^DKIM-Signature:.*?\bs=([^;\s]+);", message, re.DOTALL | re.MULTILINE)
     return field and field[1].decode()
@@ -210,3 +257,17 @@ def world(etc, milter, tmp_path):
         made.start()
         yield made
         milter.stop()
+
+
+@pytest.fixture
+def foreseen(world, monkeypatch):
+    """A world in which each key is known before it is made, so that DNS can show it to the very run that makes it.
+
+    OpenDKIM is spoken to at a socket of the file system, which is quicker.
+    """
+    world.settings = settings(soak=0, bits=1024, rotate_after="90d")
+    world.milter.socket = f"local:{world.milter.folder}/socket"
+    world.restart()
+    (pem,) = mailserver_keystore.generate([1024])
+    monkeypatch.setattr(mailserver_keystore, "generate", lambda wanted: [pem] * len(wanted))
+    return world

@@ -6,16 +6,12 @@ import os
 import re
 import signal
 import sys
-import traceback
 from pathlib import Path
 
 import pytest
 
-import mailserver_dkim
-import mailserver_keystore
 import mailserver_opendkim
-from lifecycle_world import NAMES, at, settings, tmpfs
-from mailserver_opendkim import Signer
+from lifecycle_world import NAMES, Child, at, check_keys, check_mail, settings, tmpfs
 from opendkim_daemon import Key
 
 ALPHA, BETA = NAMES
@@ -32,17 +28,6 @@ def etc(etc):
     """The folder of the keys and tables, in memory: some thousand times fsync would take long on a disk."""
     with tmpfs(etc):
         yield etc
-
-
-@pytest.fixture
-def world(world, monkeypatch):
-    """A world in which a key is known before it is made, so that DNS can show it to the very run that makes it."""
-    world.settings = settings(soak=0, bits=1024, rotate_after="90d")
-    world.milter.socket = f"local:{world.milter.folder}/socket"
-    world.restart()
-    (pem,) = mailserver_keystore.generate([1024])
-    monkeypatch.setattr(mailserver_keystore, "generate", lambda wanted: [pem] * len(wanted))
-    return world
 
 
 def step_of(world, event, arguments):
@@ -97,24 +82,14 @@ def die_before(number, world, told):
 
 def run_in_child(world, number, hours, **more):
     """Do a whole run in a process that is killed before its step ``number``; return its steps, and if it was killed."""
-    reading, told = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            die_before(number, world, told)
-            errors = world.whole_run(hours, **more).errors
-            os.write(told, "\n".join(errors).encode())
-            os._exit(len(errors))
-        except BaseException:
-            os.write(told, traceback.format_exc().encode())
-        finally:
-            os._exit(99)
-    os.close(told)
-    with os.fdopen(reading) as file:
-        steps = file.read().splitlines()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, -signal.SIGKILL), "\n".join(steps)
-    return steps, code != 0
+
+    def run(told):
+        die_before(number, world, told)
+        assert not world.whole_run(hours, **more).errors
+
+    told, code = Child(run).end()
+    assert code in (0, -signal.SIGKILL), told
+    return told.splitlines(), code != 0
 
 
 def cut_everywhere(world, signers, hours, kept, **more):
@@ -153,35 +128,20 @@ def check_order(steps):
             assert after == f"os.fsync {os.path.dirname(paths[-1]) or '.'}", f"{step}: a power cut may undo it later"
 
 
-def check_mail(world, signers):
-    """Each domain's mail is signed by one of its two signers, which verifies and was not said to be retired."""
-    for name, possible in signers.items():
-        selector = world.verified(name)
-        assert selector in possible
-        assert selector is None or not world.manifest(name).key(selector).retired
-
-
-def check_keys(world):
-    """Each key that is not revoked has its file, and no file that holds a private key can be read by others."""
-    keys = Path(world.place.keys)
-    for name in mailserver_keystore.domains_on_disk(keys):
-        for key in mailserver_dkim.live(mailserver_keystore.read_manifest(keys, name)):
-            mailserver_keystore.check_private(keys, name, key)
-    secrets = [state for state in world.everything().values() if state[3] and b"PRIVATE KEY" in state[3]]
-    assert {mode for mode, *_ in secrets} <= {"-rw-------"}
-
-
 def hand_made(world, name):
-    """Have OpenDKIM sign for a domain as the hand-written procedure has it, with a key that nothing here made."""
+    """Have OpenDKIM sign for a domain with a key and tables that were made by hand; return the text of its record."""
     folder = Path(world.place.keys) / name
     folder.mkdir(parents=True)
     path = folder / f"{HAND_MADE}.private"
     path.touch(0o600)
-    path.write_bytes(Key().pem)
-    tables, signers = world.place.tables, {name: Signer(HAND_MADE, str(path))}
-    for table, text in mailserver_opendkim._texts(tables, signers, signers).items():
-        table.write_text(text)
+    key = Key()
+    path.write_bytes(key.pem)
+    world.place.tables.key_table.write_text(f"mine {name}:{HAND_MADE}:{path}\n")
+    world.place.tables.signing_table.write_text(f"*@{name} mine\n")
+    world.place.tables.domains_table.unlink()
+    mailserver_opendkim.ensure_tables(world.place.tables)
     world.restart()
+    return key.record
 
 
 def may_rotate(world, kept):
@@ -216,43 +176,40 @@ def rotated(world, kept):
     world.settings = settings(bits=1024)
 
 
-def test_a_power_cut_anywhere_in_a_rotation_leaves_mail_signed_and_the_next_run_completes_it(world, tmp_path):
-    may_rotate(world, tmp_path / "before")
-    steps = cut_everywhere(world, {ALPHA: (FIRST, SECOND), BETA: (HAND_MADE, FIRST)}, ROTATES, tmp_path / "before")
+def test_a_power_cut_anywhere_in_a_rotation_leaves_mail_signed_and_the_next_run_completes_it(foreseen, tmp_path):
+    may_rotate(foreseen, tmp_path / "before")
+    steps = cut_everywhere(foreseen, {ALPHA: (FIRST, SECOND), BETA: (HAND_MADE, FIRST)}, ROTATES, tmp_path / "before")
     done = "\n".join(steps)
     for what in (f"keys/{ALPHA}/{SECOND}.private", f"keys/{ALPHA}/keys.json", "KeyTable", ".KeyTable.worked", "reload"):
         assert re.search(f"{re.escape(what)}$", done, re.MULTILINE), f"{what} was never written, so never cut"
-    assert world.manifest(BETA).key(HAND_MADE).signing, "it signed, so its record stays for the retention"
+    assert foreseen.manifest(BETA).key(HAND_MADE).signing, "it signed, so its record stays for the retention"
 
 
-def test_a_power_cut_anywhere_while_a_private_key_is_destroyed_leaves_none_of_a_revoked_key(world, tmp_path):
-    rotated(world, tmp_path / "rotates")
+def test_a_power_cut_anywhere_while_a_private_key_is_destroyed_leaves_none_of_a_revoked_key(foreseen, tmp_path):
+    rotated(foreseen, tmp_path / "rotates")
     revoked = ROTATES + 15 * DAYS
-    world.publish(revoked)
-    steps = cut_everywhere(world, {ALPHA: (SECOND, SECOND), BETA: (FIRST, FIRST)}, revoked, tmp_path / "before")
+    foreseen.publish(revoked)
+    steps = cut_everywhere(foreseen, {ALPHA: (SECOND, SECOND), BETA: (FIRST, FIRST)}, revoked, tmp_path / "before")
     assert f"os.remove keys/{ALPHA}/{FIRST}.private" in steps
-    assert [world.stages(name)[0] for name in NAMES] == [(FIRST, "revoked"), (HAND_MADE, "revoked")]
+    assert [foreseen.stages(name)[0] for name in NAMES] == [(FIRST, "revoked"), (HAND_MADE, "revoked")]
 
 
-def test_a_power_cut_anywhere_while_keys_are_removed_loses_no_row(world, tmp_path):
-    rotated(world, tmp_path / "rotates")
+def test_a_power_cut_anywhere_while_keys_are_removed_loses_no_row(foreseen, tmp_path):
+    rotated(foreseen, tmp_path / "rotates")
     revoked, removed = ROTATES + 15 * DAYS, ROTATES + 46 * DAYS
-    world.publish(revoked)
-    world.whole_run(revoked)
-    world.publish(removed)
-    cut_everywhere(world, {ALPHA: (SECOND, SECOND), BETA: (FIRST, FIRST)}, removed, tmp_path / "before")
-    assert [world.stages(name)[0] for name in NAMES] == [(FIRST, "removed"), (HAND_MADE, "removed")]
+    foreseen.publish(revoked)
+    foreseen.whole_run(revoked)
+    foreseen.publish(removed)
+    cut_everywhere(foreseen, {ALPHA: (SECOND, SECOND), BETA: (FIRST, FIRST)}, removed, tmp_path / "before")
+    assert [foreseen.stages(name)[0] for name in NAMES] == [(FIRST, "removed"), (HAND_MADE, "removed")]
 
 
-def test_a_power_cut_anywhere_while_one_domain_goes_and_another_gets_its_first_key_leaves_nothing_behind(
-    world, tmp_path
+def test_a_power_cut_anywhere_while_a_hand_made_domain_goes_and_another_gets_its_first_key_leaves_nothing_behind(
+    foreseen, tmp_path
 ):
-    alpha, beta = ({name: world.domains[name]} for name in NAMES)
-    world.whole_run(0, alpha)
-    world.publish()
-    world.whole_run(0, alpha)
-    before = world.keep(tmp_path / "first")
-    world.whole_run(1, beta)
-    world.publish(1)
-    world.go_back_to(before)
-    cut_everywhere(world, {ALPHA: (FIRST, None), BETA: (None, FIRST)}, 1, tmp_path / "before", domains=beta)
+    record = hand_made(foreseen, ALPHA)
+    before, beta = foreseen.keep(tmp_path / "first"), {BETA: foreseen.domains[BETA]}
+    foreseen.whole_run(0, beta)
+    foreseen.publish(alpha=f'{HAND_MADE}._domainkey TXT "{record[:250]}" "{record[250:]}"')
+    foreseen.go_back_to(before)
+    cut_everywhere(foreseen, {ALPHA: (HAND_MADE, None), BETA: (None, FIRST)}, 0, tmp_path / "before", domains=beta)

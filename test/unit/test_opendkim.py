@@ -24,7 +24,7 @@ def paths(tmp_path):
 
 
 def write(paths, signers):
-    for path, text in mailserver_opendkim._texts(paths, signers, signers).items():
+    for path, text in mailserver_opendkim._texts(paths, signers).items():
         path.write_text(text)
 
 
@@ -73,6 +73,14 @@ def test_missing_tables_are_made_from_those_that_are_there(paths):
     assert mailserver_opendkim.ensure_tables(paths) == [paths.domains_table]
     assert signers_in_force(paths) == OLD
     assert mailserver_opendkim.ensure_tables(paths) == []
+
+
+def test_a_missing_table_names_the_rows_of_a_hand_written_key_table_as_it_calls_them(paths):
+    paths.key_table.write_text("mine a.example:old:/keys/a.example/old.private\n")
+    paths.signing_table.write_text("*@a.example mine\n")
+    assert mailserver_opendkim.ensure_tables(paths) == [paths.domains_table]
+    assert paths.domains_table.read_text().splitlines()[1:] == ["a.example mine"]
+    assert signers_in_force(paths) == {"a.example": OLD["a.example"]}
 
 
 def test_a_change_is_proven_and_leaves_nothing_behind(paths):
