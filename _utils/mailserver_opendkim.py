@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailserver_errors import CutoverError, ProbeError
+from mailserver_errors import CutoverError, ProbeError, WriteError
 from mailserver_keystore import replace_file, sweep, sync_folder
 
 PROBE_LIMIT = 15
@@ -189,14 +189,18 @@ def cutover(paths, old, new, reload, probe, unproven=()):
     :param probe: called with (domain, Signer); raises :class:`ProbeError` unless a message came back signed, verified.
     :param unproven: domains to probe even though their signer is the same in ``old`` and ``new``.
     :return: ``{domain: message}`` of those that were put back.
-    :raises CutoverError: nothing could be changed; what worked is in force again.
+    :raises CutoverError: nothing could be changed, and what worked is in force again; or, where the disk fails in the
+        middle of it, it is neither done nor undone, which the next call does: old and new tables both work.
     """
-    ensure_tables(paths)
-    _keep(paths)
+    try:
+        ensure_tables(paths)
+        _keep(paths)
+    except WriteError as err:
+        raise CutoverError(f"{err}; the keys that signed before go on signing") from err
     try:
         _put(paths, new)
         reload()
-    except (CutoverError, OSError) as err:
+    except (CutoverError, WriteError) as err:
         _go_back(paths, old, reload, err)
         _forget(paths)
         raise CutoverError(f"{err}; the keys that signed before go on signing") from err
@@ -208,7 +212,10 @@ def cutover(paths, old, new, reload, probe, unproven=()):
         _go_back(paths, settled, reload, "; ".join(failed.values()))
     else:
         settled = new
-    _write(_texts(paths, settled))
+    try:
+        _write(_texts(paths, settled))
+    except WriteError as err:
+        raise CutoverError(f"{err}; the change is in force, but the next run has to finish it") from err
     _forget(paths)
     return failed
 
@@ -224,7 +231,10 @@ def _probe_all(domains, signers, probe):
 
 
 def _go_back(paths, signers, reload, reason):
-    _put(paths, signers)
+    try:
+        _put(paths, signers)
+    except WriteError as err:
+        raise CutoverError(f"{reason}; the tables that worked could not be put back: {err}") from err
     try:
         reload()
     except CutoverError as err:

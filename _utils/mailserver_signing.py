@@ -43,7 +43,7 @@ def sign(run, reload, probe, instead=()):
     prove = mailserver_opendkim.patient(_prover(run, manifests, ready, probe))
     try:
         failed = mailserver_opendkim.cutover(tables, old, new, reload, prove, unproven=ready)
-    except CutoverError as err:
+    except (CutoverError, OSError) as err:
         return Report(errors=[*report.errors, str(err)])
     _take_back(failed, old, new, report)
     for name, one in ready.items():

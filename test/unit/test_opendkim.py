@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 import mailserver_opendkim
-from mailserver_errors import CutoverError, ProbeError
+from mailserver_errors import CutoverError, ProbeError, WriteError
 from mailserver_opendkim import Signer, cutover, parse, signers_in_force, tables
 
 OLD = {
@@ -140,6 +140,37 @@ def test_a_change_cut_at_any_write_leaves_tables_that_work_and_is_completed_by_t
             assert daemon.memory == signers_in_force(paths) == NEW
         else:
             break
+    assert moment > 6
+
+
+@pytest.mark.parametrize("ends", [1, 1000], ids=["once", "from then on"])
+def test_a_change_that_the_disk_fails_at_any_write_leaves_tables_that_work_and_is_completed_by_the_next(
+    paths, monkeypatch, ends
+):
+    write_for_good = mailserver_opendkim.replace_file
+    for moment in itertools.count():
+        write(paths, OLD)
+        daemon, writes = Daemon(paths), itertools.count()
+
+        def replace_file(path, text, mode, moment=moment, writes=writes):
+            if moment <= next(writes) < moment + ends:
+                raise WriteError(f"{path}: could not be written")
+            write_for_good(path, text, mode)
+
+        monkeypatch.setattr(mailserver_opendkim, "replace_file", replace_file)
+        try:
+            cutover(paths, OLD, NEW, daemon.reload, daemon.probe)
+            break
+        except CutoverError as err:
+            told = str(err)
+        assert "could not be written" in told
+        monkeypatch.setattr(mailserver_opendkim, "replace_file", write_for_good)
+        daemon.reload()
+        assert "a.example" in daemon.memory
+        mailserver_opendkim.tidy(paths)
+        cutover(paths, signers_in_force(paths), NEW, daemon.reload, daemon.probe)
+        assert daemon.memory == signers_in_force(paths) == NEW
+        assert sorted(paths.key_table.parent.iterdir()) == sorted(paths.all)
     assert moment > 6
 
 
