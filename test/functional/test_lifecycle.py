@@ -1,5 +1,7 @@
 """From no key to signed mail, with a real OpenDKIM and a real name server: nothing signs before DNS shows it."""
 
+import json
+import os
 import shutil
 import stat
 from dataclasses import replace
@@ -18,7 +20,7 @@ import mailserver_milter
 import mailserver_opendkim
 import mailserver_run
 import mailserver_status
-from lifecycle_world import AUTHORITY, NAMES, START, at, settings
+from lifecycle_world import AUTHORITY, NAMES, START, Child, at, check_keys, settings
 from mailserver_errors import CutoverError, DkimError, LockHeld, ProbeError
 from mailserver_lifecycle import Host
 from name_server import zone
@@ -547,6 +549,33 @@ def test_two_runs_never_work_on_the_same_keys(world):
         mailserver_keystore.locked(world.place.keys, wait=0),
     ):
         raise AssertionError("both runs held the lock")
+
+
+def test_two_processes_that_run_at_once_make_one_key_for_each_domain_and_damage_nothing(world):
+    for hours, also, count in ((0, (), 1), (1, NAMES, 2)):
+        waits, starts = os.pipe()
+
+        def run(told, hours=hours, also=also, waits=waits, starts=starts):
+            os.close(starts)
+            os.read(waits, 1)
+            report = world.whole_run(hours, also=also)
+            os.write(told, json.dumps([report.errors, report.changes]).encode())
+
+        runs = [Child(run), Child(run)]
+        os.close(starts)
+        told, codes = zip(*(one.end() for one in runs), strict=True)
+        assert codes == (0, 0), told
+        (errors, changes), (more_errors, more_changes) = map(json.loads, told)
+        assert not errors + more_errors
+        assert sorted([sorted(changes), sorted(more_changes)]) == [[], list(NAMES)], "one made all, the other nothing"
+        for name in NAMES:
+            assert len(world.manifest(name).keys) == count
+            assert len(list((world.etc / "keys" / name).glob("*.private"))) == count
+        check_keys(world)
+        world.publish(hours)
+        assert not world.whole_run(hours).errors
+    assert not list(world.etc.rglob("*.unfinished"))
+    assert [world.verified(name) for name in NAMES] == ["20261124-mx1", "20261124-mx1"]
 
 
 def test_status_says_what_became_of_each_key(world):
