@@ -28,6 +28,7 @@ import network
 from conftest import MAIL_HOSTS
 
 LONG = PUBLISHES + LIFE % ("14d", "30d")
+SCHEDULED = LONG.replace("enabled: false", "every: 10s, splay: 1s")
 FULL = "/etc/opendkim/.full"
 
 
@@ -328,13 +329,8 @@ def test_two_runs_at_once_make_one_successor_each(lab):
 
 
 def test_without_the_master_the_minions_own_schedule_does_a_whole_rotation(lab):
-    life = (
-        (LIFE % ("14d", "30d"))
-        .replace("enabled: false", "every: 10s, splay: 1s")
-        .replace("soak", "rotate_after: 20s, soak")
-    )
     before = signers(lab)
-    lab.apply("rotation", PUBLISHES + life)
+    lab.apply("rotation", SCHEDULED.replace("soak", "rotate_after: 20s, soak"))
     lab.run("master", "systemctl", "stop", "salt-master")
     try:
         for host in MAIL_HOSTS:
@@ -398,8 +394,15 @@ def test_an_old_message_in_the_queue_keeps_the_record_of_the_key_that_signed_it(
     advance_until_gone(lab)
 
 
+def has_run_by_schedule(lab, host):
+    return lab.salt(host, "schedule.job_status", "mailserver-schedule-advance")[host].get("_last_run")
+
+
 def test_an_upgrade_of_the_formula_is_complete_in_a_minion_that_goes_on_running(lab):
-    lab.apply("rotation", LONG)
+    # A minion that runs jobs by schedule has the formula's modules in memory, and each of its jobs begins with these.
+    lab.apply("rotation", SCHEDULED)
+    for host in MAIL_HOSTS:
+        lab.until(lambda host=host: has_run_by_schedule(lab, host), f"{host}: the schedule does nothing", 60)
     newer = {
         "mailserver_dkim": "def newer():\n    return 'newer'\n",
         "mailserver_status": "import mailserver_dkim\n_older = status\n\n\ndef status(*arguments):\n"
