@@ -18,6 +18,8 @@ from mailserver_errors import ClockError, DkimError, ManifestError
 APPLIED = "/etc/mailserver/dkim.json"
 """The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
 them, and not by the pillar in the minion's memory: that may be older than the last highstate, or empty."""
+APPLIED_FORMAT = 1
+"""To be raised, there and here, when what a run needs of these settings changes."""
 CLOCK = "clock.json"
 """The file of the trusted time, in the folder of the keys."""
 CLOCK_STEP = 3600
@@ -66,16 +68,19 @@ class Place:
 def applied_settings(path=APPLIED):
     """Return the settings of the last highstate, as far as keys need them; nested as ``mailserver.settings`` has them.
 
-    :raises DkimError: there was no highstate yet, or the file is damaged.
+    :raises DkimError: there was no highstate yet, or the file is damaged or of another version of the formula.
     """
     again = "run a highstate, which writes it (mailserver.opendkim)"
     try:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
         place_of(settings)
+        version = settings["format"]
     except FileNotFoundError as err:
         raise DkimError(f"{path}: no highstate has put settings for DKIM in force on this host yet; {again}") from err
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise DkimError(f"{path}: damaged ({err!r}); {again}") from err
+    if version != APPLIED_FORMAT:
+        raise DkimError(f"{path}: another version of the formula wrote it (format {version!r}); {again}")
     return settings
 
 

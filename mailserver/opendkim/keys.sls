@@ -13,7 +13,7 @@ include:
 {%- for name, domain in mailserver.domains.items() %}
 {%- do domains.update({name: {'dkim': domain.dkim}}) %}
 {%- endfor %}
-{%- set applied = {'hostname': mailserver.hostname, 'domains': domains, 'dns': mailserver.dns,
+{%- set applied = {'format': 1, 'hostname': mailserver.hostname, 'domains': domains, 'dns': mailserver.dns,
                    'opendkim': {'socket': mailserver.opendkim.socket}, 'os': {'opendkim': opendkim}} %}
 
 mailserver-opendkim-applied:

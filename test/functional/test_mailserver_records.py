@@ -13,6 +13,7 @@ import yaml
 
 import mailserver_keystore
 from mailserver_dkim import Key, Manifest
+from mailserver_run import APPLIED_FORMAT
 from name_server import NameServer, zone
 
 TOP = Path(__file__).resolve().parents[2]
@@ -105,7 +106,8 @@ class Host:
 
     def apply(self):
         """Put into place what a highstate leaves for dkim.advance and its like."""
-        (self.home / "dkim.json").write_text(json.dumps(self.call("mailserver.settings")))
+        settings = {**self.call("mailserver.settings"), "format": APPLIED_FORMAT}
+        (self.home / "dkim.json").write_text(json.dumps(settings))
 
     def pillar(self, mailserver):
         self._pillar.write_text(json.dumps({"mailserver": mailserver}))
@@ -306,7 +308,12 @@ def test_keys_go_by_what_the_last_highstate_put_in_force_and_not_by_the_pillar(h
     applied = host.home / "dkim.json"
     text = applied.read_text()
     try:
-        for wrong, said in (("{", "damaged"), (None, "no highstate has put settings for DKIM in force")):
+        newer = json.dumps({**json.loads(text), "format": 99})
+        for wrong, said in (
+            ("{", "damaged"),
+            (newer, "another version of the formula wrote it"),
+            (None, "no highstate has put settings for DKIM in force"),
+        ):
             applied.write_text(wrong) if wrong else applied.unlink()
             done = host.run("dkim.advance")
             assert done.returncode != 0

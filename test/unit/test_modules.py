@@ -64,7 +64,7 @@ def test_the_records_of_all_domains_take_one_look_into_the_mail_queue(settings, 
 def test_a_run_reads_once_what_the_last_highstate_put_in_force(settings, monkeypatch, tmp_path, call):
     read = []
     applied = tmp_path / "dkim.json"
-    applied.write_text(json.dumps(settings))
+    applied.write_text(json.dumps({**settings, "format": mailserver_run.APPLIED_FORMAT}))
     for_good = mailserver_run.applied_settings
     monkeypatch.setattr(mailserver_run, "applied_settings", lambda path: read.append(path) or for_good(path))
     monkeypatch.setattr(mailserver_lifecycle, "advance", lambda run, host, **more: Report(notes=[*run.domains]))
