@@ -11,10 +11,10 @@ include:
 # What dkim.advance, the minion's schedule and all of `salt '*' dkim.…` go by, until the next highstate.
 {%- set domains = {} %}
 {%- for name, domain in mailserver.domains.items() %}
-{%- do domains.update({name: {'dkim': domain.dkim}}) %}
+{%- do domains.update({name: {'dkim': domain.dkim} }) %}
 {%- endfor %}
 {%- set applied = {'format': 1, 'hostname': mailserver.hostname, 'domains': domains, 'dns': mailserver.dns,
-                   'opendkim': {'socket': mailserver.opendkim.socket}, 'os': {'opendkim': opendkim}} %}
+                   'opendkim': {'socket': mailserver.opendkim.socket}, 'os': {'opendkim': opendkim} } %}
 
 mailserver-opendkim-applied:
   file.managed:
