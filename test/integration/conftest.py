@@ -37,7 +37,7 @@ ORDER = (
     "test_refused_configuration",
     "test_effects",
     "test_rotation",
-    "test_central",
+    "test_central_publishing",
     "test_faults",
     "test_clean",
 )
