@@ -41,7 +41,7 @@ def tables(name, signing_table):
         return {**ret, "result": None, "comment": f"These tables would be made: {', '.join(missing)}"}
     try:
         mailserver_opendkim.ensure_tables(paths)
-    except OSError as err:
+    except MailserverError as err:
         return {**ret, "result": False, "changes": {}, "comment": f"The tables could not be made: {err}"}
     return {**ret, "comment": f"These tables were made: {', '.join(missing)}"}
 

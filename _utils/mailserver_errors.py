@@ -36,6 +36,10 @@ class KeyFileError(DkimError):
     """A private key file is missing, unreadable, not owned as it must be, or not the key of its row."""
 
 
+class WriteError(DkimError):
+    """A file could not be written, or not for good; it is never half written."""
+
+
 class CutoverError(DkimError):
     """New signing tables could not be put in force; the tables that worked are back."""
 

@@ -66,14 +66,19 @@ def _generate(run, selectors):
 
 
 def _add(run, manifest, selector, pem, report):
-    """Add a key to its manifest, its file first (``pem``, or the one that is there) and the row last."""
-    name, keys, owner = manifest.domain, run.place.keys, run.place.owner
-    path = run.path(name, selector)
-    verb = "taken over from disk" if path.exists() else "generated"
+    """Add a key to a domain, made (``pem``) or found on disk, and report it."""
+    name = manifest.domain
+    verb = "taken over from disk" if run.path(name, selector).exists() else "generated"
+    if not run.test:
+        _write(run, manifest, selector, pem)
     report.change(name, selector, None, verb)
     report.notes.append(f"{name}: the key {selector} {'would be' if run.test else 'was'} {verb}.")
-    if run.test:
-        return
+
+
+def _write(run, manifest, selector, pem):
+    """Write a key's file first (``pem``, unless it is there), then its record for people, and its row last."""
+    name, keys, owner = manifest.domain, run.place.keys, run.place.owner
+    path = run.path(name, selector)
     mailserver_keystore.make_folder(keys, name, owner)
     if pem:
         mailserver_keystore.write_private(keys, name, selector, pem, owner)

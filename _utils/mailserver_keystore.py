@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mailserver_dkim
-from mailserver_errors import KeyFileError, LockHeld, ManifestError
+from mailserver_errors import KeyFileError, LockHeld, ManifestError, WriteError
 
 MANIFEST = "keys.json"
 LOCK_WAIT = 60
+UNFINISHED = ".unfinished"
+"""How the name of a file ends that is being written (:func:`replace_file`)."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,19 @@ def replace_file(path, text, mode, owner=None):
     """Write ``text`` to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
 
     :param owner: ``(uid, gid)``, or ``None`` for the process's own.
+    :raises WriteError: it could not; what was there before is untouched, unless the disk failed at the last moment.
     """
     path = Path(path)
-    descriptor, rough = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        _replace(path, text, mode, owner)
+        sync_folder(path.parent)
+    except OSError as err:
+        reason = err.strerror or str(err)
+        raise WriteError(f"{path}: could not be written: {reason}; mend this, and the next run goes on") from err
+
+
+def _replace(path, text, mode, owner):
+    descriptor, rough = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             if owner:
@@ -106,7 +118,16 @@ def replace_file(path, text, mode, owner=None):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(rough)
         raise
-    sync_folder(path.parent)
+
+
+def sweep(*folders):
+    """Delete the files that killed runs left unfinished, private keys among them.
+
+    Under the lock only: another run's file that is being written would be deleted as well.
+    """
+    for folder in folders:
+        for path in Path(folder).glob(f".*{UNFINISHED}"):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder):

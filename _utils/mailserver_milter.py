@@ -308,7 +308,10 @@ def _connect(socket, ends):
         if family not in ("inet", "inet6"):
             raise ProbeError(f"{socket!r} is not an OpenDKIM socket (inet:8891@127.0.0.1, local:/path)")
         port, _, host = place.partition("@")
-        return net.create_connection((host.strip("[]") or "localhost", int(port)), left)
+        connection = net.create_connection((host.strip("[]") or "localhost", int(port)), left)
+        # Macros go in a packet of their own, for which the kernel would await the milter's delayed acknowledgement.
+        connection.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
+        return connection
     except (OSError, ValueError) as err:
         raise ProbeError(f"no connection to {socket} ({err}): is OpenDKIM running, and listening there?") from err
 

@@ -1,15 +1,13 @@
 """OpenDKIM's tables: who signs for which domain, and the change from some signers to others as one transaction."""
 
-import os
 import re
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailserver_errors import CutoverError, ProbeError
-from mailserver_keystore import replace_file, sync_folder
+from mailserver_errors import CutoverError, ProbeError, WriteError
+from mailserver_keystore import replace_file, sweep, sync_folder
 
 PROBE_LIMIT = 15
 
@@ -53,16 +51,23 @@ def tables(key_table, signing_table):
     return Tables(Path(key_table), Path(signing_table))
 
 
-def key_table_text(signers, others):
-    """Return a KeyTable: ``<name of the record> <domain>:<selector>:<key file>`` for each of both mappings."""
-    rows = {_record(domain, one): f"{domain}:{one.selector}:{one.path}" for domain, one in others.items()}
-    rows.update({_record(domain, one): f"{domain}:{one.selector}:{one.path}" for domain, one in signers.items()})
+def key_rows(signers):
+    """Return a KeyTable's rows, ``{name of the record: "<domain>:<selector>:<key file>"}``."""
+    return {_record(domain, one): f"{domain}:{one.selector}:{one.path}" for domain, one in signers.items()}
+
+
+def key_table_text(rows):
+    """Return the text of a KeyTable: ``<name> <value>`` for each of its rows."""
     return _text(f"{name} {value}" for name, value in sorted(rows.items()))
 
 
-def signing_table_text(signers, pattern):
-    """Return a SigningTable: ``<pattern> <name of the record>`` for each domain; ``pattern`` is ``*@{}`` or ``{}``."""
-    return _text(f"{pattern.format(domain)} {_record(domain, one)}" for domain, one in sorted(signers.items()))
+def signing_table_text(names, pattern):
+    """Return a SigningTable: ``<pattern> <name of the KeyTable's row>`` for each domain.
+
+    :param names: ``{domain: name}``.
+    :param pattern: ``*@{}`` or ``{}``.
+    """
+    return _text(f"{pattern.format(domain)} {name}" for domain, name in sorted(names.items()))
 
 
 def _record(domain, one):
@@ -81,17 +86,28 @@ def parse(key_table, signing_table):
 
     Lines that mean something else (a single address, a KeyTable entry that no line uses) are left out.
     """
+    keys = _keys(key_table)
+    return {domain: keys[name][1] for domain, name in _names(keys, signing_table).items()}
+
+
+def _keys(key_table):
+    """Return ``{name of a row: (domain, Signer)}``."""
     keys = {}
     for name, value in _pairs(key_table):
         found = re.fullmatch(r"([^:\s]+):([^:\s]+):(/\S+)", value)
         if found:
             keys[name] = (found[1].lower(), Signer(found[2], found[3]))
-    signers = {}
+    return keys
+
+
+def _names(keys, signing_table):
+    """Return ``{domain: name of the row in keys}``, as a SigningTable has it."""
+    names = {}
     for pattern, name in _pairs(signing_table):
         domain = pattern.lower().removeprefix("*@")
         if name in keys and keys[name][0] == domain:
-            signers.setdefault(domain, keys[name][1])
-    return signers
+            names.setdefault(domain, name)
+    return names
 
 
 def _pairs(text):
@@ -125,11 +141,15 @@ def _read(path):
 def ensure_tables(paths):
     """Make the tables that do not exist; a missing form of the signing table is made from the other.
 
+    It names the rows of the key table as the other does, and not as they would be called here: a hand-written table
+    calls them as it likes, and a name that the key table lacks would make all mail of the domain wait.
+
     :return: the paths that were made.
     """
     missing = missing_tables(paths)
-    signers = signers_in_force(paths)
-    texts = _texts(paths, signers, signers)
+    keys = _keys(_read(paths.key_table))
+    names = {**_names(keys, _read(paths.signing_table)), **_names(keys, _read(paths.domains_table))}
+    texts = {paths.key_table: key_table_text({}), **_signing_texts(paths, names)}
     for path in missing:
         replace_file(path, texts[path], 0o644)
     return missing
@@ -142,14 +162,18 @@ def missing_tables(paths):
 
 def is_written(paths, signers):
     """Tell whether the tables on disk say exactly what ``signers`` wants."""
-    return all(_read(path) == text for path, text in _texts(paths, signers, signers).items())
+    return all(_read(path) == text for path, text in _texts(paths, signers).items())
 
 
-def _texts(paths, signers, more_keys):
+def _texts(paths, signers):
+    names = {domain: _record(domain, one) for domain, one in signers.items()}
+    return {paths.key_table: key_table_text(key_rows(signers)), **_signing_texts(paths, names)}
+
+
+def _signing_texts(paths, names):
     return {
-        paths.key_table: key_table_text(signers, more_keys),
-        paths.signing_table: signing_table_text(signers, "*@{}"),
-        paths.domains_table: signing_table_text(signers, "{}"),
+        paths.signing_table: signing_table_text(names, "*@{}"),
+        paths.domains_table: signing_table_text(names, "{}"),
     }
 
 
@@ -165,16 +189,19 @@ def cutover(paths, old, new, reload, probe, unproven=()):
     :param probe: called with (domain, Signer); raises :class:`ProbeError` unless a message came back signed, verified.
     :param unproven: domains to probe even though their signer is the same in ``old`` and ``new``.
     :return: ``{domain: message}`` of those that were put back.
-    :raises CutoverError: nothing could be changed; what worked is in force again.
+    :raises CutoverError: nothing could be changed, and what worked is in force again; or, where the disk fails in the
+        middle of it, it is neither done nor undone, which the next call does: old and new tables both work.
     """
-    ensure_tables(paths)
-    _keep(paths)
     try:
-        _put(paths, new, old)
+        ensure_tables(paths)
+        _keep(paths)
+    except WriteError as err:
+        raise CutoverError(f"{err}; the keys that signed before go on signing") from err
+    try:
+        _put(paths, new)
         reload()
-    except (CutoverError, OSError) as err:
-        _put(paths, old, new)
-        _reload_again(reload, err)
+    except (CutoverError, WriteError) as err:
+        _go_back(paths, old, reload, err)
         _forget(paths)
         raise CutoverError(f"{err}; the keys that signed before go on signing") from err
     to_prove = [domain for domain in new if new[domain] != old.get(domain) or domain in unproven]
@@ -182,11 +209,13 @@ def cutover(paths, old, new, reload, probe, unproven=()):
     if failed:
         settled = {domain: signer for domain, signer in new.items() if domain not in failed}
         settled.update({domain: old[domain] for domain in failed if domain in old})
-        _put(paths, settled, new)
-        _reload_again(reload, "; ".join(failed.values()))
+        _go_back(paths, settled, reload, "; ".join(failed.values()))
     else:
         settled = new
-    _write(paths, _texts(paths, settled, settled))
+    try:
+        _write(_texts(paths, settled))
+    except WriteError as err:
+        raise CutoverError(f"{err}; the change is in force, but the next run has to finish it") from err
     _forget(paths)
     return failed
 
@@ -201,7 +230,11 @@ def _probe_all(domains, signers, probe):
     return failed
 
 
-def _reload_again(reload, reason):
+def _go_back(paths, signers, reload, reason):
+    try:
+        _put(paths, signers)
+    except WriteError as err:
+        raise CutoverError(f"{reason}; the tables that worked could not be put back: {err}") from err
     try:
         reload()
     except CutoverError as err:
@@ -210,15 +243,24 @@ def _reload_again(reload, reason):
         ) from err
 
 
-def _put(paths, signers, others):
-    """Write the tables so that the key table knows the keys of both, whatever OpenDKIM has in memory or reads next."""
-    _write(paths, _texts(paths, signers, others))
+def _put(paths, signers):
+    """Write the tables so that the key table still knows all that it knew: whatever OpenDKIM has in memory or reads
+    next, an old signing table or a new one, it finds the keys that are named there.
+    """
+    known = dict(_pairs(_read(paths.key_table)))
+    rows = {**known, **key_rows(signers)}
+    texts = _texts(paths, signers)
+    if rows == known:
+        del texts[paths.key_table]
+    else:
+        texts[paths.key_table] = key_table_text(rows)
+    _write(texts)
 
 
-def _write(paths, texts):
-    for path in paths.all:
-        if _read(path) != texts[path]:
-            replace_file(path, texts[path], 0o644)
+def _write(texts):
+    for path, text in texts.items():
+        if _read(path) != text:
+            replace_file(path, text, 0o644)
 
 
 def _keep(paths):
@@ -226,11 +268,15 @@ def _keep(paths):
     if is_cut_short(paths):
         return
     for path in reversed(paths.all):
-        if path.exists():
-            rough = path.with_name(f".{path.name}.copy")
-            shutil.copyfile(path, rough)
-            os.replace(rough, paths.kept[path])
-    sync_folder(paths.key_table.parent)
+        replace_file(paths.kept[path], _read(path), 0o644)
+
+
+def tidy(paths):
+    """Delete what killed runs left beside the tables; copies that are kept of all three are needed."""
+    sweep(*{path.parent for path in paths.all})
+    if not is_cut_short(paths):
+        for kept in paths.kept.values():
+            kept.unlink(missing_ok=True)
 
 
 def _forget(paths):

@@ -85,7 +85,7 @@ _SPF = Section(
         "addresses": Key(
             Items(Address()), "Addresses that may send for the domain.", computed="the domain's `addresses`"
         ),
-        "include": Key(Items(Domain()), "Domains whose SPF record is included.", ()),
+        "include": Key(Items(Domain(underscores=True)), "Domains whose SPF record is included.", ()),
         "all": Key(Choice(("-all", "~all", "?all")), "What holds for every other address.", "-all"),
         "record": Key(
             Text(r"v=spf1( .*)?", "an SPF record (v=spf1 …)"), "The record's exact text, instead of all the above."

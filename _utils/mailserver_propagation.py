@@ -9,9 +9,9 @@ import mailserver_keystore
 import mailserver_publish
 import mailserver_records
 from mailserver_dkim import shown_time
-from mailserver_errors import DkimError, PublishError
+from mailserver_errors import DkimError, PublishError, WriteError
 from mailserver_key_records import change_of, judge_wanted, oldest_if_needed, question_of, record_of, wanted_of
-from mailserver_run import Report, read_manifests
+from mailserver_run import Report, merged, read_manifests
 
 _WAITS = {
     "absent": "is not in DNS",
@@ -41,9 +41,7 @@ def check_published(run, oldest_queued=None, publish=None):
     seen = run.answers(to_ask)
     if publish and not run.test:
         seen.update(_publish(run, wants, seen, publish, report))
-    for manifest in manifests.values():
-        _stamp_seen(run, manifest, wants, seen, report)
-    return report
+    return merged(report, *(_stamp_seen(run, manifest, wants, seen) for manifest in manifests.values()))
 
 
 def publisher(run, announce=None):
@@ -92,19 +90,33 @@ def _publish(run, wants, seen, publish, report):
     return run.answers({place: question_of(*place) for place in missing}) if may_show else {}
 
 
-def _stamp_seen(run, manifest, wants, seen, report):
-    """Write a domain's manifest with the stamps that its keys have earned; destroy the keys that are revoked now."""
-    changed = manifest
+def _stamp_seen(run, manifest, wants, seen):
+    """Write a domain's manifest with the stamps that its keys have earned, and destroy the keys that are revoked now.
+
+    Return the :class:`mailserver_run.Report`; what could not be written down is not in it, and the next run sees it.
+    """
+    report, changed = Report(), manifest
     for key in manifest.keys:
         place = (manifest.domain, key.selector)
         if place in seen:
             changed = changed.with_key(_stamped(run, manifest.domain, *wants[place], seen[place], report))
     if changed == manifest:
-        return
-    run.write(changed)
+        return report
+    try:
+        run.write(changed)
+    except WriteError as err:
+        return Report(waiting=report.waiting, errors=[*report.errors, f"{manifest.domain}: {err}"])
     for before, after in zip(manifest.keys, changed.keys, strict=True):
         if after.revoked and not before.revoked and not run.test:
-            mailserver_keystore.destroy(run.path(manifest.domain, after.selector))
+            _destroy(run, manifest.domain, after.selector, report)
+    return report
+
+
+def _destroy(run, name, selector, report):
+    try:
+        mailserver_keystore.destroy(run.path(name, selector))
+    except OSError as err:
+        report.errors.append(f"{name}: the private key of {selector}, which is revoked, could not be destroyed: {err}")
 
 
 def _stamped(run, name, key, wanted, answers, report):

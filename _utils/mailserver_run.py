@@ -152,9 +152,14 @@ def read_manifests(run, report):
 def begin(place, domains, dns, test=False):
     """Return a :class:`Run` at the trusted time (:mod:`mailserver_clock`); it warns of a clock that is not believed.
 
+    What killed runs left unfinished is deleted first: a run that is no test begins under the lock.
+
     :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
     """
     path = Path(place.keys) / CLOCK
+    if not test:
+        mailserver_keystore.sweep(place.keys, *Path(place.keys).glob("*/"))
+        mailserver_opendkim.tidy(place.tables)
     before = _clock(path)
     clock = mailserver_clock.advance(before, mailserver_clock.read())
     if not test and (before is None or clock.trusted - before.trusted >= CLOCK_STEP or not clock.is_believed):

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
+_RECORD_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _SIZE_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -141,18 +142,23 @@ class Choice:
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain name of two labels or more (RFC 1035 section 2.3.4); read as lower-case A-labels without a final dot."""
+    """A domain name of two labels or more (RFC 1035 section 2.3.4); read as lower-case A-labels without a final dot.
+
+    With ``underscores`` it may be the name of a record alone, and not of a host (RFC 8552).
+    """
 
     form: str = "a domain name (example.com)"
+    underscores: bool = False
 
     def read(self, value):
         if not isinstance(value, str):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
         name = _to_a_labels(value.strip().lower().rstrip("."))
         labels = name.split(".")
-        bad = [label for label in labels if not _LABEL.match(label)]
+        label_form = _RECORD_LABEL if self.underscores else _LABEL
+        bad = [label for label in labels if not label_form.match(label)]
         if bad:
-            rule = "1 to 63 letters, digits or inner hyphens"
+            rule = f"1 to 63 letters, digits{', underscores' * self.underscores} or inner hyphens"
             raise Wrong(f"{shown(value)} is not {self.form}: the label {bad[0]!r} is not {rule}")
         if len(labels) < 2:
             raise Wrong(f"{shown(value)} is not {self.form}: it has a single label")

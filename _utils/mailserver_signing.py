@@ -38,6 +38,7 @@ def sign(run, reload, probe, instead=()):
             "pillar arrive? They are still signed for. To sign for none, set mailserver:opendkim:enabled to false."
         )
         return report
+    _witness(run, manifests, ready, old, report)
     new = _new_signers(run, manifests, ready, old, report)
     cut_short = mailserver_opendkim.is_cut_short(tables)
     if not (ready or cut_short or new != old or not mailserver_opendkim.is_written(tables, new)):
@@ -48,7 +49,7 @@ def sign(run, reload, probe, instead=()):
     prove = mailserver_opendkim.patient(_prover(run, manifests, ready, probe))
     try:
         failed = mailserver_opendkim.cutover(tables, old, new, reload, prove, unproven=ready)
-    except CutoverError as err:
+    except (CutoverError, OSError) as err:
         return Report(errors=[*report.errors, str(err)])
     _take_back(failed, old, new, report)
     for name, one in ready.items():
@@ -79,6 +80,26 @@ def _ready(run, manifests, instead, report):
             continue
         ready[name] = Ready(key, _text_shown(answers[name]))
     return ready
+
+
+def _witness(run, manifests, ready, old, report):
+    """Stamp as *signing* the keys of a hand-written configuration that sign, before others take over from them.
+
+    They sign before anything was stamped, and without the stamp they would lose their retention. Once the tables are
+    changed, nobody can tell any more that they signed: not a run that follows one which was killed there.
+    """
+    for name, one in list(ready.items()):
+        key = old.get(name) and manifests[name].key(old[name].selector)
+        if key is None or key.stage != "published" or key == one.key:
+            continue
+        try:
+            changed = manifests[name].with_key(mailserver_dkim.stamp(key, "signing", run.now))
+            run.write(changed)
+        except (DkimError, OSError) as err:
+            report.errors.append(f"{name}: {one.key.selector} does not sign yet: {err}")
+            del ready[name]
+        else:
+            manifests[name] = changed
 
 
 def _candidate(run, manifest, goes_back):
@@ -193,15 +214,8 @@ def _stamp_signing(run, manifest, key, signed_before, report):
 def _retired(key, signed_before, now):
     """Return a key as it is once a later one signs.
 
-    A key of a hand-written configuration signs before anything was stamped: without a *signing* stamp it would lose its
-    retention, so it gets one, or is left alone where DNS did not show it yet.
+    One that signs although nobody saw it in DNS (the key of a hand-written configuration) is left alone.
     """
-    if key.stage == "signing":
-        return mailserver_dkim.stamp(key, "retired", now)
-    if key.stage not in ("generated", "published"):
+    if key.stage in ("generated", "published") and signed_before and key.selector == signed_before.selector:
         return key
-    if signed_before and key.selector == signed_before.selector:
-        if key.stage == "generated":
-            return key
-        key = mailserver_dkim.stamp(key, "signing", now)
-    return mailserver_dkim.stamp(key, "retired", now)
+    return mailserver_dkim.stamp(key, "retired", now) if key.stage in ("generated", "published", "signing") else key

@@ -1,10 +1,11 @@
 """From no key to signed mail, with a real OpenDKIM and a real name server: nothing signs before DNS shows it."""
 
-import pwd
+import json
+import os
 import shutil
 import stat
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,121 +14,17 @@ import pytest
 
 import mailserver_clock
 import mailserver_dkim
-import mailserver_dns
-import mailserver_key_records
-import mailserver_keygen
 import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_milter
 import mailserver_opendkim
-import mailserver_pillar
-import mailserver_propagation
-import mailserver_records
 import mailserver_run
-import mailserver_signing
 import mailserver_status
+from lifecycle_world import AUTHORITY, NAMES, START, Child, at, check_keys, settings
 from mailserver_errors import CutoverError, DkimError, LockHeld, ProbeError
 from mailserver_lifecycle import Host
-from mailserver_run import Place, Run
-from name_server import NameServer, zone
+from name_server import zone
 from opendkim_daemon import Key, await_that
-
-AUTHORITY, RESOLVER = "127.54.0.1", "127.54.0.53"
-START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
-NAMES = ("alpha.test", "beta.test")
-
-
-def at(hours):
-    return START + timedelta(hours=hours)
-
-
-def settings(**dkim):
-    dkim = {"rotate_after": 0, **dkim}
-    pillar = {"domain": "alpha.test", "domains": {name: {"ttl": 300} for name in NAMES}, "dkim": dkim}
-    return mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
-
-
-class World:
-    """A host's keys and tables, its OpenDKIM, and the name server of its domains."""
-
-    def __init__(self, folder, milter, server):
-        self.milter, self.server = milter, server
-        self.me = pwd.getpwuid(0).pw_name
-        tables = mailserver_opendkim.tables(milter.folder / "KeyTable", milter.folder / "SigningTable")
-        self.place = Place(str(folder / "keys"), tables, mailserver_keystore.Owner(self.me, self.me))
-        self.settings = settings()
-        self.ask = partial(mailserver_dns.ask, recursive=(RESOLVER,))
-
-    @property
-    def domains(self):
-        return self.settings["domains"]
-
-    def run(self, hours=0, test=False, domains=None):
-        domains = self.domains if domains is None else domains
-        return Run(self.place, domains, self.settings["dns"], at(hours), test, self.ask)
-
-    def make(self, hours=0, test=False, **more):
-        return mailserver_keygen.make_keys(self.run(hours, test), "mx1.lab.test", **more)
-
-    def look(self, hours=0, test=False, oldest=None):
-        return mailserver_propagation.check_published(self.run(hours, test), oldest or (lambda run: run.now))
-
-    def sign(self, hours=0, reload=None, domains=None, test=False, instead=()):
-        probe = partial(mailserver_milter.probe, self.milter.socket)
-        return mailserver_signing.sign(self.run(hours, test, domains), reload or self.milter.reload, probe, instead)
-
-    def advance(self, hours=0, publish=True, **more):
-        """A whole run, publishing in between what it says is to be in DNS."""
-        self.make(hours, **more)
-        if publish:
-            self.publish(hours=hours)
-        seen = self.look(hours)
-        return mailserver_run.merged(seen, self.sign(hours))
-
-    def publish(self, hours=0, **other):
-        """Publish all keys' records; ``other`` has another text of the zone's records for a domain."""
-        zones = {}
-        for name in NAMES:
-            lines = [
-                mailserver_records.zone_line(record)
-                for record in mailserver_key_records.key_records(self.run(hours), name, lambda run: run.now)
-            ]
-            zones[name] = zone(["ns.test"], other.get(name.partition(".")[0], "\n".join(lines)))
-        self.server.serve(**zones)
-
-    def manifest(self, name="alpha.test"):
-        return mailserver_keystore.read_manifest(self.place.keys, name)
-
-    def key(self, name="alpha.test"):
-        return self.manifest(name).keys[-1]
-
-    def stages(self, name="alpha.test"):
-        return [(key.selector, key.stage) for key in self.manifest(name).keys]
-
-    def signs(self, name="alpha.test"):
-        """The selector that mail of the domain is signed with, as a recipient sees it; ``None``: unsigned."""
-        message = f"From: a@{name}\r\nTo: b@outside.test\r\nSubject: x\r\n\r\nbody\r\n".encode()
-        added = mailserver_milter.sign(self.milter.socket, message, f"a@{name}", ["b@outside.test"])
-        found = [value for field, value in added if field.lower() == "dkim-signature"]
-        return found[0].partition("s=")[2].partition(";")[0] if found else None
-
-
-@pytest.fixture
-def world(daemon, tmp_path):
-    root = zone(["ns.test"], f"test NS ns.test.\nns.test. A {AUTHORITY}")
-    test = zone(["ns.test"], f"ns A {AUTHORITY}\nalpha NS ns\nbeta NS ns")
-    zones = {"": root, "test": test, **{name: zone(["ns.test"]) for name in NAMES}}
-    milter = daemon()
-    with (
-        NameServer(tmp_path, AUTHORITY, zones) as server,
-        NameServer(tmp_path, RESOLVER, root_servers=(AUTHORITY,)),
-    ):
-        made = World(milter.folder, milter, server)
-        mailserver_opendkim.ensure_tables(made.place.tables)
-        milter.start(
-            KeyTable=f"file:{milter.folder}/KeyTable", SigningTable=f"file:{milter.folder}/SigningTable.domains"
-        )
-        yield made
 
 
 def test_a_new_key_signs_only_after_dns_shows_it(world):
@@ -604,49 +501,6 @@ def test_an_opendkim_that_is_down_changes_nothing(world):
     assert mailserver_opendkim.signers_in_force(world.place.tables) == {}
 
 
-class PowerCut(BaseException):
-    """The machine stops here."""
-
-
-def test_a_run_that_was_cut_anywhere_is_completed_by_the_next_without_an_unsigned_moment(world, monkeypatch):
-    world.make()
-    world.publish()
-    world.look()
-    world.sign(domains={"beta.test": world.domains["beta.test"]})
-    for_good = mailserver_keystore.replace_file
-    kept = shutil.copytree(world.place.keys, Path(world.place.keys).with_name("keys.kept"), copy_function=shutil.copy2)
-    moment = 0
-    while True:
-        writes = iter(range(100))
-
-        def replace_file(*arguments, writes=writes, moment=moment):
-            if next(writes) == moment:
-                raise PowerCut
-            for_good(*arguments)
-
-        monkeypatch.setattr(mailserver_keystore, "replace_file", replace_file)
-        monkeypatch.setattr(mailserver_opendkim, "replace_file", replace_file)
-        cut = False
-        try:
-            world.sign()
-        except PowerCut:
-            cut = True
-        monkeypatch.setattr(mailserver_keystore, "replace_file", for_good)
-        monkeypatch.setattr(mailserver_opendkim, "replace_file", for_good)
-        assert world.signs("beta.test") == "20261124-mx1"
-        world.sign()
-        assert world.signs("alpha.test") == "20261124-mx1"
-        assert world.key("alpha.test").stage == "signing"
-        assert not mailserver_opendkim.is_cut_short(world.place.tables)
-        if not cut:
-            break
-        shutil.rmtree(Path(world.place.keys) / "alpha.test")
-        shutil.copytree(kept / "alpha.test", Path(world.place.keys) / "alpha.test", copy_function=shutil.copy2)
-        world.sign(domains={"beta.test": world.domains["beta.test"]})
-        moment += 1
-    assert moment == 4
-
-
 def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_break(world):
     legacy = Key()
     folder = Path(world.place.keys) / "alpha.test"
@@ -695,6 +549,33 @@ def test_two_runs_never_work_on_the_same_keys(world):
         mailserver_keystore.locked(world.place.keys, wait=0),
     ):
         raise AssertionError("both runs held the lock")
+
+
+def test_two_processes_that_run_at_once_make_one_key_for_each_domain_and_damage_nothing(world):
+    for hours, also, count in ((0, (), 1), (1, NAMES, 2)):
+        waits, starts = os.pipe()
+
+        def run(told, hours=hours, also=also, waits=waits, starts=starts):
+            os.close(starts)
+            os.read(waits, 1)
+            report = world.whole_run(hours, also=also)
+            os.write(told, json.dumps([report.errors, report.changes]).encode())
+
+        runs = [Child(run), Child(run)]
+        os.close(starts)
+        told, codes = zip(*(one.end() for one in runs), strict=True)
+        assert codes == (0, 0), told
+        (errors, changes), (more_errors, more_changes) = map(json.loads, told)
+        assert not errors + more_errors
+        assert sorted([sorted(changes), sorted(more_changes)]) == [[], list(NAMES)], "one made all, the other nothing"
+        for name in NAMES:
+            assert len(world.manifest(name).keys) == count
+            assert len(list((world.etc / "keys" / name).glob("*.private"))) == count
+        check_keys(world)
+        world.publish(hours)
+        assert not world.whole_run(hours).errors
+    assert not list(world.etc.rglob("*.unfinished"))
+    assert [world.verified(name) for name in NAMES] == ["20261124-mx1", "20261124-mx1"]
 
 
 def test_status_says_what_became_of_each_key(world):

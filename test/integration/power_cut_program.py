@@ -113,6 +113,8 @@ def main(first, step):
         until(others_sign, "the successors do not sign")
 
     def is_ready(before):
+        if any(row["stage"] == "generated" for keys in ask("dkim.status").values() for row in keys.values()):
+            ask("dkim.advance")
         new = [change.get("new") for change in ask("dkim.plan")["changes"].values()]
         return len([one for one in new if one]) == len(before)
 

@@ -253,3 +253,13 @@ def test_no_pillar_is_a_traceback(pillar):
     except PillarError as err:
         named = all(problem.startswith("mailserver") for problem in err.problems)
         assert named and err.problems  # noqa: PT017, PT018
+
+
+def test_what_spf_includes_may_be_the_name_of_a_record_alone():
+    spf = {"include": ["_spf.Newsletter.example."]}
+    assert settings({"domains": {"a.example": {"spf": spf}}})["domains"]["a.example"]["spf"]["include"] == [
+        "_spf.newsletter.example"
+    ]
+    assert (
+        "underscores or inner hyphens" in problems({"domains": {"a.example": {"spf": {"include": ["-a.example"]}}}})[0]
+    )
