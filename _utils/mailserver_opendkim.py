@@ -82,19 +82,20 @@ def parse(key_table, signing_table):
     Lines that mean something else (a single address, a KeyTable entry that no line uses) are left out.
     """
     keys = {}
-    for name, value in _pairs(key_table):
+    for name, value in pairs(key_table):
         found = re.fullmatch(r"([^:\s]+):([^:\s]+):(/\S+)", value)
         if found:
             keys[name] = (found[1].lower(), Signer(found[2], found[3]))
     signers = {}
-    for pattern, name in _pairs(signing_table):
+    for pattern, name in pairs(signing_table):
         domain = pattern.lower().removeprefix("*@")
         if name in keys and keys[name][0] == domain:
             signers.setdefault(domain, keys[name][1])
     return signers
 
 
-def _pairs(text):
+def pairs(text):
+    """Yield the two words of each row of a table; comments and other lines are left out."""
     for line in text.splitlines():
         words = line.partition("#")[0].split()
         if len(words) == 2:
