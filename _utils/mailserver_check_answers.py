@@ -51,6 +51,12 @@ class Survey:
         return tuple(dict.fromkeys(value for one in told(answers) for value in one.values)) if answers else ()
 
 
+def askable(name):
+    """Tell whether DNS can be asked for a name, which may come from a record (RFC 1035 section 2.3.4)."""
+    fits = len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
+    return name.isascii() and (fits or not name)
+
+
 def told(answers):
     """Return what those authoritative servers saw that could tell: a record, or that there is none."""
     return [one for one in answers.seen if one.status != "unknown" and one.server != "resolver"]

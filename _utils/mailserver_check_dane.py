@@ -69,10 +69,11 @@ def _read(survey, host, values):
     """Judge a host's records; where DNSSEC does not vouch for them, senders pass them over (RFC 7672 section 2.2)."""
     zone, shown = _zone(survey, host), "; ".join(values)
     answers = survey.answers_to(zone, "DS")
-    servers = told(answers)
-    if not servers:
+    # The root zone has no zone above it, and no DS record.
+    servers = told(answers) if answers else []
+    if answers and not servers:
         return "unknown", f"{shown}; whether {zone} is signed: {why_unknown(answers)}", ASK_AGAIN
-    if any(one.status == "absent" for one in servers):
+    if not servers or any(one.status == "absent" for one in servers):
         remedy = f"Sign the zone {zone} and have its DS record published above it, or take the TLSA records away."
         return "warn", f"{shown}, but {zone} has no DS record: it is not signed, and the records are ignored", remedy
     records = [one for one in map(parse, values) if one.is_usable]

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import mailserver_dmarc
 import mailserver_dns
 import mailserver_records
-from mailserver_check_answers import in_short, judged, ok, publish, text, told, unknown, where, why_unknown
+from mailserver_check_answers import askable, in_short, judged, ok, publish, text, told, unknown, where, why_unknown
 from mailserver_dmarc import Found, Unanswered
 from mailserver_dns import Question
 from mailserver_findings import Finding
@@ -137,10 +137,7 @@ def _reports(survey, name):
         else:
             refused += [(host, why)] if why else []
     if refused:
-        listed = ", ".join(host for host, _ in refused)
-        names = [_permission(name, host).name for host, _ in refused]
-        records = [mailserver_records.Record(one, 3600, "TXT", "v=DMARC1") for one in names]
-        remedy = publish(records, f"whoever runs {listed} can; else have the reports sent elsewhere")
+        remedy = _permit(name, [host for host, _ in refused if askable(_permission(name, host).name)])
         return Finding("dns.dmarc.reports", "warn", name, wanted, in_short([why for _, why in refused]), remedy)
     if unseen:
         return unknown("dns.dmarc.reports", name, wanted, in_short(unseen))
@@ -148,8 +145,18 @@ def _reports(survey, name):
     return ok("dns.dmarc.reports", name, wanted, f"reports go to {', '.join(report_hosts(tags)) or 'nobody'}")
 
 
+def _permit(name, hosts):
+    elsewhere = f"have the reports sent elsewhere: mailserver:domains:{name}:dmarc:rua, ruf"
+    names = [_permission(name, host).name for host in hosts]
+    records = [mailserver_records.Record(one, 3600, "TXT", "v=DMARC1") for one in names]
+    return publish(records, f"whoever runs {', '.join(hosts)} can; or {elsewhere}") if hosts else elsewhere.capitalize()
+
+
 def _refused(survey, name, host):
     """Return why a host gets no reports on a domain, or ``""``; one of the same organization always does."""
+    question = _permission(name, host)
+    if not askable(question.name):
+        return f"{host} is no host that reports could be sent to"
 
     def lookup(asked):
         return _known(survey, Question(asked, "TXT"))
@@ -157,7 +164,6 @@ def _refused(survey, name, host):
     ours, theirs = (
         mailserver_dmarc.organizational_domain(one, mailserver_dmarc.walk(one, lookup)) for one in (name, host)
     )
-    question = _permission(name, host)
     if ours == theirs or any(re.match(r"v\s*=\s*DMARC1\s*(;|$)", one) for one in _known(survey, question)):
         return ""
     return (

@@ -15,6 +15,8 @@ import mailserver_dns
 import mailserver_mta_sts
 import mailserver_queue
 import mailserver_spf
+from mailserver_check_answers import askable
+from mailserver_dns import Answers
 from mailserver_findings import ok
 
 PARTS = (
@@ -43,8 +45,14 @@ def findings(host, domains, means=None):
         fresh = [question for question in dict.fromkeys(named) if question not in survey.answers]
         if not fresh:
             break
-        survey.answers.update(survey.means.ask(fresh, mailserver_dns.options(survey.settings["dns"])))
+        survey.answers.update(_ask(survey, fresh))
     return [*(finding for part in PARTS for finding in part.findings(survey)), *_left_out(survey)]
+
+
+def _ask(survey, questions):
+    can = [question for question in questions if askable(question.name)]
+    cannot = {one: Answers(one, trouble=f"{one.name!r} is no name that DNS could be asked for.") for one in questions}
+    return cannot | survey.means.ask(can, mailserver_dns.options(survey.settings["dns"]))
 
 
 def _means():

@@ -220,12 +220,13 @@ def _targets(survey):
         # What is wrong with the host's own name is found with its addresses.
         if target != survey.settings["hostname"] or compared.value == "published":
             alias = compared.value == "different"
-            yield report(compared.value, compared.sentences, "warn" if alias else "fail")
+            shown = ", ".join(address for question in asked for address in survey.values(*_key(question)))
+            yield report(compared.value, compared.sentences, "warn" if alias else "fail", shown)
 
 
-def _target_finding(target, wanted, value, sentences, status):
+def _target_finding(target, wanted, value, sentences, status, seen=""):
     remedy = (
         f"Give {target} A or AAAA records of its own, or have the MX record name another host: a CNAME is not allowed "
         "there (RFC 2181 section 10.3), nor an address (RFC 5321 section 5.1)."
     )
-    return judged("dns.mx.target", target, wanted, value, sentences, status, remedy)
+    return judged("dns.mx.target", target, wanted, value, sentences, status, remedy, seen)

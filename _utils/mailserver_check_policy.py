@@ -36,9 +36,13 @@ def _sts(values):
     return [value for value in values if mailserver_mta_sts.is_record(value)]
 
 
+def _is_usable_sts(values):
+    return len(values) == 1 and mailserver_mta_sts.record_problem(values[0]) is None
+
+
 def _fetch(survey):
-    """Fetch the policies of the domains that have a record; each is a text, or the error that came instead."""
-    names = [name for name in survey.domains if _sts(survey.values(f"_mta-sts.{name}", "TXT"))]
+    """Fetch the policies of the domains that have a record of use; each is a text, or the error that came instead."""
+    names = [name for name in survey.domains if _is_usable_sts(_sts(survey.values(f"_mta-sts.{name}", "TXT")))]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         return dict(zip(names, threads.map(partial(_fetched, survey.means.fetch), names), strict=True))
 

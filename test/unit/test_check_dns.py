@@ -121,6 +121,7 @@ class World:
 
     def ask(self, questions, options):
         assert len(set(questions)) == len(questions)
+        assert not [one for one in questions if ".." in one.name]
         self.rounds.append(list(questions))
         return {question: self._answers(question) for question in questions}
 
@@ -333,6 +334,12 @@ BROKEN = {
         [("dns.dmarc.reports", D, "warn")],
         "no v=DMARC1 at a.example._report._dmarc.reports.example",
         'Publish: a.example._report._dmarc.reports.example. 3600 IN TXT "v=DMARC1"',
+    ),
+    "reports to what is no host": (
+        {("_dmarc.a.example", "TXT"): (DMARC.replace(b"reports.example", b"reports..example"),)},
+        [("dns.dmarc.reports", D, "warn"), ("dns.dmarc", D, "warn")],
+        "reports..example is no host that reports could be sent to",
+        "Have the reports sent elsewhere: mailserver:domains:a.example:dmarc:rua",
     ),
     "two MTA-STS": (
         {("_mta-sts.a.example", "TXT"): (b"v=STSv1; id=1", b"v=STSv1; id=2")},
