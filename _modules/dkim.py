@@ -1,8 +1,13 @@
 """
 DKIM keys of this host: what became of each, the records to publish, and what people may ask for (``salt '*' dkim.…``).
 """
+# ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
 from salt.exceptions import CommandExecutionError
+
+import mailserver_reload
+
+mailserver_reload.drop_outdated()
 
 import mailserver_central
 import mailserver_dkim

@@ -1,6 +1,7 @@
 """
 Mail hosts: their settings, the DNS records that their domains need, and a self-test (``salt '*' mailserver.…``).
 """
+# ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
 import contextlib
 import hashlib
@@ -12,6 +13,10 @@ import re
 
 import salt.utils.yaml
 from salt.exceptions import CommandExecutionError, SaltException
+
+import mailserver_reload
+
+mailserver_reload.drop_outdated()
 
 import mailserver_check
 import mailserver_dns

@@ -1,9 +1,14 @@
 """
 DKIM keys: made, looked for in DNS, and only then signed with. One state handles all domains of a host.
 """
+# ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
 import contextlib
 import json
+
+import mailserver_reload
+
+mailserver_reload.drop_outdated()
 
 import mailserver_keygen
 import mailserver_keystore

@@ -1,8 +1,13 @@
 """
 What a mail host needs beside its daemons: the firewall's mail ports, and its domains' records in DNS.
 """
+# ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
 import json
+
+import mailserver_reload
+
+mailserver_reload.drop_outdated()
 
 import mailserver_dns
 import mailserver_firewall

@@ -175,7 +175,7 @@ class Machine:
             self.give_key(name, self.pems[name])
             signers[name] = mailserver_opendkim.Signer("one", f"{paths['keys']}/{name}/one.private")
         tables = mailserver_opendkim.tables(paths["key_table"], paths["signing_table"])
-        for path, text in mailserver_opendkim._texts(tables, signers, signers).items():
+        for path, text in mailserver_opendkim._texts(tables, signers).items():
             path.write_text(text)
 
     def give_key(self, name, pem, bits=2048):
