@@ -3,10 +3,6 @@
 import re
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -16,8 +12,17 @@ def read_chain(path):
     :raises OSError: the file cannot be read.
     :raises ValueError: something that calls itself a certificate is none.
     """
+    from cryptography import x509
+
     text = Path(path).read_text(encoding="ascii", errors="replace")
     return [x509.load_pem_x509_certificate(block.encode()) for block in _BLOCK.findall(text)]
+
+
+def from_der(octets):
+    """Return a certificate as a server sends it."""
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(octets)
 
 
 def private_key(path):
@@ -25,6 +30,8 @@ def private_key(path):
 
     :raises ValueError: it is none, or encrypted, so that no daemon can read it either.
     """
+    from cryptography.hazmat.primitives import serialization
+
     try:
         return serialization.load_pem_private_key(Path(path).read_bytes(), None)
     except TypeError as err:
@@ -37,11 +44,15 @@ def is_pair(key, certificate):
 
 
 def _public(key):
+    from cryptography.hazmat.primitives import serialization
+
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def names_of(certificate):
     """Return the DNS names of a certificate; its common name is none of them (RFC 9525 section 2)."""
+    from cryptography import x509
+
     try:
         named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
@@ -59,6 +70,8 @@ def covers(name, hostname):
 
 def issued(certificate, issuer):
     """Tell whether a certificate names another as its issuer, and is signed with that one's key."""
+    from cryptography.exceptions import InvalidSignature
+
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
@@ -73,5 +86,7 @@ def subject(certificate):
 
 def summary(certificate):
     """Return what tells a certificate from its predecessor, as text."""
+    from cryptography.hazmat.primitives import hashes
+
     fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:16]
     return f"SHA-256 {fingerprint}…, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"

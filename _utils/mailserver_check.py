@@ -1,17 +1,21 @@
 """All checks of a mail server, by area; what each finds is put together, and none that breaks hides the others."""
 
 import subprocess
-from importlib import import_module
 
+import mailserver_check_config
+import mailserver_check_dns
+import mailserver_check_protocol
+import mailserver_check_running
+import mailserver_check_tls
 from mailserver_errors import MailserverError
 from mailserver_findings import STATUSES, Done, Finding, Host, as_data, worst
 
 AREAS = {
-    "config": "mailserver_check_config",
-    "running": "mailserver_check_running",
-    "protocol": "mailserver_check_protocol",
-    "tls": "mailserver_check_tls",
-    "dns": "mailserver_check_dns",
+    "config": mailserver_check_config,
+    "running": mailserver_check_running,
+    "protocol": mailserver_check_protocol,
+    "tls": mailserver_check_tls,
+    "dns": mailserver_check_dns,
 }
 """The areas of checks in the order of their report, and the module of each: ``findings(host, domains)`` returns a list.
 
@@ -35,7 +39,7 @@ def check(settings, domains, areas=tuple(AREAS), command=None):
 
 def _of_area(area, host, domains):
     try:
-        return import_module(AREAS[area]).findings(host, domains)
+        return AREAS[area].findings(host, domains)
     except MailserverError as err:
         why, remedy = str(err), "Do what the message says, then check again."
     except Exception as err:

@@ -9,9 +9,17 @@ from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from cryptography import x509
-
-from mailserver_certificate import covers, is_pair, issued, names_of, private_key, read_chain, subject, summary
+from mailserver_certificate import (
+    covers,
+    from_der,
+    is_pair,
+    issued,
+    names_of,
+    private_key,
+    read_chain,
+    subject,
+    summary,
+)
 from mailserver_errors import HandshakeFailed, WireError
 from mailserver_findings import Finding, ok
 from mailserver_services import services
@@ -43,7 +51,7 @@ def look_at(settings, asked, budget, now):
         if chain:
             ports[tuple(chain)].append(service)
     for chain, there in ports.items():
-        certificates = [x509.load_der_x509_certificate(one) for one in chain]
+        certificates = [from_der(one) for one in chain]
         about = f"{settings['hostname']} port {', '.join(str(one.port) for one in there)}"
         found += _certificate(settings, certificates, about, there[0], now, budget)
     return found
@@ -128,7 +136,7 @@ def _served(settings, service, chain):
         on_disk = [one for path in paths for one in read_chain(path)]
     except (OSError, ValueError) as err:
         return Finding(id, "unknown", service.about, wanted, f"{', '.join(paths)}: {err}", "See tls.certificate.file")
-    served = x509.load_der_x509_certificate(chain[0])
+    served = from_der(chain[0])
     seen = f"{service.place}: {summary(served)}"
     if served in on_disk:
         return ok(id, service.about, wanted, seen)
