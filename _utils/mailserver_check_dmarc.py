@@ -67,24 +67,27 @@ def _published(survey, name, domain):
 def _policy(survey, name, tags):
     """Return what a record asks for: a policy, or reports to decide on one by (RFC 9989 sections 4.7 and 5.1.3).
 
-    ``p=none`` with reports is how everybody begins; without them it asks nobody for anything.
+    ``p=none`` is how everybody begins, and the formula's default; that it asks for no reports either is only said.
     """
-    wanted = "the record asks for a policy, or for reports"
+    wanted = "receivers go by the record"
     at = where(_answers(survey, name))
     policy = mailserver_dmarc.policy_for(name, Found(name, tags))
-    if policy is None:
-        seen = f"no usable p= and no rua=, so that the record does not count (RFC 9989 section 4.10.1) {at}"
-    elif policy == "none" and not tags.get("rua"):
-        seen = f"p=none without rua=: forged mail is delivered, and nobody is told {at}"
-    else:
-        reports = ", reports only" if policy == "none" else ""
+    if policy is not None:
         testing = ", for a test (t=y)" if tags.get("t", "n").lower() == "y" else ""
-        return ok("dns.dmarc.policy", name, wanted, f"p={policy}{reports}{testing} {at}")
+        hint = _hint(name, tags) if policy == "none" else ""
+        return ok("dns.dmarc.policy", name, wanted, f"p={policy}{testing} {at}{hint}")
+    seen = f"no usable p= and no rua=, so that the record does not count (RFC 9989 section 4.10.1) {at}"
     remedy = (
-        f"Give mailserver:domains:{name}:dmarc a rua (rua: [mailto:dmarc@{name}]), and publish what salt-call "
+        f"Set mailserver:domains:{name}:dmarc:p (none, quarantine or reject), and publish what salt-call "
         f"mailserver.records {name} format=zone shows then."
     )
     return Finding("dns.dmarc.policy", "warn", name, wanted, seen, remedy)
+
+
+def _hint(name, tags):
+    if tags.get("rua"):
+        return ": reports only"
+    return f": nobody is told of forged mail; mailserver:domains:{name}:dmarc:rua would ask for reports"
 
 
 # ---- reports
