@@ -1,4 +1,4 @@
-"""Checks of what the world sees of the mail server in DNS, by every authoritative server; see docs/findings-dns.md.
+"""Checks of what the world sees of the mail server in DNS, by every authoritative server; see docs/findings.md.
 
 What depends on an answer is asked when it is there: first the domains' own records, then what they name (MX hosts,
 names of addresses, hosts of reports), then the zones of TLSA records. All questions of a round are asked at once.
