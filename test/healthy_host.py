@@ -49,7 +49,12 @@ def _parameters(family, release):
 
 def rendered(name, **context):
     """A file that the formula writes."""
-    return jinja2.Template((TOP / "mailserver" / name).read_text()).render(**context) + "\n"
+    return _template(name).render(**context) + "\n"
+
+
+@functools.cache
+def _template(name):
+    return jinja2.Template((TOP / "mailserver" / name).read_text())
 
 
 def folded(master):
@@ -250,6 +255,7 @@ def make(folder, pems, monkeypatch, pillar=None):
     folder.chmod(0o755)
     monkeypatch.setattr(mailserver_check_dkim, "TOP", folder)
     monkeypatch.setattr(mailserver_check_room.os, "statvfs", lambda path: filesystem())
+    monkeypatch.setattr(os, "fsync", lambda number: None)  # these files need not outlive a power cut
     return Machine(folder, pems, pillar)
 
 
