@@ -22,8 +22,8 @@ class Fault:
     wanted: dict
     area: str
     keeps: str = ""
-    then: str = ":"
-    mends: str = ":"
+    then: str = ""
+    mends: str = ""
 
 
 @dataclass(frozen=True)

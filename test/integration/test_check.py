@@ -72,18 +72,18 @@ def test_nothing_is_found_on_hosts_that_are_all_right(lab):
 @contextlib.contextmanager
 def broken(lab, fault):
     """Have a fault on both hosts while the block runs."""
-    keep = f"rm -rf /run/kept; mkdir /run/kept; cp -a --parents {fault.keeps} /run/kept" if fault.keeps else ":"
-    back = f"rm -rf {fault.keeps}; cp -a /run/kept/. /" if fault.keeps else ":"
+    keep = f"mkdir /run/keeping; cp -a --parents {fault.keeps} /run/keeping; mv /run/keeping /run/kept"
+    back = f"rm -r /run/keeping 2>/dev/null || {{ rm -rf {fault.keeps}; cp -a /run/kept/. /; rm -r /run/kept; }}"
 
     def on_both(script):
         with ThreadPoolExecutor() as threads:
-            list(threads.map(lambda host: lab.sh(host, f"host={host}; domain={DOMAIN[host]}; {script}"), MAIL_HOSTS))
+            list(threads.map(lambda host: lab.sh(host, f"host={host}; domain={DOMAIN[host]}\n{script}"), MAIL_HOSTS))
 
     try:
-        on_both(f"set -e; {keep}; {fault.breaks}\n{fault.then}")
+        on_both("\n".join(["set -e", keep if fault.keeps else "", fault.breaks, fault.then]))
         yield
     finally:
-        on_both(f"{back}; {fault.then}; {fault.mends}")
+        on_both("\n".join([back if fault.keeps else "", fault.then, fault.mends]))
 
 
 @pytest.mark.parametrize("fault", [*CONFIG_FAULTS, *RUNNING_FAULTS, *WIRE_FAULTS], ids=named)
