@@ -158,7 +158,7 @@ def _certificate_files(settings, service):
 def _files(settings):
     """Return the findings about the files of certificate and key."""
     path, key_path = _certificate_file(settings), settings["tls"]["key"] or settings["os"]["tls"]["key"]
-    made = "salt-call state.apply mailserver.tls sync_mods=all makes a self-signed pair, if both files are gone"
+    made = "salt-call state.apply mailserver.tls sync_mods=all makes a self-signed pair, if one of both files is gone"
     remedy = "Put the files of mailserver:tls:certificate and :key there" if settings["tls"]["certificate"] else made
     id, wanted = "tls.certificate.file", "the file holds a certificate (PEM)"
     try:
