@@ -18,6 +18,7 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_check
 import mailserver_dns
 import mailserver_key_records
 import mailserver_pillar
@@ -254,3 +255,40 @@ def selftest(domain=None):
         return mailserver_selftest.run(domain, host)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
+
+
+def check(domain=None, area=None, everything=False):
+    """
+    Look at the whole mail server, and at what the world sees of it: is my mail all right?
+
+    domain
+        Only one of the host's domains; all, if left out.
+    area
+        Only ``config``, ``running``, ``protocol``, ``tls`` or ``dns``; all, if left out.
+    everything
+        Return what is as wanted, too, and not only what is not.
+
+    Returns ``status`` (the worst of all: ``ok``, ``unknown``, ``warn`` or ``fail``), ``counts``, and ``findings``: each
+    with a stable ``id``, its ``status``, what it is ``about``, what was ``wanted``, what was ``seen`` and where, and a
+    ``remedy``. What could not be found out, because a server did not answer, is ``unknown`` and no failure. Nothing is
+    changed. With a failure the return code is 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.check
+        salt mx1 mailserver.check example.com area=dns everything=True
+    """
+    host = settings()
+    if domain is not None:
+        _check_domain("check", domain, host["domains"])
+    if area is not None and area not in mailserver_check.AREAS:
+        near = mailserver_schema.did_you_mean(area, mailserver_check.AREAS)
+        raise CommandExecutionError(f"mailserver.check: no area {area!r}; {near}")
+    names = list(host["domains"]) if domain is None else [domain]
+    areas = tuple(mailserver_check.AREAS) if area is None else (area,)
+    told = mailserver_check.summary(mailserver_check.check(host, names, areas), everything)
+    if told["status"] == "fail":
+        __context__["retcode"] = 1
+    return told

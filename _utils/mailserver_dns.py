@@ -60,8 +60,9 @@ class Seen:
     """What one server answered at one address.
 
     ``status`` is ``answer``, ``absent`` or ``unknown``; ``values`` holds one value a record (TXT: bytes, its strings
-    joined; A and AAAA: text; MX: preference and exchange), sorted; ``ttl`` is in seconds; ``detail`` says why it is
-    absent (``NXDOMAIN``, ``no TXT record``) or unknown. An empty ``address`` means that the server could not be asked.
+    joined; MX: preference and exchange; CNAME, NS and PTR: a name; others, as A, TLSA and CAA: text), sorted; ``ttl``
+    is in seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT record``) or unknown. An empty ``address``
+    means that the server could not be asked.
     """
 
     server: str
@@ -160,13 +161,16 @@ def _place(seen):
     return f"{seen.server} ({seen.address})" if seen.address else seen.server
 
 
-def starting_name(name, is_domain=False):
+def starting_name(name, is_domain=False, of_parent=False):
     """Return the name from which the zone of ``name`` is searched upward with a recursive resolver's help.
 
     It lies above every label with an underscore. A name without one may not exist yet either, so its parent is taken,
-    except for a mail domain itself (``is_domain``) and for a name of two labels, whose parent would be a registry.
+    except for a mail domain itself (``is_domain``) and for a name of two labels, whose parent would be a registry. A DS
+    record is the parent zone's (``of_parent``; RFC 4035 section 3.1.4.1).
     """
     labels = name.split(".")
+    if of_parent:
+        return ".".join(labels[1:])
     underscores = [number for number, label in enumerate(labels) if label.startswith("_")]
     if underscores:
         return ".".join(labels[underscores[-1] + 1 :])
@@ -257,7 +261,7 @@ class _Run:
     async def _answers(self, question):
         trail, trouble, negative_ttl = _Trail(), "", None
         try:
-            start = starting_name(question.name, is_domain=question.rdtype in ("MX", "TXT"))
+            start = starting_name(question.name, question.rdtype in ("MX", "TXT"), question.rdtype == "DS")
             zone = await self._once(self._enclosing_zone, start)
             await self._follow(trail, question.name, question.rdtype, zone, (question.name,))
             negative_ttl = await self._once(self._negative_ttl, trail.zone)

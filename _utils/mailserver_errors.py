@@ -66,3 +66,19 @@ class SelftestError(MailserverError):
 
 class PublishError(MailserverError):
     """The credential with which records are published is missing, unreadable, malformed, or not kept secret."""
+
+
+class WireError(MailserverError):
+    """A conversation with a port of the host was cut off, or left its protocol; nothing could be judged."""
+
+
+class NothingListens(WireError):
+    """A port of the host refused the connection."""
+
+
+class NoAnswer(WireError):
+    """A port of the host did not answer within the limit."""
+
+
+class HandshakeFailed(WireError):
+    """A port of the host said that it speaks TLS, and then did not."""

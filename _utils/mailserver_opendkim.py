@@ -93,7 +93,7 @@ def parse(key_table, signing_table):
 def _keys(key_table):
     """Return ``{name of a row: (domain, Signer)}``."""
     keys = {}
-    for name, value in _pairs(key_table):
+    for name, value in pairs(key_table):
         found = re.fullmatch(r"([^:\s]+):([^:\s]+):(/\S+)", value)
         if found:
             keys[name] = (found[1].lower(), Signer(found[2], found[3]))
@@ -103,14 +103,15 @@ def _keys(key_table):
 def _names(keys, signing_table):
     """Return ``{domain: name of the row in keys}``, as a SigningTable has it."""
     names = {}
-    for pattern, name in _pairs(signing_table):
+    for pattern, name in pairs(signing_table):
         domain = pattern.lower().removeprefix("*@")
         if name in keys and keys[name][0] == domain:
             names.setdefault(domain, name)
     return names
 
 
-def _pairs(text):
+def pairs(text):
+    """Yield the two words of each row of a table; comments and other lines are left out."""
     for line in text.splitlines():
         words = line.partition("#")[0].split()
         if len(words) == 2:
@@ -247,7 +248,7 @@ def _put(paths, signers):
     """Write the tables so that the key table still knows all that it knew: whatever OpenDKIM has in memory or reads
     next, an old signing table or a new one, it finds the keys that are named there.
     """
-    known = dict(_pairs(_read(paths.key_table)))
+    known = dict(pairs(_read(paths.key_table)))
     rows = {**known, **key_rows(signers)}
     texts = _texts(paths, signers)
     if rows == known:

@@ -253,7 +253,7 @@ def _kind(record):
         return partial(_own_key, public), lambda values: check_key(values, public, algorithm)
     if record.name.startswith("_dmarc."):
         return _is_dmarc, lambda values: check_dmarc(values, record.value)
-    return _is_spf, lambda values: check_spf(values, record.value)
+    return is_spf, lambda values: check_spf(values, record.value)
 
 
 def _own_key(public, value):
@@ -404,7 +404,7 @@ def check_spf(values, wanted):
     Others' TXT values do not count. Equal are records that a verifier reads alike: letters' case, white space, ``+``,
     the order of terms with the same qualifier and the spelling of an address are free.
     """
-    found = [_text(value) for value in values if _is_spf(value)]
+    found = [_text(value) for value in values if is_spf(value)]
     if len(found) > 1:
         return (
             f"there are {len(found)} SPF records, which makes every check a permerror (RFC 7208 section 4.5); keep one"
@@ -423,7 +423,7 @@ def check_spf(values, wanted):
     return f"the SPF record {_difference(missing, surplus) or 'has its terms in another order, or some twice'}"
 
 
-def _is_spf(value):
+def is_spf(value):
     """Tell whether a TXT value is an SPF record (RFC 7208 section 4.5)."""
     return bool(re.match(r"v=spf1( |\Z)", _text(value), re.IGNORECASE))
 

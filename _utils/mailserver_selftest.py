@@ -12,9 +12,10 @@ from email.utils import formatdate
 
 import mailserver_dmarc
 import mailserver_milter
+import mailserver_spf
 from mailserver_dmarc import Unanswered
 from mailserver_dns_message import dnspython
-from mailserver_errors import MissingPackage, SelftestError
+from mailserver_errors import SelftestError
 from mailserver_postfix import SELFTEST_DOMAIN
 
 LIMIT = 60
@@ -388,22 +389,11 @@ def _resolver(timeout):
 
 
 def _pyspf(timeout):
-    """Return the function that checks SPF with pyspf; its look-ups go to this system's resolver by dnspython."""
-    dns = dnspython()
-    try:
-        import spf
-    except ImportError as err:
-        raise MissingPackage(
-            f"the Python package pyspf is not installed in Salt's own Python ({err}): "
-            "set mailserver:python:install to true, or run `salt-pip install pyspf`"
-        ) from err
+    """Return the function that checks SPF as :func:`judge` takes it."""
+    evaluate = mailserver_spf.evaluator(timeout)
 
     def check(address, sender, hostname):
-        # pyspf asks the resolver that dnspython keeps for the whole process, as resolv.conf was when Salt started.
-        dns.resolver.reset_default_resolver()
-        try:
-            return spf.check2(i=address, s=sender, h=hostname, timeout=timeout, querytime=4 * timeout)
-        except (dns.exception.DNSException, OSError) as err:
-            return "temperror", f"DNS gave no answer: {err}"
+        found = evaluate(address, sender, hostname)
+        return found.result, found.explanation
 
     return check

@@ -36,6 +36,7 @@ ORDER = (
     "test_domains",
     "test_refused_configuration",
     "test_effects",
+    "test_check",
     "test_rotation",
     "test_central_publishing",
     "test_faults",

@@ -108,6 +108,11 @@ def test_zone_is_searched_from_a_name_that_denies_nothing(name, is_domain, start
     assert starting_name(name, is_domain) == start
 
 
+@pytest.mark.parametrize(("name", "start"), [("a.example.com", "example.com"), ("example.com", "com"), ("com", "")])
+def test_zone_of_a_ds_record_is_searched_from_the_name_above(name, start):
+    assert starting_name(name, of_parent=True) == start
+
+
 @pytest.mark.parametrize(
     ("name", "zone", "inside"),
     [("a.b", "b", True), ("b", "b", True), ("ab", "b", False), ("b", "a.b", False), ("a.b", "", True)],

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from mailserver_check import AREAS
+from mailserver_check_protocol import STEPS
 from mailserver_dkim import LIFE, STAGES
 
 TOP = Path(__file__).resolve().parents[2]
@@ -159,3 +161,28 @@ def test_the_words_for_the_picture_tell_all_stages_and_waits():
     told = re.findall(r"\w+", words)
     assert not {*STAGES, *waits()} - set(told)
     assert sorted(STAGES, key=told.index) == list(STAGES)
+
+
+def ids_in_code():
+    """The ids of all findings: those that the checks' files name, and those of the steps of conversations."""
+    is_id = re.compile(rf"(?:{'|'.join(AREAS)})(?:\.[a-z_]+)+")
+    found = {text for path in TOP.glob("_utils/mailserver_check_*.py") for text in texts(path) if is_id.fullmatch(text)}
+    return found | {f"protocol.{name.rstrip('s')}.{step.name}" for name, steps in STEPS.items() for step in steps}
+
+
+def ids_on_paper():
+    page = (TOP / "docs/findings.md").read_text()
+    listed = [
+        id for cell in re.findall(r"^\| (`\w+\..*?) \|", page, re.MULTILINE) for id in re.findall(r"`(.+?)`", cell)
+    ]
+    assert len(set(listed)) == len(listed)
+    return {id.replace(".X.", f".{kind}.") for id in listed for kind in ("smtp", "imap", "pop3")}
+
+
+def test_every_finding_of_the_check_is_explained_and_none_that_there_is_not():
+    assert ids_on_paper() == {id.replace("protocol.submission.", "protocol.smtp.") for id in ids_in_code()}
+
+
+def test_the_areas_of_the_check_are_explained_in_their_order():
+    page = (TOP / "docs/findings.md").read_text()
+    assert re.findall(r"^## `(\w+)`", page, re.MULTILINE) == list(AREAS)

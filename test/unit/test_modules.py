@@ -1,5 +1,6 @@
 """The execution modules: what a call asks of the host, and how often."""
 
+import ast
 import importlib.util
 import json
 from datetime import datetime, timezone
@@ -72,3 +73,23 @@ def test_a_run_reads_once_what_the_last_highstate_put_in_force(settings, monkeyp
     dkim.__opts__ = {"mailserver.dkim_settings": str(applied)}
     assert getattr(dkim, call)()["notes"] == [*NAMES]
     assert read == [str(applied)]
+
+
+def late_imports(path):
+    """The formula's own modules that a file imports within a function, or by a name that it makes up."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and node not in tree.body:
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+            yield from (name for name in names if name.startswith("mailserver_"))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (ast.unparse(word) for word in node.args if ast.unparse(word) not in FOREIGN)
+
+
+FOREIGN = ("'dkim'",)
+"""A package of Salt's Python, which can be imported at any time."""
+
+
+@pytest.mark.parametrize("path", sorted(TOP.glob("_*/*.py")), ids=lambda path: path.name)
+def test_the_formulas_modules_are_imported_while_salt_loads_since_later_it_finds_none(path):
+    assert list(late_imports(path)) == []

@@ -1,0 +1,135 @@
+"""Checks of DANE for SMTP: TLSA records of the mail hosts, where there are any, against DNSSEC and the certificate."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mailserver_check_answers import ASK_AGAIN, optional, told, why_unknown
+from mailserver_check_hosts import targets
+from mailserver_dns import Question
+
+_HASHES = {1: hashlib.sha256, 2: hashlib.sha512}
+_SIZES = {1: 64, 2: 128}
+
+
+@dataclass(frozen=True)
+class Tlsa:
+    """A TLSA record (RFC 6698 section 2.1): ``data`` is hexadecimal, in lower case."""
+
+    usage: int
+    selector: int
+    matching: int
+    data: str
+
+    @property
+    def is_usable(self):
+        """Whether SMTP clients go by it: DANE-TA or DANE-EE, and a form that they know (RFC 7672 section 3.1)."""
+        known = self.usage in (2, 3) and self.selector in (0, 1) and self.matching in (0, 1, 2)
+        return known and len(self.data) == _SIZES.get(self.matching, len(self.data))
+
+
+def parse(value):
+    """Read a TLSA record's text."""
+    usage, selector, matching, *data = value.split()
+    return Tlsa(int(usage), int(selector), int(matching), "".join(data).lower())
+
+
+def _place(host):
+    return f"_25._tcp.{host}"
+
+
+def _hosts(survey):
+    named = [host for host in targets(survey) if re.search(r"[a-z]", host)]
+    return list(dict.fromkeys([survey.settings["hostname"], *named]))
+
+
+def questions(survey):
+    """Return what is to be asked, as far as the answers so far name it."""
+    found = [Question(_place(host), "TLSA") for host in _hosts(survey)]
+    return found + [Question(_zone(survey, host), "DS") for host in _hosts(survey) if _zone(survey, host)]
+
+
+def _zone(survey, host):
+    """Return the zone of a host's TLSA records, ``""`` where there are none."""
+    answers = survey.answers_to(_place(host), "TLSA")
+    return answers.zone if answers and survey.values(_place(host), "TLSA") else ""
+
+
+def findings(survey):
+    """Return what is found of the mail hosts' TLSA records."""
+    for host in _hosts(survey):
+        wanted = f"senders that use DANE find the certificate of {host} right"
+        read = partial(_read, survey, host)
+        yield optional("dns.tlsa", host, wanted, survey.answers_to(_place(host), "TLSA"), list, read)
+
+
+def _read(survey, host, values):
+    """Judge a host's records; where DNSSEC does not vouch for them, senders pass them over (RFC 7672 section 2.2)."""
+    zone, shown = _zone(survey, host), "; ".join(values)
+    answers = survey.answers_to(zone, "DS")
+    # The root zone has no zone above it, and no DS record.
+    servers = told(answers) if answers else []
+    if answers and not servers:
+        return "unknown", f"{shown}; whether {zone} is signed: {why_unknown(answers)}", ASK_AGAIN
+    if not servers or any(one.status == "absent" for one in servers):
+        remedy = f"Sign the zone {zone} and have its DS record published above it, or take the TLSA records away."
+        return "warn", f"{shown}, but {zone} has no DS record: it is not signed, and the records are ignored", remedy
+    records = [one for one in map(parse, values) if one.is_usable]
+    if host != survey.settings["hostname"]:
+        status = "ok" if records else "warn"
+        return status, f"{shown}; {zone} is signed", "" if records else _remedy(host, "of that host")
+    return _match(survey, host, shown, records)
+
+
+def _match(survey, host, shown, records):
+    """Compare the host's own records with its certificate: one has to match, else mail for it waits and bounces."""
+    path = certificate_path(survey.settings)
+    try:
+        chain = read_chain(path)
+    except (OSError, ValueError) as err:
+        return "unknown", f"{shown}; {path} cannot be read: {err}", f"Put the certificate at {path}, then check again."
+    ours = digest(chain[0], 1, 1)
+    remedy = _remedy(host, ours)
+    if not records:
+        return "warn", f"{shown}: none that SMTP clients go by (RFC 7672 section 3.1)", remedy
+    if any(matches(one, chain) for one in records):
+        return "ok", f"{shown}, one of which is that of {path}", ""
+    return "fail", f"{shown}: none is that of {path}, so senders that use DANE deliver nothing", remedy
+
+
+def _remedy(host, data):
+    return f"Publish: {_place(host)}. 3600 IN TLSA 3 1 1 {data} (and only then take the others away)"
+
+
+def certificate_path(settings):
+    """Return the file of the certificate chain that Postfix serves."""
+    return settings["tls"]["certificate"] or settings["os"]["tls"]["certificate"]
+
+
+def read_chain(path):
+    """Return the certificates of a PEM file, the host's own first.
+
+    :raises OSError, ValueError: it cannot be read, or there is none in it.
+    """
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificates(Path(path).read_bytes())
+
+
+def digest(certificate, selector, matching):
+    """Return what a TLSA record says of a certificate, hexadecimal (RFC 6698 section 2.1)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    if selector:
+        content = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        content = certificate.public_bytes(Encoding.DER)
+    return _HASHES[matching](content).hexdigest() if matching else content.hex()
+
+
+def matches(record, chain):
+    """Tell whether a record vouches for a chain: DANE-EE for its first certificate, DANE-TA for one of the others."""
+    candidates = chain[:1] if record.usage == 3 else chain[1:]
+    return any(digest(one, record.selector, record.matching) == record.data for one in candidates)

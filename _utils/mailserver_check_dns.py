@@ -1,0 +1,74 @@
+"""Checks of what the world sees of the mail server in DNS, by every authoritative server; see docs/findings.md.
+
+What depends on an answer is asked when it is there: first the domains' own records, then what they name (MX hosts,
+names of addresses, hosts of reports), then the zones of TLSA records. All questions of a round are asked at once.
+"""
+
+import mailserver_check_answers
+import mailserver_check_dane
+import mailserver_check_dmarc
+import mailserver_check_hosts
+import mailserver_check_keys
+import mailserver_check_policy
+import mailserver_check_spf
+import mailserver_dns
+import mailserver_mta_sts
+import mailserver_queue
+import mailserver_spf
+from mailserver_check_answers import askable
+from mailserver_dns import Answers
+from mailserver_findings import ok
+
+PARTS = (
+    mailserver_check_hosts,
+    mailserver_check_spf,
+    mailserver_check_keys,
+    mailserver_check_dmarc,
+    mailserver_check_policy,
+    mailserver_check_dane,
+)
+"""Each has ``questions(survey)``, all that it can name by the answers so far, and ``findings(survey)``."""
+ROUNDS = 3
+
+
+def findings(host, domains, means=None):
+    """Return what DNS shows of the host and these of its domains, against what is wanted.
+
+    A server that does not answer, or is lame, makes a thing unknown, and never a failure.
+
+    :param means: how the world is asked (:class:`mailserver_check_answers.Means`); for tests.
+    :raises MissingPackage: dnspython is not installed.
+    """
+    survey = _survey(host.settings, domains, means or _means())
+    for _ in range(ROUNDS):
+        named = (question for part in PARTS for question in part.questions(survey))
+        fresh = [question for question in dict.fromkeys(named) if question not in survey.answers]
+        if not fresh:
+            break
+        survey.answers.update(_ask(survey, fresh))
+    return [*(finding for part in PARTS for finding in part.findings(survey)), *_left_out(survey)]
+
+
+def _ask(survey, questions):
+    can = [question for question in questions if askable(question.name)]
+    cannot = {one: Answers(one, trouble=f"{one.name!r} is no name that DNS could be asked for.") for one in questions}
+    return cannot | survey.means.ask(can, mailserver_dns.options(survey.settings["dns"]))
+
+
+def _means():
+    return mailserver_check_answers.Means(
+        mailserver_dns.ask, mailserver_spf.evaluator, mailserver_mta_sts.fetch, mailserver_queue.oldest_for
+    )
+
+
+def _survey(settings, names, means):
+    keys = mailserver_check_keys.read(settings, names, means.oldest_queued)
+    return mailserver_check_answers.Survey(settings, {name: settings["domains"][name] for name in names}, means, keys)
+
+
+def _left_out(survey):
+    """Name the servers that were not asked, as every report does."""
+    texts = sorted({text for answers in survey.answers.values() for text in answers.left_out})
+    if texts:
+        wanted = "every name server is asked that can be, and is to be"
+        yield ok("dns.servers", survey.settings["hostname"], wanted, f"not asked: {'; '.join(texts)}")

@@ -1,0 +1,91 @@
+"""Which files and sockets a user of the host can reach, by owner, group and mode, also from inside a chroot."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+READ, WRITE, PASS = 4, 2, 1
+_LINKS = 40
+"""Symbolic links that are followed before they count as a loop, as the kernel does."""
+
+
+@dataclass(frozen=True)
+class Who:
+    """A user of the host, by its numbers."""
+
+    name: str
+    uid: int
+    gids: frozenset
+
+
+def who(host, name):
+    """Return :class:`Who` a user is by ``id``; ``None`` where that gave no answer."""
+    uid, gids = (host.command(("id", option, name)) for option in ("-u", "-G"))
+    if uid.status != 0 or gids.status != 0:
+        return None
+    return Who(name, int(uid.out), frozenset(int(gid) for gid in gids.out.split()))
+
+
+def may(found, user, rights):
+    """Tell whether a user has rights (:data:`READ`, …) on what ``found``, an ``os.stat_result``, is of."""
+    if user.uid == 0:
+        return True
+    if found.st_uid == user.uid:
+        given = found.st_mode >> 6
+    elif found.st_gid in user.gids:
+        given = found.st_mode >> 3
+    else:
+        given = found.st_mode
+    return given & rights == rights
+
+
+def resolve(path, root="/"):
+    """Return the places that are passed on the way to ``path`` as a process sees it whose root is ``root``.
+
+    The last one is what ``path`` names. An absolute link leads back to ``root``.
+
+    :raises OSError: something on the way is missing or no folder, or the links are a loop.
+    """
+    root, links = Path(root), 0
+    steps, passed = [part for part in Path(path).parts if part != "/"], [root]
+    while steps:
+        step = steps.pop(0)
+        if step == "..":
+            passed = passed[:-1] or [root]
+            continue
+        place = passed[-1] / step
+        if not place.is_symlink():
+            place.lstat()
+            passed.append(place)
+            continue
+        links += 1
+        if links > _LINKS:
+            raise OSError(errno.ELOOP, "too many symbolic links", str(place))
+        target = Path(os.readlink(place))
+        if target.is_absolute():
+            passed = [root]
+        steps = [part for part in target.parts if part != "/"] + steps
+    return passed
+
+
+def socket_problem(path, user, root="/"):
+    """Return why a user whose root folder is ``root`` could not connect to a Unix socket; ``""`` if it can."""
+    try:
+        *folders, place = resolve(path, root)
+        found = [folder.stat() for folder in folders]
+        last = place.stat()
+    except OSError as err:
+        return f"{err.filename}: {err.strerror}"
+    if not stat.S_ISSOCK(last.st_mode):
+        return f"{place} is no socket"
+    for folder, its in zip(folders, found, strict=True):
+        if not may(its, user, PASS):
+            return f"{user.name} may not pass {described(folder, its)}"
+    return "" if may(last, user, READ | WRITE) else f"{user.name} may not write to {described(place, last)}"
+
+
+def described(path, found):
+    """Return a path with its owner, group and mode in numbers."""
+    return f"{path} ({found.st_uid}:{found.st_gid}, {stat.S_IMODE(found.st_mode):04o})"

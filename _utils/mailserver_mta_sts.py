@@ -1,0 +1,135 @@
+"""MTA-STS (RFC 8461): the record and the policy of a domain, read; and the policy fetched as senders do."""
+
+import http.client
+import re
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+
+LIMIT = 5
+"""Seconds for one policy, from connecting to its last byte; senders give up after a minute (section 3.3)."""
+LARGEST = 64 * 1024
+LONGEST = 31557600
+"""Seconds: the largest ``max_age`` (section 3.2)."""
+MODES = ("enforce", "testing", "none")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a policy file says: ``mode``, ``max_age`` in seconds, and the patterns of MX hosts."""
+
+    mode: str
+    max_age: int
+    mx: tuple
+
+
+class PolicyError(Exception):
+    """A domain's policy is not to be had, or is none; senders go on without it, or by an older one."""
+
+
+class Unfetched(Exception):
+    """It could not be found out whether there is a policy: a time-out, or trouble with DNS."""
+
+
+def url(domain):
+    """Return where a domain's policy is (section 3.3)."""
+    return f"https://mta-sts.{domain}/.well-known/mta-sts.txt"
+
+
+def is_record(value):
+    """Tell whether a TXT value counts as an MTA-STS record (section 3.1)."""
+    return bool(re.match(rb"v=STSv1[ \t]*;", value))
+
+
+def record_problem(value):
+    """Return what is wrong with a record, or ``None``; it needs an ``id`` (section 3.1)."""
+    fields = [one.strip() for one in value.decode("utf-8", "replace").split(";")]
+    ids = [one.partition("=")[2].strip() for one in fields if re.match(r"id[ \t]*=", one)]
+    if len(ids) != 1 or not re.fullmatch(r"[A-Za-z0-9]{1,32}", ids[0]):
+        return "it needs one id= of 1 to 32 letters and digits"
+    return None
+
+
+def parse(text):
+    """Read a policy file (section 3.2).
+
+    :raises PolicyError: with what is wrong.
+    """
+    pairs = [line.partition(":") for line in text.splitlines() if line.strip()]
+    fields = [(name.strip(), value.strip()) for name, colon, value in pairs if colon]
+    # The first of several counts, except of mx.
+    first = dict(reversed(fields))
+    if first.get("version") != "STSv1":
+        raise PolicyError("it does not say version: STSv1")
+    if first.get("mode") not in MODES:
+        raise PolicyError(f"its mode: is {first.get('mode', 'missing')}; it can be {', '.join(MODES)}")
+    age = first.get("max_age", "")
+    if not re.fullmatch(r"[0-9]{1,10}", age) or int(age) > LONGEST:
+        raise PolicyError(f"its max_age: is {age or 'missing'}; it is a number of seconds up to {LONGEST}")
+    mx = tuple(value.lower().rstrip(".") for name, value in fields if name == "mx")
+    if not mx and first["mode"] != "none":
+        raise PolicyError("it names no mx:")
+    return Policy(first["mode"], int(age), mx)
+
+
+def allows(policy, host):
+    """Tell whether a policy lets mail be sent to an MX host; ``*.`` stands for one label (section 4.1)."""
+    return any(host == one or (one.startswith("*.") and host.partition(".")[2] == one[2:]) for one in policy.mx)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Redirects are not followed (section 3.3)."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+def fetch(domain, limit=LIMIT, context=None):
+    """Return the text of a domain's policy file, by HTTPS with the certificate checked (section 3.3).
+
+    :param context: a :class:`ssl.SSLContext`; the system's, with its authorities, if not given.
+    :raises PolicyError: there is none: another status than 200, a redirect, a certificate that is not valid for the
+        name, a type other than text/plain, nobody who listens.
+    :raises Unfetched: no answer in ``limit`` seconds, or none from DNS.
+    """
+    opener = urllib.request.build_opener(
+        _NoRedirect, urllib.request.HTTPSHandler(context=context or ssl.create_default_context())
+    )
+    ends = time.monotonic() + limit
+    try:
+        with opener.open(url(domain), timeout=limit) as response:
+            return _read(response, ends, limit)
+    except urllib.error.HTTPError as err:
+        raise PolicyError(f"the web server answers with status {err.code}") from err
+    except urllib.error.URLError as err:
+        raise _trouble(err.reason, limit) from err
+    except (OSError, ValueError, http.client.HTTPException) as err:
+        raise _trouble(err, limit) from err
+
+
+def _read(response, ends, limit):
+    kind = response.headers.get_content_type()
+    if kind != "text/plain":
+        raise PolicyError(f"it is served as {kind}, and has to be text/plain")
+    parts, size = [], 0
+    while part := response.read1(4096):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            raise PolicyError(f"it is larger than {LARGEST} bytes")
+        if time.monotonic() > ends:
+            raise Unfetched(f"not all of it came in {limit:g} s")
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def _trouble(reason, limit):
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return PolicyError(f"the web server's certificate is not valid: {reason.verify_message}")
+    if isinstance(reason, TimeoutError):
+        return Unfetched(f"no answer in {limit:g} s")
+    if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_NONAME:
+        return Unfetched(f"DNS gave no answer: {reason}")
+    return PolicyError(str(reason) or type(reason).__name__)

@@ -1,0 +1,99 @@
+"""The services of a mail host that its settings ask for, and the address of each."""
+
+import contextlib
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service of the host: its name as in ``/etc/services``, its protocol, and where it listens.
+
+    ``direct``: TLS from the first byte. ``source``: the address to come from; ``None``: the system chooses.
+    """
+
+    host: str
+    name: str
+    protocol: str
+    address: str
+    port: int
+    direct: bool = False
+    source: str | None = None
+
+    @property
+    def about(self):
+        return f"{self.host} port {self.port}"
+
+    @property
+    def place(self):
+        return f"{self.address} port {self.port}"
+
+    @property
+    def unit(self):
+        return "postfix" if self.protocol == "smtp" else "dovecot"
+
+
+def services(settings):
+    """Return the services that the settings ask for, at an address by which others see the host, if it has one."""
+    host, postfix, dovecot = settings["hostname"], settings["postfix"], settings["dovecot"]
+    own = own_address(settings["addresses"])
+    smtp = _smtp_address(postfix["main"].get("inet_interfaces", "all"), own)
+    found = [Service(host, "smtp", "smtp", smtp, 25)]
+    if postfix["submission"]["enabled"]:
+        found.append(Service(host, "submission", "smtp", smtp, 587))
+    if postfix["submissions"]["enabled"]:
+        found.append(Service(host, "submissions", "smtp", smtp, 465, True))
+    for protocol, plain, direct in (("imap", 143, 993), ("pop3", 110, 995)):
+        if dovecot["enabled"] and protocol in dovecot["protocols"]:
+            found.append(Service(host, protocol, protocol, own, plain, False, _other_source(own)))
+            found.append(Service(host, f"{protocol}s", protocol, own, direct, True, _other_source(own)))
+    return found
+
+
+def own_address(addresses):
+    """Return the first of ``addresses`` (or of the routes') that is the host's own, IPv4 if any, else loopback.
+
+    Behind NAT the settings hold public addresses, which the host itself does not have.
+    """
+    candidates = [ipaddress.ip_address(one) for one in [*addresses, *_routed()]]
+    outward = [one for one in candidates if not one.is_loopback and _is_own(one)]
+    return str(min(outward, key=lambda one: one.version, default=LOOPBACK))
+
+
+def _routed():
+    """Yield the addresses that the host would come from; connecting a UDP socket sends nothing."""
+    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((somewhere, 9))
+            yield probe.getsockname()[0]
+
+
+def _is_own(address):
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((str(address), 0))
+        return True
+    return False
+
+
+def _smtp_address(inet_interfaces, own):
+    words = re.split(r"[,\s]+", inet_interfaces)
+    if "all" in words or own in words:
+        return own
+    named = [word for word in words if re.fullmatch(r"[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]*", word)]
+    return named[0] if named else LOOPBACK if {"loopback-only", "localhost"} & set(words) else own
+
+
+def _other_source(address):
+    """Return an address that differs from the server's.
+
+    Dovecot takes a connection whose two ends have the same address for safe, and then allows logins in the clear, so
+    that what strangers are offered cannot be seen on it.
+    """
+    if ":" in address:
+        return None
+    return LOOPBACK if address != LOOPBACK else "127.0.0.2"
