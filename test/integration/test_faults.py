@@ -185,7 +185,7 @@ def is_active(lab, host):
 
 def all_have_successors_in_dns(lab):
     """Make successors, and wait until DNS shows them all and their soak is over, so that the next run has them sign."""
-    lab.apply("rotation", LONG.replace("soak: 1s", "soak: 6s"))
+    lab.apply("rotation", LONG.replace("soak: 1s", "soak: 10s"))
     lab.salt("mx*", "dkim.rotate")
     advance(lab)
 
