@@ -108,6 +108,8 @@ def _old_versions(settings, service, budget):
         if re.search(r"alert|closed|reset|eof|unsupported protocol|wrong version", str(err).lower()):
             return ok(id, service.about, wanted, str(err))
         remedy = f"This system cannot offer them; elsewhere: openssl s_client -tls1_1 -connect {settings['hostname']}"
+        if "answered STARTTLS" in str(err):  # a new process of Postfix, which could not load the certificate
+            remedy = _LATER
         return Finding(id, "unknown", service.about, wanted, str(err), remedy)
     except (WireError, ValueError, ssl.SSLError) as err:
         return Finding(id, "unknown", service.about, wanted, str(err), _LATER)

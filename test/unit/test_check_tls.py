@@ -266,6 +266,24 @@ def test_old_versions_that_this_system_cannot_offer_are_unknown(look, monkeypatc
     assert turned(look([Issued()])) == [("tls.protocol.old", "unknown")]
 
 
+def test_a_port_that_suddenly_has_no_tls_is_not_taken_for_a_system_that_cannot_offer_old_versions(
+    peers, tmp_path, monkeypatch
+):
+    paths = write(tmp_path, [Issued()])
+    peer, old_context = peers("submission", context_of(*paths)), mailserver_check_tls._old_context
+
+    def then_none():
+        peer.answers = {**peer.answers, "STARTTLS": "454 4.7.0 TLS not available due to local problem"}
+        return old_context()
+
+    monkeypatch.setattr(mailserver_check_tls, "_old_context", then_none)
+    service = service_of("submission", peer.server_address[1])
+    one = only(mailserver_check_tls.look_at(settings_of((), *paths), [service], Budget(), NOW))
+    assert (one.id, one.status) == ("tls.protocol.old", "unknown")
+    assert "454 4.7.0" in one.seen
+    assert "area=protocol" in one.remedy
+
+
 @pytest.mark.parametrize("name", EVERYWHERE)
 @pytest.mark.parametrize(("tls", "status"), [(GARBAGE, "fail"), (HANG, "unknown")], ids=["no TLS", "silence"])
 def test_tls_that_cannot_be_had_fails_and_tls_that_hangs_does_not(peers, tmp_path, name, tls, status):
