@@ -1,0 +1,38 @@
+"""What a row of the tables of faults says: what is broken, and which findings of mailserver.check that is to make."""
+
+from dataclasses import dataclass, field
+
+WARN, FAIL, UNKNOWN = "warn", "fail", "unknown"
+POSTFIX, OPENDKIM, TLS = "/etc/postfix", "/etc/opendkim /etc/opendkim.conf", "/etc/ssl/mailserver"
+RESTART = "systemctl reset-failed 'postfix*'; systemctl restart postfix"
+"""As an operator restarts Postfix, but more often than systemd puts up with."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is broken on a host.
+
+    ``breaks`` is a shell script, which knows ``$host`` and ``$domain``; ``keeps`` are the paths that are put back as
+    they were, ``then`` is what an operator runs after a change of them, ``mends`` what undoes the rest. ``wanted`` are
+    the findings that are not ok: the statuses of each id, which is told without its area.
+    """
+
+    name: str
+    breaks: str
+    wanted: dict
+    area: str
+    keeps: str = ""
+    then: str = ""
+    mends: str = ""
+
+
+@dataclass(frozen=True)
+class DnsFault:
+    """Records that are wrong: ``records`` are (name, type, values), instead of those that are there.
+
+    Names and values may hold ``{key}``, where mx1's key record of alpha.test is.
+    """
+
+    name: str
+    records: list
+    wanted: dict = field(default_factory=dict)

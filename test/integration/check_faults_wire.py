@@ -1,0 +1,146 @@
+"""Faults that show at a mail host's ports: what it says to anyone, and its TLS."""
+
+from functools import partial
+
+from check_faults import FAIL, POSTFIX, RESTART, TLS, UNKNOWN, WARN, Fault
+from messages import PYTHON
+
+RELOAD = "postfix reload; doveadm reload"
+protocol = partial(Fault, area="protocol", keeps=POSTFIX, then=RESTART)
+FRESH = "systemctl reset-failed dovecot; systemctl restart dovecot"
+"""Mends Dovecot for certain: a reload may come to read its files only when the next fault has changed them."""
+tls = partial(Fault, area="tls", keeps=TLS, then=RELOAD, mends=FRESH)
+
+
+def certificate(names="$host.lab.test", since=-1, until=90, signed_by="itself"):
+    """Return a script that puts another pair of certificate and key into the files; moments are in days from now."""
+    return f"{PYTHON} - {names} {since} {until} {signed_by} <<'program'\n{_CERTIFICATE}\nprogram"
+
+
+_CERTIFICATE = r"""
+import datetime, sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+name, since, until, signed_by = sys.argv[1:]
+now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(1)
+own, authority = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+called = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one)]) for one in (name, signed_by)]
+made = (x509.CertificateBuilder().subject_name(called[0]).issuer_name(called[signed_by != "itself"])
+        .public_key(own.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now + int(since) * day).not_valid_after(now + int(until) * day)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
+        .sign(own if signed_by == "itself" else authority, hashes.SHA256()))
+pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+with open("/etc/ssl/mailserver/certificate.pem", "wb") as file:
+    file.write(made.public_bytes(pem))
+with open("/etc/ssl/mailserver/key.pem", "wb") as file:
+    file.write(own.private_bytes(pem, form, serialization.NoEncryption()))
+"""
+
+
+WIRE_FAULTS = [
+    # ---- protocol
+    protocol(
+        "logins before TLS at submission",
+        "postconf -P submission/inet/smtpd_tls_security_level=may submission/inet/smtpd_tls_auth_only=no",
+        {"smtp.auth_before_tls": {FAIL}},
+    ),
+    protocol(
+        "no TLS at port 25",
+        "postconf -e smtpd_tls_security_level=none",
+        {"smtp.starttls": {FAIL}},
+    ),
+    protocol(
+        "no logins at submission",
+        "postconf -P submission/inet/smtpd_sasl_auth_enable=no",
+        {"smtp.auth_after_tls": {FAIL}},
+    ),
+    protocol(
+        "mail without a login at submission",
+        "for what in relay recipient sender; do "
+        "postconf -P submission/inet/smtpd_${what}_restrictions=check_client_access,static:OK,reject; done",
+        {"smtp.login_required": {FAIL}},
+    ),
+    protocol(
+        "a banner with a version",
+        "postconf -e 'smtpd_banner=$myhostname ESMTP $mail_name $mail_version'",
+        {"smtp.banner": {WARN}},
+    ),
+    protocol(
+        "another name",
+        "postconf -e myhostname=other.test",
+        {"smtp.banner": {WARN}, "smtp.ehlo_name": {WARN}, "smtp.open_relay": {UNKNOWN}},
+    ),
+    protocol("VRFY", "postconf -e disable_vrfy_command=no", {"smtp.vrfy": {WARN}}),
+    protocol(
+        "an open relay",
+        "postconf -e relay_domains=static:all",
+        {"smtp.open_relay": {FAIL}},
+    ),
+    protocol(
+        "restrictions with which Postfix serves nobody",
+        "postconf -e smtpd_relay_restrictions=permit smtpd_recipient_restrictions=permit",
+        {"smtp.banner": {UNKNOWN}},
+    ),
+    protocol("a host that trusts itself", "postconf -e mynetworks=198.18.0.0/24", {"smtp.open_relay": {UNKNOWN}}),
+    protocol("bare newlines", "postconf -e smtpd_forbid_bare_newline=no", {"smtp.bare_newline": {FAIL}}),
+    protocol("clients that do not wait", "postconf -e smtpd_forbid_unauth_pipelining=no", {"smtp.pipelining": {WARN}}),
+    protocol("Postfix is down", "postfix stop 2>/dev/null", {"smtp.listens": {FAIL}}, keeps="", then="", mends=RESTART),
+    protocol(
+        "Dovecot is down",
+        "systemctl stop dovecot.socket dovecot 2>/dev/null",
+        {"imap.listens": {FAIL}, "pop3.listens": {FAIL}},
+        keeps="",
+        then="",
+        mends="systemctl start dovecot",
+    ),
+    protocol(
+        "logins before TLS at Dovecot",
+        "sed -i -E 's/^disable_plaintext_auth.*/disable_plaintext_auth = no/; "
+        "s/^auth_allow_cleartext.*/auth_allow_cleartext = yes/; s/^ssl = .*/ssl = yes/' /etc/dovecot/dovecot.conf",
+        {"imap.auth_before_tls": {FAIL}, "pop3.auth_before_tls": {FAIL}},
+        keeps="/etc/dovecot",
+        then="doveadm reload",
+    ),
+    # ---- tls
+    tls("a certificate that was renewed and not reloaded", certificate(), {"certificate.served": {WARN}}, then=""),
+    tls("a certificate that expired", certificate(since=-9, until=-1), {"certificate.expiry": {FAIL}}),
+    tls("a certificate that soon expires", certificate(until=10), {"certificate.expiry": {WARN}}),
+    tls("a certificate that is not valid yet", certificate(since=1), {"certificate.expiry": {FAIL}}),
+    tls("a certificate for another name", certificate("other.test"), {"certificate.names": {WARN}}),
+    tls("a certificate without those between", certificate(signed_by="An-Authority"), {"certificate.chain": {FAIL}}),
+    tls(
+        "another name, by an authority",
+        certificate("other.test", signed_by="An-Authority"),
+        {"certificate.chain": {FAIL}, "certificate.names": {FAIL}},
+    ),
+    tls("a key that all can read", f"chmod 0644 {TLS}/key.pem", {"key.mode": {FAIL}}, then=""),
+    tls(
+        "another certificate's key",
+        f"cp {TLS}/certificate.pem /run/old; {certificate()}\ncat /run/old >{TLS}/certificate.pem",
+        {"key.pair": {FAIL}, "protocol.modern": {FAIL}},
+        then="postfix reload",
+    ),
+    tls(
+        "no certificate",
+        f"rm {TLS}/certificate.pem",
+        {"certificate.file": {FAIL}, "certificate.served": {UNKNOWN}, "protocol.modern": {FAIL}},
+        then="postfix reload",
+    ),
+    tls(
+        "TLS 1.0 at Postfix",
+        "postconf -e 'smtpd_tls_protocols=>=TLSv1' 'smtpd_tls_mandatory_protocols=>=TLSv1' "
+        "tls_medium_cipherlist=ALL:@SECLEVEL=0",
+        {"protocol.old": {WARN, FAIL}},
+        keeps=POSTFIX,
+    ),
+    tls(
+        "TLS 1.0 at Dovecot",
+        "sed -i 's/^ssl_min_protocol.*/ssl_min_protocol = TLSv1\\nssl_cipher_list = ALL:@SECLEVEL=0/' "
+        "/etc/dovecot/dovecot.conf",
+        {"protocol.old": {FAIL}},
+        keeps="/etc/dovecot",
+    ),
+    tls("no TLS at port 25", "postconf -e smtpd_tls_security_level=none", {"protocol.modern": {FAIL}}, keeps=POSTFIX),
+]
