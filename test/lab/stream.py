@@ -21,8 +21,8 @@ done
 """
 
 # Run on the client: judge each message of the stream, by dkimpy and by Perl's Mail::DKIM. Without arguments, those that
-# lie in the mailbox now. With `watch SECONDS`, each as soon as it arrives and once more so many seconds later, until
-# /tmp/stream-ends is there and nothing is left to judge. Prints counts as JSON: for each time a list entry.
+# lie in the mailbox now. With `watch SECONDS`, each when it has lain there for so long, until /tmp/stream-ends is there
+# and nothing is left to judge. Prints counts as JSON; `seconds late` is by how much the latest was judged too late.
 JUDGES = r"""
 import collections, email, glob, json, os, re, subprocess, sys, time
 import dkim
@@ -36,11 +36,10 @@ for my $file (@ARGV) {
   $verifier->CLOSE;
   print $verifier->result, "\n";
 }'''
-later = [0.0] + [float(one) for one in sys.argv[2:]]
-counts = [collections.defaultdict(collections.Counter) for _ in later]
-judged, arrived = [set() for _ in later], [set() for _ in later]
+wait = float(sys.argv[2]) if sys.argv[1:] else 0
+counts, judged, arrived = collections.defaultdict(collections.Counter), set(), set()
 
-def judge(when, files):
+def judge(files):
     done = subprocess.run(["perl", "-e", PERL, *files], capture_output=True, text=True, check=True).stdout.split()
     for file, perls in zip(files, done, strict=True):
         message = re.sub(rb"\r?\n", b"\r\n", open(file, "rb").read())
@@ -49,23 +48,23 @@ def judge(when, files):
             continue
         signatures = email.message_from_bytes(message).get_all("DKIM-Signature") or []
         signer = re.search(r"\bd=([^;]+);\s*s=([^;]+)", signatures[0]) if signatures else None
-        of = counts[when][found[1].decode()]
-        of["messages"] += found.groups() not in arrived[when]
-        arrived[when].add(found.groups())
+        of = counts[found[1].decode()]
+        of["messages"] += found.groups() not in arrived
+        arrived.add(found.groups())
         of["unsigned"] += not signatures
         of["failed by dkimpy"] += bool(signatures) and not dkim.verify(message)
         of["failed by Mail::DKIM"] += bool(signatures) and perls != "pass"
         of["signed by " + (" ".join(signer.groups()) if signer else "nobody")] += 1
+        of["seconds late"] = max(of["seconds late"], round(time.time() - os.stat(file).st_mtime - wait))
 
 while True:
-    no_more = len(later) == 1 or os.path.exists("/tmp/stream-ends")
+    no_more = not sys.argv[1:] or os.path.exists("/tmp/stream-ends")
     files = glob.glob("/home/world/Maildir/new/*")
-    for when, seconds in enumerate(later):
-        due = [one for one in files if one not in judged[when] and time.time() >= os.stat(one).st_mtime + seconds]
-        for start in range(0, len(due), 50):
-            judge(when, due[start : start + 50])
-        judged[when].update(due)
-    if no_more and all(len(done) == len(files) for done in judged):
+    due = [one for one in files if one not in judged and time.time() >= os.stat(one).st_mtime + wait]
+    for start in range(0, len(due), 50):
+        judge(due[start : start + 50])
+    judged.update(due)
+    if no_more and len(judged) == len(files):
         break
     time.sleep(0.2)
 print(json.dumps(counts))
