@@ -18,6 +18,11 @@ def read_chain(path):
     return [x509.load_pem_x509_certificate(block.encode()) for block in _BLOCK.findall(text)]
 
 
+def file_of(settings, part):
+    """Return the path of the host's ``certificate`` or ``key``: the pillar's, or that of the self-signed pair."""
+    return settings["tls"][part] or settings["os"]["tls"][part]
+
+
 def from_der(octets):
     """Return a certificate as a server sends it."""
     from cryptography import x509

@@ -1,6 +1,7 @@
 """All checks of a mail server, by area; what each finds is put together, and none that breaks hides the others."""
 
 import subprocess
+from dataclasses import asdict
 
 import mailserver_check_config
 import mailserver_check_dns
@@ -8,7 +9,7 @@ import mailserver_check_protocol
 import mailserver_check_running
 import mailserver_check_tls
 from mailserver_errors import MailserverError
-from mailserver_findings import STATUSES, Done, Finding, Host, as_data, worst
+from mailserver_findings import STATUSES, Done, Finding, Host, worst
 
 AREAS = {
     "config": mailserver_check_config,
@@ -54,7 +55,7 @@ def summary(findings, everything=False):
     ``status`` is the worst of all, ``counts`` how many there are of each.
     """
     counts = {status: sum(one.status == status for one in findings) for status in STATUSES}
-    shown = [as_data(one) for one in findings if everything or one.status != "ok"]
+    shown = [asdict(one) for one in findings if everything or one.status != "ok"]
     return {"status": worst(findings), "counts": counts, "findings": shown}
 
 

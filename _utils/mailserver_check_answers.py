@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import mailserver_records
-from mailserver_dns import Question
+from mailserver_check_shared import brief
+from mailserver_dns import Question, place
 from mailserver_findings import Finding, ok
 
 ASK_AGAIN = "Nothing is known to be wrong. Check again when the servers named answer; docs/dns.md explains messages."
@@ -62,16 +63,9 @@ def told(answers):
     return [one for one in answers.seen if one.status != "unknown" and one.server != "resolver"]
 
 
-def place(seen):
-    """Return where something was seen: the server with its address."""
-    return f"{seen.server} ({seen.address})" if seen.address else seen.server
-
-
 def where(answers):
     """Return the places of all that answered, as the end of a sentence."""
-    places = [place(one) for one in answers.seen if one.status != "unknown"]
-    further = f" and {len(places) - _SENTENCES} more" if len(places) > _SENTENCES else ""
-    return f"at {', '.join(places[:_SENTENCES])}{further}"
+    return f"at {brief(place(one) for one in answers.seen if one.status != 'unknown')}"
 
 
 def why_unknown(answers):

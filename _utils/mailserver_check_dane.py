@@ -4,8 +4,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
+from mailserver_certificate import file_of, read_chain
 from mailserver_check_answers import ASK_AGAIN, optional, told, why_unknown
 from mailserver_check_hosts import targets
 from mailserver_dns import Question
@@ -85,11 +85,14 @@ def _read(survey, host, values):
 
 def _match(survey, host, shown, records):
     """Compare the host's own records with its certificate: one has to match, else mail for it waits and bounces."""
-    path = certificate_path(survey.settings)
+    path = file_of(survey.settings, "certificate")
     try:
         chain = read_chain(path)
+        why = "" if chain else "there is no certificate in it"
     except (OSError, ValueError) as err:
-        return "unknown", f"{shown}; {path} cannot be read: {err}", f"Put the certificate at {path}, then check again."
+        chain, why = [], str(err)
+    if why:
+        return "unknown", f"{shown}; {path} cannot be read: {why}", f"Put the certificate at {path}, then check again."
     ours = digest(chain[0], 1, 1)
     remedy = _remedy(host, ours)
     if not records:
@@ -101,21 +104,6 @@ def _match(survey, host, shown, records):
 
 def _remedy(host, data):
     return f"Publish: {_place(host)}. 3600 IN TLSA 3 1 1 {data} (and only then take the others away)"
-
-
-def certificate_path(settings):
-    """Return the file of the certificate chain that Postfix serves."""
-    return settings["tls"]["certificate"] or settings["os"]["tls"]["certificate"]
-
-
-def read_chain(path):
-    """Return the certificates of a PEM file, the host's own first.
-
-    :raises OSError, ValueError: it cannot be read, or there is none in it.
-    """
-    from cryptography import x509
-
-    return x509.load_pem_x509_certificates(Path(path).read_bytes())
 
 
 def digest(certificate, selector, matching):

@@ -6,8 +6,8 @@ from functools import partial
 import mailserver_dns
 import mailserver_records
 import mailserver_wants
-from mailserver_check_answers import ASK_AGAIN, in_short, judged, ok, place, publish, told, where, why_unknown
-from mailserver_dns import Question
+from mailserver_check_answers import ASK_AGAIN, in_short, judged, ok, publish, told, where, why_unknown
+from mailserver_dns import Question, place
 from mailserver_findings import Finding
 
 # What no mail can come from on the Internet: RFC 1918, 6598, 4193, loopback, link-local. Python's own is_private would

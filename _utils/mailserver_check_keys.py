@@ -54,12 +54,7 @@ def read(settings, names, oldest_queued: Callable):
         run = mailserver_run.begin(place, settings["domains"], settings["dns"], test=True)
     except DkimError as err:
         return Keys(None, {}, (), {settings["hostname"]: str(err)})
-    manifests, troubles = {}, {}
-    for name in wanted:
-        try:
-            manifests[name] = run.manifest(name)
-        except DkimError as err:
-            troubles[name] = str(err)
+    manifests, troubles = mailserver_run.read_each(wanted, run.manifest)
     oldest = mailserver_key_records.oldest_if_needed(run, manifests.values(), oldest_queued)
     rows = tuple(
         Row(name, key, _wanted(run, name, key, oldest))

@@ -5,12 +5,12 @@ import re
 
 from mailserver_check_shared import not_run, together
 from mailserver_findings import Finding
+from mailserver_services import MAILBOXES, SUBMISSION
 
 ID = "running.listener"
 SS = ("ss", "-ltnH")
 ADDRESSES = ("ip", "-6", "-o", "addr", "show", "scope", "global")
 _EVERYWHERE = {4: "0.0.0.0", 6: "::"}
-_DOVECOT = {"imap": (143, 993), "pop3": (110, 995)}
 
 
 def findings(host):
@@ -52,14 +52,14 @@ def _wanted(settings, families):
     postfix, dovecot = settings["postfix"], settings["dovecot"]
     protocols = postfix["main"].get("inet_protocols", "all")
     is_open = postfix["main"].get("inet_interfaces", "all") == "all"
-    ports = [25] + [port for port, name in ((587, "submission"), (465, "submissions")) if postfix[name]["enabled"]]
+    ports = [25] + [port for name, port in SUBMISSION.items() if postfix[name]["enabled"]]
     for port in ports:
         for version in sorted(families):
             if protocols == "all" or f"ipv{version}" in protocols:
                 yield port, settings["os"]["postfix"]["service"], version, is_open
     listen = str(dovecot["settings"].get("listen", "*, ::"))
     for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
-        for port in _DOVECOT.get(protocol, ()):
+        for port in MAILBOXES.get(protocol, ()):
             for version in sorted(families):
                 if version == 4 or ":" in listen:
                     yield port, settings["os"]["dovecot"]["service"], version, listen == "*, ::"

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import mailserver_mta_sts
-from mailserver_check_answers import ok, optional, place, text, told, unknown, why_unknown
-from mailserver_dns import Question
+from mailserver_check_answers import ok, optional, text, told, unknown, why_unknown
+from mailserver_dns import Question, place
 from mailserver_findings import Finding
 from mailserver_mta_sts import PolicyError, Unfetched
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mailserver_certificate import (
     covers,
+    file_of,
     from_der,
     is_pair,
     issued,
@@ -147,19 +148,15 @@ def _served(settings, service, chain):
     return Finding(id, "warn", service.about, wanted, f"{seen}; {newest}", remedy)
 
 
-def _certificate_file(settings):
-    return settings["tls"]["certificate"] or settings["os"]["tls"]["certificate"]
-
-
 def _certificate_files(settings, service):
     """Return the files that the certificate comes from: Postfix's may be several, one of them the key's."""
     listed = settings["postfix"]["main"].get("smtpd_tls_chain_files") if service.unit == "postfix" else None
-    return re.split(r"[,\s]+", listed) if listed else [_certificate_file(settings)]
+    return re.split(r"[,\s]+", listed) if listed else [file_of(settings, "certificate")]
 
 
 def _files(settings):
     """Return the findings about the files of certificate and key."""
-    path, key_path = _certificate_file(settings), settings["tls"]["key"] or settings["os"]["tls"]["key"]
+    path, key_path = file_of(settings, "certificate"), file_of(settings, "key")
     made = "salt-call state.apply mailserver.tls sync_mods=all makes a self-signed pair, if one of both files is gone"
     remedy = "Put the files of mailserver:tls:certificate and :key there" if settings["tls"]["certificate"] else made
     id, wanted = "tls.certificate.file", "the file holds a certificate (PEM)"

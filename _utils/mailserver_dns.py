@@ -148,16 +148,17 @@ def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
     for seen in answers.seen:
         wrong = check(seen.values) if seen.status == "answer" else None
         if wrong:
-            found["different"].append(f"{_place(seen)}: {wrong}")
+            found["different"].append(f"{place(seen)}: {wrong}")
         elif seen.status == "absent":
-            found["absent"].append(f"{_place(seen)} shows no {question.rdtype} at {question.name} ({seen.detail}).")
+            found["absent"].append(f"{place(seen)} shows no {question.rdtype} at {question.name} ({seen.detail}).")
         elif seen.status != "answer":
-            found["unknown"].append(f"{_place(seen)} gave no usable answer for {question.name}: {seen.detail}.")
+            found["unknown"].append(f"{place(seen)} gave no usable answer for {question.name}: {seen.detail}.")
     findings = tuple(sentence for sentences in found.values() for sentence in sentences)
     return Verdict(next((value for value, sentences in found.items() if sentences), "published"), findings)
 
 
-def _place(seen):
+def place(seen):
+    """Return where something was seen: the server with its address."""
     return f"{seen.server} ({seen.address})" if seen.address else seen.server
 
 

@@ -1,7 +1,7 @@
 """Findings: what a check of this mail server wanted, what it saw and where, and what to do about it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 STATUSES = ("ok", "unknown", "warn", "fail")
 """From the best to the worst. ``unknown``: it could not be found out (time-out, server in trouble), and is no fault."""
@@ -47,11 +47,6 @@ class Host:
 def ok(id, about, wanted, seen=""):
     """Return a finding of something that is as wanted."""
     return Finding(id, "ok", about, wanted, seen or wanted)
-
-
-def as_data(finding):
-    """Return a finding as plain data."""
-    return asdict(finding)
 
 
 def worst(findings):

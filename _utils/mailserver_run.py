@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import mailserver_clock
@@ -145,13 +145,20 @@ class Run:
 
 def read_manifests(run, report):
     """Return the manifests of all domains with DKIM; a damaged one is an error of the report, and left out."""
-    manifests = {}
-    for name in run.wanted:
-        try:
-            manifests[name] = run.manifest(name)
-        except DkimError as err:
-            report.errors.append(f"{name}: {err}")
+    manifests, troubles = read_each(run.wanted, run.manifest)
+    report.errors += [f"{name}: {why}" for name, why in troubles.items()]
     return manifests
+
+
+def read_each(names, read):
+    """Return ``({domain: manifest}, {domain: why it cannot be read})``; ``read`` takes a domain's name."""
+    manifests, troubles = {}, {}
+    for name in names:
+        try:
+            manifests[name] = read(name)
+        except DkimError as err:
+            troubles[name] = str(err)
+    return manifests, troubles
 
 
 def begin(place, domains, dns, test=False):
@@ -202,15 +209,11 @@ def _all_manifests(keys):
 
     :raises ManifestError: some are damaged; it names them all.
     """
-    manifests, wrong = [], []
-    for name in mailserver_keystore.domains_on_disk(keys):
-        try:
-            manifests.append(mailserver_keystore.read_manifest(keys, name))
-        except ManifestError as err:
-            wrong.append(str(err))
-    if wrong:
-        raise ManifestError("\n".join([*wrong, "The clock is not believed yet, and nothing was changed."]))
-    return manifests
+    names, read = mailserver_keystore.domains_on_disk(keys), partial(mailserver_keystore.read_manifest, keys)
+    manifests, troubles = read_each(names, read)
+    if troubles:
+        raise ManifestError("\n".join([*troubles.values(), "The clock is not believed yet, and nothing was changed."]))
+    return list(manifests.values())
 
 
 def _rewritten(keys, manifests, change):

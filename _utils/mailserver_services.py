@@ -7,6 +7,9 @@ import socket
 from dataclasses import dataclass
 
 LOOPBACK = "127.0.0.1"
+SUBMISSION = {"submission": 587, "submissions": 465}
+MAILBOXES = {"imap": (143, 993), "pop3": (110, 995)}
+"""The ports of a protocol: with STARTTLS or STLS, and with TLS from the first byte."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,10 @@ def services(settings):
     own = own_address(settings["addresses"])
     smtp = _smtp_address(postfix["main"].get("inet_interfaces", "all"), own)
     found = [Service(host, "smtp", "smtp", smtp, 25)]
-    if postfix["submission"]["enabled"]:
-        found.append(Service(host, "submission", "smtp", smtp, 587))
-    if postfix["submissions"]["enabled"]:
-        found.append(Service(host, "submissions", "smtp", smtp, 465, True))
-    for protocol, plain, direct in (("imap", 143, 993), ("pop3", 110, 995)):
+    for name, port in SUBMISSION.items():
+        if postfix[name]["enabled"]:
+            found.append(Service(host, name, "smtp", smtp, port, name == "submissions"))
+    for protocol, (plain, direct) in MAILBOXES.items():
         if dovecot["enabled"] and protocol in dovecot["protocols"]:
             found.append(Service(host, protocol, protocol, own, plain, False, _other_source(own)))
             found.append(Service(host, f"{protocol}s", protocol, own, direct, True, _other_source(own)))

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 
 import dns.exception
 import dns.message
@@ -154,3 +155,15 @@ logging {{
 {root}
 {zones}
 """
+
+
+@contextmanager
+def running(servers):
+    """Run name servers, ``{address: NameServer}``, while the block runs."""
+    try:
+        for server in servers.values():
+            server.start()
+        yield servers
+    finally:
+        for server in servers.values():
+            server.stop()

@@ -13,7 +13,7 @@ from mailserver_dkim import Key, Manifest, utc
 from mailserver_dns import Options, Question, ask
 from mailserver_findings import Host
 from mailserver_pillar import resolve
-from name_server import NameServer, zone
+from name_server import NameServer, running, zone
 
 # pyspf calls dnspython by an old name.
 pytestmark = pytest.mark.filterwarnings("ignore:please use dns.resolver.resolve:DeprecationWarning")
@@ -109,13 +109,8 @@ def servers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dns")
     started = {address: NameServer(folder, address, zones) for address, zones in ZONES.items()}
     started[RESOLVER] = NameServer(folder, RESOLVER, root_servers=[ONE])
-    try:
-        for server in started.values():
-            server.start()
+    with running(started):
         yield started
-    finally:
-        for server in started.values():
-            server.stop()
 
 
 @pytest.fixture

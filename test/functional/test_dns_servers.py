@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from mailserver_dns import Options, Question, ask, judge
-from name_server import NameServer, zone
+from name_server import NameServer, running, zone
 
 ONE, TWO, THREE, RESOLVER, NOBODY = "127.53.0.1", "127.53.0.2", "127.53.0.3", "127.53.0.53", "127.53.0.66"
 NO_ROUTE = "2001:db8:53::1"
@@ -97,13 +97,8 @@ def servers(tmp_path_factory):
     served[ONE] |= {"": _root(), "test": _test(), "lab.test": zone([NS1], LAB)}
     started = {address: NameServer(folder, address, zones) for address, zones in served.items()}
     started[RESOLVER] = NameServer(folder, RESOLVER, root_servers=[ONE])
-    try:
-        for server in started.values():
-            server.start()
+    with running(started):
         yield started
-    finally:
-        for server in started.values():
-            server.stop()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from streaming import (
 
 import network
 from conftest import MAIL_HOSTS
+from mailserver_dkim import new_selector
 
 LONG = PUBLISHES + LIFE % ("14d", "30d")
 SCHEDULED = LONG.replace("enabled: false", "every: 10s, splay: 1s")
@@ -40,15 +42,8 @@ def _hosts_publish(lab):
 
 def next_selectors(lab):
     """Return the selector that each domain's next key of today gets, ``{(host, domain): selector}``."""
-    day = lab.sh("mx1", "date -u +%Y%m%d").strip()
-    found = {}
-    for (host, domain), rows in keys(lab).items():
-        number, selector = 1, f"{day}-{host}"
-        while selector in rows:
-            number += 1
-            selector = f"{day}-{host}-{number}"
-        found[host, domain] = selector
-    return found
+    now = datetime.now(timezone.utc)
+    return {(host, name): new_selector("{date}-{host}", host, now, rows) for (host, name), rows in keys(lab).items()}
 
 
 # ---- name servers

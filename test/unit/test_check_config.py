@@ -22,18 +22,6 @@ MADE = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=1)
 A, B = DOMAINS
 
 
-@pytest.fixture(scope="session")
-def pems():
-    """Private keys: one for each domain, a third, and one of 1024 bits."""
-    made = mailserver_keystore.generate([2048, 2048, 2048, 1024])
-    return dict(zip((*DOMAINS, "other", "short"), made, strict=True))
-
-
-@pytest.fixture
-def machine(tmp_path, pems, monkeypatch):
-    return healthy_host.make(tmp_path, pems, monkeypatch)
-
-
 def look(machine, domains=DOMAINS):
     return mailserver_check_config.findings(machine.host, list(domains))
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import spf
 
+import mailserver_certificate
 import mailserver_check_dane
 import mailserver_check_dns
 import mailserver_keystore
@@ -81,7 +82,7 @@ def certificate(tmp_path_factory):
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=9))
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
     path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
-    (made,) = mailserver_check_dane.read_chain(path)
+    (made,) = mailserver_certificate.read_chain(path)
     return SimpleNamespace(path=str(path), tlsa=f"3 1 1 {mailserver_check_dane.digest(made, 1, 1)}")
 
 
@@ -791,7 +792,7 @@ def test_a_record_of_the_next_certificate_beside_the_present_one_is_right(look, 
 @pytest.mark.parametrize("matching", [0, 1, 2])
 @pytest.mark.parametrize("usage", [2, 3])
 def test_a_tlsa_record_of_every_form_is_compared_with_the_certificate(certificate, usage, selector, matching):
-    (own,) = mailserver_check_dane.read_chain(certificate.path)
+    (own,) = mailserver_certificate.read_chain(certificate.path)
     text = mailserver_check_dane.digest(own, selector, matching)
     record = mailserver_check_dane.parse(f"{usage} {selector} {matching} {text[:50]} {text[50:].upper()}")
     assert record.is_usable

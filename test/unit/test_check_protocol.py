@@ -39,12 +39,6 @@ def context(tmp_path_factory):
 
 
 @pytest.fixture
-def peers():
-    with peers_stopped() as start:
-        yield start
-
-
-@pytest.fixture
 def look(peers, context):
     """Look at a service with ``changes`` to its answers, and return the findings."""
 

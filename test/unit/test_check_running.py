@@ -11,7 +11,6 @@ import healthy_host
 import mailserver_check_config
 import mailserver_check_room
 import mailserver_check_running
-import mailserver_keystore
 from healthy_host import DOMAINS, TOP, filesystem, wrong
 from mailserver_check_listeners import parse
 from mailserver_check_signatures import MOST
@@ -21,17 +20,6 @@ A, B = DOMAINS
 HOUR = 3600
 ZONE = "firewall-cmd --zone=public --list-all"
 PERMANENT = "firewall-cmd --permanent --zone=public --list-all"
-
-
-@pytest.fixture(scope="session")
-def pems():
-    """A private key for each domain."""
-    return dict(zip(DOMAINS, mailserver_keystore.generate([2048, 2048]), strict=True))
-
-
-@pytest.fixture
-def machine(tmp_path, pems, monkeypatch):
-    return healthy_host.make(tmp_path, pems, monkeypatch)
 
 
 def look(machine, domains=DOMAINS):

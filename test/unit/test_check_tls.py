@@ -15,7 +15,6 @@ from mail_peers import (
     NOW,
     Issued,
     context_of,
-    peers_stopped,
     service_of,
     settings_of,
     write,
@@ -36,12 +35,6 @@ def root():
 @pytest.fixture(scope="module")
 def between(root):
     return Issued("Issuing CA", root, names=())
-
-
-@pytest.fixture
-def peers():
-    with peers_stopped() as start:
-        yield start
 
 
 @pytest.fixture
