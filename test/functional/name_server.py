@@ -59,6 +59,7 @@ class NameServer:
         (self.folder / "named.conf").write_text(self._configuration())
         # named listens on addresses that an interface has, and the kernel's 127.0.0.0/8 does not count.
         self._address("replace")
+        loads = self._loads()
         # named would run on without the port, and a daemon that an earlier run left behind would answer in its place.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((self.address, 53))
@@ -67,7 +68,7 @@ class NameServer:
             stderr=subprocess.DEVNULL,
         )
         try:
-            self._wait()
+            self._wait(loads + 1)
         except BaseException:
             self.stop()
             raise
@@ -102,15 +103,22 @@ class NameServer:
     def _address(self, action):
         subprocess.run(["ip", "address", action, f"{self.address}/32", "dev", "lo"], check=True)
 
-    def _wait(self):
+    def _loads(self):
+        """Return how often the zones were loaded since this server was made, well or not."""
+        return self._log.read_text().count(": all zones loaded\n")
+
+    def _wait(self, loads):
+        # Before it has its zones, named answers SERVFAIL, and a resolver remembers that.
         ends = time.monotonic() + LIMIT
         message = dns.message.make_query("ready.invalid", "SOA", flags=0)
         while time.monotonic() < ends and self._daemon.poll() is None:
             try:
                 dns.query.udp(message, self.address, timeout=0.1)
-                return
             except (dns.exception.Timeout, OSError):
                 continue
+            if self._loads() >= loads:
+                return
+            time.sleep(0.01)
         raise AssertionError(f"named at {self.address} does not answer:\n{self._log.read_text()}")
 
     def _zone_file(self, name):
