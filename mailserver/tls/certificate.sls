@@ -27,4 +27,15 @@ mailserver-tls-self-signed:
     - require:
         - pkg: mailserver-tls-packages
         - file: mailserver-tls-folder
+
+# openssl writes into a key file that is there, and leaves its mode as it was.
+mailserver-tls-key-private:
+  file.managed:
+    - name: {{ files.key }}
+    - user: root
+    - group: root
+    - mode: '0600'
+    - replace: false
+    - require:
+        - cmd: mailserver-tls-self-signed
 {%- endif %}

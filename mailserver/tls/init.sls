@@ -1,3 +1,4 @@
 include:
   - mailserver.tls.package
   - mailserver.tls.certificate
+  - mailserver.tls.renewal

@@ -36,6 +36,7 @@ ORDER = (
     "test_domains",
     "test_refused_configuration",
     "test_effects",
+    "test_certificate",
     "test_check",
     "faults_of_check",
     "test_rotation",

@@ -1,0 +1,39 @@
+# Whoever renews the certificate, and however: it is served at once.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+
+include:
+  - mailserver.tls.certificate
+
+mailserver-tls-serve:
+  file.managed:
+    - name: /usr/local/libexec/mailserver/serve-certificate
+    - source: salt://mailserver/tls/files/serve-certificate
+    - makedirs: true
+    - user: root
+    - group: root
+    - mode: '0755'
+{%- for unit in ('service', 'path') %}
+
+mailserver-tls-renewal-{{ unit }}:
+  file.managed:
+    - name: /etc/systemd/system/mailserver-certificate.{{ unit }}
+    - source: salt://mailserver/tls/files/mailserver-certificate.{{ unit }}.jinja
+    - template: jinja
+    - context:
+        certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
+        key: {{ mailserver.tls.key or mailserver.os.tls.key }}
+    - user: root
+    - group: root
+    - mode: '0644'
+{%- endfor %}
+
+mailserver-tls-renewal:
+  service.running:
+    - name: mailserver-certificate.path
+    - enable: true
+    - require:
+        - sls: mailserver.tls.certificate
+        - file: mailserver-tls-serve
+    - watch:
+        - file: mailserver-tls-renewal-service
+        - file: mailserver-tls-renewal-path
