@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from mailserver_check import AREAS
 from mailserver_errors import WatchError
@@ -77,10 +77,8 @@ def _row(one):
 
 def emit(memory):
     """Return the text of a memory's file."""
-    rows = [{"id": id, "about": about, **asdict(row)} for (id, about), row in sorted(memory.rows.items())]
-    return (
-        json.dumps({"format": FORMAT, "textfile": memory.textfile, "rows": rows}, indent=1, ensure_ascii=False) + "\n"
-    )
+    rows = [{"id": id, "about": about, **vars(row)} for (id, about), row in sorted(memory.rows.items())]
+    return json.dumps({"format": FORMAT, "textfile": memory.textfile, "rows": rows}, ensure_ascii=False) + "\n"
 
 
 def advance(rows, findings, now):

@@ -1,4 +1,4 @@
-"""What changed between runs: told once to each channel, at the right time, and never because a server did not answer."""
+"""What changed between runs: told once to each channel, in time, and never because a server did not answer."""
 
 import pytest
 from hypothesis import given
