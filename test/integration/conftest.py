@@ -38,6 +38,7 @@ ORDER = (
     "test_effects",
     "test_check",
     "faults_of_check",
+    "test_watch",
     "test_rotation",
     "test_central_publishing",
     "test_faults",
