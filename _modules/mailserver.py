@@ -361,4 +361,7 @@ def _send_event(data):
     if (local or __opts__.get("master_type") == "disable") and not __opts__.get("use_master_when_local"):
         __salt__["event.fire"](data, tag)
         return True
+    uris = __opts__.get("master_uri_list") or [__opts__.get("master_uri")]
+    if not mailserver_watch_run.anyone_listens(uris):
+        return False
     return bool(__salt__["event.send"](tag, data, preload={"cmd": "_minion_event"}))

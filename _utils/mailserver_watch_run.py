@@ -1,6 +1,9 @@
 """One run of mailserver.watch: look, compare with the last run, and tell by event, by mail and to Prometheus."""
 
+import contextlib
+import socket
 import time
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,7 @@ SETTINGS_FORMAT = 1
 """To be raised, there and here, when settings change in a way that checks of another version do not understand."""
 MEMORY = "/var/lib/mailserver/watch/memory.json"
 """What was seen and told so far, of one run for the next."""
+CONNECT_LIMIT, LOCK_WAIT = 5, 60
 RUN = "run"
 """The channel of what a run returns."""
 EVENT = "mailserver/watch/changed"
@@ -69,7 +73,7 @@ def watch(settings, path, send_event, submit=mailserver_watch_mail.submit, look=
     :raises LockHeld: another run is under way.
     """
     folder = Path(path).parent
-    with mailserver_keystore.locked(folder):
+    with mailserver_keystore.locked(folder, LOCK_WAIT, "the watch"):
         mailserver_keystore.sweep(folder)
         memory, troubles = remembered(path)
         seen = look(settings)
@@ -103,7 +107,7 @@ def remembered(path):
 def _channels(settings, at, told, submit, send_event):
     """Return how each channel is told groups of changes: a function that returns what is to be noted, or raises.
 
-    The event comes last: with a master that does not answer, sending takes minutes.
+    The event comes last: with a master that takes connections and does not answer, sending takes minutes.
     """
     recipients, postmaster = settings["watch"]["mail"], f"postmaster@{settings['domain']}"
 
@@ -156,3 +160,16 @@ def write_textfile(settings, seen, before):
     except (MailserverError, OSError) as err:
         return path or before, [f"prometheus: {err}"]
     return path or "", []
+
+
+def anyone_listens(uris):
+    """Tell whether a master can be reached at one of these (``tcp://ADDRESS:PORT``).
+
+    Asked before an event is sent: while there is none, Salt goes on trying, and the run with it.
+    """
+    for uri in uris:
+        with contextlib.suppress(OSError, ValueError):
+            place = urllib.parse.urlsplit(uri or "")
+            socket.create_connection((place.hostname, place.port), CONNECT_LIMIT).close()
+            return True
+    return False

@@ -1,13 +1,16 @@
 """What Prometheus reads: parsed by its own library, complete, bounded, and right whatever a name looks like."""
 
 import os
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from healthy_host import TOP
 from mailserver_findings import STATUSES, Finding
 from mailserver_prometheus import MOST, expiry_of, exposition, keys_of
 
@@ -136,6 +139,15 @@ def test_the_next_rotation_is_that_of_the_first_key_that_is_due():
 def test_where_keys_are_unknown_nothing_is_told_of_them():
     assert not [name for name in read(keys=None) if "dkim" in name]
     assert "mailserver_dkim_next_rotation_timestamp_seconds" not in read(keys={})
+
+
+def test_the_page_names_every_metric_and_its_alerts_none_that_there_is_not():
+    page = (TOP / "docs/watch.md").read_text()
+    rules = yaml.safe_load(page[page.index("    groups:") :].partition("\n\n")[0])
+    used = {name for one in rules["groups"][0]["rules"] for name in re.findall(r"mailserver_\w+", one["expr"])}
+    told = set(read([finding("fail")], KEYS, {"/there.pem": 1}))
+    assert set(re.findall(r"^\| `(mailserver_\w+)`", page, re.MULTILINE)) == told
+    assert used < told
 
 
 def test_keys_are_those_of_the_host(machine):

@@ -3,6 +3,7 @@
 import email
 import email.policy
 import json
+import socket
 import stat
 from datetime import datetime, timezone
 
@@ -13,10 +14,10 @@ import mailserver_keystore
 import mailserver_watch_mail
 import mailserver_watch_run
 from healthy_host import TOP
-from mailserver_errors import NotTold, SettingsError, WriteError
+from mailserver_errors import LockHeld, NotTold, SettingsError, WriteError
 from mailserver_findings import Finding, ok
 from mailserver_pillar import resolve
-from mailserver_watch_run import MOST_GROUPS, Seen, settings_in_force
+from mailserver_watch_run import MOST_GROUPS, Seen, anyone_listens, settings_in_force
 
 OPS = ["ops@elsewhere.example", "night@elsewhere.example"]
 DOWN = Finding("running.unit", "fail", "dovecot.service", "active", "inactive ü", "systemctl restart dovecot")
@@ -201,6 +202,24 @@ def test_a_host_that_goes_down_while_the_master_is_awaited_does_not_mail_again(h
     host.event = for_good
     host.run(DOWN)
     assert (len(host.mails), len(host.events)) == (1, 1)
+
+
+def test_a_master_is_reached_at_one_address_of_several():
+    with socket.create_server(("127.0.0.1", 0)) as master, socket.create_server(("127.0.0.1", 0)) as other:
+        here, gone = (f"tcp://127.0.0.1:{one.getsockname()[1]}" for one in (master, other))
+        other.close()
+        assert anyone_listens([gone, here])
+        assert not anyone_listens([gone])
+    assert not anyone_listens([None])
+    assert not anyone_listens(["tcp://[::1"])
+
+
+def test_two_runs_at_once_do_not_tell_the_same_twice(host, monkeypatch):
+    host.run(UP)
+    monkeypatch.setattr(mailserver_watch_run, "LOCK_WAIT", 0)
+    with mailserver_keystore.locked(host.memory.parent), pytest.raises(LockHeld, match="has worked on the watch for"):
+        host.run(DOWN)
+    assert host.events == []
 
 
 def test_only_root_can_read_what_is_remembered(host):
