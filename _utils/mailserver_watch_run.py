@@ -154,7 +154,7 @@ def write_textfile(settings, seen, before):
     path = settings["watch"]["prometheus"]
     try:
         if before and before != path:
-            mailserver_keystore.destroy(before)
+            Path(before).unlink(missing_ok=True)
         if path:
             mailserver_keystore.replace_file(path, metrics(settings, seen), 0o644)
     except (MailserverError, OSError) as err:

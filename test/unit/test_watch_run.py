@@ -204,6 +204,28 @@ def test_a_host_that_goes_down_while_the_master_is_awaited_does_not_mail_again(h
     assert (len(host.mails), len(host.events)) == (1, 1)
 
 
+def test_the_file_for_prometheus_is_written_where_the_pillar_says_and_never_left_behind(host, tmp_path):
+    paths = [tmp_path / name for name in ("a.prom", "b.prom")]
+    for here, elsewhere in (paths, reversed(paths)):
+        host.settings["watch"]["prometheus"] = str(here)
+        assert host.run(DOWN)["troubles"] == []
+        assert f"mailserver_check_timestamp_seconds {host.now}\n" in here.read_text()
+        assert stat.S_IMODE(here.stat().st_mode) == 0o644
+        assert not elsewhere.exists()
+    host.settings["watch"]["prometheus"] = False
+    assert host.run(DOWN)["troubles"] == []
+    assert not [path for path in paths if path.exists()]
+
+
+def test_without_the_folder_for_prometheus_everybody_else_is_told(host, tmp_path):
+    host.settings["watch"]["prometheus"] = str(tmp_path / "gone" / "a.prom")
+    (trouble,) = host.run(DOWN)["troubles"]
+    assert trouble.startswith(f"prometheus: {tmp_path}/gone/a.prom: could not be written: No such file or directory")
+    assert (len(host.mails), len(host.events)) == (1, 1)
+    host.settings["watch"]["prometheus"] = False
+    assert host.run(DOWN)["troubles"] == []
+
+
 def test_a_master_is_reached_at_one_address_of_several():
     with socket.create_server(("127.0.0.1", 0)) as master, socket.create_server(("127.0.0.1", 0)) as other:
         here, gone = (f"tcp://127.0.0.1:{one.getsockname()[1]}" for one in (master, other))
