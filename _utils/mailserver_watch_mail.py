@@ -61,9 +61,7 @@ def text(host, groups, counts, now):
         of_kind = [group for group in groups if group["change"] == one]
         if of_kind:
             parts += [_HEADINGS[one].upper(), *(_paragraph(group) for group in of_kind)]
-    parts.append(
-        f"All that is not right now: salt '{host}' mailserver.check, or on the host salt-call mailserver.check"
-    )
+    parts.append("All that is not right now, as root on the host: salt-call mailserver.check")
     return "\n\n".join(parts) + "\n"
 
 
