@@ -23,6 +23,7 @@ mailserver-schedule-settings:
     - group: root
     - mode: '0600'
     - makedirs: true
+    - dir_mode: '0755'
     - show_changes: false
 {%- for name, job in jobs.items() %}
 
