@@ -422,7 +422,7 @@ SCHEMA = Section(
                         "`mail` and `prometheus` it only sends events.",
                         True,
                     ),
-                    "every": Key(Duration(60), "Time between two such runs.", 3600),
+                    "every": Key(Duration(10), "Time between two such runs.", 3600),
                     "splay": Key(
                         Duration(), "Random delay of each run, so that hosts do not ask DNS all at once.", 600
                     ),

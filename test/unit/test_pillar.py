@@ -74,7 +74,7 @@ BAD = [
         {"watch": {"mail": "ops@a.example"}},
         "mailserver:watch:mail: 'ops@a.example' is text, but a list of a mail address",
     ),
-    ({"watch": {"every": 1}}, "mailserver:watch:every: 1 is too short: at least 60 seconds are wanted"),
+    ({"watch": {"every": 1}}, "mailserver:watch:every: 1 is too short: at least 10 seconds are wanted"),
     ({"watch": {"prometheus": "/var/lib/textfiles"}}, "is not true or false or an absolute path (/….prom)"),
     ({"domains": {"a.example": {"dmarc": {"p": "rejct"}}}}, "did you mean 'reject'?"),
     (
