@@ -27,11 +27,16 @@ def _watched(lab):
         result.must_succeed()
     for host, told in lab.salt("mx*", "mailserver.watch").items():
         assert (told["status"], told["troubles"]) == ("ok", []), (host, told)
-    listen = f"exec salt-run state.event 'mailserver/watch/*' count=-1 >{EVENTS}"
-    lab.run("master", "systemd-run", "--quiet", "--unit=events-of-watch", "sh", "-c", listen)
-    lab.until(lambda: _is_heard(lab), "the master's events are not seen", 60)
+    listen_to_the_master(lab, "events-of-watch")
     yield
     lab.run("master", "systemctl", "stop", "events-of-watch", check=False)
+
+
+def listen_to_the_master(lab, unit):
+    """Have all events of a watch written down from now on."""
+    listen = f"exec salt-run state.event 'mailserver/watch/*' count=-1 >>{EVENTS}"
+    lab.run("master", "systemd-run", "--quiet", f"--unit={unit}", "sh", "-c", listen)
+    lab.until(lambda: _is_heard(lab), "the master's events are not seen", 60)
 
 
 def _is_heard(lab):
@@ -132,10 +137,11 @@ def test_while_the_master_is_away_the_minions_own_schedule_mails_and_the_master_
             lab.until(lambda host=host: subjects(lab, host), f"{host}: no mail without the master", 180)
             assert subjects(lab, host)[0].startswith("fail")
             assert events(lab, host) == []
+            lab.run(host, "systemctl", "stop", "salt-minion")
     finally:
+        lab.run("master", "systemctl", "start", "salt-master")
+        listen_to_the_master(lab, "events-of-watch-later")
         bring_master_back(lab)
-    listen = f"exec salt-run state.event 'mailserver/watch/*' count=-1 >>{EVENTS}"
-    lab.run("master", "systemd-run", "--quiet", "--unit=events-of-watch-later", "sh", "-c", listen)
     try:
         for host in MAIL_HOSTS:
             lab.until(lambda host=host: events(lab, host), f"{host}: the master does not hear of it", 240)
