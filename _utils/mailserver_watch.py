@@ -182,16 +182,22 @@ def delivered(rows, channel):
 
 
 def kept(rows, channels):
-    """Return the rows that say more than that all is ok, as these channels know; others are forgotten."""
-    short = {
-        place: replace(row, told={name: row.told.get(name, "ok") for name in channels}) for place, row in rows.items()
-    }
-    return {place: row for place, row in short.items() if not _is_dull(row)}
+    """Return the rows that say more than that all is ok, as these channels know; others are forgotten.
+
+    So are the texts of what everybody knows: ten thousand domains would make the memory large.
+    """
+    found = {}
+    for place, row in rows.items():
+        told = {name: row.told.get(name, "ok") for name in channels}
+        is_known = all(status == _known_as(row.status) for status in told.values())
+        if not _is_dull(row, told):
+            found[place] = replace(row, told=told, last={} if is_known else row.last)
+    return found
 
 
-def _is_dull(row):
+def _is_dull(row, told):
     waits = row.status != GONE and (row.blind or row.doubt)
-    return row.status in _CALM and not waits and all(status == "ok" for status in row.told.values())
+    return row.status in _CALM and not waits and all(status == "ok" for status in told.values())
 
 
 def _known_as(status):
