@@ -15,6 +15,7 @@ import mailserver_run
 import mailserver_watch
 import mailserver_watch_mail
 from mailserver_errors import MailserverError, NotTold, WatchError, WriteError
+from mailserver_findings import counts, worst
 from mailserver_watch import Memory
 
 SETTINGS = "/etc/mailserver/settings.json"
@@ -77,8 +78,7 @@ def watch(settings, path, send_event, submit=mailserver_watch_mail.submit, look=
         mailserver_keystore.sweep(folder)
         memory, troubles = remembered(path)
         seen = look(settings)
-        summary = mailserver_check.summary(seen.findings)
-        told = {name: summary[name] for name in ("status", "counts")}
+        told = {"status": worst(seen.findings), "counts": counts(seen.findings)}
         rows = mailserver_watch.advance(memory.rows, seen.findings, int(seen.at))
         told["changed"] = mailserver_watch.grouped(mailserver_watch.changes(rows, RUN))
         rows = mailserver_watch.delivered(rows, RUN)
