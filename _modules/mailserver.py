@@ -28,6 +28,7 @@ import mailserver_run
 import mailserver_schema
 import mailserver_selftest
 import mailserver_wants
+import mailserver_watch_run
 from mailserver_errors import MailserverError
 
 __virtualname__ = "mailserver"
@@ -292,3 +293,75 @@ def check(domain=None, area=None, everything=False):
     if told["status"] == "fail":
         __context__["retcode"] = 1
     return told
+
+
+def watch():
+    """
+    Look at the whole mail server, and tell what changed since the last run: by an event, and by mail if pillar says so.
+
+    It goes by the settings that the last highstate put in force; the minion's schedule runs it (pillar ``watch``).
+    Returns ``status`` and ``counts`` as :py:func:`check` does; ``changed``: for each ``change``, ``id``, ``was``,
+    ``status``, ``count``, the first of what it is ``about``, and ``wanted``, ``seen`` and ``remedy`` of the first; and
+    ``troubles``, what could not be told or kept: that is tried again in the next run, and the return code is 1. The
+    first run tells all that is not right. What is ``unknown`` is told only when it has been so for a day.
+
+    The event ``mailserver/watch/changed`` holds the same without ``troubles``, and at most fifty changes; ``more`` says
+    how many are left out.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.watch
+    """
+    path = __opts__.get("mailserver.watch_memory", mailserver_watch_run.MEMORY)
+    try:
+        told = mailserver_watch_run.watch(_in_force(), path, _send_event)
+    except (MailserverError, OSError) as err:
+        raise CommandExecutionError(str(err)) from err
+    if told["troubles"]:
+        __context__["retcode"] = 1
+    return told
+
+
+def metrics():
+    """
+    Return what :py:func:`check` finds, and what becomes of the DKIM keys, in the text format of Prometheus.
+
+    :py:func:`watch` writes the same into a file, if pillar says so (``watch:prometheus``).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.metrics
+        salt-call mailserver.metrics --out=newline_values_only
+    """
+    settings = _in_force()
+    return mailserver_watch_run.metrics(settings, mailserver_watch_run.look(settings))
+
+
+def _in_force():
+    """Return what the last highstate put in force; another file has it where a minion's option says so."""
+    try:
+        return mailserver_watch_run.settings_in_force(
+            __opts__.get("mailserver.settings_in_force", mailserver_watch_run.SETTINGS)
+        )
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _send_event(data):
+    """Send an event, and return whether the master has it; without a master, the minion's own bus has to do.
+
+    With ``preload`` it goes to the master itself. Otherwise it would go through the minion, which drops it without a
+    word while the master is away.
+    """
+    tag, local = mailserver_watch_run.EVENT, __opts__.get("file_client") == "local" or __opts__.get("local")
+    if (local or __opts__.get("master_type") == "disable") and not __opts__.get("use_master_when_local"):
+        __salt__["event.fire"](data, tag)
+        return True
+    uris = __opts__.get("master_uri_list") or [__opts__.get("master_uri")]
+    if not mailserver_watch_run.anyone_listens(uris):
+        return False
+    return bool(__salt__["event.send"](tag, data, preload={"cmd": "_minion_event"}))

@@ -9,7 +9,7 @@ import mailserver_check_protocol
 import mailserver_check_running
 import mailserver_check_tls
 from mailserver_errors import MailserverError
-from mailserver_findings import STATUSES, Done, Finding, Host, worst
+from mailserver_findings import STATUSES, Done, Finding, Host, counts, worst
 
 AREAS = {
     "config": mailserver_check_config,
@@ -54,9 +54,8 @@ def summary(findings, everything=False):
 
     ``status`` is the worst of all, ``counts`` how many there are of each.
     """
-    counts = {status: sum(one.status == status for one in findings) for status in STATUSES}
     shown = [asdict(one) for one in findings if everything or one.status != "ok"]
-    return {"status": worst(findings), "counts": counts, "findings": shown}
+    return {"status": worst(findings), "counts": counts(findings), "findings": shown}
 
 
 def run_command(words, limit=COMMAND_LIMIT):

@@ -68,6 +68,18 @@ class PublishError(MailserverError):
     """The credential with which records are published is missing, unreadable, malformed, or not kept secret."""
 
 
+class SettingsError(MailserverError):
+    """No highstate has put settings in force yet, or the file of them is damaged or of another version."""
+
+
+class WatchError(MailserverError):
+    """What the last run of mailserver.watch left behind is damaged, or of another version."""
+
+
+class NotTold(MailserverError):
+    """Nobody was told what changed: sendmail(1) did not take the message, or the master the event."""
+
+
 class WireError(MailserverError):
     """A conversation with a port of the host was cut off, or left its protocol; nothing could be judged."""
 

@@ -1,5 +1,6 @@
 """Findings: what a check of this mail server wanted, what it saw and where, and what to do about it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,3 +53,9 @@ def ok(id, about, wanted, seen=""):
 def worst(findings):
     """Return the worst status among findings; ``ok`` for none."""
     return max((one.status for one in findings), key=STATUSES.index, default="ok")
+
+
+def counts(findings):
+    """Return how many findings there are of each status."""
+    found = Counter(one.status for one in findings)
+    return {status: found[status] for status in STATUSES}

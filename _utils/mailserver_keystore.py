@@ -41,9 +41,10 @@ class Owner:
 
 
 @contextlib.contextmanager
-def locked(keys, wait=LOCK_WAIT):
+def locked(keys, wait=LOCK_WAIT, what="these keys"):
     """Hold the lock of the folder ``keys``, so that two runs never work on it at once.
 
+    :param what: what they work on; for the message.
     :raises LockHeld: another run held it for ``wait`` seconds.
     """
     folder = Path(keys)
@@ -56,9 +57,7 @@ def locked(keys, wait=LOCK_WAIT):
                 break
             except BlockingIOError as err:
                 if time.monotonic() >= ends:
-                    raise LockHeld(
-                        f"{folder}: another run has worked on these keys for {wait} s; try again later"
-                    ) from err
+                    raise LockHeld(f"{folder}: another run has worked on {what} for {wait} s; try again later") from err
                 time.sleep(0.1)
         yield
 

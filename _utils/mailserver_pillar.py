@@ -412,6 +412,36 @@ SCHEMA = Section(
             ),
             "The minion's own runs over its DKIM keys.",
         ),
+        "watch": Key(
+            Section(
+                {
+                    "enabled": Key(
+                        Bool(),
+                        "Have the minion itself run `mailserver.watch`, which tells what changed. It is on, "
+                        "because a fault that nobody looks for costs mail for days, and a run some seconds; without "
+                        "`mail` and `prometheus` it only sends events.",
+                        True,
+                    ),
+                    "every": Key(Duration(10), "Time between two such runs.", 3600),
+                    "splay": Key(
+                        Duration(), "Random delay of each run, so that hosts do not ask DNS all at once.", 600
+                    ),
+                    "mail": Key(
+                        Items(_MAIL_ADDRESS),
+                        "Who gets a mail about it. Name a mailbox that this host has no part in, or the mail about its "
+                        "broken mail waits there, too.",
+                        (),
+                    ),
+                    "prometheus": Key(
+                        OneOf((Bool(), Text(r"/\S+\.prom", "an absolute path (/….prom)"))),
+                        "Where each run writes its findings for the node exporter's textfile collector; `true`: "
+                        "`mailserver.prom` in the folder that Debian's package of it reads.",
+                        False,
+                    ),
+                }
+            ),
+            "What the minion tells by itself of its mail server (docs/watch.md).",
+        ),
         "selftest": Key(
             Section(
                 {
@@ -454,6 +484,8 @@ def resolve(pillar, parameters, grains):
     if problems:
         raise PillarError(problems)
     settings["os"] = parameters
+    if settings["watch"]["prometheus"] is True:
+        settings["watch"]["prometheus"] = parameters["watch"]["textfile"]
     settings["postfix"]["main"] = main_cf(settings, _read_main(settings["postfix"]["main"]))
     system = parameters.get("opendkim", {}).get("settings", {})
     settings["opendkim"]["settings"] = {**system, **settings["opendkim"]["settings"]}

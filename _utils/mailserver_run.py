@@ -13,7 +13,7 @@ import mailserver_dns
 import mailserver_keystore
 import mailserver_opendkim
 from mailserver_dkim import shown_time
-from mailserver_errors import ClockError, DkimError, ManifestError
+from mailserver_errors import ClockError, DkimError, ManifestError, SettingsError
 
 APPLIED = "/etc/mailserver/dkim.json"
 """The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
@@ -65,22 +65,24 @@ class Place:
     owner: mailserver_keystore.Owner
 
 
-def applied_settings(path=APPLIED):
+def applied_settings(path=APPLIED, version=APPLIED_FORMAT, what="settings for DKIM", by="mailserver.opendkim"):
     """Return the settings of the last highstate, as far as keys need them; nested as ``mailserver.settings`` has them.
 
-    :raises DkimError: there was no highstate yet, or the file is damaged or of another version of the formula.
+    :param version: the format that is understood.
+    :param what, by: what the file holds, and the states that write it; for messages.
+    :raises SettingsError: there was no highstate yet, or the file is damaged or of another version of the formula.
     """
-    again = "run a highstate, which writes it (mailserver.opendkim)"
+    again = f"run a highstate, which writes it ({by})"
     try:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
         place_of(settings)
-        version = settings["format"]
+        found = settings["format"]
     except FileNotFoundError as err:
-        raise DkimError(f"{path}: no highstate has put settings for DKIM in force on this host yet; {again}") from err
+        raise SettingsError(f"{path}: no highstate has put {what} in force on this host yet; {again}") from err
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise DkimError(f"{path}: damaged ({err!r}); {again}") from err
-    if version != APPLIED_FORMAT:
-        raise DkimError(f"{path}: another version of the formula wrote it (format {version!r}); {again}")
+        raise SettingsError(f"{path}: damaged ({err!r}); {again}") from err
+    if found != version:
+        raise SettingsError(f"{path}: another version of the formula wrote it (format {found!r}); {again}")
     return settings
 
 

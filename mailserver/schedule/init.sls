@@ -1,28 +1,59 @@
-# Every minion looks after its own keys, whether or not the master can be reached.
+# Every minion looks after its own keys, and watches its own mail server, whether or not the master can be reached.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{%- set schedule = mailserver.schedule %}
-{%- set runs = schedule.enabled and mailserver.opendkim.enabled %}
+{%- set schedule, watch = mailserver.schedule, mailserver.watch %}
+{%- set jobs = {
+      'advance': {'function': 'dkim.advance', 'when': schedule, 'runs': schedule.enabled and mailserver.opendkim.enabled},
+      'watch': {'function': 'mailserver.watch', 'when': watch, 'runs': watch.enabled},
+    } %}
 {%- set offline = not salt['service.status']('salt-minion') %}
 
-mailserver-schedule-advance:
-{%- if runs %}
+# What mailserver.watch goes by, until the next highstate. Nobody's password, not even as a hash, is of use to it.
+{%- set users = {} %}
+{%- for name, user in mailserver.accounts.users.items() %}
+{%- do users.update({name: dict(user, password=none)}) %}
+{%- endfor %}
+{%- set accounts = dict(mailserver.accounts, users=users) %}
+{%- set in_force = dict(mailserver, accounts=accounts, format=1) %}
+
+mailserver-schedule-settings:
+  file.managed:
+    - name: /etc/mailserver/settings.json
+    - contents: {{ in_force | json | json }}
+    - user: root
+    - group: root
+    - mode: '0600'
+    - makedirs: true
+    - dir_mode: '0755'
+    - show_changes: false
+{%- for name, job in jobs.items() %}
+
+mailserver-schedule-{{ name }}:
+{%- if job.runs %}
   schedule.present:
-    - function: dkim.advance
-    - seconds: {{ schedule.every }}
-    - splay: {{ schedule.splay }}
+    - function: {{ job.function }}
+    - seconds: {{ job.when.every }}
+    - splay: {{ job.when.splay }}
     - maxrunning: 1
     - run_on_start: false
 {%- else %}
   schedule.absent:
 {%- endif %}
     - offline: {{ offline | json }}
+{%- endfor %}
+{%- if not watch.enabled and watch.prometheus %}
+
+# Or it would be taken for what holds now.
+mailserver-schedule-textfile:
+  file.absent:
+    - name: {{ watch.prometheus }}
+{%- endif %}
 
 # Or a minion that starts while the master is away would run no job until it is back.
 mailserver-schedule-without-master:
-{%- if runs %}
+{%- if jobs.values() | selectattr('runs') | list %}
   file.managed:
     - contents: |
-        # Written by Salt (mailserver/schedule): DKIM keys are looked after without the master, too.
+        # Written by Salt (mailserver/schedule): DKIM keys and mail are looked after without the master, too.
         scheduler_before_connect: true
     - user: root
     - group: root

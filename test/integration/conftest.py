@@ -39,6 +39,7 @@ ORDER = (
     "test_certificate",
     "test_check",
     "faults_of_check",
+    "test_watch",
     "test_rotation",
     "test_central_publishing",
     "test_faults",

@@ -13,7 +13,7 @@ DONE_BY_DEBIANS_PACKAGES = {
     "mailserver-sasl-postfix-folder",
 }
 # A dry run of Salt 3006 says of a scheduled job only in a comment that it would be added.
-SAID_IN_A_COMMENT = {"mailserver-schedule-advance"}
+SAID_IN_A_COMMENT = {"mailserver-schedule-advance", "mailserver-schedule-watch"}
 # States that end in None (a warning or "would look") until there are records, and change nothing on the host.
 WAITING_FOR_DNS = {"mailserver-dns-records", "mailserver-opendkim-published", "mailserver-opendkim-signing"}
 

@@ -39,6 +39,7 @@ def test_the_daemons_are_stopped_and_stay_so_after_a_boot(cleaned, lab, host):
 
 def test_nothing_that_was_configured_is_left(cleaned, lab, host):
     assert not lab.sh(host, "grep -rlF 'Written by Salt (mailserver' /etc /usr/local || true")
+    assert not lab.sh(host, "ls -d /etc/mailserver/*.json /var/lib/mailserver/watch 2>/dev/null || true")
     assert lab.sh(host, "postconf -h home_mailbox").strip() == ""
     assert not lab.sh(host, "find /etc /usr/local -name '*.dist' -newer /etc/hostname -path '*mail*'")
     for where in ("", "--permanent"):

@@ -69,6 +69,13 @@ BAD = [
     ({"dns": {"rfc2136": {"port": 0}}}, "mailserver:dns:rfc2136:port: 0 is out of range"),
     ({"dns": {"rfc2136": {"key_file": "rfc2136.key"}}}, "mailserver:dns:rfc2136:key_file: 'rfc2136.key' is not an abs"),
     ({"dns": {"rfc2136": {"timeout": 0}}}, "mailserver:dns:rfc2136:timeout: 0 is too short"),
+    ({"watch": {"mail": ["ops"]}}, "mailserver:watch:mail:0: 'ops' is not a mail address (user@example.com)"),
+    (
+        {"watch": {"mail": "ops@a.example"}},
+        "mailserver:watch:mail: 'ops@a.example' is text, but a list of a mail address",
+    ),
+    ({"watch": {"every": 1}}, "mailserver:watch:every: 1 is too short: at least 10 seconds are wanted"),
+    ({"watch": {"prometheus": "/var/lib/textfiles"}}, "is not true or false or an absolute path (/….prom)"),
     ({"domains": {"a.example": {"dmarc": {"p": "rejct"}}}}, "did you mean 'reject'?"),
     (
         {"domains": {"a.example": {"dmarc": {"rua": ["dmarc@a.example"]}}}},
@@ -263,3 +270,11 @@ def test_what_spf_includes_may_be_the_name_of_a_record_alone():
     assert (
         "underscores or inner hyphens" in problems({"domains": {"a.example": {"spf": {"include": ["-a.example"]}}}})[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "path"), [(True, "/there/mailserver.prom"), ("/a/b.prom", "/a/b.prom"), (False, False)]
+)
+def test_the_textfile_for_prometheus_is_where_debian_has_it_unless_a_path_is_given(given, path):
+    system = {**SYSTEM, "watch": {"textfile": "/there/mailserver.prom"}}
+    assert settings({"watch": {"prometheus": given}}, system=system)["watch"]["prometheus"] == path
