@@ -10,6 +10,8 @@ import importlib.metadata
 import json
 import pickle
 import re
+import time
+from pathlib import Path
 
 import salt.utils.yaml
 from salt.exceptions import CommandExecutionError, SaltException
@@ -21,6 +23,7 @@ mailserver_reload.drop_outdated()
 import mailserver_check
 import mailserver_dns
 import mailserver_key_records
+import mailserver_overview
 import mailserver_pillar
 import mailserver_queue
 import mailserver_records
@@ -292,3 +295,22 @@ def check(domain=None, area=None, everything=False):
     if told["status"] == "fail":
         __context__["retcode"] = 1
     return told
+
+
+def overview():
+    """
+    Return what the page of all hosts (``salt-run mailserver.report``) needs of this one; all of it is public.
+
+    That is what :py:func:`check` finds not to be right, and the stamps of each domain's keys. Where it is large, it is
+    compressed. To have it in the mine: ``mine_functions: {mailserver.overview: []}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' mailserver.overview
+    """
+    host = settings()
+    if not host["domains"] and not Path(mailserver_run.APPLIED).exists():
+        return mailserver_overview.NOTHING
+    return mailserver_overview.overview(host, mailserver_check.check(host, list(host["domains"])), time.time())
