@@ -1,13 +1,14 @@
 """The page of all mail hosts: one HTML file that asks for nothing from anywhere. Pure."""
 
 import base64
+import functools
 import hashlib
 from html import escape
 from itertools import groupby
 from urllib.parse import quote
 
 import mailserver_timeline
-from mailserver_dkim import shown_time, utc
+from mailserver_dkim import STAGES, shown_time, utc
 from mailserver_findings import STATUSES
 from mailserver_fleet import in_words
 from mailserver_page_script import SCRIPT
@@ -236,24 +237,23 @@ def _apart(shown):
 def _domain(domain, hosts, findings, shown):
     cells = "".join(_cell(host, domain.statuses.get(host)) for host in hosts)
     lanes = "".join(_lane(host, keys, shown, len(domain.keys)) for host, keys in domain.keys.items())
-    date = f'<span class="unseen">next rotation </span>{_day(domain.rotates_at)}' if domain.rotates_at else ""
+    date = f"<i>next rotation </i>{_day(domain.rotates_at)}" if domain.rotates_at else ""
     return (
         f'<details class="domain" id="d-{quote(domain.name)}" data-status="{domain.status}"><summary class="row">'
-        f'<span class="name turn">{escape(domain.name)}</span>{cells}<span class="lanes">{lanes}</span>'
-        f'<span class="date">{date}</span></summary>'
+        f'<span class="name turn">{escape(domain.name)}</span>{cells}'
+        f'<span class="lanes" aria-hidden="true">{lanes}</span><span class="date">{date}</span></summary>'
         f'<div class="told">{_told(domain, findings, shown.now)}</div></details>\n'
     )
 
 
 def _cell(host, status):
-    label = f'<span class="unseen">{escape(host)} </span>'
     if status is None:
-        return f'<span class="cell none quiet">{label}<span aria-label="not here">-</span></span>'
-    return f'<span class="cell">{label}{_mark(status)}</span>'
+        return f'<span class="mark none"><i>{escape(host)} not here</i></span>'
+    return f'<span class="mark {status}"><i>{escape(host)} </i>{status}</span>'
 
 
 def _lane(host, keys, shown, lanes):
-    label = f"<i>{escape(host)}</i>" if lanes > 1 else ""
+    label = f"<small>{escape(host)}</small>" if lanes > 1 else ""
     return f'<span class="lane">{label}{mailserver_timeline.picture(keys, shown)}</span>'
 
 
@@ -274,11 +274,7 @@ def _told(domain, findings, now):
 
 def key_in_words(key, now):
     """Return the life of a key as a sentence."""
-    at = {
-        stage: _day(key.at(stage))
-        for stage in ("generated", "published", "signing", "retired", "revoked", "removed")
-        if key.at(stage)
-    }
+    at = {stage: _day(moment) for stage, moment in zip(STAGES, key.stamps, strict=False) if moment}
     due = f"{_day(key.due)}{' (overdue)' if key.due <= now else ''}" if key.due else ""
     signed = f"signed {at['signing']} to {at.get('retired')}" if "signing" in at else "never signed"
     said = {
@@ -308,4 +304,9 @@ def _time(moment):
 
 
 def _day(moment):
-    return f"{utc(moment):%Y-%m-%d}"
+    return _date(moment // 86400)
+
+
+@functools.cache
+def _date(days):
+    return f"{utc(days * 86400):%Y-%m-%d}"

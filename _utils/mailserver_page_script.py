@@ -11,11 +11,12 @@ SCRIPT = """
   const bar = document.querySelector(".bar"), search = document.querySelector("#search");
   const attention = document.querySelector("#attention"), said = document.querySelector("#found");
   const parts = all(".part"), groups = all(".group"), texts = new Map();
-  const ROW = 42, VISIBLE = 500;
+  const ROW = 42, VISIBLE = 500, PARTS = 50;
 
   const folded = (part) => part.firstElementChild && part.firstElementChild.localName === "noscript";
   function unfold(part) {
     if (!folded(part)) return;
+    texts.delete(part);
     part.innerHTML = part.firstElementChild.textContent;
     part.style.minHeight = "";
   }
@@ -33,21 +34,33 @@ SCRIPT = """
     near.observe(part);
   }
 
-  // The rest follows while nothing else is to be done, for the browser's own search.
+  // The rest follows while nothing else is to be done, for the browser's own search; of very many it would be too much.
   const later = window.requestIdleCallback || ((call) => setTimeout(() => call({ timeRemaining: () => 5 }), 50));
   function unfoldLater(time) {
     const left = parts.filter(folded);
     while (left.length && time.timeRemaining() > 3) unfold(left.shift());
     if (left.length) later(unfoldLater); else document.documentElement.dataset.whole = "yes";
   }
-  addEventListener("load", () => setTimeout(() => later(unfoldLater), 1000));
+  if (parts.length < PARTS) addEventListener("load", () => setTimeout(() => later(unfoldLater), 1000));
 
+  // What is folded is searched as it is: only a part that may hold what is sought is unfolded.
   const text = (item) => texts.get(item) || texts.set(item, item.textContent.toLowerCase()).get(item);
+  const escaped = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;" };
+  const asWritten = (word) => word.replace(/[&<>"']/g, (sign) => escaped[sign]);
+  function mayHold(part, words, only) {
+    if (only && !/data-status="(?!ok)/.test(part.textContent)) return false;
+    return words.every((word) => text(part).includes(asWritten(word)));
+  }
   function find() {
     const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean), only = attention.checked;
     const isAll = !words.length && !only;
-    if (!isAll) unfoldAll();
     const count = { domain: [0, 0], finding: [0, 0] };
+    for (const part of parts.filter(folded)) {
+      if (isAll || !mayHold(part, words, only)) {
+        part.hidden = !isAll;
+        count[part.closest(".group") ? "finding" : "domain"][isAll ? 0 : 1] += Number(part.dataset.items);
+      } else unfold(part);
+    }
     for (const item of all(".domain, .finding")) {
       const kind = item.classList.contains("domain") ? "domain" : "finding";
       const isWanted = !only || item.dataset.status !== "ok";
@@ -55,7 +68,7 @@ SCRIPT = """
       if (item.hidden === shown) item.hidden = !shown;
       count[kind][shown ? 0 : 1] += 1;
     }
-    for (const holder of [...parts, ...groups]) {
+    for (const holder of [...parts.filter((part) => !folded(part)), ...groups]) {
       holder.hidden = !isAll && !holder.querySelector(".domain:not([hidden]), .finding:not([hidden])");
     }
     document.body.classList.toggle("found", !isAll && count.domain[0] < VISIBLE);

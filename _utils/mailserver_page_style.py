@@ -33,7 +33,9 @@ a:hover { text-decoration-color: currentColor; }
 :focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; border-radius: 3px; }
 code { font: .9em/1.5 ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", monospace; }
 .quiet { color: var(--quiet); }
-.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.unseen, .row i {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
+}
 .skip { position: absolute; left: -100vw; padding: .5rem 1rem; background: var(--paper); z-index: 9; }
 .skip:focus { left: 1rem; top: .5rem; }
 [hidden] { display: none !important; }
@@ -64,6 +66,7 @@ h2 .quiet { font-weight: 400; font-size: 1rem; }
 .mark.warn::before { content: "!" / ""; border-color: var(--warn); }
 .mark.unknown::before { content: "?" / ""; border: 2px dashed var(--unknown); border-radius: 50%; }
 .mark.ok::before { content: "\\2713" / ""; }
+.mark.none::before { content: "-" / ""; color: var(--quiet); font-weight: 400; }
 
 /* The bar that finds things; it is there only if scripts run. */
 .bar {
@@ -112,7 +115,7 @@ summary:hover { background: var(--raised); }
 .legend { color: var(--quiet); }
 .legend li { display: inline-flex; align-items: center; gap: .5em; }
 .sample { width: 36px; height: 12px; flex: none; }
-.keys { display: block; width: 100%; overflow: visible; background-size: 1px 100%; background-repeat: no-repeat; }
+.lane svg { display: block; width: 100%; overflow: visible; background-size: 1px 100%; background-repeat: no-repeat; }
 svg path { fill: none; stroke: var(--shown); stroke-width: 2; vector-effect: non-scaling-stroke; }
 svg .waiting { stroke: var(--ink); stroke-dasharray: 1 4; stroke-width: 6; }
 svg .published { stroke: var(--key); stroke-width: 3; }
@@ -138,8 +141,8 @@ svg .now { stroke: var(--ink); stroke-width: 1.5; }
 .lane { display: block; }
 .many .lane { display: grid; grid-template-columns: 5.5rem 1fr; gap: .5rem; align-items: center; }
 .many .head .axis { padding-left: 6rem; }
-.lane i { font-style: normal; font-size: .8rem; line-height: 1.2; color: var(--quiet); text-align: right; }
-.lane i { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.lane small { font-size: .8rem; line-height: 1.2; color: var(--quiet); text-align: right; }
+.lane small { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .told { padding: .25rem 0 1rem 1.4rem; font-size: .925rem; max-width: 70rem; }
 .told li { padding: .1rem 0; }
 .told h3 { color: var(--quiet); margin-top: .4rem; }
@@ -178,7 +181,7 @@ footer { margin-top: 3rem; font-size: .875rem; color: var(--quiet); }
   details::details-content { content-visibility: visible; display: block; height: auto; }
   .finding, .row, .hosts li { break-inside: avoid; }
   h2, summary { break-after: avoid; }
-  .mark.fail::before, .keys { print-color-adjust: exact; }
+  .mark.fail::before, .lane svg { print-color-adjust: exact; }
   a { text-decoration: none; }
 }
 @media (prefers-reduced-motion: no-preference) { .turn::before { transition: transform .12s; } }
@@ -190,14 +193,14 @@ _LIST = """
   .wide > * { min-width: 0; }
   .row { display: flex; flex-wrap: wrap; gap: .3rem 1.25rem; padding: .6rem 0 .7rem; }
   .row .name { flex-basis: 100%; font-weight: 600; }
-  .row .cell { margin-left: 1.4rem; }
-  .row .cell + .cell { margin-left: 0; }
-  .row .unseen { position: static; width: auto; height: auto; clip-path: none; color: var(--quiet); }
+  .row .name + .mark { margin-left: 1.4rem; }
+  .row i { position: static; width: auto; height: auto; clip-path: none; color: var(--quiet); font-style: normal; }
+  .row i { font-weight: 400; white-space: pre; }
   .row .none { display: none; }
   .row .lanes { flex: 1 1 100%; margin-left: 1.4rem; }
   .row .date { margin-left: 1.4rem; }
   .many .lane { grid-template-columns: 3rem 1fr; }
-  .lane i { text-align: left; }
+  .lane small { text-align: left; }
 """
 """Of the table a list: on a phone, and on paper that is too narrow for the hosts."""
 
@@ -228,4 +231,4 @@ def _lines(months):
         return ""
     images = ", ".join(["linear-gradient(var(--line), var(--line))"] * len(months))
     places = ", ".join(f"{share:.2%} 0" for share in months)
-    return f".keys {{ background-image: {images}; background-position: {places}; }}\n"
+    return f".lane svg {{ background-image: {images}; background-position: {places}; }}\n"

@@ -10,7 +10,9 @@ SHORTEST = 30 * DAY
 WIDTH = 1000
 LANE = 10
 NARROWEST = 4
-"""The width of what lasted no time, of :data:`WIDTH`."""
+"""The least width of a mark, of :data:`WIDTH`, so that what began an hour ago is to be seen."""
+_BRIEF = ("waiting", "published")
+"""What is not drawn if it lasted less than a day and is over."""
 KINDS = {
     "waiting": "made, DNS is to show it",
     "published": "published, does not sign yet",
@@ -101,6 +103,8 @@ def picture(keys, shown):
         lane = next((number for number, taken in enumerate(lanes) if taken < begins), len(lanes))
         lanes[lane:] = [ends] if lane == len(lanes) else [ends, *lanes[lane + 1 :]]
         for kind, start, end in visible:
+            if kind in _BRIEF and end - start < DAY and end != shown.now:
+                continue
             marks[kind].append(_mark(kind, shown.x(start), shown.x(end), lane * LANE + LANE // 2 + 1))
     height = max(len(lanes), 1) * LANE + 2
     drawn = "".join(f'<path class="{kind}" d="{"".join(paths)}"/>' for kind, paths in marks.items() if paths)
@@ -108,7 +112,6 @@ def picture(keys, shown):
 
 
 def _mark(kind, x, end, y):
-    # What lasted an hour is to be seen, too; what follows it is drawn over it.
     begin = x if kind in ("plan", "rotation") else max(min(x, end - NARROWEST), 0)
     return f"M{begin} {y}h{end - begin}"
 
@@ -124,4 +127,4 @@ _SAMPLES = {"rotation": "M18 6h0", "now": "M18 0v12"}
 
 def _svg(height, drawn):
     box = f'viewBox="0 0 {WIDTH} {height}" height="{height}"'
-    return f'<svg class="keys" {box} preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
+    return f'<svg {box} preserveAspectRatio="none">{drawn}</svg>'

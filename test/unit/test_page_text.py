@@ -148,8 +148,7 @@ def test_data_that_is_old_is_visibly_old():
 
 def test_a_domain_that_is_not_on_a_host_is_not_said_to_be_right_there():
     found = fleet({"mx1": overview("mx1", ["a.example"]), "mx2": overview("mx2", ["b.example"])}, {}, (), NOW)
-    labels = [attributes for tag, attributes in Reader(page(found)).tags if attributes.get("aria-label") == "not here"]
-    assert len(labels) == 2
+    assert Reader(page(found)).text.count("not here") == 2
 
 
 VERDICTS = [

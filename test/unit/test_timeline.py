@@ -12,7 +12,7 @@ NOW = 1795543200  # 2026-11-24 18:00 UTC
 
 def key(*days, due=None):
     """A key with stamps so many days ago."""
-    stamps = tuple(None if day is None else NOW - day * DAY for day in days)
+    stamps = tuple(None if day is None else NOW - int(day * DAY) for day in days)
     return KeyTimes("one", 2048, None if due is None else NOW + due * DAY, stamps)
 
 
@@ -84,10 +84,16 @@ def test_keys_that_overlap_lie_on_two_lanes_and_those_that_do_not_share_one():
     assert {y for _, _, y, _ in drawn([gone, later])} == {6}
 
 
-def test_what_lasted_an_hour_can_be_seen_and_nothing_leaves_the_picture():
+def test_what_began_just_now_can_be_seen_and_nothing_leaves_the_picture():
     marks = drawn([key(199, 199, 199, due=500), key(0)])
-    assert all(length >= 4 for kind, _, _, length in marks if kind in ("waiting", "published", "signing"))
+    assert all(length >= 4 for kind, _, _, length in marks if kind in ("waiting", "signing"))
     assert all(0 <= x <= x + length <= WIDTH for _, x, _, length in marks)
+    assert "waiting" in {kind for kind, _, _, _ in marks}
+
+
+def test_an_hour_between_two_stages_is_not_drawn_once_it_is_over():
+    assert {kind for kind, _, _, _ in drawn([key(9, 8.9, 8.8)])} == {"signing"}
+    assert {kind for kind, _, _, _ in drawn([key(9, 7, 5)])} == {"waiting", "published", "signing"}
 
 
 def test_a_picture_without_keys_still_shows_now():
