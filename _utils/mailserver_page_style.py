@@ -148,7 +148,7 @@ svg .now { stroke: var(--ink); stroke-width: 1.5; }
 .told h3 { color: var(--quiet); margin-top: .4rem; }
 .part { content-visibility: auto; contain-intrinsic-size: auto 150rem; }
 .found .part { content-visibility: visible; }
-.wide { overflow: auto; max-height: 90vh; }
+.wide { overflow: auto; max-height: 90vh; position: relative; }
 .wide > * { min-width: max-content; }
 .wide .head { top: 0; }
 footer { margin-top: 3rem; font-size: .875rem; color: var(--quiet); }

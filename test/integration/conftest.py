@@ -37,6 +37,7 @@ ORDER = (
     "test_refused_configuration",
     "test_effects",
     "test_check",
+    "test_report",
     "faults_of_check",
     "test_rotation",
     "test_central_publishing",
