@@ -197,8 +197,8 @@ def _domains(fleet, hosts, shown):
     for number, one in enumerate(fleet.seen, 1):
         if one.domain:
             of_domain.setdefault(one.domain, []).append((number, one))
-    rows = [_domain(domain, hosts, of_domain.get(domain.name, ()), shown) for domain in fleet.domains]
     many = any(len(domain.keys) > 1 for domain in fleet.domains)
+    rows = [_domain(domain, hosts, of_domain.get(domain.name, ()), shown, many) for domain in fleet.domains]
     classes = " ".join(name for name, holds in (("many", many), ("wide", len(hosts) > WIDE)) if holds)
     focus = ' tabindex="0"' if len(hosts) > WIDE else ""
     legend = "".join(
@@ -234,9 +234,9 @@ def _apart(shown):
     return found
 
 
-def _domain(domain, hosts, findings, shown):
+def _domain(domain, hosts, findings, shown, many):
     cells = "".join(_cell(host, domain.statuses.get(host)) for host in hosts)
-    lanes = "".join(_lane(host, keys, shown, len(domain.keys)) for host, keys in domain.keys.items())
+    lanes = "".join(_lane(host, keys, shown, many) for host, keys in domain.keys.items())
     date = f"<i>next rotation </i>{_day(domain.rotates_at)}" if domain.rotates_at else ""
     return (
         f'<details class="domain" id="d-{quote(domain.name)}" data-status="{domain.status}"><summary class="row">'
@@ -252,8 +252,8 @@ def _cell(host, status):
     return f'<span class="mark {status}"><i>{escape(host)} </i>{status}</span>'
 
 
-def _lane(host, keys, shown, lanes):
-    label = f"<small>{escape(host)}</small>" if lanes > 1 else ""
+def _lane(host, keys, shown, is_named):
+    label = f"<small>{escape(host)}</small>" if is_named else ""
     return f'<span class="lane">{label}{mailserver_timeline.picture(keys, shown)}</span>'
 
 

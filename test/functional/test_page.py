@@ -1,12 +1,12 @@
 """The page of all hosts in a real browser: read by phone, keyboard and printer, without colour, script or network."""
 
 import contextlib
-import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from browser import chromium
 from example_fleet import NOW, answers, example, overview, waiting
 from mailserver_fleet import fleet
 from mailserver_page import PART, page
@@ -16,14 +16,7 @@ PHONE, DESKTOP, PAPER = (360, 740), (1280, 900), (794, 1123)
 
 @pytest.fixture(scope="session")
 def browser():
-    path = shutil.which("chromium")
-    assert path, "chromium is missing; script/bootstrap functional installs it"
-    with (
-        sync_playwright() as play,
-        contextlib.closing(
-            play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        ) as running,
-    ):
+    with chromium() as running:
         yield running
 
 
