@@ -310,7 +310,8 @@ def overview():
 
         salt '*' mailserver.overview
     """
-    host = settings()
-    if not host["domains"] and not Path(mailserver_run.APPLIED).exists():
+    pillar = _own_pillar()
+    if isinstance(pillar, dict) and not pillar.get("domains") and not Path(mailserver_run.APPLIED).exists():
         return mailserver_overview.NOTHING
+    host = settings(pillar)
     return mailserver_overview.overview(host, mailserver_check.check(host, list(host["domains"])), time.time())

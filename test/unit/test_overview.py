@@ -94,9 +94,10 @@ def test_a_small_overview_travels_as_people_can_read_it():
     assert packed(small) is small
 
 
-def test_a_minion_without_domains_and_states_says_that_it_is_no_mail_host(monkeypatch, tmp_path):
+@pytest.mark.parametrize("pillar", [{}, {"dns": {"rfc2136": {}}}])
+def test_a_minion_that_has_neither_domains_nor_the_states_says_that_it_is_no_mail_host(monkeypatch, tmp_path, pillar):
     mailserver = module("mailserver")
-    mailserver.settings = lambda: {"domains": {}}
+    mailserver._own_pillar = lambda: pillar
     monkeypatch.setattr(mailserver_run, "APPLIED", str(tmp_path / "none"))
     assert mailserver.overview() == NOTHING
     assert is_no_mail_host(NOTHING)
