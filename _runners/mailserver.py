@@ -23,6 +23,8 @@ __virtualname__ = "mailserver"
 
 _FUNCTION = "mailserver.overview"
 _TIMEOUT = 120
+_LONGEST = 1500
+"""Characters of an answer that is shown because it is no overview."""
 _TRIMMED = "VALUE_TRIMMED"
 """What Salt's event bus puts in place of what is larger than ``max_event_size``."""
 
@@ -118,7 +120,12 @@ def _unusable(returned):
     if _TRIMMED in (answer, *(answer.values() if isinstance(answer, dict) else ())):
         return "its answer was larger than max_event_size; raise that in the configuration of master and minion"
     failed = returned.get("retcode") or not isinstance(answer, dict)
-    return f"it answered: {str(answer)[:2000]}" if failed else ""
+    return f"it answered: {_brief(str(answer))}" if failed else ""
+
+
+def _brief(text):
+    """Return a long text without its middle: of a traceback, the end says what happened."""
+    return text if len(text) <= _LONGEST else f"{text[:200]} … {text[200 - _LONGEST :]}"
 
 
 def _mined(tgt, tgt_type, _timeout):
