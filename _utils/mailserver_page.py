@@ -200,6 +200,7 @@ def _domains(fleet, hosts, shown):
     many = any(len(domain.keys) > 1 for domain in fleet.domains)
     rows = [_domain(domain, hosts, of_domain.get(domain.name, ()), shown, many) for domain in fleet.domains]
     classes = " ".join(name for name, holds in (("many", many), ("wide", len(hosts) > WIDE)) if holds)
+    span = f"<li>{_day(shown.start)} to {_day(shown.end)}</li>"
     focus = ' tabindex="0"' if len(hosts) > WIDE else ""
     legend = "".join(
         f"<li>{mailserver_timeline.sample(kind)} {escape(text)}</li>"
@@ -208,7 +209,7 @@ def _domains(fleet, hosts, shown):
     return (
         '<section aria-labelledby="domains"><h2 id="domains" tabindex="-1">Domains and their keys '
         f'<span class="quiet">{len(fleet.domains):,}</span></h2>\n'
-        f'<ul class="legend" aria-label="The time line">{legend}</ul>\n'
+        f'<ul class="legend" aria-label="The time line">{legend}{span}</ul>\n'
         f'<div class="{classes}" role="group" aria-labelledby="domains"{focus}>'
         f"{_head(hosts, shown)}{_parts(rows)}</div></section>\n"
     )

@@ -151,6 +151,7 @@ svg .now { stroke: var(--ink); stroke-width: 1.5; }
 .wide { overflow: auto; max-height: 90vh; position: relative; }
 .wide > * { min-width: max-content; }
 .wide .head { top: 0; }
+.wide .name, .wide .head span:first-child { position: sticky; left: 0; z-index: 1; background: var(--paper); }
 footer { margin-top: 3rem; font-size: .875rem; color: var(--quiet); }
 
 @media (max-width: 46rem) {
