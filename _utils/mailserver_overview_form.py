@@ -132,7 +132,8 @@ def _key(selector, bits, due, *stamps):
 def _text(value):
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
-    return value
+    # What a daemon printed may hold half of a surrogate pair, which no file takes.
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _whole(value):

@@ -87,7 +87,7 @@ def test_the_mine_serves_as_well_and_a_host_without_it_is_unknown(lab):
 
 def test_a_page_that_cannot_be_made_is_an_error_and_leaves_the_old_one(lab):
     _, before = report(lab, "mx1")
-    for words in (["nobody*"], ["mx1", "output=/nowhere/mail.html"]):
-        done = lab.run("master", "salt-run", "mailserver.report", f"output={PAGE}", *words, check=False)
+    for words in ([f"output={PAGE}", "nobody*"], ["output=/nowhere/mail.html", "mx1"]):
+        done = lab.run("master", "salt-run", "mailserver.report", *words, check=False)
         assert "nothing was written" in done.out + done.err or "could not be written" in done.out + done.err
     assert lab.sh("master", f"cat {PAGE}") == before
