@@ -106,10 +106,10 @@ def path(tmp_path):
 
 def test_minions_are_shown_by_what_they_answer_and_none_is_left_out(salt, path):
     salt.answer("mx1", overview("mx1", ["school.example"], [SPF]))
-    told, page = salt.report(path=path, timeout=5)
+    told, page = salt.report(path=path, timeout=20)
     assert told["hosts"] == {"mx1": "fail", "mx9": "unknown"}
     assert told["others"] == ["db1"]
-    assert "no answer within 5 s" in page
+    assert "no answer within 20 s" in page
     assert "Leave one TXT record" in page
     assert path.stat().st_mode & 0o777 == 0o644
 
