@@ -3,6 +3,7 @@
 import base64
 import json
 import lzma
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -92,6 +93,20 @@ def test_a_small_overview_travels_as_people_can_read_it():
     small = answers(6)["mx1"]
     assert len(json.dumps(small)) < PACKED_FROM
     assert packed(small) is small
+
+
+def test_the_call_looks_at_all_domains_of_the_host_and_goes_by_its_clock(machine, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr("mailserver_check.check", lambda settings, names: looked_at.append(names) or [])
+    mailserver = module("mailserver")
+    mailserver._own_pillar = lambda: {"domains": {name: {} for name in DOMAINS}}
+    mailserver.settings = lambda pillar: machine.settings
+    before = int(time.time())
+    found = read(mailserver.overview())
+    assert looked_at == [[*DOMAINS]]
+    assert before <= found.time <= time.time()
+    assert found.hostname == "mx1.a.example"
+    assert [key.selector for key in found.domains[A]] == ["one"]
 
 
 @pytest.mark.parametrize("pillar", [{}, {"dns": {"rfc2136": {}}}])
