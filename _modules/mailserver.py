@@ -10,6 +10,8 @@ import importlib.metadata
 import json
 import pickle
 import re
+import time
+from pathlib import Path
 
 import salt.utils.yaml
 from salt.exceptions import CommandExecutionError, SaltException
@@ -21,6 +23,7 @@ mailserver_reload.drop_outdated()
 import mailserver_check
 import mailserver_dns
 import mailserver_key_records
+import mailserver_overview
 import mailserver_pillar
 import mailserver_queue
 import mailserver_records
@@ -365,3 +368,23 @@ def _send_event(data):
     if not mailserver_watch_run.anyone_listens(uris):
         return False
     return bool(__salt__["event.send"](tag, data, preload={"cmd": "_minion_event"}))
+
+
+def overview():
+    """
+    Return what the page of all hosts (``salt-run mailserver.report``) needs of this one; all of it is public.
+
+    That is what :py:func:`check` finds not to be right, and the stamps of each domain's keys. Where it is large, it is
+    compressed. To have it in the mine: ``mine_functions: {mailserver.overview: []}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' mailserver.overview
+    """
+    pillar = _own_pillar()
+    if isinstance(pillar, dict) and not pillar.get("domains") and not Path(mailserver_run.APPLIED).exists():
+        return mailserver_overview.NOTHING
+    host = settings(pillar)
+    return mailserver_overview.overview(host, mailserver_check.check(host, list(host["domains"])), time.time())

@@ -94,3 +94,7 @@ class NoAnswer(WireError):
 
 class HandshakeFailed(WireError):
     """A port of the host said that it speaks TLS, and then did not."""
+
+
+class OverviewError(MailserverError):
+    """What a host told of itself for the page of all hosts is damaged, or of another version of the formula."""

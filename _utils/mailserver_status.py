@@ -44,15 +44,15 @@ def _row(run, manifest, key, signs, oldest):
     waits = _waits_for(run, manifest, key, oldest)
     if waits:
         row["waits"] = waits
-    earliest = _earliest(run, manifest, key)
-    if earliest:
-        row["earliest"] = mailserver_dkim.iso_time(earliest)
+    moment = earliest(run, manifest, key)
+    if moment:
+        row["earliest"] = mailserver_dkim.iso_time(moment)
     if key.stage == "generated":
         row["fails_from"] = mailserver_dkim.iso_time(mailserver_dkim.deadline(key, run.policy(manifest.domain)))
     return row
 
 
-def _earliest(run, manifest, key):
+def earliest(run, manifest, key):
     """Return when a key may be in its next stage at the earliest, by time alone; ``None`` for never.
 
     For a key that signs, it is when its successor is made.

@@ -38,6 +38,7 @@ ORDER = (
     "test_effects",
     "test_certificate",
     "test_check",
+    "test_report",
     "faults_of_check",
     "test_watch",
     "test_rotation",

@@ -15,7 +15,7 @@ from bases import HERE, LabError, base_for, build_all, overlay, say, unmount_bel
 
 STATE = Path("/var/lib/mailserver-lab")
 FORMULA = HERE.parent.parent
-FORMULA_PARTS = ("mailserver", "_modules", "_states", "_utils")
+FORMULA_PARTS = ("mailserver", "_modules", "_runners", "_states", "_utils")
 RESOLVER = "198.18.0.53"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -14,7 +14,7 @@ from mailserver_dkim import LIFE, STAGES
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), TOP / "test/lab/README.md"])
-MODULES = sorted(TOP.glob("_modules/*.py"))
+MODULES = sorted([*TOP.glob("_modules/*.py"), *TOP.glob("_runners/*.py")])
 GENERATED = sorted(path for path in TOP.glob("mailserver/**/files/*") if path.is_file())
 
 
@@ -58,7 +58,7 @@ def functions(path):
 def test_every_execution_function_has_a_cli_example(module):
     for function in functions(module):
         text = ast.get_docstring(function) or ""
-        example = rf"CLI Example:\n\n\.\. code-block:: bash\n\n    salt .*{module.stem}\.{function.name}"
+        example = rf"CLI Example:\n\n\.\. code-block:: bash\n\n    salt(-run)? .*{module.stem}\.{function.name}"
         assert re.search(example, text), f"{module.stem}.{function.name} has no CLI example"
 
 

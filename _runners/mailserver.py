@@ -1,0 +1,136 @@
+"""
+The page of all mail hosts: ``salt-run mailserver.report``.
+"""
+# ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
+
+import os
+import time
+
+import salt.client
+import salt.utils.minions
+from salt.exceptions import CommandExecutionError, SaltClientError
+
+import mailserver_reload
+
+mailserver_reload.drop_outdated()
+
+import mailserver_fleet
+import mailserver_keystore
+import mailserver_page
+from mailserver_errors import MailserverError
+
+__virtualname__ = "mailserver"
+
+_FUNCTION = "mailserver.overview"
+_TIMEOUT = 120
+_LONGEST = 1500
+"""Characters of an answer that is shown because it is no overview."""
+_TRIMMED = "VALUE_TRIMMED"
+"""What Salt's event bus puts in place of what is larger than ``max_event_size``."""
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def report(tgt="*", tgt_type="glob", output=None, mine=False, timeout=_TIMEOUT):
+    """
+    Write one HTML file that shows all mail hosts: what is not right, each domain on each host, and its keys' lives.
+
+    tgt
+        The minions to show; those that are no mail hosts, or have not the formula's modules, are only named.
+    tgt_type
+        How ``tgt`` is to be read: glob, grain, pillar, compound, list …
+    output
+        The path of the file; by default ``mailserver.html`` below the master's cache, and mode 0644 anyway. It asks for
+        nothing from anywhere, so that it can be mailed, or put on any web server.
+    mine
+        Take what the hosts put into the mine (``mine_functions: {mailserver.overview: []}``), in seconds, instead of
+        having each look at itself now. What is older than two hours is shown as old.
+    timeout
+        Seconds without an answer after which a host is asked whether it still works at it.
+
+    Returns ``path``, ``status`` (the worst), ``hosts`` (each with its worst), ``domains`` and ``findings`` (how many),
+    and ``others``, the minions that are no mail hosts. A minion that does not answer is shown, as unknown.
+
+    The modules come to the master by ``salt-run saltutil.sync_all``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run mailserver.report
+        salt-run mailserver.report 'mx*' output=/var/www/html/mail.html mine=True
+    """
+    path = os.path.abspath(output or os.path.join(__opts__["cachedir"], "mailserver.html"))
+    answers, troubles, others = (_mined if mine else _asked)(tgt, tgt_type, timeout)
+    if not (answers or troubles or others):
+        raise CommandExecutionError(f"mailserver.report: no minion matches {tgt!r} ({tgt_type}); nothing was written")
+    fleet = mailserver_fleet.fleet(answers, troubles, others, int(time.time()))
+    try:
+        mailserver_keystore.replace_file(path, mailserver_page.page(fleet), 0o644)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+    return {"path": path, **mailserver_fleet.summary(fleet)}
+
+
+def _asked(tgt, tgt_type, timeout):
+    """Have all minions look at themselves; ``(answers, troubles, others)`` (:func:`mailserver_fleet.fleet`)."""
+    answers, troubles, others = {}, {}, []
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        for name, returned in _returns(client, tgt, tgt_type, timeout):
+            if returned is None:
+                troubles[name] = mailserver_fleet.silent(name, f"no answer within {timeout} s")
+            elif _is_foreign(returned["ret"]):
+                others.append(name)
+            elif why := _unusable(returned):
+                troubles[name] = mailserver_fleet.unusable(name, why)
+            else:
+                answers[name] = returned["ret"]
+    return answers, troubles, others
+
+
+def _returns(client, tgt, tgt_type, timeout):
+    """Yield ``(minion, what it returned)`` for each minion that there is; ``None`` for one that did not answer."""
+    try:
+        job = client.run_job(tgt, _FUNCTION, (), tgt_type, "", timeout, "", listen=True)
+    except SaltClientError as err:
+        raise CommandExecutionError(f"mailserver.report: the master could not be asked: {err}") from err
+    if not job:
+        return
+    silent = set(job["minions"])
+    # Salt itself makes up answers of minions that gave none; they are not to be taken for answers.
+    for some in client.get_cli_event_returns(job["jid"], job["minions"], timeout, tgt, tgt_type, expect_minions=False):
+        for name, returned in (some or {}).items():
+            if name in silent and "ret" in returned and returned.get("out") != "no_return":
+                silent.discard(name)
+                yield name, returned
+    for name in silent:
+        yield name, None
+
+
+def _is_foreign(answer):
+    """Tell whether a minion answered that it has not the formula's modules."""
+    return isinstance(answer, str) and f"'{_FUNCTION}' is not available" in answer
+
+
+def _unusable(returned):
+    """Return why there is no overview in what a minion returned; ``""``: there is one."""
+    answer = returned["ret"]
+    if _TRIMMED in (answer, *(answer.values() if isinstance(answer, dict) else ())):
+        return "its answer was larger than max_event_size; raise that in the configuration of master and minion"
+    failed = returned.get("retcode") or not isinstance(answer, dict)
+    return f"it answered: {_brief(str(answer))}" if failed else ""
+
+
+def _brief(text):
+    """Return a long text without its middle: of a traceback, the end says what happened."""
+    return text if len(text) <= _LONGEST else f"{text[:200]} … {text[200 - _LONGEST :]}"
+
+
+def _mined(tgt, tgt_type, _timeout):
+    """Take what is in the mine; what :func:`_asked` returns."""
+    found = __salt__["mine.get"](tgt, _FUNCTION, tgt_type)
+    known = salt.utils.minions.CkMinions(__opts__).check_minions(tgt, tgt_type)["minions"]
+    missing = {name: mailserver_fleet.not_mined(name) for name in known if name not in found}
+    return found, missing, []

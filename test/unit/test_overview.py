@@ -1,0 +1,176 @@
+"""What a host tells of itself for the page: all of it public, small, and read with distrust."""
+
+import base64
+import json
+import lzma
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from test_modules import NAMES, module
+
+import mailserver_keystore
+import mailserver_run
+from example_fleet import answers
+from healthy_host import DOMAINS
+from mailserver_check import check
+from mailserver_dkim import STAGES, Key
+from mailserver_errors import OverviewError
+from mailserver_findings import Finding
+from mailserver_overview import NOTHING, overview
+from mailserver_overview_form import PACKED_FROM, is_no_mail_host, packed, read
+
+A, B = DOMAINS
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+DAYS = [NOW - timedelta(days=100 - number) for number in range(6)]
+
+
+def told(machine, findings=()):
+    return read(overview(machine.settings, list(findings), NOW.timestamp()))
+
+
+def test_a_host_tells_its_keys_stamps_and_when_the_next_stage_is_due(machine):
+    machine.write_manifest(A, Key("one", "rsa", 2048, "MIIB", *DAYS[:4]), Key("two", "rsa", 2048, "MIIC", *DAYS[:3]))
+    first, second = told(machine).domains[A]
+    assert (first.selector, first.bits, first.stage) == ("one", 2048, "retired")
+    assert first.due == int((DAYS[3] + timedelta(days=14)).timestamp())
+    assert [second.at(stage) for stage in STAGES] == [*(int(day.timestamp()) for day in DAYS[:3]), None, None, None]
+    assert second.stage == "signing"
+    assert second.due > second.at("signing")
+
+
+def test_a_key_that_was_given_up_before_it_was_published_keeps_its_gap(machine):
+    machine.write_manifest(A, Key("one", "rsa", 2048, "MIIB", DAYS[0], None, None, DAYS[1]))
+    (key,) = told(machine).domains[A]
+    assert (key.stage, key.at("published"), key.at("retired")) == ("retired", None, int(DAYS[1].timestamp()))
+
+
+@pytest.mark.parametrize(("days", "count"), [(10, 1), (89, 1), (91, 0)])
+def test_a_key_that_is_long_gone_is_not_told_of(machine, days, count):
+    stamps = [NOW - timedelta(days=days)] * 6
+    machine.write_manifest(A, Key("one", "rsa", 2048, "", *stamps))
+    assert len(told(machine).domains[A]) == count
+
+
+def test_keys_that_cannot_be_read_are_said_to_be_so(machine):
+    machine.write_anew(f"opendkim/keys/{A}/keys.json", "{")
+    found = told(machine)
+    assert found.domains[A] == ()
+    assert "not a manifest" in found.unread[A]
+    assert B not in found.unread
+
+
+def test_a_clock_that_was_never_set_leaves_no_domain_with_keys_that_seem_to_be_known(machine):
+    machine.write_anew("opendkim/keys/clock.json", "{")
+    assert set(told(machine).unread) == {A, B}
+
+
+def test_only_what_is_not_ok_travels_but_all_is_counted(machine, monkeypatch):
+    machine.says("systemctl is-active dovecot.service", "failed\n", status=3)
+    found = told(machine, check(machine.settings, DOMAINS, ("running",), machine.host.command))
+    assert [(one.id, one.status) for one in found.findings] == [("running.unit", "fail")]
+    assert found.counts["ok"] > 5
+    assert found.status == "fail"
+
+
+def test_no_private_key_travels(machine):
+    text = json.dumps(overview(machine.settings, [], NOW.timestamp()))
+    secret = machine.pems[A].splitlines()[5]
+    assert secret in mailserver_keystore.private_path(machine.settings["os"]["opendkim"]["keys"], A, "one").read_text()
+    assert secret not in text
+    assert "PRIVATE" not in text
+
+
+def test_ten_thousand_domains_fit_through_the_event_bus():
+    many = answers(10_000, hosts=("mx1",), waiting_share=10)["mx1"]
+    travels = packed(many)
+    assert len(json.dumps(many)) > 2 * 2**20
+    assert len(json.dumps(travels)) < 2**20
+    assert read(travels) == read(many)
+
+
+def test_a_small_overview_travels_as_people_can_read_it():
+    small = answers(6)["mx1"]
+    assert len(json.dumps(small)) < PACKED_FROM
+    assert packed(small) is small
+
+
+def test_the_call_looks_at_all_domains_of_the_host_and_goes_by_its_clock(machine, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr("mailserver_check.check", lambda settings, names: looked_at.append(names) or [])
+    mailserver = module("mailserver")
+    mailserver._own_pillar = lambda: {"domains": {name: {} for name in DOMAINS}}
+    mailserver.settings = lambda pillar: machine.settings
+    before = int(time.time())
+    found = read(mailserver.overview())
+    assert looked_at == [[*DOMAINS]]
+    assert before <= found.time <= time.time()
+    assert found.hostname == "mx1.a.example"
+    assert [key.selector for key in found.domains[A]] == ["one"]
+
+
+@pytest.mark.parametrize("pillar", [{}, {"dns": {"rfc2136": {}}}])
+def test_a_minion_that_has_neither_domains_nor_the_states_says_that_it_is_no_mail_host(monkeypatch, tmp_path, pillar):
+    mailserver = module("mailserver")
+    mailserver._own_pillar = lambda: pillar
+    monkeypatch.setattr(mailserver_run, "APPLIED", str(tmp_path / "none"))
+    assert mailserver.overview() == NOTHING
+    assert is_no_mail_host(NOTHING)
+    assert not is_no_mail_host(answers(1)["mx1"])
+
+
+def damaged(**values):
+    return {**answers(1)["mx1"], **values}
+
+
+BOMB = base64.b64encode(lzma.compress(b" " * 1000)).decode()
+DAMAGED = [
+    (None, "no overview"),
+    ("Traceback (most recent call last)", "no overview"),
+    ({}, "no overview"),
+    (damaged(format=2), "format 2"),
+    (damaged(time="now"), "no whole number"),
+    (damaged(time=-1), "out of range"),
+    (damaged(time=10**15), "out of range"),
+    (damaged(status="fine"), "none of"),
+    (damaged(counts={}), "damaged"),
+    (damaged(counts={"ok": True, "unknown": 0, "warn": 0, "fail": 0}), "no whole number"),
+    (damaged(findings=[{"id": "x"}]), "damaged"),
+    (damaged(findings=[["x"]]), "damaged"),
+    (damaged(domains=[]), "damaged"),
+    (damaged(domains={"a.example": [["one", 2048]]}), "damaged"),
+    (damaged(domains={"a.example": [["one", 2048, None]]}), "stamps"),
+    (damaged(domains={"a.example": [["one", 2048, None, None, 5]]}), "stamps"),
+    (damaged(domains={"a.example": [["one", 2048, None, 1, 2, 3, 4, 5, 6, 7]]}), "stamps"),
+    (damaged(domains={"a.example": [["one", 2048, None, "<b>"]]}), "no whole number"),
+    (damaged(domains={5: []}), "not text"),
+    (damaged(unread={"a.example": 5}), "not text"),
+    ({"format": 1, "packed": "VALUE_TRIMMED"}, "damaged"),
+    ({"format": 1, "packed": base64.b64encode(b"no archive").decode()}, "damaged"),
+    ({"format": 1, "packed": BOMB[:-8]}, "damaged"),
+    ({"format": 1, "packed": base64.b64encode(lzma.compress(b"[]")).decode()}, "damaged"),
+]
+
+
+@pytest.mark.parametrize(("answer", "says"), DAMAGED)
+def test_what_is_damaged_or_made_up_is_refused_with_what_is_wrong(answer, says):
+    with pytest.raises(OverviewError, match=says):
+        read(answer)
+
+
+def test_an_overview_that_unfolds_to_more_than_the_limit_is_refused(monkeypatch):
+    monkeypatch.setattr("mailserver_overview_form.LARGEST", 999)
+    with pytest.raises(OverviewError, match="more than 999 bytes"):
+        read({"format": 1, "packed": BOMB})
+
+
+def test_text_that_no_file_would_take_is_mended():
+    data = damaged(unread={"a.example": "half a pair: \ud83d"})
+    assert read(json.loads(json.dumps(data))).unread == {"a.example": "half a pair: ?"}
+
+
+def test_a_finding_travels_with_all_its_words():
+    one = Finding("dns.spf", "fail", NAMES[0], "one", "two", "Do this.")
+    data = answers(1)["mx1"]
+    data["findings"] = [{**vars(one)}]
+    assert read(json.loads(json.dumps(data))).findings == (one,)
