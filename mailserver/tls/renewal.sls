@@ -32,7 +32,9 @@ mailserver-tls-renewal:
     - name: mailserver-certificate.path
     - enable: true
     - require:
-        - sls: mailserver.tls.certificate
+{%- if not mailserver.tls.certificate %}
+        - cmd: mailserver-tls-self-signed
+{%- endif %}
         - file: mailserver-tls-serve
     - watch:
         - file: mailserver-tls-renewal-service
