@@ -41,6 +41,9 @@ LIMIT = 90
 PATIENCE = 3600
 """Seconds after its arrival for which a message is tried again, if the trouble is ours or DNS's."""
 
+STRANGERS = {4: "203.0.113.1", 6: "2001:db8::1"}
+"""Addresses that no mail comes from (RFC 5737, RFC 3849): SPF that passes for one passes for all."""
+
 DONE, TRY_AGAIN = 0, 75
 
 
@@ -119,13 +122,22 @@ def judge(message, header, envelope, settings, world):
 
 def _spf(envelope, settings, world):
     helo = envelope.helo if re.fullmatch(r"[A-Za-z0-9._:\[\]-]{1,255}", envelope.helo) else "unknown"
-    found = {"address": envelope.client, "helo": helo, "domain": envelope.domain, "why": "", "explanation": ""}
+    found = {
+        "address": envelope.client,
+        "helo": helo,
+        "domain": envelope.domain,
+        "why": "",
+        "open": False,
+        "explanation": "",
+    }
     if envelope.login:
         return {**found, "result": "unjudged", "why": "login"}
     if _is_own(envelope.client, settings["networks"]):
         return {**found, "result": "unjudged", "why": "network"}
     result, explanation = world.spf(envelope.client, envelope.sender, helo)
-    return {**found, "result": result, "explanation": explanation}
+    stranger = STRANGERS[ipaddress.ip_address(envelope.client).version]
+    is_open = result == "pass" and world.spf(stranger, envelope.sender, helo)[0] == "pass"
+    return {**found, "result": result, "explanation": explanation, "open": is_open}
 
 
 def _is_own(client, networks):

@@ -12,11 +12,12 @@ _UNDECIDED = ("temperror", "unjudged")
 def overall(found):
     """Return which of :data:`OVERALL` the results are.
 
-    :param found: ``spf``: address, helo, domain, result, why, explanation; ``dkim``: a list of domain, selector,
+    :param found: ``spf``: address, helo, domain, result, why, open, explanation; ``dkim``: a list of domain, selector,
         result, reason; ``left_out``: how many signatures were not verified; ``dmarc`` and ``older``, the same by the
         rules of RFC 7489: result, domain, policy, reason, author.
     """
     results = [found["spf"]["result"], found["dmarc"]["result"], found["older"]["result"]]
+    results += ["open"] if found["spf"]["open"] else []
     results += [one["result"] for one in found["dkim"]] or ["none"]
     others = {one for one in results if one != "pass"}
     if not others:
@@ -61,6 +62,8 @@ def _faults(found, say):
     faults = (
         [say["fault"].format(what="SPF", result=spf["result"])] if spf["result"] not in ("pass", "unjudged") else []
     )
+    if spf["open"]:
+        faults.append(say["fault.open"])
     for one in found["dkim"]:
         if one["result"] != "pass":
             faults.append(say["fault.dkim"].format(**_shown(one)))
@@ -82,6 +85,7 @@ def _spf(spf, hostname, say):
         say["spf.domain"].format(**shown),
         say["result"].format(result=say["unjudged"] if spf["result"] == "unjudged" else spf["result"]),
         say.get(advice, "").format(hostname=hostname, **shown),
+        say["spf.open"].format(**shown) if spf["open"] else "",
         _detail(spf["explanation"] if spf["result"] in ("permerror", "temperror") else "", say),
     ]
 

@@ -53,10 +53,11 @@ def authenticated(envelope, spf, dkim, organization):
     Not that of From: an answer goes to the envelope's sender, and whoever signs for a domain of his own could name
     somebody else there.
 
+    :param spf: result, and whether the record is ``open`` to every address, so that its pass establishes nothing.
     :param organization: a function from a domain to its organizational domain, by the public suffix list.
     :raises Unanswered: neither passes, but DNS did not answer.
     """
-    if envelope.login or spf["result"] == "pass":
+    if envelope.login or (spf["result"] == "pass" and not spf["open"]):
         return True
     if any(one["result"] == "pass" and _belongs(one["domain"], envelope.domain, organization) for one in dkim):
         return True

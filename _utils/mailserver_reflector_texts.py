@@ -2,7 +2,7 @@
 
 ENGLISH = {
     "greeting": "Hello {sender},",
-    "intro": "this is how your message was seen by {hostname} ({when}).",
+    "intro": "This is how your message was seen by {hostname} ({when}).",
     "overall": "Overall",
     "overall.right": "All is right: SPF, DKIM and DMARC pass.",
     "overall.own": "All that could be judged is right. SPF was not, as the message did not come from outside.",
@@ -10,6 +10,7 @@ ENGLISH = {
     "overall.unknown": "Not all could be found out ({faults}). Please send another message later.",
     "comma": "; ",
     "fault": "{what} is {result}",
+    "fault.open": "SPF passes for every address",
     "fault.dkim": "DKIM is {result} (domain {domain}, selector {selector})",
     "fault.unsigned": "the message is not signed with DKIM",
     "fault.older": "DMARC by the older rules is {result}",
@@ -28,6 +29,8 @@ ENGLISH = {
     "spf.neutral": "The SPF record of {domain} says nothing about this address. Add it, and end the record with -all.",
     "spf.none": "{domain} has no SPF record. Publish one that names the addresses its mail leaves from: a TXT record "
     "at {domain}, v=spf1 ip4:... -all",
+    "spf.open": "The SPF record of {domain} allows every address (+all, or so): anybody can send in its name. End it "
+    "with -all.",
     "spf.permerror": "The SPF record of {domain} cannot be used, so receivers ignore or refuse it. Put it right.",
     "spf.temperror": "DNS gave no answer. Look at the name servers of {domain}, and of what its record includes.",
     "spf.unjudged.login": "You sent this by a login at {hostname} itself, so the address is your mail program's, and "
@@ -66,6 +69,7 @@ JAPANESE = {
     "overall.unknown": "一部の項目を確認できませんでした({faults})。しばらくしてから、もう一度お送りください。",
     "comma": "、",
     "fault": "{what} の結果は {result} です",
+    "fault.open": "SPF がすべてのアドレスを許可しています",
     "fault.dkim": "DKIM の結果は {result} です(署名ドメイン {domain}、セレクタ {selector})",
     "fault.unsigned": "DKIM 署名がありません",
     "fault.older": "従来の規則による DMARC の結果は {result} です",
@@ -85,6 +89,8 @@ JAPANESE = {
     "アドレスを加え、末尾を -all にしてください。",
     "spf.none": "{domain} に SPF レコードがありません。送信元のアドレスを示す TXT レコードを "
     "{domain} に公開してください: v=spf1 ip4:... -all",
+    "spf.open": "{domain} の SPF レコードはすべてのアドレスを許可しているため(+all など)、誰でもこのドメインを名乗って"
+    "送信できます。末尾を -all にしてください。",
     "spf.permerror": "{domain} の SPF レコードに誤りがあるため、受信側で無視または拒否されます。修正してください。",
     "spf.temperror": "DNS から応答がありませんでした。{domain} と、レコードが参照するドメインの"
     "ネームサーバーを確認してください。",

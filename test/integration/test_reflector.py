@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from messages import arrived, judge
 
-from conftest import ADDRESS, DOMAIN, MAIL_HOSTS
+from conftest import ADDRESS, DOMAIN, MAIL_HOSTS, pillar
 
 CLIENT = "198.18.0.31"
 LANGUAGE = {"mx1": "en", "mx2": "ja"}
@@ -131,6 +131,10 @@ class Outside:
 
 @pytest.fixture(scope="module")
 def outside(lab):
+    lab.forget_pillar()
+    lab.set_pillar(pillar("default", PILLAR))
+    for result in lab.highstate(test=True).values():
+        result.must_succeed()
     lab.apply("default", PILLAR)
     for host in MAIL_HOSTS:
         lab.publish(host)
@@ -241,7 +245,7 @@ def test_only_its_own_address_is_taken_and_only_users_beside_it(outside, host):
 def test_it_runs_as_a_user_of_its_own_that_can_write_nothing_but_its_ledger(lab, outside, host):
     outside.answer(host)
     kept = lab.sh(host, "stat -c '%U %a' /var/lib/mailserver/reflector /var/lib/mailserver/reflector/answers.json")
-    assert kept.split() == ["mailserver-reflector", "700", "mailserver-reflector", "644"]
+    assert kept.split() == ["mailserver-reflector", "700", "mailserver-reflector", "600"]
     theirs = "find / -xdev -user mailserver-reflector -not -path '/proc/*' -not -path '/var/lib/mailserver/*'"
     assert lab.sh(host, theirs) == ""
     assert "can run" in lab.sh(

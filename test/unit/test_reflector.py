@@ -88,6 +88,8 @@ class Zone:
             return "temperror", str(err)
         if not records:
             return "none", ""
+        if records[0].endswith("+all"):
+            return "pass", ""
         return ("pass", "") if f"ip4:{address} " in f"{records[0]} " else ("fail", "")
 
     @property
@@ -206,6 +208,9 @@ FORGED = "neither SPF nor DKIM passes"
         ("fail", "outside.example", "", True),
         ("fail", "mail.outside.example", "", True),
         ("fail", None, "", False),
+        ("open", None, "", False),
+        ("open", "b.example", "", False),
+        ("open", "outside.example", "", True),
         ("none", None, "", False),
         ("fail", "b.example", "", False),
         ("none", "b.example", "", False),
@@ -216,7 +221,12 @@ FORGED = "neither SPF nor DKIM passes"
 )
 def test_only_a_sender_that_is_established_gets_an_answer(ledger, signer, spf, signed_for, login, answered):
     sign, record = signer
-    records = {"pass": {}, "fail": NO_SPF, "none": {"outside.example": []}}[spf]
+    records = {
+        "pass": {},
+        "open": {"outside.example": ["v=spf1 +all"]},
+        "fail": NO_SPF,
+        "none": {"outside.example": []},
+    }[spf]
     zone = {**records, f"s1._domainkey.{signed_for}": [record]}
     outcome = handled(ledger, sign(PLAIN, signed_for) if signed_for else PLAIN, zone=zone, login=login)
     assert bool(outcome.answer) is answered, outcome
@@ -352,7 +362,7 @@ def test_the_answer_has_seven_bits_so_that_no_relay_breaks_its_signature(ledger)
 # The report
 
 
-def found(spf="pass", dkim=("pass",), dmarc="pass", older=None, why="", left_out=0):
+def found(spf="pass", dkim=("pass",), dmarc="pass", older=None, why="", left_out=0, is_open=False):
     policy = None if dmarc in ("none", "permerror", "temperror") else "reject"
     judged = {"result": dmarc, "domain": "o.example", "policy": policy, "reason": "the reason", "author": "o.example"}
     return {
@@ -362,6 +372,7 @@ def found(spf="pass", dkim=("pass",), dmarc="pass", older=None, why="", left_out
             "domain": "o.example",
             "result": spf,
             "why": why,
+            "open": is_open,
             "explanation": "what pyspf says",
         },
         "dkim": [{"domain": "o.example", "selector": "s1", "result": one, "reason": "why so"} for one in dkim],
@@ -397,6 +408,7 @@ CASES = [
     (found(dmarc="temperror"), "unknown", ("dmarc.temperror",)),
     (found(older="fail"), "wrong", ("dmarc.older", "fault.older")),
     (found(dmarc="fail", older="pass"), "wrong", ("dmarc.older", "dmarc.fail")),
+    (found(is_open=True), "wrong", ("spf.open", "fault.open")),
     (found(left_out=3), "right", ("dkim.left_out",)),
 ]
 
@@ -451,7 +463,7 @@ def test_a_right_message_is_told_so_in_full(ledger, signer):
     assert report == (
         "Hello user@outside.example,\n"
         "\n"
-        "this is how your message was seen by mx1.a.example (2026-11-18 11:06:40 UTC).\n"
+        "This is how your message was seen by mx1.a.example (2026-11-18 11:06:40 UTC).\n"
         "\n"
         "[Overall]\n"
         "All is right: SPF, DKIM and DMARC pass.\n"
