@@ -7,10 +7,10 @@ import uuid
 
 import dkim
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from messages import arrived, judge
 
+import mailserver_keystore
+import mailserver_records
 from conftest import ADDRESS, DOMAIN, MAIL_HOSTS, pillar
 
 CLIENT = "198.18.0.31"
@@ -67,17 +67,11 @@ class Outside:
 
     def __init__(self, lab):
         self.lab = lab
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.pem = self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
+        (self.pem,) = mailserver_keystore.generate([2048])
 
     def publish(self):
-        public = self.key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        text = f"v=DKIM1; p={base64.b64encode(public).decode()}"
-        strings = " ".join(f'"{text[start : start + 250]}"' for start in range(0, len(text), 250))
+        text = f"v=DKIM1; p={mailserver_keystore.public_half(self.pem, 'the key')[0]}"
+        strings = " ".join(f'"{one}"' for one in mailserver_records.txt_strings(text))
         self.lab.update_dns(
             "server 198.18.0.11\n"
             f"update add s1._domainkey.outside.test. 5 TXT {strings}\n"
@@ -92,7 +86,7 @@ class Outside:
         text = "".join(f"{line}\r\n" for line in header).encode() + b"\r\n" + body
         if not signed:
             return text
-        return dkim.sign(text, b"s1", b"outside.test", self.pem, canonicalize=(b"simple", b"simple")) + text
+        return dkim.sign(text, b"s1", b"outside.test", self.pem.encode(), canonicalize=(b"simple", b"simple")) + text
 
     def send(self, host, message, sender, source="client"):
         words = ("python3", "-c", SEND, ADDRESS[host], sender, f"check@{DOMAIN[host]}")

@@ -13,13 +13,12 @@ import authheaders
 import dkim
 import pytest
 from authres import DKIMAuthenticationResult, SPFAuthenticationResult
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mailserver_dmarc
 import mailserver_dmarc_suffix
+import mailserver_keystore
 import mailserver_reflector
 import mailserver_reflector_message
 import mailserver_reflector_report
@@ -52,15 +51,11 @@ RIGHT_DNS = {
 @pytest.fixture(scope="module")
 def signer():
     """A function that signs a message, and the text of its key record."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    record = f"v=DKIM1; k=rsa; p={''.join(public.decode().splitlines()[1:-1])}"
+    (pem,) = mailserver_keystore.generate([1024])
+    record = f"v=DKIM1; k=rsa; p={mailserver_keystore.public_half(pem, 'the key')[0]}"
 
     def sign(message, domain="outside.example", **options):
-        return dkim.sign(message, b"s1", domain.encode(), pem, **options) + message
+        return dkim.sign(message, b"s1", domain.encode(), pem.encode(), **options) + message
 
     return sign, record
 
