@@ -188,27 +188,38 @@ def test_an_own_user_gets_an_answer_that_does_not_judge_by_spf(lab, outside, hos
     assert SAYS[LANGUAGE[host]]["own"] in report
 
 
-@pytest.mark.parametrize(
-    ("sender", "fields", "options", "reason"),
-    [
-        (None, (), {"signed": False, "source": "other"}, "neither SPF nor DKIM passes"),
-        ("victim@gamma.test", (), {"signed": False}, "neither SPF nor DKIM passes"),
-        ("victim@gamma.test", (), {}, "neither SPF nor DKIM passes"),
-        ("<>", (), {}, "no sender"),
-        ("talk-owner@outside.test", (), {}, "nobody reads"),
-        ("x@nowhere.outside.test", (), {}, "nowhere to go"),
-        (None, ("List-Id: <talk.outside.test>",), {}, "mailing list"),
-        (None, ("Precedence: bulk",), {}, "Precedence: bulk"),
-        (None, ("Auto-Submitted: auto-replied",), {}, "a program sent it"),
-        (None, ("Content-Type: multipart/report; boundary=x",), {}, "report of a mail system"),
-        (None, (), {"body": b"x" * 70 + b"\r\n" + (b"x" * 70 + b"\r\n") * 20000}, "more than 1048576 bytes"),
-    ],
-)  # fmt: skip
-def test_nobody_gets_an_answer_or_a_bounce_who_may_not_have_asked(outside, host, sender, fields, options, reason):
-    if options.get("source") == "other":
-        options = {**options, "source": next(one for one in MAIL_HOSTS if one != host)}
-    token, sender = outside.ask(host, *fields, sender=sender, **options)
-    assert reason in outside.silence(host, token, sender)
+UNANSWERED = (
+    (None, (), {"signed": False, "source": "other"}, "neither SPF nor DKIM passes"),
+    ("victim1@gamma.test", (), {"signed": False}, "neither SPF nor DKIM passes"),
+    ("victim2@gamma.test", (), {}, "neither SPF nor DKIM passes"),
+    ("<>", (), {}, "no sender"),
+    ("talk-owner@outside.test", (), {}, "nobody reads"),
+    ("x@nowhere.outside.test", (), {}, "nowhere to go"),
+    (None, ("List-Id: <talk.outside.test>",), {}, "mailing list"),
+    (None, ("Precedence: bulk",), {}, "Precedence: bulk"),
+    (None, ("Auto-Submitted: auto-replied",), {}, "a program sent it"),
+    (None, ("Content-Type: multipart/report; boundary=x",), {}, "report of a mail system"),
+    (None, (), {"body": (b"x" * 70 + b"\r\n") * 20000}, "more than 1048576 bytes"),
+)
+
+
+@pytest.fixture(scope="module")
+def unanswered(outside):
+    """What was sent to each host that is to get no answer: a list of (token, sender), as in the table."""
+    sent = {}
+    for host in MAIL_HOSTS:
+        other = next(one for one in MAIL_HOSTS if one != host)
+        for sender, fields, options, _ in UNANSWERED:
+            source = {"source": other} if options.get("source") else {}
+            asked = outside.ask(host, *fields, sender=sender, **{**options, **source})
+            sent.setdefault(host, []).append(asked)
+    return sent
+
+
+@pytest.mark.parametrize("number", range(len(UNANSWERED)), ids=[reason for *_, reason in UNANSWERED])
+def test_nobody_gets_an_answer_or_a_bounce_who_may_not_have_asked(outside, unanswered, host, number):
+    token, sender = unanswered[host][number]
+    assert UNANSWERED[number][-1] in outside.silence(host, token, sender)
 
 
 def test_an_answer_that_comes_back_is_not_answered(outside, host):
@@ -250,7 +261,7 @@ def test_it_runs_as_a_user_of_its_own_that_can_write_nothing_but_its_ledger(lab,
 def test_a_message_waits_while_dns_does_not_answer_and_is_answered_then(lab, outside, host):
     lab.run("ns1", "systemctl", "stop", "lab-resolver")
     try:
-        token, sender = outside.ask(host)
+        token, sender = outside.ask(host, signed=False)  # OpenDKIM refuses what it cannot verify now
         lab.until(
             lambda: sender in lab.sh(host, "journalctl -q -o cat -t mailserver-reflector | grep 'tried again' || true"),
             f"{host}: the reflector did not postpone its answer", 60,
