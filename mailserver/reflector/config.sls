@@ -23,14 +23,22 @@ mailserver-reflector-user:
     - createhome: false
     - shell: /usr/sbin/nologin
 
+# Others keep something there, too.
+mailserver-reflector-folder:
+  file.directory:
+    - name: {{ salt['file.dirname'](reflector.state) }}
+    - user: root
+    - group: root
+    - mode: '0755'
+
 mailserver-reflector-state:
   file.directory:
     - name: {{ reflector.state }}
     - user: {{ reflector.user }}
     - group: {{ reflector.user }}
     - mode: '0700'
-    - makedirs: true
     - require:
+        - file: mailserver-reflector-folder
         - user: mailserver-reflector-user
 
 mailserver-reflector-settings:

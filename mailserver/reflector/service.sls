@@ -1,6 +1,7 @@
-# Whether the reflector's user can run it: Salt's Python and its packages belong to root.
+# Whether the reflector's user can run it, asked each time: Salt's Python and its packages belong to root, and may change.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set reflector = mailserver.os.reflector %}
+{%- set check = 'runuser -u ' ~ reflector.user ~ ' -- ' ~ reflector.program ~ ' --check' %}
 
 include:
   - mailserver.reflector.config
@@ -10,12 +11,8 @@ include:
 
 mailserver-reflector-ready:
   cmd.run:
-    - name: runuser -u {{ reflector.user }} -- {{ reflector.program }} --check
-    - onchanges:
-        - file: mailserver-reflector-program
-        - file: mailserver-reflector-modules
-        - file: mailserver-reflector-settings
-        - user: mailserver-reflector-user
+    - name: {{ check }}
+    - unless: {{ check }}
     - require:
         - file: mailserver-reflector-program
 {%- if mailserver.python.install %}
