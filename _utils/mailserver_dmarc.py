@@ -92,7 +92,17 @@ def judge(author, spf, dkim, lookup):
 
 
 def _judge(author, spf, dkim, lookup):
-    found = applicable(author, lookup)
+    def organization(domain):
+        return organizational_domain(domain, walk(domain, lookup))
+
+    return conclude(author, spf, dkim, applicable(author, lookup), organization)
+
+
+def conclude(author, spf, dkim, found, organization):
+    """Return what :func:`judge` does, by the record that was ``found`` (``None``: none) for a lower-case ``author``.
+
+    :param organization: a function from a domain to its organizational domain.
+    """
     if found is None:
         reason = f"there is no DMARC record at _dmarc.{author}, nor at a domain above it"
         return {"result": "none", "domain": author, "policy": None, "reason": reason}
@@ -100,10 +110,6 @@ def _judge(author, spf, dkim, lookup):
     if policy is None:
         reason = f"the record at _dmarc.{found.domain} has no usable p= and no rua=, so it does not count"
         return {"result": "permerror", "domain": found.domain, "policy": None, "reason": reason}
-
-    def organization(domain):
-        return organizational_domain(domain, walk(domain, lookup))
-
     modes = {"DKIM": found.tags.get("adkim", "r").lower(), "SPF": found.tags.get("aspf", "r").lower()}
     passing = [("DKIM", domain) for domain in dkim] + ([("SPF", spf)] if spf else [])
     for name, domain in passing:

@@ -24,6 +24,10 @@ class DnsError(MailserverError):
     """A DNS question was malformed; trouble with servers is never an error but an unknown answer."""
 
 
+class ResolverError(MailserverError):
+    """This system's resolver is not configured, so that DNS cannot be asked as a receiver would."""
+
+
 class DkimError(MailserverError):
     """Base of all that can go wrong with a DKIM key."""
 

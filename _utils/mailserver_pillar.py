@@ -21,6 +21,7 @@ from mailserver_schema import (
     Section,
     Text,
     Wrong,
+    did_you_mean,
     read,
     shown,
 )
@@ -454,8 +455,33 @@ SCHEMA = Section(
             ),
             "The self-test.",
         ),
+        "reflector": Key(
+            Section(
+                {
+                    "address": Key(
+                        Text(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+", "a mail address (check@example.com)"),
+                        "The address that answers any message with a report of its SPF, DKIM and DMARC, in one of "
+                        "the `domains` that the host receives mail for.",
+                        computed="none: there is no reflector",
+                    ),
+                    "language": Key(Choice(("en", "ja")), "The report's language: English or Japanese.", "en"),
+                    "rate": Key(Integer(1, 10000), "Answers an hour to one sender; more messages get none.", 10),
+                    "total": Key(Integer(1, 10000), "Answers an hour to all senders together.", 200),
+                }
+            ),
+            "An address to which people write to see whether their mail is all right.",
+        ),
         "python": Key(
-            Section({"install": Key(Bool(), "Install dnspython, dkimpy and pyspf into Salt's own Python.", True)}),
+            Section(
+                {
+                    "install": Key(
+                        Bool(),
+                        "Install dnspython, dkimpy and pyspf into Salt's own Python, and for the reflector "
+                        "authheaders and PyNaCl.",
+                        True,
+                    )
+                }
+            ),
             "Python packages that the formula's modules need.",
         ),
     }
@@ -481,9 +507,10 @@ def resolve(pillar, parameters, grains):
     _check_publishing(settings, problems)
     _check_tls(settings, problems)
     _check_postfix(settings, problems)
+    _check_reflector(settings, problems)
     if problems:
         raise PillarError(problems)
-    settings["os"] = parameters
+    settings["os"] = _with_reflector(parameters) if settings["reflector"]["address"] else parameters
     if settings["watch"]["prometheus"] is True:
         settings["watch"]["prometheus"] = parameters["watch"]["textfile"]
     settings["postfix"]["main"] = main_cf(settings, _read_main(settings["postfix"]["main"]))
@@ -606,6 +633,32 @@ def _check_postfix(settings, problems):
             wrong = parameter_problem(name, value, parameters)
             if wrong:
                 problems.append(f"{where}:{name}: {wrong}")
+
+
+def _check_reflector(settings, problems):
+    address = settings["reflector"]["address"]
+    if address is None:
+        return
+    where = "mailserver:reflector:address"
+    settings["reflector"]["address"] = address = address.lower()
+    local, _, domain = address.partition("@")
+    receive = [name for name, one in settings["domains"].items() if one["receive"]]
+    if domain not in receive:
+        near = did_you_mean(domain, receive) if receive else "there is none"
+        problems.append(f"{where}: {domain} is not among mailserver:domains with receive: true; {near}")
+    for kind in ("users", "aliases"):
+        if local in map(str.lower, settings["accounts"][kind]):
+            problems.append(
+                f"{where}: mailserver:accounts:{kind} has {local}, too, whose mail at {domain} would get a report "
+                "instead of arriving; give the reflector another name"
+            )
+
+
+def _with_reflector(parameters):
+    """Return the parameters of the system with what the reflector's Python needs besides."""
+    more = parameters.get("reflector", {}).get("python_packages", [])
+    python = parameters.get("python", {})
+    return {**parameters, "python": {**python, "packages": [*python.get("packages", []), *more]}}
 
 
 def _read_main(given):

@@ -7,6 +7,8 @@ from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
 
 SENDER_LOGIN_MAP = "regexp:/etc/postfix/sender_login"
 SELFTEST_DOMAIN = "selftest.invalid"
+REFLECTOR = "mailserver-reflector"
+"""The transport to the reflector, a service of master.cf."""
 
 _YES_NO = Choice(("yes", "no"))
 
@@ -142,10 +144,30 @@ def main_cf(settings, given):
         **_milters(settings),
         **settings["os"]["postfix"].get("main", {}),
         **given,
+        **_recipients(settings, given),
     }
-    selftest = f"inline:{{ {{{SELFTEST_DOMAIN} = smtp:[127.0.0.1]:{settings['selftest']['port']}}} }}"
-    parameters["transport_maps"] = ", ".join(filter(None, [as_text(given.get("transport_maps") or ""), selftest]))
+    parameters["transport_maps"] = ", ".join(
+        filter(None, [as_text(given.get("transport_maps") or ""), _transports(settings)])
+    )
     return {name: as_text(value) for name, value in parameters.items() if value is not None}
+
+
+def _transports(settings):
+    rows = [f"{{{SELFTEST_DOMAIN} = smtp:[127.0.0.1]:{settings['selftest']['port']}}}"]
+    if settings["reflector"]["address"]:
+        rows.append(f"{{{settings['reflector']['address']} = {REFLECTOR}:}}")
+    return f"inline:{{ {', '.join(rows)} }}"
+
+
+def _recipients(settings, given):
+    """Return what has Postfix take mail for the reflector, which is no user, beside whom it takes mail for anyhow."""
+    if not settings["reflector"]["address"]:
+        return {}
+    others = given.get("local_recipient_maps")
+    if others == "":  # then it takes mail for every name
+        return {}
+    others = "proxy:unix:passwd.byname $alias_maps" if others is None else as_text(others)
+    return {"local_recipient_maps": [others, f"inline:{{ {{{settings['reflector']['address']} = x}} }}"]}
 
 
 def _identity(settings):

@@ -12,9 +12,7 @@ from email.utils import formatdate
 
 import mailserver_dmarc
 import mailserver_milter
-import mailserver_spf
-from mailserver_dmarc import Unanswered
-from mailserver_dns_message import dnspython
+import mailserver_verdict
 from mailserver_errors import SelftestError
 from mailserver_postfix import SELFTEST_DOMAIN
 
@@ -33,11 +31,12 @@ def run(domain, settings, sender=None):
     :return: a dict with ``domain``, ``result`` (true if SPF, DKIM and DMARC all pass), ``overall``, ``spf``, ``dkim``,
         ``dmarc`` and ``report``; see :func:`judge`.
     :raises SelftestError: the message was refused, deferred or lost, with Postfix's own words; or the port is taken.
+    :raises ResolverError: this system has no resolver to ask.
     :raises MissingPackage: dnspython, dkimpy or pyspf is not installed.
     """
-    check_spf = _pyspf(settings["dns"]["timeout"])
+    check_spf = mailserver_verdict.spf_check(settings["dns"]["timeout"])
     mailserver_milter.dkimpy()
-    lookup = _resolver(settings["dns"]["timeout"])
+    lookup = mailserver_verdict.Resolver(settings["dns"]["timeout"]).texts
     sender = sender or f"selftest@{domain}"
     message = send(sender, settings["selftest"]["port"])
     return judge(message, sender, settings["domains"][domain]["addresses"], settings["hostname"], check_spf, lookup)
@@ -269,13 +268,14 @@ def judge(message, sender, addresses, hostname, check_spf, lookup):
 
     :param addresses: the addresses that the domain's mail may come from; SPF is checked for each, and passes if all do.
     :param check_spf: a function from (address, sender, HELO name) to SPF's (result, explanation).
-    :param lookup: a function from a name to the texts of its TXT records; it raises :class:`Unanswered`.
+    :param lookup: a function from a name to the texts of its TXT records; it raises
+        :class:`mailserver_dmarc.Unanswered`.
     :return: a dict: domain, result, overall, spf (a list of address, result, explanation), dkim (a list of domain,
         selector, result, reason), dmarc (result, domain, policy, reason), report.
     """
     domain = sender.rpartition("@")[2]
     spf = [_spf(address, sender, hostname, check_spf) for address in addresses]
-    dkim = dkim_results(message, lookup)
+    dkim = mailserver_verdict.dkim_results(message, lookup)
     author = _author_domain(message)
     passed_spf = domain if spf and all(one["result"] == "pass" for one in spf) else None
     passed_dkim = [one["domain"] for one in dkim if one["result"] == "pass"]
@@ -293,37 +293,6 @@ def _spf(address, sender, hostname, check_spf):
 def _author_domain(message):
     author = message_from_bytes(message).get("From", "")
     return author.rpartition("@")[2].strip("<> \r\n").lower()
-
-
-def dkim_results(message, lookup):
-    """Verify every signature of ``message``: a list of dicts of domain, selector, result and reason, the top one first.
-
-    The result is pass, fail, or temperror when DNS did not answer (RFC 8601 section 2.7.1).
-    """
-    fields = message_from_bytes(message).get_all("DKIM-Signature", ())
-    results = []
-    for number, field in enumerate(fields):
-        named = mailserver_dmarc.tags(str(field))
-        found = {"domain": named.get("d", "").lower(), "selector": named.get("s", "")}
-        try:
-            valid, reason = mailserver_milter.verify(message, number, lambda name: _key_text(name, lookup))
-            results.append({**found, "result": "pass" if valid else "fail", "reason": reason})
-        except Unanswered as err:
-            results.append({**found, "result": "temperror", "reason": str(err)})
-        except _ManyRecords as err:
-            results.append({**found, "result": "fail", "reason": str(err)})
-    return results
-
-
-class _ManyRecords(Exception):
-    """Several TXT records at one key's name: which of them a verifier takes is undefined (RFC 6376 section 3.6.2.2)."""
-
-
-def _key_text(name, lookup):
-    texts = lookup(name)
-    if len(texts) > 1:
-        raise _ManyRecords(f"there are {len(texts)} TXT records at {name}; verifiers take any of them, or none")
-    return texts[0] if texts else None
 
 
 def verdict(spf, dkim, dmarc):
@@ -365,35 +334,3 @@ def report(sender, found):
 
 def _because(one, key):
     return f" ({one[key]})" if one["result"] != "pass" and one[key] else ""
-
-
-def _resolver(timeout):
-    """Return the function that asks this system's resolver for TXT records, anew from resolv.conf."""
-    dns = dnspython()
-    try:
-        resolver = dns.resolver.Resolver()
-    except dns.exception.DNSException as err:
-        raise SelftestError(f"this system's resolver is not configured: {err}") from err
-    resolver.timeout, resolver.lifetime = timeout, 2 * timeout
-
-    def lookup(name):
-        try:
-            answer = resolver.resolve(f"{name}.", "TXT")
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return []
-        except (dns.exception.DNSException, OSError) as err:
-            raise Unanswered(f"DNS gave no answer for {name} TXT: {err}") from err
-        return [b"".join(record.strings).decode("utf-8", "surrogateescape") for record in answer]
-
-    return lookup
-
-
-def _pyspf(timeout):
-    """Return the function that checks SPF as :func:`judge` takes it."""
-    evaluate = mailserver_spf.evaluator(timeout)
-
-    def check(address, sender, hostname):
-        found = evaluate(address, sender, hostname)
-        return found.result, found.explanation
-
-    return check

@@ -3,6 +3,7 @@ include:
   - mailserver.schedule.clean
   - mailserver.firewalld.clean
   - mailserver.postfix.clean
+  - mailserver.reflector.clean
   - mailserver.dovecot.clean
   - mailserver.opendkim.clean
   - mailserver.sasl.clean

@@ -14,6 +14,7 @@ include:
   - mailserver.dovecot
 {%- endif %}
   - mailserver.postfix
+  - mailserver.reflector
 {%- if mailserver.firewalld.enabled %}
   - mailserver.firewalld
 {%- endif %}

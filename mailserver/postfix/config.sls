@@ -5,6 +5,9 @@
 include:
   - mailserver.postfix.package
   - mailserver.tls
+{%- if mailserver.reflector.address %}
+  - mailserver.reflector.config
+{%- endif %}
 
 mailserver-postfix-check:
   file.managed:
@@ -63,6 +66,7 @@ mailserver-postfix-master:
         chroot: {{ mailserver.os.postfix.chroot | json }}
         submission: {{ mailserver.postfix.submission | json }}
         submissions: {{ mailserver.postfix.submissions | json }}
+        reflector: {{ (mailserver.os.reflector if mailserver.reflector.address else none) | json }}
     - user: root
     - group: root
     - mode: '0644'
@@ -70,6 +74,9 @@ mailserver-postfix-master:
     - require:
         - file: mailserver-postfix-main
         - cmd: mailserver-postfix-distribution-master.cf
+{%- if mailserver.reflector.address %}
+        - sls: mailserver.reflector.config
+{%- endif %}
 
 # What is in force from now on, for the operator to see.
 mailserver-postfix-shown:

@@ -1,5 +1,6 @@
 """The pillar: what is read from it, and what is said of a bad one."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -91,6 +92,30 @@ BAD = [
     ({"sasl": {"type": "dovecot"}, "dovecot": {"enabled": False}}, "mailserver:dovecot:enabled is false"),
     ({"firewalld": {"ports": [587]}}, "mailserver:firewalld:ports:0: '587' is not a port (587/tcp)"),
     ({"opendkim": {"socket": "local:/run/x"}}, "is not an OpenDKIM socket"),
+    ({"reflector": {"address": "check"}}, "reflector:address: 'check' is not a mail address"),
+    ({"reflector": {"address": "check+x@a.example"}}, "reflector:address: 'check+x@a.example' is not a mail address"),
+    (
+        {"reflector": {"address": "check@a.example"}},
+        "a.example is not among mailserver:domains with receive: true; there",
+    ),
+    (
+        {"reflector": {"address": "check@a.exampel"}, "domains": {"a.example": {}}},
+        "reflector:address: a.exampel is not among mailserver:domains with receive: true; did you mean 'a.example'?",
+    ),
+    (
+        {"reflector": {"address": "check@a.example"}, "domains": {"a.example": {"receive": False}}},
+        "a.example is not among mailserver:domains with receive: true",
+    ),
+    (
+        {"reflector": {"address": "postmaster@a.example"}, "domains": {"a.example": {}}},
+        "mailserver:accounts:aliases has postmaster, too",
+    ),
+    (
+        {"reflector": {"address": "Al@a.example"}, "domains": {"a.example": {}}, "accounts": {"users": {"al": {}}}},
+        "mailserver:accounts:users has al, too",
+    ),
+    ({"reflector": {"language": "jp"}}, "reflector:language: 'jp' is not one of en, ja; valid here: en, ja"),
+    ({"reflector": {"rate": 0}}, "reflector:rate: 0 is out of range"),
     ([], "mailserver: [] is a list, but a mapping is wanted"),
     ("text", "mailserver: 'text' is text, but a mapping is wanted"),
 ]
@@ -202,6 +227,40 @@ def test_the_self_signed_certificate_is_where_the_parameters_say_and_nowhere_els
     files = [*TOP.glob("_*/*.py"), *(path for path in TOP.glob("mailserver/**/*") if path.is_file())]
     named = [path.name for path in files if "/etc/ssl/mailserver" in path.read_text()]
     assert named == ["defaults.yaml"]
+
+
+REFLECTOR = {"domains": {"a.example": {}}, "reflector": {"address": "Check@A.example"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "recipients"),
+    [
+        (None, "proxy:unix:passwd.byname $alias_maps, inline:{ {check@a.example = x} }"),
+        (["lmdb:/etc/postfix/r", "$alias_maps"], "lmdb:/etc/postfix/r, $alias_maps, inline:{ {check@a.example = x} }"),
+        ("", ""),
+    ],
+)
+def test_one_key_has_postfix_take_mail_for_the_reflector_at_its_address_alone(given, recipients):
+    main = {} if given is None else {"local_recipient_maps": given}
+    found = settings({**REFLECTOR, "postfix": {"main": main}})["postfix"]["main"]
+    assert found["transport_maps"].endswith(", {check@a.example = mailserver-reflector:} }")
+    assert found["local_recipient_maps"] == recipients
+
+
+def test_without_that_key_there_is_nothing_of_the_reflector():
+    found = settings({"domains": {"a.example": {}}})
+    assert found["reflector"]["address"] is None
+    assert "local_recipient_maps" not in found["postfix"]["main"]
+    assert "reflector" not in found["postfix"]["main"]["transport_maps"]
+
+
+def test_the_reflector_brings_the_packages_that_it_needs():
+    system = yaml.safe_load((TOP / "mailserver/parameters/defaults.yaml").read_text())
+    system["postfix"]["version"] = "3.7"
+    usual = settings({"domains": {"a.example": {}}}, system=system)["os"]["python"]["packages"]
+    more = settings(REFLECTOR, system=system)["os"]["python"]["packages"]
+    assert [re.match(r"\w+", one)[0] for one in more if one not in usual] == ["authheaders", "pynacl"]
+    assert system["python"]["packages"] == usual
 
 
 def test_only_addresses_that_others_can_see_are_taken():

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import mailserver_dmarc
 import mailserver_selftest
+import mailserver_verdict
 from mailserver_dmarc import Unanswered
 from mailserver_errors import SelftestError
 
@@ -150,14 +151,14 @@ KEY = "new._domainkey.alpha.test"
 def test_each_signature_is_judged_by_what_dns_shows(signed, record, result, reason):
     message, text = signed
     zone = {KEY: [text] if record == "right" else record}
-    (judged,) = mailserver_selftest.dkim_results(message, dns_of(zone))
+    (judged,) = mailserver_verdict.dkim_results(message, dns_of(zone))
     assert (judged["domain"], judged["selector"], judged["result"]) == ("alpha.test", "new", result)
     assert reason in judged["reason"]
 
 
 def test_a_changed_message_fails(signed):
     message, text = signed
-    (judged,) = mailserver_selftest.dkim_results(message.replace(b"hello", b"hullo"), dns_of({KEY: [text]}))
+    (judged,) = mailserver_verdict.dkim_results(message.replace(b"hello", b"hullo"), dns_of({KEY: [text]}))
     assert judged["result"] == "fail"
     assert "body hash" in judged["reason"]
 

@@ -1,0 +1,64 @@
+"""How many answers the reflector has sent in the last hour, and to whom: a small file under a lock."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from pathlib import Path
+
+WINDOW = 3600
+
+
+class Ledger:
+    """The answers of the last hour: no more than ``total``, so the file is bounded, and no more than ``rate`` to one.
+
+    :param folder: where the file is; only the reflector's user may write there.
+    """
+
+    def __init__(self, folder, rate, total):
+        self.folder, self.rate, self.total = Path(folder), rate, total
+
+    def full(self, mailbox, now):
+        """Return why ``mailbox`` gets no answer at the moment ``now`` (seconds), or ``None``."""
+        with self._locked():
+            return self._full(self._read(now), _hash(mailbox))
+
+    def take(self, mailbox, now):
+        """Count an answer to ``mailbox``, unless :meth:`full`; then return why."""
+        with self._locked():
+            answers, key = self._read(now), _hash(mailbox)
+            why = self._full(answers, key)
+            if why is None:
+                self._write([*answers, [now, key]])
+            return why
+
+    def _full(self, answers, key):
+        if len(answers) >= self.total:
+            return f"{self.total} answers were sent in the last hour (mailserver:reflector:total)"
+        if sum(one == key for _, one in answers) >= self.rate:
+            return f"this sender got {self.rate} answers in the last hour (mailserver:reflector:rate)"
+        return None
+
+    @contextlib.contextmanager
+    def _locked(self):
+        with (self.folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _read(self, now):
+        """Return the answers of the last hour; of a file that is damaged none, since it must not stop the reflector."""
+        try:
+            found = json.loads((self.folder / "answers.json").read_text(encoding="ascii"))
+            return [[when, key] for when, key in found if now - WINDOW < when <= now]
+        except (OSError, ValueError, TypeError):
+            return []
+
+    def _write(self, answers):
+        rough = self.folder / "answers.json.new"
+        rough.write_text(json.dumps(answers), encoding="ascii")
+        os.replace(rough, self.folder / "answers.json")
+
+
+def _hash(mailbox):
+    return hashlib.sha256(mailbox.encode("utf-8", "replace")).hexdigest()[:32]

@@ -1,0 +1,9 @@
+# An address that answers any message with what a receiver finds of it (mailserver:reflector); without one, none of it.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+include:
+{%- if mailserver.reflector.address %}
+  - mailserver.reflector.config
+  - mailserver.reflector.service
+{%- else %}
+  - mailserver.reflector.clean
+{%- endif %}

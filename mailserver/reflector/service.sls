@@ -1,0 +1,20 @@
+# Whether the reflector's user can run it, asked each time: Salt's Python and its packages belong to root, and may change.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set reflector = mailserver.os.reflector %}
+{%- set check = 'runuser -u ' ~ reflector.user ~ ' -- ' ~ reflector.program ~ ' --check' %}
+
+include:
+  - mailserver.reflector.config
+{%- if mailserver.python.install %}
+  - mailserver.python
+{%- endif %}
+
+mailserver-reflector-ready:
+  cmd.run:
+    - name: {{ check }}
+    - unless: {{ check }}
+    - require:
+        - file: mailserver-reflector-program
+{%- if mailserver.python.install %}
+        - sls: mailserver.python
+{%- endif %}
