@@ -18,21 +18,25 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_certificate
 import mailserver_check
 import mailserver_dns
 import mailserver_key_records
+import mailserver_mta_sts
+import mailserver_nsupdate
 import mailserver_pillar
 import mailserver_queue
 import mailserver_records
 import mailserver_run
 import mailserver_schema
 import mailserver_selftest
+import mailserver_transport_records
 import mailserver_wants
 from mailserver_errors import MailserverError
 
 __virtualname__ = "mailserver"
 
-_FORMATS = ("data", "json", "zone", "nsupdate")
+_FORMATS = ("data", "json", "zone", "string", "nsupdate")
 
 
 def __virtual__():
@@ -165,17 +169,20 @@ def _installed(requirement):
 
 def records(domain=None, format="data"):
     """
-    Return the DNS records that a domain needs: A, AAAA and MX, SPF, DMARC, and its DKIM keys'.
+    Return the DNS records that a domain needs: A, AAAA, PTR, MX, SPF, DMARC, MTA-STS, TLS-RPT, TLSA, CAA, and its DKIM
+    keys'.
 
     domain
         One domain; all of the host, if left out.
     format
         ``data`` or ``json`` (a list of name, ttl, type, value; TXT also ``strings`` of at most 255 bytes), ``zone``
-        (lines of a zone file), or ``nsupdate`` (input for nsupdate; DNS is asked what is there now, so that exactly
-        the older version of a record is replaced).
+        (lines of a zone file), ``string`` (by name and type, each value as one string, for a provider's form), or
+        ``nsupdate`` (input for nsupdate; DNS is asked what is there now, so that exactly the older version of a record
+        is replaced).
 
-    A and AAAA are those of the host, if its name lies in the domain. For another program, Salt prints lines without
-    indentation with ``--out=txt``, and the host's name before each.
+    A, AAAA, TLSA and PTR are those of the host, if its name lies in the domain; PTR records belong to a zone of their
+    own, which whoever gave you the addresses has. MTA-STS, TLS-RPT, TLSA and CAA are there if the pillar asks for them.
+    For another program, Salt prints lines without indentation with ``--out=txt``, and the host's name before each.
 
     CLI Example:
 
@@ -209,11 +216,13 @@ def _all_records(domains, host):
     place = mailserver_run.place_of(host)
     run = mailserver_run.begin(place, host["domains"], host["dns"], test=True)
     of_keys = mailserver_key_records.records_by_domain(run, domains, mailserver_queue.oldest_for)
+    tlsa = mailserver_certificate.tlsa_data(host)
     return [
         record
         for name, domain in domains.items()
         for record in (
             *mailserver_records.domain_records(name, domain, host["hostname"], host["addresses"]),
+            *mailserver_transport_records.records_of(name, domain, host["hostname"], host["addresses"], tlsa),
             *of_keys[name],
         )
     ]
@@ -223,9 +232,39 @@ def _formatted(found, format, dns):
     if format == "nsupdate":
         asked = mailserver_wants.text_questions(found)
         answers = mailserver_dns.ask(asked, mailserver_dns.options(dns))
-        return mailserver_records.nsupdate(found, mailserver_wants.present(answers))
-    forms = {"data": mailserver_records.as_data, "json": mailserver_records.as_json, "zone": mailserver_records.zone}
+        return mailserver_nsupdate.nsupdate(found, mailserver_wants.present(answers))
+    forms = {
+        "data": mailserver_records.as_data,
+        "json": mailserver_records.as_json,
+        "zone": mailserver_records.zone,
+        "string": mailserver_records.as_strings,
+    }
     return forms[format](found)
+
+
+def mta_sts_policy(domain):
+    """
+    Return the text of a domain's MTA-STS policy, for who serves ``https://mta-sts.DOMAIN/.well-known/mta-sts.txt``.
+
+    domain
+        One of the host's domains, with ``mta_sts:mode`` in its pillar.
+
+    It has to be served as ``text/plain``, with a certificate that is valid for ``mta-sts.DOMAIN`` (RFC 8461 section
+    3.3). With ``mailserver:mta_sts:serve: nginx`` this host serves it by itself.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.mta_sts_policy example.com
+    """
+    domains = settings()["domains"]
+    _check_domain("mta_sts_policy", domain, domains)
+    if not domains[domain]["mta_sts"]["mode"]:
+        raise CommandExecutionError(
+            f"mailserver.mta_sts_policy: {domain} has no policy: mailserver:domains:{domain}:mta_sts:mode is not given"
+        )
+    return mailserver_mta_sts.policy_text(domains[domain])
 
 
 def selftest(domain=None):

@@ -9,6 +9,7 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_certificate
 import mailserver_dns
 import mailserver_firewall
 import mailserver_wants
@@ -72,20 +73,25 @@ def _firewall(zone, services, ports, verb, find, wanted):
 
 def records_published(name, settings):
     """
-    Look whether DNS shows the A, AAAA, MX, SPF and DMARC records that the host and its domains want.
+    Look whether DNS shows the records that the host and its domains want; those of DKIM keys have states of their own.
 
     name
         What the report is of.
     settings
-        ``domains``, ``hostname``, ``addresses`` and ``dns`` of the host's settings (``mailserver.settings``); or the
-        same as JSON text, which an SLS file of thousands of domains loads a hundred times as fast.
+        ``domains``, ``hostname``, ``addresses``, ``dns``, ``tls`` and ``os`` of the host's settings
+        (``mailserver.settings``); or the same as JSON text, which an SLS file of thousands of domains loads a hundred
+        times as fast.
 
     Nothing is changed, in DNS or here. What is absent, different or could not be seen is a warning with the line to
-    publish; with ``strict`` in ``dns``, what is absent or different is a failure. DKIM keys have states of their own.
+    publish; with ``strict`` in ``dns``, what is absent or different is a failure.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     settings = json.loads(settings) if isinstance(settings, str) else settings
-    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"])
+    try:
+        tlsa = mailserver_certificate.tlsa_data(settings)
+    except MailserverError as err:
+        tlsa, ret["warnings"] = None, [str(err)]
+    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"], tlsa)
     try:
         answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))
     except MissingPackage as err:
@@ -98,7 +104,7 @@ def records_published(name, settings):
     ret["comment"] = mailserver_wants.comment(findings)
     warnings = mailserver_wants.warnings(findings)
     if warnings:
-        ret["warnings"] = warnings
+        ret["warnings"] = [*ret.get("warnings", ()), *warnings]
     if settings["dns"]["strict"]:
         ret["result"] = not any(finding.value in ("absent", "different") for finding in findings)
     return ret

@@ -1,16 +1,14 @@
 """Checks of DANE for SMTP: TLSA records of the mail hosts, where there are any, against DNSSEC and the certificate."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from functools import partial
 
-from mailserver_certificate import file_of, read_chain
+from mailserver_certificate import digest, file_of, read_chain
 from mailserver_check_answers import ASK_AGAIN, optional, told, why_unknown
 from mailserver_check_hosts import targets
 from mailserver_dns import Question
 
-_HASHES = {1: hashlib.sha256, 2: hashlib.sha512}
 _SIZES = {1: 64, 2: 128}
 
 
@@ -104,17 +102,6 @@ def _match(survey, host, shown, records):
 
 def _remedy(host, data):
     return f"Publish: {_place(host)}. 3600 IN TLSA 3 1 1 {data} (and only then take the others away)"
-
-
-def digest(certificate, selector, matching):
-    """Return what a TLSA record says of a certificate, hexadecimal (RFC 6698 section 2.1)."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    if selector:
-        content = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    else:
-        content = certificate.public_bytes(Encoding.DER)
-    return _HASHES[matching](content).hexdigest() if matching else content.hex()
 
 
 def matches(record, chain):

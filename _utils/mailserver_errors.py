@@ -68,6 +68,10 @@ class PublishError(MailserverError):
     """The credential with which records are published is missing, unreadable, malformed, or not kept secret."""
 
 
+class CertificateError(MailserverError):
+    """A certificate that is asked for is missing, or cannot be read."""
+
+
 class WireError(MailserverError):
     """A conversation with a port of the host was cut off, or left its protocol; nothing could be judged."""
 

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_pillar_transport
 from mailserver_errors import PillarError
 from mailserver_postfix import MAIN_KINDS, main_cf, parameter_problem, submission_options
 from mailserver_schema import (
@@ -136,6 +137,7 @@ _DOMAIN = Section(
         "ttl": Key(_TTL, "TTL of the domain's records.", 3600),
         "spf": Key(_SPF, "The domain's SPF record."),
         "dmarc": Key(_DMARC, "The domain's DMARC record."),
+        **mailserver_pillar_transport.domain_keys(_REPORT_URI),
         "dkim": Key(
             Section(
                 {name: Key(key.kind, key.doc, None, "as under `mailserver:dkim`") for name, key in DKIM_KEYS.items()}
@@ -190,7 +192,7 @@ SCHEMA = Section(
             Section(
                 {
                     "check": Key(
-                        Bool(), "Compare the domains' A, AAAA, MX, SPF and DMARC records with DNS at each run.", True
+                        Bool(), "Compare all records of the host and its domains but DKIM's with DNS at each run.", True
                     ),
                     "strict": Key(
                         Bool(), "Fail, instead of warning, when one of these records is absent or different.", False
@@ -361,10 +363,17 @@ SCHEMA = Section(
                         computed="a self-signed one is made: mail servers take it, people's mail programs warn",
                     ),
                     "key": Key(Text(r"/\S+", "an absolute path"), "Its private key, PEM.", computed="as above"),
+                    "tlsa": Key(
+                        Bool(),
+                        "Emit and check the host's TLSA record (`3 1 1`, DANE for SMTP). Its zone must be signed. A "
+                        "new key needs its record in DNS for two TTLs before it is served: have renewals keep the key.",
+                        False,
+                    ),
                 }
             ),
             "The certificate of Postfix and Dovecot.",
         ),
+        "mta_sts": mailserver_pillar_transport.HOST_KEY,
         "accounts": Key(
             Section(
                 {
@@ -447,6 +456,7 @@ def resolve(pillar, parameters, grains):
     settings = read(SCHEMA, pillar, "mailserver", problems)
     _fill_host(settings, grains, problems)
     _fill_domains(settings, problems)
+    mailserver_pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
     _check_publishing(settings, problems)
     _check_tls(settings, problems)
@@ -535,6 +545,7 @@ def _fill_firewall(settings):
         services = ["smtp"] + (["smtps"] if postfix["submissions"]["enabled"] else [])
         for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
             services.extend(_FIREWALLD_SERVICES.get(protocol, ()))
+        services.extend(["https"] if mailserver_pillar_transport.served(settings) else [])
         firewall["services"] = services
     if firewall["ports"] is None:
         firewall["ports"] = ["587/tcp"] if postfix["submission"]["enabled"] else []

@@ -185,6 +185,7 @@ ZONE_LINES = [
     "alpha.test. 60 IN MX 10 mx1.alpha.test.",
     'alpha.test. 60 IN TXT "v=spf1 ip4:192.0.2.25 -all"',
     '_dmarc.alpha.test. 60 IN TXT "v=DMARC1; p=none"',
+    "; 25.2.0.192.in-addr.arpa. 60 IN PTR mx1.alpha.test.",
     'gone._domainkey.alpha.test. 60 IN TXT "v=DKIM1; k=rsa; p="',
     f'now._domainkey.alpha.test. 60 IN TXT ( "v=DKIM1; k=rsa; p={PUBLIC[:237]}" "{PUBLIC[237:]}" )',
 ]
@@ -204,13 +205,14 @@ def test_all_records_of_all_domains_are_data_and_json(host, manifest):
         ("MX", "alpha.test"),
         ("TXT", "alpha.test"),
         ("TXT", "_dmarc.alpha.test"),
+        ("PTR", "25.2.0.192.in-addr.arpa"),
         ("TXT", "gone._domainkey.alpha.test"),
         ("TXT", "now._domainkey.alpha.test"),
         ("MX", "beta.test"),
         ("TXT", "beta.test"),
         ("TXT", "_dmarc.beta.test"),
     ]
-    assert "".join(data[5]["strings"]) == data[5]["value"] == f"v=DKIM1; k=rsa; p={PUBLIC}"
+    assert "".join(data[6]["strings"]) == data[6]["value"] == f"v=DKIM1; k=rsa; p={PUBLIC}"
     assert json.loads(host.call("mailserver.records", "format=json")) == data
 
 
