@@ -18,6 +18,8 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_central
+import mailserver_central_policies
 import mailserver_certificate
 import mailserver_check
 import mailserver_dns
@@ -25,6 +27,8 @@ import mailserver_key_records
 import mailserver_mta_sts
 import mailserver_nsupdate
 import mailserver_pillar
+import mailserver_policy_publishing
+import mailserver_published
 import mailserver_queue
 import mailserver_records
 import mailserver_run
@@ -265,6 +269,149 @@ def mta_sts_policy(domain):
             f"mailserver.mta_sts_policy: {domain} has no policy: mailserver:domains:{domain}:mta_sts:mode is not given"
         )
     return mailserver_mta_sts.policy_text(domains[domain])
+
+
+def publish(domain=None, test=False):
+    """
+    Publish the SPF, DMARC, MTA-STS and TLS-RPT records that the pillar wants, by the publisher of DKIM's
+    (``mailserver:dns:publish``).
+
+    domain
+        One domain; all of the host, if left out.
+    test
+        Only return the plan: for each record its ``name``, what it is (``record``), what is there ``now``, what is
+        ``wanted``, and the ``result``: ``already`` there, ``due`` to be sent, ``refused`` or ``unknown``, with ``why``.
+
+    A record that was not published from here is never replaced, unless it says what is wanted already; other TXT
+    records at the name stay. Nothing is taken away without another in its place. Returns the names that were ``sent``
+    and those that DNS had ``already``, and a sentence for each record that was ``refused`` or whose fate is
+    ``unknown``; with one of these the return code is not 0. With ``publish: central`` it returns ``asked`` instead of
+    ``sent``: the publisher decides.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.publish test=True
+        salt mx1 mailserver.publish example.com
+    """
+    host = settings()
+    if domain is not None:
+        _check_domain("publish", domain, host["domains"])
+    domains = host["domains"] if domain is None else {domain: host["domains"][domain]}
+    how = host["dns"]["publish"]
+    if how == "manual":
+        raise CommandExecutionError(
+            "mailserver.publish: mailserver:dns:publish is manual, so people publish: see mailserver.records, whose "
+            "format=nsupdate shows what it would replace; or set it to rfc2136 or central (docs/dns.md)"
+        )
+    changes = mailserver_policy_publishing.changes_of(domains)
+    try:
+        if how == "central":
+            return _ask_for(mailserver_policy_publishing.seen(changes, host["dns"]), host["dns"]["central"], test)
+        path = _published()
+        return _outcomes(mailserver_policy_publishing.publish(changes, path, host["dns"], test), test)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _published(minion=None):
+    """Return the path of what was published; another folder has it where a minion's option says so."""
+    return mailserver_published.place(__opts__.get("mailserver.published", mailserver_published.FOLDER), minion)
+
+
+def _outcomes(outcomes, test):
+    told = [one.as_data() for one in outcomes] if test else mailserver_policy_publishing.told(outcomes)
+    if any(one.result in ("refused", "unknown") for one in outcomes):
+        __context__["retcode"] = 2
+    return told
+
+
+def _ask_for(outcomes, central, test):
+    """Put records that DNS does not show as wanted into the mine, and have the master told; or return the plan."""
+    if test:
+        return _outcomes(outcomes, test)
+    due = [one.change for one in outcomes if one.result == "due"]
+    passed_on = __salt__["mine.send"](
+        mailserver_central_policies.MINE,
+        mine_function="mailserver.wanted",
+        names=[f"{one.kind} {one.name}" for one in due],
+        allow_tgt=central["publisher"],
+        allow_tgt_type=central["publisher_type"],
+    )
+    if passed_on and due:
+        passed_on = __salt__["event.send"](mailserver_central_policies.EVENT, {})
+    if not passed_on:
+        raise CommandExecutionError("mailserver.publish: the master could not be told; nothing was asked for")
+    told = _outcomes([one for one in outcomes if one.result != "due"], test)
+    del told["sent"], told["refused"]
+    return {"asked": [one.name for one in due], **told}
+
+
+def wanted(names):
+    """
+    Return policy records of this host as the one that publishes them is to have them; :py:func:`publish` hands it to
+    the mine.
+
+    names
+        Which: a list of kind and name (``SPF example.com``).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.wanted '[SPF example.com]'
+    """
+    changes = mailserver_policy_publishing.changes_of(settings()["domains"])
+    return mailserver_central_policies.rows(one for one in changes if f"{one.kind} {one.name}" in names)
+
+
+def publish_for(minion, domains, pillar=None, test=False):
+    """
+    Publish the policy records that another minion put into the mine, with this host's credential (``dns:rfc2136``).
+
+    minion
+        Its id.
+    domains
+        The domains that it may have records published for. The orchestration ``mailserver.publisher.orchestrate``
+        takes them from the pillar that the master gives that minion.
+    pillar
+        What the same pillar says of these domains: of each the sections ``spf``, ``dmarc``, ``mta_sts``, ``tls_rpt``.
+        Records have to say the same. Left out, they only have to be in exactly the form that this formula writes.
+    test
+        Only return the plan, as :py:func:`publish` does.
+
+    Returns what :py:func:`publish` does. What was published for that minion earlier is remembered here: it gets no
+    record replaced that it did not have published.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt ns1 mailserver.publish_for mx1 '[example.com]' test=True
+    """
+    given = __salt__["mine.get"](minion, mailserver_central_policies.MINE, tgt_type="list").get(minion)
+    if given is None:
+        raise CommandExecutionError(
+            f"mailserver.publish_for: {minion} has nothing in the mine that this minion may read. Has "
+            "mailserver.publish been run there, and does its mailserver:dns:central:publisher match this minion?"
+        )
+    # Each name as the pillar spells it, for its sections, and as DNS has it.
+    spelled = [(name, known) for name in domains for known in mailserver_central.domains_of([name])]
+    allowed = {known: None if pillar is None else pillar.get(name) or {} for name, known in spelled}
+    changes, refused = mailserver_central_policies.read_rows(given, allowed)
+    try:
+        outcomes = mailserver_policy_publishing.publish(changes, _published(minion), settings()["dns"], test)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+    told = _outcomes(outcomes, test)
+    if refused:
+        __context__["retcode"] = 2
+        if test:
+            told += [{"result": "refused", "why": why} for why in refused]
+        else:
+            told["refused"] = [*refused, *told["refused"]]
+    return told
 
 
 def selftest(domain=None):

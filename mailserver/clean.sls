@@ -2,6 +2,7 @@
 include:
   - mailserver.schedule.clean
   - mailserver.firewalld.clean
+  - mailserver.mta_sts.clean
   - mailserver.postfix.clean
   - mailserver.dovecot.clean
   - mailserver.opendkim.clean

@@ -14,6 +14,7 @@ include:
   - mailserver.dovecot
 {%- endif %}
   - mailserver.postfix
+  - mailserver.mta_sts
 {%- if mailserver.firewalld.enabled %}
   - mailserver.firewalld
 {%- endif %}
