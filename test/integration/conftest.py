@@ -40,6 +40,7 @@ ORDER = (
     "faults_of_check",
     "test_rotation",
     "test_central_publishing",
+    "test_publishing_records",
     "test_faults",
     "test_clean",
 )
