@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
-from mailserver_certificate import digest, file_of, read_chain
-from mailserver_check_answers import ASK_AGAIN, optional, told, why_unknown
+from mailserver_certificate import digest, file_of, read_chain, tlsa_data
+from mailserver_check_answers import ASK_AGAIN, as_wanted, optional, told, why_unknown
 from mailserver_check_hosts import targets
 from mailserver_dns import Question
+from mailserver_errors import CertificateError
+from mailserver_transport_records import check_tlsa, tlsa_record
 
 _SIZES = {1: 64, 2: 128}
 
@@ -60,7 +62,24 @@ def findings(survey):
     for host in _hosts(survey):
         wanted = f"senders that use DANE find the certificate of {host} right"
         read = partial(_read, survey, host)
-        yield optional("dns.tlsa", host, wanted, survey.answers_to(_place(host), "TLSA"), list, read)
+        answers = survey.answers_to(_place(host), "TLSA")
+        found = optional("dns.tlsa", host, wanted, answers, list, read)
+        yield _as_the_settings_want(survey, found, answers) if host == survey.settings["hostname"] else found
+
+
+def _as_the_settings_want(survey, found, answers):
+    """Return the finding of the host's own records that takes in whether its settings want one."""
+    try:
+        data = tlsa_data(survey.settings)
+    except CertificateError:
+        # The area of TLS says what is wrong with the file.
+        return found
+    if data is None:
+        return found
+    record = tlsa_record(found.about, data, 3600)
+    return as_wanted(
+        found, answers, partial(check_tlsa, wanted=record.value), [record], "or mailserver:tls:tlsa: false"
+    )
 
 
 def _read(survey, host, values):
