@@ -344,12 +344,40 @@ def read_present(server, changes):
         except (server.dns.exception.DNSException, UnicodeError) as err:
             found[change] = Present(trouble=f"it is no domain name ({type(err).__name__})")
     for change, said in server.ask(queries):
-        found[change] = said if isinstance(said, Present) else _as_present(server, change, said)
-    return found
+        found[change] = said if isinstance(said, Present) else _as_present(server, change, change.name, said)
+    return {**found, **_of_wildcards(server, found)}
 
 
-def _as_present(server, change, response):
-    name, zone = _plain(change.name), _plain(change.zone)
+def _of_wildcards(server, found):
+    """Return the changes at whose names there is nothing: what is shown there is made from a wildcard (RFC 4592).
+
+    Should it be at the name besides, the server refuses the update, which is to find nothing there.
+    """
+    strange = [change for change, present in found.items() if present.values and not _knows_any(change, present)]
+    places = [(change, wildcard) for change in strange for wildcard in _wildcards(change)]
+    queries = {place: server.query(place[1], number) for number, place in enumerate(places)}
+    nothing = {}
+    for (change, wildcard), said in server.ask(queries):
+        there = said if isinstance(said, Present) else _as_present(server, change, wildcard, said)
+        if there.values == found[change].values:
+            nothing[change] = Present()
+    return nothing
+
+
+def _knows_any(change, present):
+    known = [one for one in (change.wanted, *change.expected) if one is not None]
+    return any(_is_same(change, value, text) for value in present.values for text in known)
+
+
+def _wildcards(change):
+    """Return the names of the wildcards from which a name could be made, up to the one right below its zone's."""
+    labels = _plain(change.name).split(".")
+    above = [".".join(labels[start:]) for start in range(1, len(labels))]
+    return [f"*.{one}" for one in above if within(one, _plain(change.zone))]
+
+
+def _as_present(server, change, name, response):
+    name, zone = _plain(name), _plain(change.zone)
     said = read_response(response, name, "TXT", zone)
     if said.child:
         return Present(trouble=f"the name lies in another zone, {said.child}")

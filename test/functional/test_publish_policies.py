@@ -238,3 +238,22 @@ def test_a_host_without_a_credential_sees_what_is_due(world):
         ("due", ()),
     ]
     assert json.dumps([one.as_data() for one in found])
+
+
+def test_what_is_shown_by_a_wildcard_is_in_nobodys_way(world):
+    world.put("*.alpha.test", "v=spf1 -all", OTHERS[0])
+    assert world.held("_dmarc.alpha.test") == {"v=spf1 -all": 300, OTHERS[0]: 300}
+    assert {one.result for one in world.publish(test=True)} == {"due"}
+    assert {one.result for one in world.publish()} == {"sent"}
+    assert world.held("_dmarc.alpha.test") == {DMARC: 60}
+    assert set(world.held("_smtp._tls.alpha.test")) == {"v=TLSRPTv1; rua=mailto:tls@alpha.test"}
+    assert world.held("www.alpha.test") == {"v=spf1 -all": 300, OTHERS[0]: 300}
+
+
+def test_what_is_at_the_name_as_well_as_at_the_wildcard_is_left_alone(world):
+    world.put("*.alpha.test", OTHERS[0])
+    world.put("_dmarc.alpha.test", OTHERS[0])
+    outcome = world.publish()[1]
+    assert outcome.result == "refused"
+    assert "YXRRSET" in outcome.detail
+    assert world.held("_dmarc.alpha.test") == {OTHERS[0]: 300}
