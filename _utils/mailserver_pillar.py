@@ -217,6 +217,12 @@ SCHEMA = Section(
                         "`central`, by the host that holds the credential, through the master.",
                         "manual",
                     ),
+                    "publish_records": Key(
+                        Bool(),
+                        "Have each highstate publish SPF, DMARC, MTA-STS and TLS-RPT records that DNS does not show as "
+                        "wanted, by the way that `publish` names; `false`: only `mailserver.publish` does.",
+                        False,
+                    ),
                     "rfc2136": Key(
                         Section(
                             {
@@ -553,6 +559,10 @@ def _fill_firewall(settings):
 
 def _check_publishing(settings, problems):
     dns = settings["dns"]
+    if dns["publish"] == "manual" and dns["publish_records"]:
+        problems.append(
+            "mailserver:dns:publish_records: true, but mailserver:dns:publish is manual; say how: rfc2136 or central"
+        )
     if dns["publish"] == "rfc2136" and dns["rfc2136"]["server"] is None:
         problems.append(
             "mailserver:dns:rfc2136:server: not given, but mailserver:dns:publish is rfc2136; "

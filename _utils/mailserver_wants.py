@@ -160,6 +160,16 @@ def _finding(want, verdicts):
     return Finding(want, value, tuple(dict.fromkeys(sentences)))
 
 
+def is_publishable(finding):
+    """Tell whether a finding is of a policy record that is to be published (:mod:`mailserver_policy_records`)."""
+    return finding.want.label in mailserver_policy_records.KINDS and finding.value in ("absent", "different")
+
+
+def is_of(finding, names):
+    """Tell whether a finding that :func:`is_publishable` is of the record at one of these names."""
+    return is_publishable(finding) and any(record.name in names for record in finding.want.publish)
+
+
 def troubles(findings):
     """Return the findings that are not as wanted; those that were seen before those that could not be."""
     return sorted((one for one in findings if one.value != "published"), key=lambda one: one.value == "unknown")

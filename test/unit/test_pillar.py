@@ -65,6 +65,10 @@ BAD = [
     ({"dns": {"in_flight": 0}}, "mailserver:dns:in_flight: 0 is out of range"),
     ({"dns": {"publish": "rfc2163"}}, "mailserver:dns:publish: 'rfc2163' is not one of manual, rfc2136, central; did"),
     ({"dns": {"publish": "rfc2136"}}, "mailserver:dns:rfc2136:server: not given, but mailserver:dns:publish is rfc"),
+    (
+        {"dns": {"publish_records": True}},
+        "publish_records: true, but mailserver:dns:publish is manual; say how: rfc2136",
+    ),
     ({"dns": {"rfc2136": {"server": "192.0.2.256"}}}, "mailserver:dns:rfc2136:server: '192.0.2.256' is not"),
     ({"dns": {"rfc2136": {"port": 0}}}, "mailserver:dns:rfc2136:port: 0 is out of range"),
     ({"dns": {"rfc2136": {"key_file": "rfc2136.key"}}}, "mailserver:dns:rfc2136:key_file: 'rfc2136.key' is not an abs"),
