@@ -65,7 +65,7 @@ def read_row(row, allowed, where):
     domain = name.removeprefix(kind.prefix)
     if kind.name_of(domain) != name or domain not in allowed:
         raise Wrong(
-            f"{where}: {shown(name)} is not the name of an {kind.label} record of a domain of the host that asks, by "
+            f"{where}: {shown(name)} is not the name of the {kind.label} record of a domain of the host that asks, by "
             "its pillar"
         )
     if not kind.counts(text.encode()) or len(text) > _LONGEST or not is_ours(kind, text, allowed[domain]):

@@ -271,7 +271,7 @@ def _somebody_elses(change, text):
     if not change.kind:
         return f"it holds somebody else's record, {shown(text)}"
     return (
-        f'it holds an {change.kind} record that was not published from here, "{text}"; ours would be '
+        f'the {change.kind} record there was not published from here, "{text}"; ours would be '
         f'"{change.wanted}". Have the pillar say what is there, or take it away, then publish again'
     )
 

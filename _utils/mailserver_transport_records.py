@@ -129,7 +129,7 @@ def reports(record):
 def _count(values, found, label, rule):
     if found:
         return f"there are {len(found)} {label} records, of which senders take none ({rule}); keep one"
-    return f"none of the {len(values)} TXT records there is a {label} record"
+    return f"none of the {len(values)} TXT records there is {label}"
 
 
 def check_tlsa(values, wanted):

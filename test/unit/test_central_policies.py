@@ -42,7 +42,7 @@ def row(kind="SPF", name="a.example", wanted="v=spf1 ip4:192.0.2.25 -all", ttl=6
 
 
 FORM = "is no (SPF|DMARC|MTA-STS|TLS-RPT) record as this formula writes it for a.example"
-NAME = "is not the name of an (SPF|DMARC|MTA-STS|TLS-RPT) record of a domain of the host that asks"
+NAME = "is not the name of the (SPF|DMARC|MTA-STS|TLS-RPT) record of a domain of the host that asks"
 BAD = [
     (row(name="b.example"), NAME),
     (row(name="www.a.example"), NAME),
