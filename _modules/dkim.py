@@ -15,6 +15,7 @@ import mailserver_key_records
 import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_milter
+import mailserver_nsupdate
 import mailserver_opendkim
 import mailserver_queue
 import mailserver_records
@@ -51,7 +52,7 @@ def records(domain=None, format="zone"):
     """
     forms = {
         "zone": mailserver_records.zone,
-        "nsupdate": lambda records: mailserver_records.nsupdate(records, {}),
+        "nsupdate": lambda records: mailserver_nsupdate.nsupdate(records, {}),
         "string": lambda records: {record.name: mailserver_records.one_string(record) for record in records},
         "json": mailserver_records.as_json,
         "data": mailserver_records.as_data,

@@ -20,16 +20,24 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_central
+import mailserver_central_policies
+import mailserver_certificate
 import mailserver_check
 import mailserver_dns
 import mailserver_key_records
+import mailserver_mta_sts
+import mailserver_nsupdate
 import mailserver_overview
 import mailserver_pillar
+import mailserver_policy_publishing
+import mailserver_published
 import mailserver_queue
 import mailserver_records
 import mailserver_run
 import mailserver_schema
 import mailserver_selftest
+import mailserver_transport_records
 import mailserver_wants
 import mailserver_watch_run
 from mailserver_errors import MailserverError
@@ -169,17 +177,20 @@ def _installed(requirement):
 
 def records(domain=None, format="data"):
     """
-    Return the DNS records that a domain needs: A, AAAA and MX, SPF, DMARC, and its DKIM keys'.
+    Return the DNS records that a domain needs: A, AAAA, PTR, MX, SPF, DMARC, MTA-STS, TLS-RPT, TLSA, CAA, and its DKIM
+    keys'.
 
     domain
         One domain; all of the host, if left out.
     format
         ``data`` or ``json`` (a list of name, ttl, type, value; TXT also ``strings`` of at most 255 bytes), ``zone``
-        (lines of a zone file), or ``nsupdate`` (input for nsupdate; DNS is asked what is there now, so that exactly
-        the older version of a record is replaced).
+        (lines of a zone file), ``string`` (by name and type, each value as one string, for a provider's form), or
+        ``nsupdate`` (input for nsupdate; DNS is asked what is there now, so that exactly the older version of a record
+        is replaced).
 
-    A and AAAA are those of the host, if its name lies in the domain. For another program, Salt prints lines without
-    indentation with ``--out=txt``, and the host's name before each.
+    A, AAAA, TLSA and PTR are those of the host, if its name lies in the domain; PTR records belong to a zone of their
+    own, which whoever gave you the addresses has. MTA-STS, TLS-RPT, TLSA and CAA are there if the pillar asks for them.
+    For another program, Salt prints lines without indentation with ``--out=txt``, and the host's name before each.
 
     CLI Example:
 
@@ -213,11 +224,13 @@ def _all_records(domains, host):
     place = mailserver_run.place_of(host)
     run = mailserver_run.begin(place, host["domains"], host["dns"], test=True)
     of_keys = mailserver_key_records.records_by_domain(run, domains, mailserver_queue.oldest_for)
+    tlsa = mailserver_certificate.tlsa_data(host)
     return [
         record
         for name, domain in domains.items()
         for record in (
             *mailserver_records.domain_records(name, domain, host["hostname"], host["addresses"]),
+            *mailserver_transport_records.records_of(name, domain, host["hostname"], host["addresses"], tlsa),
             *of_keys[name],
         )
     ]
@@ -227,8 +240,13 @@ def _formatted(found, format, dns):
     if format == "nsupdate":
         asked = mailserver_wants.text_questions(found)
         answers = mailserver_dns.ask(asked, mailserver_dns.options(dns))
-        return mailserver_records.nsupdate(found, mailserver_wants.present(answers))
-    forms = {"data": mailserver_records.as_data, "json": mailserver_records.as_json, "zone": mailserver_records.zone}
+        return mailserver_nsupdate.nsupdate(found, mailserver_wants.present(answers))
+    forms = {
+        "data": mailserver_records.as_data,
+        "json": mailserver_records.as_json,
+        "zone": mailserver_records.zone,
+        "string": mailserver_records.as_strings,
+    }
     return forms[format](found)
 
 
@@ -388,3 +406,171 @@ def overview():
         return mailserver_overview.NOTHING
     host = settings(pillar)
     return mailserver_overview.overview(host, mailserver_check.check(host, list(host["domains"])), time.time())
+
+
+def mta_sts_policy(domain):
+    """
+    Return the text of a domain's MTA-STS policy, for who serves ``https://mta-sts.DOMAIN/.well-known/mta-sts.txt``.
+
+    domain
+        One of the host's domains, with ``mta_sts:mode`` in its pillar.
+
+    It has to be served as ``text/plain``, with a certificate that is valid for ``mta-sts.DOMAIN`` (RFC 8461 section
+    3.3). With ``mailserver:mta_sts:serve: nginx`` this host serves it by itself.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.mta_sts_policy example.com
+    """
+    domains = settings()["domains"]
+    _check_domain("mta_sts_policy", domain, domains)
+    if not domains[domain]["mta_sts"]["mode"]:
+        raise CommandExecutionError(
+            f"mailserver.mta_sts_policy: {domain} has no policy: mailserver:domains:{domain}:mta_sts:mode is not given"
+        )
+    return mailserver_mta_sts.policy_text(domains[domain])
+
+
+def publish(domain=None, test=False):
+    """
+    Publish the SPF, DMARC, MTA-STS and TLS-RPT records that the pillar wants, by the publisher of DKIM's
+    (``mailserver:dns:publish``).
+
+    domain
+        One domain; all of the host, if left out.
+    test
+        Only return the plan: for each record its ``name``, what it is (``record``), what is there ``now``, what is
+        ``wanted``, and the ``result``: ``already`` there, ``due`` to be sent, ``refused`` or ``unknown``, with ``why``.
+
+    A record that was not published from here is never replaced, unless it says what is wanted already; other TXT
+    records at the name stay. Nothing is taken away without another in its place. Returns the names that were ``sent``
+    and those that DNS had ``already``, and a sentence for each record that was ``refused`` or whose fate is
+    ``unknown``; with one of these the return code is not 0. With ``publish: central`` it returns ``asked`` instead of
+    ``sent``: the publisher decides.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.publish test=True
+        salt mx1 mailserver.publish example.com
+    """
+    host = settings()
+    if domain is not None:
+        _check_domain("publish", domain, host["domains"])
+    domains = host["domains"] if domain is None else {domain: host["domains"][domain]}
+    how = host["dns"]["publish"]
+    if how == "manual":
+        raise CommandExecutionError(
+            "mailserver.publish: mailserver:dns:publish is manual, so people publish: see mailserver.records, whose "
+            "format=nsupdate shows what it would replace; or set it to rfc2136 or central (docs/dns.md)"
+        )
+    changes = mailserver_policy_publishing.changes_of(domains)
+    try:
+        if how == "central":
+            return _ask_for(mailserver_policy_publishing.seen(changes, host["dns"]), host["dns"]["central"], test)
+        path = _published()
+        return _outcomes(mailserver_policy_publishing.publish(changes, path, host["dns"], test), test)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _published(minion=None):
+    """Return the path of what was published; another folder has it where a minion's option says so."""
+    return mailserver_published.place(__opts__.get("mailserver.published", mailserver_published.FOLDER), minion)
+
+
+def _outcomes(outcomes, test):
+    told = [one.as_data() for one in outcomes] if test else mailserver_policy_publishing.told(outcomes)
+    if any(one.result in ("refused", "unknown") for one in outcomes):
+        __context__["retcode"] = 2
+    return told
+
+
+def _ask_for(outcomes, central, test):
+    """Put records that DNS does not show as wanted into the mine, and have the master told; or return the plan."""
+    if test:
+        return _outcomes(outcomes, test)
+    due = [one.change for one in outcomes if one.result == "due"]
+    passed_on = __salt__["mine.send"](
+        mailserver_central_policies.MINE,
+        mine_function="mailserver.wanted",
+        names=[f"{one.kind} {one.name}" for one in due],
+        allow_tgt=central["publisher"],
+        allow_tgt_type=central["publisher_type"],
+    )
+    if passed_on and due:
+        passed_on = __salt__["event.send"](mailserver_central_policies.EVENT, {})
+    if not passed_on:
+        raise CommandExecutionError("mailserver.publish: the master could not be told; nothing was asked for")
+    told = _outcomes([one for one in outcomes if one.result != "due"], test)
+    del told["sent"], told["refused"]
+    return {"asked": [one.name for one in due], **told}
+
+
+def wanted(names):
+    """
+    Return policy records of this host as the one that publishes them is to have them; :py:func:`publish` hands it to
+    the mine.
+
+    names
+        Which: a list of kind and name (``SPF example.com``).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.wanted '[SPF example.com]'
+    """
+    changes = mailserver_policy_publishing.changes_of(settings()["domains"])
+    return mailserver_central_policies.rows(one for one in changes if f"{one.kind} {one.name}" in names)
+
+
+def publish_for(minion, domains, pillar=None, test=False):
+    """
+    Publish the policy records that another minion put into the mine, with this host's credential (``dns:rfc2136``).
+
+    minion
+        Its id.
+    domains
+        The domains that it may have records published for. The orchestration ``mailserver.publisher.orchestrate``
+        takes them from the pillar that the master gives that minion.
+    pillar
+        What the same pillar says of these domains: of each the sections ``spf``, ``dmarc``, ``mta_sts``, ``tls_rpt``.
+        Records have to say the same. Left out, they only have to be in exactly the form that this formula writes.
+    test
+        Only return the plan, as :py:func:`publish` does.
+
+    Returns what :py:func:`publish` does. What was published for that minion earlier is remembered here: it gets no
+    record replaced that it did not have published.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt ns1 mailserver.publish_for mx1 '[example.com]' test=True
+    """
+    given = __salt__["mine.get"](minion, mailserver_central_policies.MINE, tgt_type="list").get(minion)
+    if given is None:
+        raise CommandExecutionError(
+            f"mailserver.publish_for: {minion} has nothing in the mine that this minion may read. Has "
+            "mailserver.publish been run there, and does its mailserver:dns:central:publisher match this minion?"
+        )
+    # Each name as the pillar spells it, for its sections, and as DNS has it.
+    spelled = [(name, known) for name in domains for known in mailserver_central.domains_of([name])]
+    allowed = {known: None if pillar is None else pillar.get(name) or {} for name, known in spelled}
+    changes, refused = mailserver_central_policies.read_rows(given, allowed)
+    try:
+        outcomes = mailserver_policy_publishing.publish(changes, _published(minion), settings()["dns"], test)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+    told = _outcomes(outcomes, test)
+    if refused:
+        __context__["retcode"] = 2
+        if test:
+            told += [{"result": "refused", "why": why} for why in refused]
+        else:
+            told["refused"] = [*refused, *told["refused"]]
+    return told

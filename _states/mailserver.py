@@ -5,10 +5,13 @@ What a mail host needs beside its daemons: the firewall's mail ports, and its do
 
 import json
 
+from salt.exceptions import CommandExecutionError
+
 import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_certificate
 import mailserver_dns
 import mailserver_firewall
 import mailserver_wants
@@ -72,20 +75,26 @@ def _firewall(zone, services, ports, verb, find, wanted):
 
 def records_published(name, settings):
     """
-    Look whether DNS shows the A, AAAA, MX, SPF and DMARC records that the host and its domains want.
+    Look whether DNS shows the records that the host and its domains want; those of DKIM keys have states of their own.
 
     name
         What the report is of.
     settings
-        ``domains``, ``hostname``, ``addresses`` and ``dns`` of the host's settings (``mailserver.settings``); or the
-        same as JSON text, which an SLS file of thousands of domains loads a hundred times as fast.
+        ``domains``, ``hostname``, ``addresses``, ``dns``, ``tls`` and ``os`` of the host's settings
+        (``mailserver.settings``); or the same as JSON text, which an SLS file of thousands of domains loads a hundred
+        times as fast.
 
-    Nothing is changed, in DNS or here. What is absent, different or could not be seen is a warning with the line to
-    publish; with ``strict`` in ``dns``, what is absent or different is a failure. DKIM keys have states of their own.
+    Nothing is changed, in DNS or here, unless ``publish_records`` in ``dns`` has what is absent or different published
+    (``mailserver.publish``); the next run looks what came of it. What is absent, different or could not be seen is a
+    warning with the line to publish; with ``strict`` in ``dns``, what is absent or different is a failure.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     settings = json.loads(settings) if isinstance(settings, str) else settings
-    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"])
+    try:
+        tlsa = mailserver_certificate.tlsa_data(settings)
+    except MailserverError as err:
+        tlsa, ret["warnings"] = None, [str(err)]
+    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"], tlsa)
     try:
         answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))
     except MissingPackage as err:
@@ -95,10 +104,42 @@ def records_published(name, settings):
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     findings = mailserver_wants.compare(wanted, answers)
-    ret["comment"] = mailserver_wants.comment(findings)
+    published = _publish(ret, findings) if settings["dns"].get("publish_records") else ()
+    findings = [one for one in findings if not mailserver_wants.is_of(one, published)]
+    ret["comment"] = "\n".join([*filter(None, [ret["comment"]]), mailserver_wants.comment(findings)])
     warnings = mailserver_wants.warnings(findings)
     if warnings:
-        ret["warnings"] = warnings
-    if settings["dns"]["strict"]:
-        ret["result"] = not any(finding.value in ("absent", "different") for finding in findings)
+        ret["warnings"] = [*ret.get("warnings", ()), *warnings]
+    if settings["dns"]["strict"] and any(finding.value in ("absent", "different") for finding in findings):
+        ret["result"] = False
     return ret
+
+
+def _publish(ret, findings):
+    """Have those policy records published that DNS does not show as wanted; return their names.
+
+    With ``test=True`` they are those that would be.
+    """
+    if not any(mailserver_wants.is_publishable(one) for one in findings):
+        return ()
+    before = __context__.get("retcode", 0)
+    try:
+        told = __salt__["mailserver.publish"](test=__opts__["test"])
+    except CommandExecutionError as err:
+        ret["warnings"] = [*ret.get("warnings", ()), f"No record was published: {err}"]
+        return ()
+    # What was refused is a warning of this state, and no failure of the whole run.
+    __context__["retcode"] = before
+    if __opts__["test"]:
+        due = [row["name"] for row in told if row["result"] == "due"]
+        if due:
+            ret.update(result=None, comment=f"{len(due)} records would be published: {', '.join(due[:20])}")
+        return due
+    names = [*told.get("sent", ()), *told.get("asked", ())]
+    if names:
+        how = "published" if "sent" in told else "asked to be published"
+        ret.update(changes=dict.fromkeys(names, how), comment=f"{len(names)} records were {how}; DNS may need a moment")
+    troubles = [f"Publishing failed: {text}" for text in [*told.get("refused", ()), *told["unknown"]]]
+    if troubles:
+        ret["warnings"] = [*ret.get("warnings", ()), *troubles[: mailserver_wants.DETAILS]]
+    return names

@@ -1,8 +1,12 @@
 """Certificates of TLS: read from files, and what one says of a name, a key and another certificate."""
 
+import hashlib
 import re
 from pathlib import Path
 
+from mailserver_errors import CertificateError
+
+_HASHES = {1: hashlib.sha256, 2: hashlib.sha512}
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -95,3 +99,31 @@ def summary(certificate):
 
     fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:16]
     return f"SHA-256 {fingerprint}…, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def digest(certificate, selector, matching):
+    """Return what a TLSA record says of a certificate, hexadecimal (RFC 6698 section 2.1)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    if selector:
+        content = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        content = certificate.public_bytes(Encoding.DER)
+    return _HASHES[matching](content).hexdigest() if matching else content.hex()
+
+
+def tlsa_data(settings):
+    """Return what the host's TLSA record is to say of its certificate (``3 1 1``); ``None`` if it is to have none.
+
+    :raises CertificateError: the certificate cannot be read.
+    """
+    if not settings["tls"]["tlsa"]:
+        return None
+    path = file_of(settings, "certificate")
+    try:
+        chain = read_chain(path)
+    except (OSError, ValueError) as err:
+        raise CertificateError(f"{path}: the certificate for the TLSA record cannot be read: {err}") from err
+    if not chain:
+        raise CertificateError(f"{path}: there is no certificate in it for the TLSA record")
+    return digest(chain[0], 1, 1)

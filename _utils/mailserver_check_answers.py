@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import mailserver_dns
 import mailserver_records
 from mailserver_check_shared import brief
 from mailserver_dns import Question, place
@@ -122,6 +123,23 @@ def optional(id, about, wanted, answers, select, read):
         return ok(id, about, wanted, "not used")
     status, says, remedy = read(values)
     return Finding(id, status, about, wanted, f"{says} ({at.replace(' (', ', ').rstrip(')')})", remedy)
+
+
+def as_wanted(finding, answers, check, records, otherwise):
+    """Return a finding of :func:`optional` that takes in the settings: where all else is right, DNS is to show theirs.
+
+    :param check: takes a server's values; returns ``None`` or what is different from what the settings want.
+    :param records: what they want, to be published; none, and the finding stays as it is.
+    :param otherwise: what else can be done than to publish.
+    """
+    if finding.status != "ok" or not records:
+        return finding
+    verdict = mailserver_dns.judge(answers, check)
+    if verdict.value not in ("absent", "different"):
+        return finding
+    wanted = ", ".join(record.value for record in records)
+    remedy = publish(records, otherwise)
+    return Finding(finding.id, "warn", finding.about, wanted, in_short(verdict.findings), remedy)
 
 
 def _listed(values):

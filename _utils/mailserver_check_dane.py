@@ -1,16 +1,16 @@
 """Checks of DANE for SMTP: TLSA records of the mail hosts, where there are any, against DNSSEC and the certificate."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from functools import partial
 
-from mailserver_certificate import file_of, read_chain
-from mailserver_check_answers import ASK_AGAIN, optional, told, why_unknown
+from mailserver_certificate import digest, file_of, read_chain, tlsa_data
+from mailserver_check_answers import ASK_AGAIN, as_wanted, optional, told, why_unknown
 from mailserver_check_hosts import targets
 from mailserver_dns import Question
+from mailserver_errors import CertificateError
+from mailserver_transport_records import check_tlsa, tlsa_record
 
-_HASHES = {1: hashlib.sha256, 2: hashlib.sha512}
 _SIZES = {1: 64, 2: 128}
 
 
@@ -62,7 +62,24 @@ def findings(survey):
     for host in _hosts(survey):
         wanted = f"senders that use DANE find the certificate of {host} right"
         read = partial(_read, survey, host)
-        yield optional("dns.tlsa", host, wanted, survey.answers_to(_place(host), "TLSA"), list, read)
+        answers = survey.answers_to(_place(host), "TLSA")
+        found = optional("dns.tlsa", host, wanted, answers, list, read)
+        yield _as_the_settings_want(survey, found, answers) if host == survey.settings["hostname"] else found
+
+
+def _as_the_settings_want(survey, found, answers):
+    """Return the finding of the host's own records that takes in whether its settings want one."""
+    try:
+        data = tlsa_data(survey.settings)
+    except CertificateError:
+        # The area of TLS says what is wrong with the file.
+        return found
+    if data is None:
+        return found
+    record = tlsa_record(found.about, data, 3600)
+    return as_wanted(
+        found, answers, partial(check_tlsa, wanted=record.value), [record], "or mailserver:tls:tlsa: false"
+    )
 
 
 def _read(survey, host, values):
@@ -104,17 +121,6 @@ def _match(survey, host, shown, records):
 
 def _remedy(host, data):
     return f"Publish: {_place(host)}. 3600 IN TLSA 3 1 1 {data} (and only then take the others away)"
-
-
-def digest(certificate, selector, matching):
-    """Return what a TLSA record says of a certificate, hexadecimal (RFC 6698 section 2.1)."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    if selector:
-        content = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    else:
-        content = certificate.public_bytes(Encoding.DER)
-    return _HASHES[matching](content).hexdigest() if matching else content.hex()
 
 
 def matches(record, chain):

@@ -9,16 +9,7 @@ import mailserver_wants
 from mailserver_check_answers import ASK_AGAIN, in_short, judged, ok, publish, told, where, why_unknown
 from mailserver_dns import Question, place
 from mailserver_findings import Finding
-
-# What no mail can come from on the Internet: RFC 1918, 6598, 4193, loopback, link-local. Python's own is_private would
-# take in addresses for documentation and benchmarks, which laboratories use.
-_PRIVATE = [
-    ipaddress.ip_network(one)
-    for one in (
-        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
-        *("fc00::/7", "fe80::/10", "::1/128"),
-    )
-]
+from mailserver_transport_records import is_private, pointer
 
 
 def questions(survey):
@@ -74,17 +65,6 @@ def sending(survey):
     """Return the addresses that mail leaves from: the host's and the domains', each once."""
     domains = (address for domain in survey.domains.values() for address in domain["addresses"])
     return list(dict.fromkeys([*survey.settings["addresses"], *domains]))
-
-
-def is_private(address):
-    """Tell whether an address has no meaning on the Internet."""
-    address = ipaddress.ip_address(address)
-    return any(address in network for network in _PRIVATE)
-
-
-def pointer(address):
-    """Return the name at which an address's PTR record is (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
-    return ipaddress.ip_address(address).reverse_pointer
 
 
 def _confirming(name, address):

@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import mailserver_mta_sts
-from mailserver_check_answers import ok, optional, text, told, unknown, why_unknown
+from mailserver_check_answers import as_wanted, ok, optional, text, told, unknown, why_unknown
 from mailserver_dns import Question, place
 from mailserver_findings import Finding
 from mailserver_mta_sts import PolicyError, Unfetched
+from mailserver_policy_records import KINDS
+from mailserver_transport_records import caa_records, check_caa, is_tls_rpt, reports
 
 _AT_ONCE = 20
 _CAA_TAGS = ("issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone")
@@ -17,6 +19,7 @@ _CAA_TAGS = ("issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactema
 def questions(survey):
     """Return what is to be asked."""
     found = [Question(f"{label}.{name}", "TXT") for name in survey.domains for label in ("_mta-sts", "_smtp._tls")]
+    found += [Question(name, "CAA") for name, domain in survey.domains.items() if domain["caa"]]
     return found + [Question(name, "CAA") for name in _upward(survey.settings["hostname"])]
 
 
@@ -26,7 +29,18 @@ def findings(survey):
     for name in survey.domains:
         yield _mta_sts(survey, name, policies.get(name))
         yield _tls_rpt(survey, name)
+        yield from _wanted_caa(survey, name)
     yield _caa(survey)
+
+
+def _as_the_settings_want(survey, name, label, finding, answers):
+    """Return a finding of a domain's policy record that takes in what its settings want."""
+    kind = KINDS[label]
+    record = kind.make(name, survey.domains[name])
+    section = label.lower().replace("-", "_")
+    otherwise = f"or mailserver.publish; or, if DNS is right, change mailserver:domains:{name}:{section}"
+    check = partial(kind.check, wanted=record.value) if record else None
+    return as_wanted(finding, answers, check, [record] if record else [], otherwise)
 
 
 # ---- MTA-STS
@@ -62,7 +76,8 @@ def _mta_sts(survey, name, policy):
     """
     wanted = "senders that honour MTA-STS find a policy that names the domain's MX hosts"
     answers = survey.answers_to(f"_mta-sts.{name}", "TXT")
-    return optional("dns.mta_sts", name, wanted, answers, _sts, partial(_read_sts, survey, name, policy))
+    found = optional("dns.mta_sts", name, wanted, answers, _sts, partial(_read_sts, survey, name, policy))
+    return _as_the_settings_want(survey, name, "MTA-STS", found, answers)
 
 
 def _read_sts(survey, name, policy, values):
@@ -90,25 +105,42 @@ def _read_policy(survey, name, policy, shown):
     missing = [host for host in hosts if not mailserver_mta_sts.allows(policy, host)]
     says = f"{shown}; the policy says mode: {policy.mode}, {', '.join(f'mx: {one}' for one in policy.mx) or 'no mx'}"
     if policy.mode == "none" or not missing:
-        return "ok", says, ""
+        return _compare_policy(survey.domains[name], name, policy, says)
     lines = "; ".join(f"mx: {host}" for host in missing)
     remedy = f"Add to {mailserver_mta_sts.url(name)}: {lines}. Then give the record at _mta-sts.{name} another id=."
     status = "fail" if policy.mode == "enforce" else "warn"
     return status, f"{says}, but mail for the domain goes to {', '.join(missing)}", remedy
 
 
+def _compare_policy(domain, name, policy, says):
+    """Compare what is served with what the settings want; nothing, where they want no MTA-STS."""
+    if not domain["mta_sts"]["mode"]:
+        return "ok", says, ""
+    ours = mailserver_mta_sts.parse(mailserver_mta_sts.policy_text(domain))
+    if (policy.mode, policy.max_age, sorted(policy.mx)) == (ours.mode, ours.max_age, sorted(ours.mx)):
+        return "ok", says, ""
+    listed = ", ".join(f"mx: {host}" for host in ours.mx)
+    wanted = f"mode: {ours.mode}, {listed or 'no mx'}, max_age: {ours.max_age}"
+    remedy = (
+        f"Serve what `salt-call mailserver.mta_sts_policy {name}` shows at {mailserver_mta_sts.url(name)}; with "
+        f"mailserver:mta_sts:serve: nginx, a highstate does. Or change mailserver:domains:{name}:mta_sts"
+    )
+    return "warn", f"{says}, max_age: {policy.max_age}; the settings want {wanted}", remedy
+
+
 # ---- TLS-RPT
 
 
 def _rpt(values):
-    return [value for value in values if re.match(rb"v=TLSRPTv1[ \t]*;", value)]
+    return [value for value in values if is_tls_rpt(value)]
 
 
 def _tls_rpt(survey, name):
     """Judge a domain's record for reports on TLS: one, with ``rua=`` (RFC 8460 section 3)."""
     wanted = "senders know where to report trouble with TLS"
     answers = survey.answers_to(f"_smtp._tls.{name}", "TXT")
-    return optional("dns.tls_rpt", name, wanted, answers, _rpt, partial(_read_rpt, name))
+    found = optional("dns.tls_rpt", name, wanted, answers, _rpt, partial(_read_rpt, name))
+    return _as_the_settings_want(survey, name, "TLS-RPT", found, answers)
 
 
 def _read_rpt(name, values):
@@ -117,13 +149,25 @@ def _read_rpt(name, values):
     if len(values) > 1:
         return "warn", f"{len(values)} records at {record}, of which senders take none", f"Keep one, such as: {line}"
     shown = text(values[0])
-    uris = [one.strip() for one in re.findall(r";[ \t]*rua[ \t]*=([^;]*)", shown) for one in one.split(",")]
+    uris = reports(shown)
     if not uris or not all(re.fullmatch(r"(mailto:[^@\s]+@[A-Za-z0-9.-]+|https://\S+)", one) for one in uris):
         return "warn", f"{shown}: its rua= names no mailto: or https: address", f"Publish: {line}"
     return "ok", shown, ""
 
 
 # ---- CAA
+
+
+def _wanted_caa(survey, name):
+    """Compare the CAA records at a domain's name with the settings, where they have any."""
+    records = caa_records(name, survey.domains[name])
+    if records:
+        answers, wanted = survey.answers_to(name, "CAA"), [record.value for record in records]
+        found = ok("dns.caa", name, f"CAA: {', '.join(wanted)}")
+        if not told(answers):
+            found = unknown(found.id, name, found.wanted, why_unknown(answers))
+        otherwise = f"and take every other CAA record there away; or change mailserver:domains:{name}:caa"
+        yield as_wanted(found, answers, partial(check_caa, wanted=wanted), records, otherwise)
 
 
 def _upward(name):

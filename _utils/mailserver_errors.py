@@ -84,6 +84,10 @@ class NotTold(MailserverError):
     """Nobody was told what changed: sendmail(1) did not take the message, or the master the event."""
 
 
+class CertificateError(MailserverError):
+    """A certificate that is asked for is missing, or cannot be read."""
+
+
 class WireError(MailserverError):
     """A conversation with a port of the host was cut off, or left its protocol; nothing could be judged."""
 

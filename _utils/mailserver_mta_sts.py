@@ -1,5 +1,6 @@
 """MTA-STS (RFC 8461): the record and the policy of a domain, read; and the policy fetched as senders do."""
 
+import hashlib
 import http.client
 import re
 import socket
@@ -34,6 +35,22 @@ class Unfetched(Exception):
     """It could not be found out whether there is a policy: a time-out, or trouble with DNS."""
 
 
+def policy_text(domain):
+    """Return the policy file of a domain (section 3.2), by its settings.
+
+    The order of its hosts says nothing, so they are sorted: another preference of the MX records is no new policy.
+    """
+    policy = domain["mta_sts"]
+    hosts = (f"mx: {host}" for host in sorted(filter(None, domain["mx"] or ())))
+    lines = ("version: STSv1", f"mode: {policy['mode']}", *hosts, f"max_age: {policy['max_age']}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def policy_id(text):
+    """Return the ``id`` of a policy: another one for each text, and always the same for the same (section 3.1)."""
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
 def url(domain):
     """Return where a domain's policy is (section 3.3)."""
     return f"https://mta-sts.{domain}/.well-known/mta-sts.txt"
@@ -46,11 +63,14 @@ def is_record(value):
 
 def record_problem(value):
     """Return what is wrong with a record, or ``None``; it needs an ``id`` (section 3.1)."""
+    return "it needs one id= of 1 to 32 letters and digits" if id_of(value) is None else None
+
+
+def id_of(value):
+    """Return the ``id`` of a record; ``None`` if it has not one that is valid."""
     fields = [one.strip() for one in value.decode("utf-8", "replace").split(";")]
     ids = [one.partition("=")[2].strip() for one in fields if re.match(r"id[ \t]*=", one)]
-    if len(ids) != 1 or not re.fullmatch(r"[A-Za-z0-9]{1,32}", ids[0]):
-        return "it needs one id= of 1 to 32 letters and digits"
-    return None
+    return ids[0] if len(ids) == 1 and re.fullmatch(r"[A-Za-z0-9]{1,32}", ids[0]) else None
 
 
 def parse(text):

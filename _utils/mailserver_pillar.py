@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_pillar_transport
 from mailserver_errors import PillarError
 from mailserver_postfix import MAIN_KINDS, main_cf, parameter_problem, submission_options
 from mailserver_schema import (
@@ -137,6 +138,7 @@ _DOMAIN = Section(
         "ttl": Key(_TTL, "TTL of the domain's records.", 3600),
         "spf": Key(_SPF, "The domain's SPF record."),
         "dmarc": Key(_DMARC, "The domain's DMARC record."),
+        **mailserver_pillar_transport.domain_keys(_REPORT_URI),
         "dkim": Key(
             Section(
                 {name: Key(key.kind, key.doc, None, "as under `mailserver:dkim`") for name, key in DKIM_KEYS.items()}
@@ -191,7 +193,7 @@ SCHEMA = Section(
             Section(
                 {
                     "check": Key(
-                        Bool(), "Compare the domains' A, AAAA, MX, SPF and DMARC records with DNS at each run.", True
+                        Bool(), "Compare all records of the host and its domains but DKIM's with DNS at each run.", True
                     ),
                     "strict": Key(
                         Bool(), "Fail, instead of warning, when one of these records is absent or different.", False
@@ -215,6 +217,12 @@ SCHEMA = Section(
                         "How DKIM records get into DNS: `manual`, by people; `rfc2136`, by this host with TSIG; "
                         "`central`, by the host that holds the credential, through the master.",
                         "manual",
+                    ),
+                    "publish_records": Key(
+                        Bool(),
+                        "Have each highstate publish SPF, DMARC, MTA-STS and TLS-RPT records that DNS does not show as "
+                        "wanted, by the way that `publish` names; `false`: only `mailserver.publish` does.",
+                        False,
                     ),
                     "rfc2136": Key(
                         Section(
@@ -362,10 +370,17 @@ SCHEMA = Section(
                         computed="a self-signed one is made: mail servers take it, people's mail programs warn",
                     ),
                     "key": Key(Text(r"/\S+", "an absolute path"), "Its private key, PEM.", computed="as above"),
+                    "tlsa": Key(
+                        Bool(),
+                        "Emit and check the host's TLSA record (`3 1 1`, DANE for SMTP). Its zone must be signed. A "
+                        "new key needs its record in DNS for two TTLs before it is served: have renewals keep the key.",
+                        False,
+                    ),
                 }
             ),
             "The certificate of Postfix and Dovecot.",
         ),
+        "mta_sts": mailserver_pillar_transport.HOST_KEY,
         "accounts": Key(
             Section(
                 {
@@ -503,6 +518,7 @@ def resolve(pillar, parameters, grains):
     settings = read(SCHEMA, pillar, "mailserver", problems)
     _fill_host(settings, grains, problems)
     _fill_domains(settings, problems)
+    mailserver_pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
     _check_publishing(settings, problems)
     _check_tls(settings, problems)
@@ -594,6 +610,7 @@ def _fill_firewall(settings):
         services = ["smtp"] + (["smtps"] if postfix["submissions"]["enabled"] else [])
         for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
             services.extend(_FIREWALLD_SERVICES.get(protocol, ()))
+        services.extend(["https"] if mailserver_pillar_transport.served(settings) else [])
         firewall["services"] = services
     if firewall["ports"] is None:
         firewall["ports"] = ["587/tcp"] if postfix["submission"]["enabled"] else []
@@ -601,6 +618,10 @@ def _fill_firewall(settings):
 
 def _check_publishing(settings, problems):
     dns = settings["dns"]
+    if dns["publish"] == "manual" and dns["publish_records"]:
+        problems.append(
+            "mailserver:dns:publish_records: true, but mailserver:dns:publish is manual; say how: rfc2136 or central"
+        )
     if dns["publish"] == "rfc2136" and dns["rfc2136"]["server"] is None:
         problems.append(
             "mailserver:dns:rfc2136:server: not given, but mailserver:dns:publish is rfc2136; "

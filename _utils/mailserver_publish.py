@@ -1,7 +1,7 @@
 """Publishing: TXT records are sent to a zone's primary server by RFC 2136, signed with TSIG (RFC 8945).
 
 Nobody else's record is ever touched: each change goes with prerequisites (RFC 2136 section 2.4) which say that the name
-holds what was read there a moment before, and that was nothing or known to be ours.
+holds what was read there a moment before, and that what is taken away was known to be ours.
 """
 
 import base64
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from mailserver_dns_message import dnspython, rcode, read_response, records_at, values, within
 from mailserver_errors import PublishError
+from mailserver_policy_records import KINDS
 from mailserver_records import check_key, tags, txt_strings
 from mailserver_schema import shown
 
@@ -55,7 +56,9 @@ class Change:
     """The TXT record at ``name`` is to be ``wanted`` and nothing else, or to be gone (``None``).
 
     ``expected`` are values that it may have now, besides none and the wanted one; any other is somebody else's.
-    ``zone`` is empty as long as DNS was not asked for it (:func:`placed`).
+    ``zone`` is empty as long as DNS was not asked for it (:func:`placed`). ``kind`` is a policy record's
+    (:data:`mailserver_policy_records.KINDS`): of the records at the name only those of this kind count, and the others
+    stay; without a kind it is a key's, and counts are all.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Change:
     ttl: int
     wanted: str | None
     expected: tuple[str, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,14 @@ class Sent:
     """What became of a change; ``detail`` is a sentence with the server, the name and what was said.
 
     ``sent``: the server took it. ``already``: it has it. ``refused``: it does not have it, whoever said no.
-    ``unknown``: it was sent and the answer got lost, so it may be done or not.
+    ``unknown``: it was sent and the answer got lost, so it may be done or not. ``due``: it would be sent, but this was
+    to be a plan only. ``now`` are the texts that the server had before, of those that count.
     """
 
     change: Change
     result: str
     detail: str = ""
+    now: tuple = ()
 
 
 def placed(change, answers):
@@ -157,13 +163,16 @@ def _read_key(text, path):
 # ---- publishing
 
 
-def publish(changes: Iterable[Change], credential: Credential, options, read: Callable | None = None) -> list[Sent]:
+def publish(
+    changes: Iterable[Change], credential: Credential, options, read: Callable | None = None, test: bool = False
+) -> list[Sent]:
     """Send changes to the server, those of a zone together, and return what became of each, in their order.
 
     A record that the server does not let pass holds up no other. Trouble with the server never raises.
 
     :param options: a :class:`mailserver_dns.Options`; ``lifetime`` limits the run, ``in_flight`` queries at once.
     :param read: takes the server and changes, and returns a :class:`Present` for each; a test has things happen then.
+    :param test: send nothing, and say what would be sent.
     :raises MissingPackage: dnspython is not installed.
     """
     changes = list(changes)
@@ -171,32 +180,39 @@ def publish(changes: Iterable[Change], credential: Credential, options, read: Ca
     first = {}
     for change in changes:
         first.setdefault(_plain(change.name), change)
-    told = {}
+    told, present = {}, {}
     ordered = sorted(first.values(), key=lambda change: _plain(change.zone))
     for start in range(0, len(ordered), _ROUND):
-        told.update(_round(server, ordered[start : start + _ROUND], read or read_present))
+        some = ordered[start : start + _ROUND]
+        present.update((read or read_present)(server, [change for change in some if _is_within(change)]))
+        told.update(_round(server, some, present, test))
     contradiction = ("refused", "two different records are wanted there")
     results = [told.get(change, contradiction) for change in changes]
     return [
-        Sent(change, result, _sentence(server.place, change, result, said))
+        Sent(change, result, _sentence(server.place, change, result, said), _texts(change, present.get(change)))
         for change, (result, said) in zip(changes, results, strict=True)
     ]
 
 
-def _round(server, changes, read):
-    """Read what the server has at the names of the changes, send what is to be sent, and return what became of each."""
+def _round(server, changes, present, test):
+    """Send what is to be sent, by what the server has at the names, and return what became of each change."""
     told, zones = {}, {}
-    present = read(server, [change for change in changes if _is_within(change)])
     for change in changes:
         step = _step(change, present.get(change))
-        if isinstance(step, _Step):
-            zones.setdefault(_plain(change.zone), []).append(step)
-        else:
+        if not isinstance(step, _Step):
             told[change] = step
+        elif test:
+            told[change] = ("due", "")
+        else:
+            zones.setdefault(_plain(change.zone), []).append(step)
     for zone, steps in zones.items():
         for start in range(0, len(steps), _BATCH):
             told.update(_send(server, zone, steps[start : start + _BATCH]))
     return told
+
+
+def _texts(change, present):
+    return tuple(map(_text, _counting(change, present.values))) if present else ()
 
 
 def _sentence(place, change, result, said):
@@ -213,14 +229,17 @@ class Present:
     values: tuple = ()
     records: tuple = ()
     trouble: str = ""
+    ttl: int | None = None
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A change that is to be sent, and the records in whose place it comes."""
+    """A change that is to be sent, the records that are at its name, and those in whose place it comes."""
 
     change: Change
+    present: tuple
     older: tuple
+    ttl: int
 
 
 def _step(change, present):
@@ -230,25 +249,47 @@ def _step(change, present):
     if present.trouble:
         return "refused", present.trouble
     wanted = () if change.wanted is None else (change.wanted,)
-    if len(present.values) == len(wanted) and all(map(_is_right, present.values, wanted)):
+    values = _counting(change, present.values)
+    if len(values) == len(wanted) and all(_is_right(change, *pair) for pair in zip(values, wanted, strict=True)):
         return "already", ""
     known = (*wanted, *change.expected)
-    strange = next((one for one in present.values if not any(_is_same(one, other) for other in known)), None)
+    strange = next((one for one in values if not any(_is_same(change, one, other) for other in known)), None)
     if strange is not None:
-        return "refused", f"it holds somebody else's record, {shown(_text(strange))}"
-    return _Step(change, present.records)
+        return "refused", _somebody_elses(change, _text(strange))
+    older = tuple(one for one in present.records if _counting(change, [b"".join(one.strings)]))
+    # Others' records at the name are of one set with ours, and would get its TTL (RFC 2181 section 5.2).
+    ttl = present.ttl if len(older) < len(present.records) and present.ttl is not None else change.ttl
+    return _Step(change, present.records, older, ttl)
 
 
-def _is_right(value, wanted):
-    """Tell whether a TXT value serves as the wanted one: it may differ in what does not count in a key record."""
+def _counting(change, values):
+    """Return those of the TXT values at a name that are of the kind of a change."""
+    return [one for one in values if KINDS[change.kind].counts(one)] if change.kind else list(values)
+
+
+def _somebody_elses(change, text):
+    if not change.kind:
+        return f"it holds somebody else's record, {shown(text)}"
+    return (
+        f'the {change.kind} record there was not published from here, "{text}"; ours would be '
+        f'"{change.wanted}". Have the pillar say what is there, or take it away, then publish again'
+    )
+
+
+def _is_right(change, value, wanted):
+    """Tell whether a TXT value serves as the wanted one: it may differ in what does not count in such a record."""
+    if change.kind:
+        return KINDS[change.kind].same(value, wanted)
     key = _key(wanted)
     if key is None:
         return _text(value) == wanted
     return check_key((value,), re.sub(r"\s", "", tags(wanted)["p"]), key[0]) is None
 
 
-def _is_same(value, known):
-    """Tell whether a TXT value is a known one: the same key, or the same text."""
+def _is_same(change, value, known):
+    """Tell whether a TXT value is a known one: the same key or policy, or the same text."""
+    if change.kind:
+        return KINDS[change.kind].same(value, known)
     key = _key(known)
     return _text(value) == known or (key is not None and key == _key(_text(value)))
 
@@ -303,12 +344,40 @@ def read_present(server, changes):
         except (server.dns.exception.DNSException, UnicodeError) as err:
             found[change] = Present(trouble=f"it is no domain name ({type(err).__name__})")
     for change, said in server.ask(queries):
-        found[change] = said if isinstance(said, Present) else _as_present(server, change, said)
-    return found
+        found[change] = said if isinstance(said, Present) else _as_present(server, change, change.name, said)
+    return {**found, **_of_wildcards(server, found)}
 
 
-def _as_present(server, change, response):
-    name, zone = _plain(change.name), _plain(change.zone)
+def _of_wildcards(server, found):
+    """Return the changes at whose names there is nothing: what is shown there is made from a wildcard (RFC 4592).
+
+    Should it be at the name besides, the server refuses the update, which is to find nothing there.
+    """
+    strange = [change for change, present in found.items() if present.values and not _knows_any(change, present)]
+    places = [(change, wildcard) for change in strange for wildcard in _wildcards(change)]
+    queries = {place: server.query(place[1], number) for number, place in enumerate(places)}
+    nothing = {}
+    for (change, wildcard), said in server.ask(queries):
+        there = said if isinstance(said, Present) else _as_present(server, change, wildcard, said)
+        if there.values == found[change].values:
+            nothing[change] = Present()
+    return nothing
+
+
+def _knows_any(change, present):
+    known = [one for one in (change.wanted, *change.expected) if one is not None]
+    return any(_is_same(change, value, text) for value in present.values for text in known)
+
+
+def _wildcards(change):
+    """Return the names of the wildcards from which a name could be made, up to the one right below its zone's."""
+    labels = _plain(change.name).split(".")
+    above = [".".join(labels[start:]) for start in range(1, len(labels))]
+    return [f"*.{one}" for one in above if within(one, _plain(change.zone))]
+
+
+def _as_present(server, change, name, response):
+    name, zone = _plain(name), _plain(change.zone)
     said = read_response(response, name, "TXT", zone)
     if said.child:
         return Present(trouble=f"the name lies in another zone, {said.child}")
@@ -318,7 +387,7 @@ def _as_present(server, change, response):
         return Present()
     if said.status == "answer":
         records = records_at(response.answer, name, "TXT")
-        return Present(values(records), tuple(records))
+        return Present(values(records), tuple(records), ttl=records.ttl)
     if rcode(response) == "REFUSED":
         return Present(trouble=f"REFUSED: it has no such zone, or does not let the key {server.key_name} read it")
     return Present(trouble=said.detail)
@@ -423,13 +492,14 @@ class _Server:
         message = self.dns.update.UpdateMessage(f"{zone}.", keyring=self._key)
         for step in steps:
             name = self.dns.name.from_text(_plain(step.change.name))
-            if step.older:
-                message.present(name, *step.older)
-                message.delete(name, "TXT")
+            if step.present:
+                message.present(name, *step.present)
             else:
                 message.absent(name, "TXT")
+            if step.older:
+                message.delete(name, *step.older)
             if step.change.wanted is not None:
-                message.add(name, step.change.ttl, self._txt(step.change.wanted))
+                message.add(name, step.ttl, self._txt(step.change.wanted))
         return message
 
     def _txt(self, value):

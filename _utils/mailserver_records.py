@@ -6,11 +6,11 @@ import ipaddress
 import json
 import re
 from dataclasses import dataclass
-from functools import partial
 
 from mailserver_schema import shown
 
-_STRING = 255
+STRING = 255
+"""Bytes: the longest string of a TXT record (RFC 1035 section 3.3.14)."""
 _FWS = " \t\r\n"
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _TAG_VALUE = re.compile(r"[\x21-\x3a\x3c-\x7e \t\r\n]*\Z")
@@ -119,7 +119,7 @@ def txt_strings(value):
     strings, current, size = [], [], 0
     for letter in value:
         width = len(letter.encode())
-        if size + width > _STRING:
+        if size + width > STRING:
             strings.append("".join(current))
             current, size = [], 0
         current.append(letter)
@@ -132,14 +132,22 @@ def zone_line(record):
     return f"{record.name}. {record.ttl} IN {record.rdtype} {_zone_value(record)}"
 
 
+def as_strings(records):
+    """Return ``{"NAME TYPE": value}`` with each value as a web form wants it, or a list of several at one place."""
+    found = {}
+    for record in records:
+        found.setdefault(f"{record.name} {record.rdtype}", []).append(one_string(record))
+    return {place: values[0] if len(values) == 1 else values for place, values in found.items()}
+
+
 def one_string(record):
     """Return a record's value as a provider's web form wants it: no quotation marks, nothing escaped, not split."""
     return record.value
 
 
 def zone(records):
-    """Return records as a snippet of a zone file, ready for ``$INCLUDE``."""
-    return "".join(f"{zone_line(record)}\n" for record in records)
+    """Return records as a snippet of a zone file, ready for ``$INCLUDE``; those of another zone (PTR) are comments."""
+    return "".join(f"{'; ' * (record.rdtype == 'PTR')}{zone_line(record)}\n" for record in records)
 
 
 def as_data(records):
@@ -182,15 +190,15 @@ def _yaml(text):
 
 
 def _zone_value(record):
-    if record.rdtype == "MX":
+    if record.rdtype in ("MX", "PTR"):
         return f"{record.value}."
     if record.rdtype != "TXT":
         return record.value
-    strings = [_quoted(string.encode()) for string in txt_strings(record.value)]
+    strings = [quoted(string.encode()) for string in txt_strings(record.value)]
     return strings[0] if len(strings) == 1 else f"( {' '.join(strings)} )"
 
 
-def _quoted(string):
+def quoted(string):
     """Return bytes as a quoted string; within quotation marks a semicolon needs no backslash."""
     return '"' + "".join(_escaped(byte) for byte in string) + '"'
 
@@ -199,74 +207,6 @@ def _escaped(byte):
     if byte in b'"\\':
         return "\\" + chr(byte)
     return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03d}"
-
-
-# ---- nsupdate
-
-
-def nsupdate(records, present):
-    """Return input for ``nsupdate`` that publishes records, each in an update of its own.
-
-    :param present: maps pairs of name, in lower case, and type to the values that DNS shows now; a name that is missing
-        was not seen.
-
-    An update takes back exactly the older record that it replaces, and the server refuses it if anything at the name
-    is not as it was seen (RFC 2136 section 2.4). What may be somebody else's is left alone. MX, A and AAAA records are
-    comments: what they would replace may be another host's.
-    """
-    return "".join(f"{block}\n" for block in (_update(record, present) for record in records))
-
-
-def _update(record, present):
-    if record.rdtype != "TXT":
-        return f"; {zone_line(record)}"
-    seen = tuple(present.get((record.name.lower(), "TXT"), ()))
-    same_kind, check = _kind(record)
-    older = [value for value in seen if same_kind(value)]
-    if older and check(seen) is None:
-        return f"; {record.name} TXT: in DNS as wanted"
-    alias = present.get((record.name.lower(), "CNAME"))
-    if alias:
-        return f"; {record.name} TXT: the name is an alias (CNAME) of {alias[0]}; publish it there: {zone_line(record)}"
-    if ("._domainkey." in record.name or record.name.startswith("_dmarc.")) and len(older) < len(seen):
-        strange = next(value for value in seen if value not in older)
-        return (
-            f"; {record.name} TXT: DNS shows another's record, {_shown(strange)}; it is not replaced. "
-            "If nobody needs it, take it away, then run this again"
-        )
-    prerequisites = [f"prereq yxrrset {record.name}. IN TXT {_rdata(value)}" for value in seen]
-    return "\n".join(
-        [
-            *(prerequisites or [f"prereq nxrrset {record.name}. IN TXT"]),
-            *(f"update delete {record.name}. IN TXT {_rdata(value)}" for value in older),
-            f"update add {record.name}. {record.ttl} IN TXT {_rdata(record.value.encode())}",
-            "send",
-        ]
-    )
-
-
-def _kind(record):
-    """Return two functions for a TXT record: is a value an older version of it, and is it in DNS as wanted."""
-    if "._domainkey." in record.name:
-        wanted = tags(record.value)
-        public, algorithm = wanted["p"], wanted.get("k", "rsa")
-        return partial(_own_key, public), lambda values: check_key(values, public, algorithm)
-    if record.name.startswith("_dmarc."):
-        return _is_dmarc, lambda values: check_dmarc(values, record.value)
-    return is_spf, lambda values: check_spf(values, record.value)
-
-
-def _own_key(public, value):
-    """Tell whether a TXT value is our key, whole or damaged; when ours is revoked, a key of this selector is."""
-    found = re.search(r"(?:^|;)p=([^;]*)", re.sub(r'[\s"\\]', "", _text(value)))
-    if not found:
-        return False
-    seen = found[1]
-    return not public or not seen or seen == public or public.startswith(seen)
-
-
-def _rdata(value):
-    return " ".join(_quoted(value[start : start + _STRING]) for start in range(0, len(value) or 1, _STRING))
 
 
 # ---- what DNS shows, against what is wanted
@@ -420,7 +360,7 @@ def check_spf(values, wanted):
     seen_terms, wanted_terms = _spf_terms(found[0]), _spf_terms(wanted)
     missing = [term for term in wanted_terms if term not in seen_terms]
     surplus = [term for term in seen_terms if term not in wanted_terms]
-    return f"the SPF record {_difference(missing, surplus) or 'has its terms in another order, or some twice'}"
+    return f"the SPF record {lacks_and_has(missing, surplus) or 'has its terms in another order, or some twice'}"
 
 
 def is_spf(value):
@@ -467,7 +407,7 @@ def check_dmarc(values, wanted):
 
     Equal are records with the same tags in any order, ``v=`` first; a tag with its default value counts as left out.
     """
-    found = [_text(value) for value in values if _is_dmarc(value)]
+    found = [_text(value) for value in values if is_dmarc(value)]
     if len(found) > 1:
         return f"there are {len(found)} DMARC records, so verifiers take none (RFC 9989 section 4.10); keep one"
     if not found:
@@ -481,11 +421,11 @@ def check_dmarc(values, wanted):
     except ValueError as err:
         return f"the DMARC record is not as wanted: {err}"
     missing, surplus = _unmatched(wanted_tags, seen_tags), _unmatched(seen_tags, wanted_tags)
-    difference = _difference(missing, surplus)
+    difference = lacks_and_has(missing, surplus)
     return f"the DMARC record {difference}" if difference else None
 
 
-def _is_dmarc(value):
+def is_dmarc(value):
     """Tell whether a TXT value is a DMARC record; others at the name do not count (RFC 9989 section 4.10)."""
     return bool(re.match(r"v[ \t]*=[ \t]*DMARC1[ \t]*(\\?;|\Z)", _text(value)))
 
@@ -516,7 +456,8 @@ def _same_tag(tag, value, other):
     return value.lower() == other.lower()
 
 
-def _difference(missing, surplus):
+def lacks_and_has(missing, surplus):
+    """Return what is missing from a record and what is too much in it, as the end of a sentence; empty for neither."""
     halves = []
     if missing:
         halves.append(f"lacks {' '.join(missing)}")
@@ -530,7 +471,8 @@ def check_mx(values, hosts):
     seen = sorted({host.lower().rstrip(".") for _, host in values})
     if seen == [""]:
         return "the MX record is the null MX (RFC 7505), which says that the domain takes no mail"
-    difference = _difference([host for host in hosts if host not in seen], [host for host in seen if host not in hosts])
+    missing, surplus = ([one for one in a if one not in b] for a, b in ((hosts, seen), (seen, hosts)))
+    difference = lacks_and_has(missing, surplus)
     return f"the MX record {difference}" if difference else None
 
 
@@ -538,7 +480,7 @@ def check_addresses(values, addresses):
     """Compare A or AAAA values with the addresses wanted."""
     missing = [one for one in addresses if one not in values]
     surplus = sorted(one for one in values if one not in addresses)
-    difference = _difference(missing, surplus)
+    difference = lacks_and_has(missing, surplus)
     return f"the name {difference}" if difference else None
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import mailserver_dns
+import mailserver_policy_records
 import mailserver_records
+import mailserver_transport_records
 
 DETAILS = 20
 """How many things a report tells at most: a run with 1,000 domains must stay readable, and its return small."""
@@ -46,13 +48,14 @@ class Finding:
     sentences: tuple = ()
 
 
-def wants(domains, hostname, addresses):
+def wants(domains, hostname, addresses, tlsa=None):
     """Return what the host and its domains want of DNS, but for their DKIM keys, which have states of their own.
 
     :param domains: the settings ``domains``, with all defaults.
     :param addresses: of the host, as its name is to resolve.
+    :param tlsa: what the host's TLSA record is to say of its certificate, hexadecimal; ``None``: it is to have none.
     """
-    found = [*_host_wants(domains, hostname, addresses)]
+    found = [*_host_wants(domains, hostname, addresses), *_tlsa_wants(domains, hostname, tlsa)]
     others = {}
     for name, domain in domains.items():
         found.extend(_domain_wants(name, domain))
@@ -61,28 +64,42 @@ def wants(domains, hostname, addresses):
 
 
 def _host_wants(domains, hostname, addresses):
-    # Where the host's name lies in none of our domains, the TTL that its zone uses is unknown here.
-    ttl = next((domain["ttl"] for name, domain in domains.items() if mailserver_records.within(hostname, name)), 3600)
-    records = mailserver_records.address_records(hostname, addresses, ttl)
+    records = mailserver_records.address_records(hostname, addresses, _ttl(domains, hostname))
     for rdtype in ("A", "AAAA"):
-        publish = tuple(record for record in records if record.rdtype == rdtype)
-        wanted = [str(ipaddress.ip_address(record.value)) for record in publish]
-        check = partial(mailserver_records.check_addresses, addresses=wanted)
-        yield Want(hostname, rdtype, _ask(hostname, rdtype), check, publish, not publish, alias=False)
+        yield _addresses(hostname, hostname, rdtype, rdtype, records, alias=False)
+
+
+def _ttl(domains, hostname):
+    # Where the host's name lies in none of our domains, the TTL that its zone uses is unknown here.
+    return next((domain["ttl"] for name, domain in domains.items() if mailserver_records.within(hostname, name)), 3600)
+
+
+def _addresses(of, name, label, rdtype, records, alias):
+    publish = tuple(record for record in records if record.rdtype == rdtype)
+    wanted = [str(ipaddress.ip_address(record.value)) for record in publish]
+    check = partial(mailserver_records.check_addresses, addresses=wanted)
+    return Want(of, label, _ask(name, rdtype), check, publish, not publish, alias)
+
+
+def _tlsa_wants(domains, hostname, tlsa):
+    if tlsa:
+        record = mailserver_transport_records.tlsa_record(hostname, tlsa, _ttl(domains, hostname))
+        check = partial(mailserver_transport_records.check_tlsa, wanted=record.value)
+        yield Want(hostname, "TLSA", _ask(record.name, "TLSA"), check, (record,))
 
 
 def _domain_wants(name, domain):
     mx = mailserver_records.mx_records(name, domain)
-    spf = mailserver_records.spf_record(name, domain)
-    dmarc = mailserver_records.dmarc_record(name, domain)
     if mx:
         yield Want(name, "MX", _ask(name, "MX"), partial(mailserver_records.check_mx, hosts=domain["mx"]), tuple(mx))
-    if spf:
-        check = partial(mailserver_records.check_spf, wanted=spf.value)
-        yield Want(name, "SPF", _ask(spf.name, "TXT"), check, (spf,))
-    if dmarc:
-        check = partial(mailserver_records.check_dmarc, wanted=dmarc.value)
-        yield Want(name, "DMARC", _ask(dmarc.name, "TXT"), check, (dmarc,))
+    for kind, record in mailserver_policy_records.of_domain(name, domain):
+        yield Want(name, kind.label, _ask(record.name, "TXT"), partial(kind.check, wanted=record.value), (record,))
+    hosts = mailserver_transport_records.policy_addresses(name, domain)
+    for rdtype in ("A", "AAAA") if hosts else ():
+        yield _addresses(name, f"mta-sts.{name}", f"{rdtype} of mta-sts", rdtype, hosts, alias=True)
+    if domain["caa"]:
+        check = partial(mailserver_transport_records.check_caa, wanted=domain["caa"])
+        yield Want(name, "CAA", _ask(name, "CAA"), check, tuple(mailserver_transport_records.caa_records(name, domain)))
 
 
 def _other_host(host):
@@ -141,6 +158,16 @@ def _finding(want, verdicts):
         return Finding(want, "published")
     sentences = (sentence for verdict in verdicts if verdict.value == value for sentence in verdict.findings)
     return Finding(want, value, tuple(dict.fromkeys(sentences)))
+
+
+def is_publishable(finding):
+    """Tell whether a finding is of a policy record that is to be published (:mod:`mailserver_policy_records`)."""
+    return finding.want.label in mailserver_policy_records.KINDS and finding.value in ("absent", "different")
+
+
+def is_of(finding, names):
+    """Tell whether a finding that :func:`is_publishable` is of the record at one of these names."""
+    return is_publishable(finding) and any(record.name in names for record in finding.want.publish)
 
 
 def troubles(findings):

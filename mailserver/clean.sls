@@ -2,6 +2,7 @@
 include:
   - mailserver.schedule.clean
   - mailserver.firewalld.clean
+  - mailserver.mta_sts.clean
   - mailserver.postfix.clean
   - mailserver.reflector.clean
   - mailserver.dovecot.clean

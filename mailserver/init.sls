@@ -15,6 +15,7 @@ include:
 {%- endif %}
   - mailserver.postfix
   - mailserver.reflector
+  - mailserver.mta_sts
 {%- if mailserver.firewalld.enabled %}
   - mailserver.firewalld
 {%- endif %}

@@ -1,4 +1,4 @@
-# A, AAAA, MX, SPF and DMARC: compared with DNS, and what is missing is shown ready to publish. Never in anyone's way.
+# All records but DKIM's: compared with DNS, and what is missing is shown ready to publish. Never in anyone's way.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.dns.check %}
 
@@ -7,6 +7,7 @@ mailserver-dns-records:
   mailserver.records_published:
     - name: records of {{ mailserver.domains | length }} domains
     - settings: {{ {'domains': mailserver.domains, 'hostname': mailserver.hostname,
-                    'addresses': mailserver.addresses, 'dns': mailserver.dns} | json | json }}
+                    'addresses': mailserver.addresses, 'dns': mailserver.dns, 'tls': mailserver.tls,
+                    'os': {'tls': mailserver.os.tls} } | json | json }}
     - order: last
 {%- endif %}

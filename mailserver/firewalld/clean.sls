@@ -4,5 +4,6 @@
 mailserver-firewalld-clean:
   mailserver.firewall_closed:
     - name: {{ mailserver.firewalld.zone }}
-    - services: {{ mailserver.firewalld.services | json }}
+    # Whether https is to be closed, mta_sts/clean.sls finds out: other sites may need it.
+    - services: {{ mailserver.firewalld.services | reject('equalto', 'https') | list | json }}
     - ports: {{ mailserver.firewalld.ports | json }}

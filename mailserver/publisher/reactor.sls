@@ -5,3 +5,4 @@ mailserver-publish:
         - mods: mailserver.publisher.orchestrate
         - pillar:
             mailserver_publish: {{ data['id'] | json }}
+            mailserver_records: {{ (tag == 'mailserver/records/wanted') | json }}

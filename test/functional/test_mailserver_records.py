@@ -1,5 +1,6 @@
 """The host's settings, its domains' records and how they agree with DNS, under salt-call and with real name servers."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -61,6 +62,9 @@ def ready(lists):
 '''
 
 
+SECRET = base64.b64encode(b"the secret of mx1, long enough").decode()
+
+
 class Updatable(NameServer):
     """A name server that takes updates from everybody."""
 
@@ -100,6 +104,7 @@ class Host:
             "file_roots": {"base": [str(self.home / "roots")]},
             "pillar_roots": {"base": [str(self.home / "pillar")]},
             "mailserver.dkim_settings": str(self.home / "dkim.json"),
+            "mailserver.published": str(self.home),
             "grains": {"osfinger": osfinger, "os_family": "Debian"},
         }
         self._minion.write_text(yaml.safe_dump(settings))
@@ -127,12 +132,12 @@ class Host:
         assert done.stdout.startswith("{"), done.stdout + done.stderr
         return json.loads(done.stdout)["local"]
 
-    def state(self, *words, **options):
-        """Return the result of the state that looks at the records."""
+    def state(self, *words, changes=(), **options):
+        """Return the result of the state that looks at the records; it makes these changes."""
         returned = self.call("state.sls_id", "mailserver-dns-records", "mailserver.dns", *words, **options)
         assert isinstance(returned, dict), returned
         (result,) = returned.values()
-        assert result["changes"] == {}
+        assert result["changes"] == dict(changes)
         return result
 
 
@@ -153,7 +158,7 @@ def authority(tmp_path):
         "beta.test": zone([NS], BETA),
     }
     with (
-        Updatable(tmp_path, AUTHORITY, zones) as authority,
+        Updatable(tmp_path, AUTHORITY, zones, keys={"mx1": SECRET}) as authority,
         NameServer(tmp_path, RESOLVER, root_servers=[AUTHORITY]),
     ):
         yield authority
@@ -185,6 +190,7 @@ ZONE_LINES = [
     "alpha.test. 60 IN MX 10 mx1.alpha.test.",
     'alpha.test. 60 IN TXT "v=spf1 ip4:192.0.2.25 -all"',
     '_dmarc.alpha.test. 60 IN TXT "v=DMARC1; p=none"',
+    "; 25.2.0.192.in-addr.arpa. 60 IN PTR mx1.alpha.test.",
     'gone._domainkey.alpha.test. 60 IN TXT "v=DKIM1; k=rsa; p="',
     f'now._domainkey.alpha.test. 60 IN TXT ( "v=DKIM1; k=rsa; p={PUBLIC[:237]}" "{PUBLIC[237:]}" )',
 ]
@@ -204,13 +210,14 @@ def test_all_records_of_all_domains_are_data_and_json(host, manifest):
         ("MX", "alpha.test"),
         ("TXT", "alpha.test"),
         ("TXT", "_dmarc.alpha.test"),
+        ("PTR", "25.2.0.192.in-addr.arpa"),
         ("TXT", "gone._domainkey.alpha.test"),
         ("TXT", "now._domainkey.alpha.test"),
         ("MX", "beta.test"),
         ("TXT", "beta.test"),
         ("TXT", "_dmarc.beta.test"),
     ]
-    assert "".join(data[5]["strings"]) == data[5]["value"] == f"v=DKIM1; k=rsa; p={PUBLIC}"
+    assert "".join(data[6]["strings"]) == data[6]["value"] == f"v=DKIM1; k=rsa; p={PUBLIC}"
     assert json.loads(host.call("mailserver.records", "format=json")) == data
 
 
@@ -368,3 +375,45 @@ def test_a_plan_without_dnspython_says_so_and_is_no_traceback(host, manifest):
     assert done.returncode != 0
     assert "salt-pip install dnspython" in said
     assert "Traceback" not in said
+
+
+@pytest.fixture
+def publishing(host, authority, pillar):
+    """The host sends its records to the authority by itself; what it published before is forgotten."""
+    key = host.home / "rfc2136.key"
+    key.write_text(f'key "mx1" {{ algorithm hmac-sha256; secret "{SECRET}"; }};')
+    key.chmod(0o600)
+    for old in host.home.glob("published*.json"):
+        old.unlink()
+    domains = {"alpha.test": {"ttl": 60, "tls_rpt": {"rua": ["mailto:tls@alpha.test"]}}, "beta.test": {"ttl": 60}}
+    rfc2136 = {"server": AUTHORITY, "key_file": str(key)}
+    dns = {**PILLAR["dns"], "publish": "rfc2136", "rfc2136": rfc2136}
+    return lambda **more: pillar(domains=domains, dns={**dns, **more})
+
+
+def test_records_are_planned_then_published_with_the_call_that_operators_make(host, authority, publishing):
+    publishing()
+    plan = {row["name"]: row for row in host.call("mailserver.publish", "test=True")}
+    assert plan["beta.test"]["result"] == "refused"
+    assert plan["beta.test"]["now"] == ["v=spf1 ip4:192.0.2.9 -all"]
+    assert plan["_dmarc.beta.test"]["result"] == plan["_smtp._tls.alpha.test"]["result"] == "due"
+    done = host.run("mailserver.publish", "--out=json", "--retcode-passthrough")
+    assert done.returncode == 2
+    told = json.loads(done.stdout)["local"]
+    assert told["sent"] == ["_smtp._tls.alpha.test", "_dmarc.beta.test"]
+    assert told["already"] == ["alpha.test", "_dmarc.alpha.test"]
+    assert 'not published from here, "v=spf1 ip4:192.0.2.9 -all"; ours would be' in told["refused"][0]
+    assert host.call("mailserver.publish", "alpha.test")["already"][-1] == "_smtp._tls.alpha.test"
+
+
+def test_a_run_publishes_what_dns_does_not_show_if_the_pillar_says_so(host, authority, publishing):
+    publishing(publish_records=True)
+    dry = host.state("test=True")
+    assert dry["result"] is None
+    assert dry["comment"].startswith("2 records would be published: _smtp._tls.alpha.test, _dmarc.beta.test")
+    wet = host.state(changes={"_smtp._tls.alpha.test": "published", "_dmarc.beta.test": "published"})
+    assert wet["result"] is True
+    assert any("Publishing failed: " in text and "v=spf1 ip4:192.0.2.9 -all" in text for text in wet["warnings"])
+    again = host.state()
+    assert "alpha.test: MX, SPF, DMARC, TLS-RPT as wanted" in again["comment"]
+    assert "beta.test: DMARC as wanted" in again["comment"]

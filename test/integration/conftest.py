@@ -44,6 +44,7 @@ ORDER = (
     "test_watch",
     "test_rotation",
     "test_central_publishing",
+    "test_publishing_records",
     "test_faults",
     "test_clean",
 )

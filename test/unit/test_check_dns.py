@@ -838,3 +838,64 @@ def test_servers_that_were_left_out_are_named(look, monkeypatch):
     monkeypatch.setattr(World, "_answers", lambda self, question: replace(answers(self, question), left_out=left_out))
     (one,) = [one for one in look()[0] if one.id == "dns.servers"]
     assert (one.status, one.seen) == ("ok", f"not asked: {left_out[0]}")
+
+
+STS_WANTED = {"mode": "enforce", "max_age": "1d"}
+STS_RECORD = f"v=STSv1; id={mailserver_mta_sts.policy_id(STS)}"
+WANTED = {
+    "mta_sts": STS_WANTED,
+    "tls_rpt": {"rua": ["mailto:tls@a.example"]},
+    "caa": ['0 issue "letsencrypt.org"', '128 issuewild ";"'],
+}
+STS_NAME, RPT_NAME = "_mta-sts.a.example", "_smtp._tls.a.example"
+
+
+def wanting(**more):
+    return {**PILLAR, "domains": {"a.example": {**PILLAR["domains"]["a.example"], **WANTED}}, **more}
+
+
+def test_what_the_settings_want_of_tls_is_right_where_dns_shows_it(look):
+    found, _ = look({(STS_NAME, "TXT"): (STS_RECORD.encode(),)}, wanting(tls={"tlsa": True}))
+    assert bad(found) == set()
+    assert {one.about for one in found if one.id == "dns.caa"} == {D, HOST}
+
+
+@pytest.mark.parametrize(
+    ("question", "value", "id", "seen", "remedy"),
+    [
+        ((STS_NAME, "TXT"), None, "dns.mta_sts", "shows no TXT at _mta-sts", f'TXT "{STS_RECORD}"'),
+        ((STS_NAME, "TXT"), (b"v=STSv1; id=1",), "dns.mta_sts", "and has id=1, which is not", f'TXT "{STS_RECORD}"'),
+        ((RPT_NAME, "TXT"), None, "dns.tls_rpt", "shows no TXT", 'TXT "v=TLSRPTv1; rua=mailto:tls@a.example"'),
+        (
+            (RPT_NAME, "TXT"),
+            (b"v=TLSRPTv1; rua=mailto:x@b.example",),
+            "dns.tls_rpt",
+            "the TLS-RPT record lacks mailto:tls@a.example and has mailto:x@b.example",
+            "or, if DNS is right, change mailserver:domains:a.example:tls_rpt",
+        ),
+        ((TLSA_NAME, "TLSA"), None, "dns.tlsa", "shows no TLSA", "_25._tcp.mx1.a.example. 3600 IN TLSA 3 1 1"),
+        ((D, "CAA"), None, "dns.caa", "shows no CAA", 'a.example. 60 IN CAA 128 issuewild ";"'),
+        ((D, "CAA"), ('0 issue "evil.example"',), "dns.caa", 'has 0 issue "evil.example"', "take every other CAA"),
+    ],
+)
+def test_what_the_settings_want_of_tls_and_dns_does_not_show_is_found(look, question, value, id, seen, remedy):
+    right = {(STS_NAME, "TXT"): (STS_RECORD.encode(),)}
+    found, _ = look({**right, question: value}, wanting(tls={"tlsa": True}))
+    assert {(one, status) for one, _, status in bad(found)} == {(id, "warn")}
+    one = only(found, id)
+    assert seen in one.seen
+    assert remedy in one.remedy
+
+
+def test_a_policy_that_is_served_otherwise_than_the_settings_want_is_found(look):
+    fetch = lambda name: STS.replace("enforce", "testing")  # noqa: E731
+    found, _ = look({(STS_NAME, "TXT"): (STS_RECORD.encode(),)}, wanting(), fetch=fetch)
+    assert bad(found) == {("dns.mta_sts", D, "warn")}
+    assert "the settings want mode: enforce, mx: mx1.a.example, max_age: 86400" in only(found, "dns.mta_sts").seen
+    assert "salt-call mailserver.mta_sts_policy a.example" in only(found, "dns.mta_sts").remedy
+
+
+def test_what_no_server_answers_of_what_the_settings_want_of_tls_is_unknown(look):
+    silent = dict.fromkeys([(STS_NAME, "TXT"), (RPT_NAME, "TXT"), (TLSA_NAME, "TLSA"), (D, "CAA")], SILENT)
+    found, _ = look(silent, wanting(tls={"tlsa": True}))
+    assert {status for _, _, status in bad(found)} == {"unknown"}

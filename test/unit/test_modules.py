@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from salt.exceptions import CommandExecutionError
 
+import mailserver_dns
 import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_queue
 import mailserver_run
 from mailserver_dkim import Key, Manifest
+from mailserver_dns import Answers, Seen
 from mailserver_pillar import resolve
 from mailserver_run import Report
 
@@ -93,3 +96,106 @@ FOREIGN = ("'dkim'",)
 @pytest.mark.parametrize("path", sorted(TOP.glob("_*/*.py")), ids=lambda path: path.name)
 def test_the_formulas_modules_are_imported_while_salt_loads_since_later_it_finds_none(path):
     assert list(late_imports(path)) == []
+
+
+class Minion:
+    """An execution module of a minion, and what it sent to the master."""
+
+    def __init__(self, settings, folder, mine=None):
+        self.mine, self.sent, self.context = mine, [], {}
+        self.module = module("mailserver")
+        self.module.settings = lambda: settings
+        self.module.__opts__ = {"mailserver.published": str(folder)}
+        self.module.__context__ = self.context
+        self.module.__salt__ = {"mine.send": self._send, "event.send": self._event, "mine.get": self._get}
+
+    def _send(self, name, **words):
+        self.sent.append((name, words))
+        return True
+
+    def _event(self, tag, data):
+        self.sent.append((tag, data))
+        return True
+
+    def _get(self, minion, name, tgt_type):
+        assert (name, tgt_type) == ("mailserver_records", "list")
+        return {} if self.mine is None else {minion: self.mine}
+
+
+def test_a_host_whose_people_publish_says_so_when_it_is_to_publish(settings, tmp_path):
+    with pytest.raises(CommandExecutionError, match=r"mailserver:dns:publish is manual, so people publish"):
+        Minion(settings, tmp_path).module.publish(test=True)
+
+
+def test_a_domain_that_is_not_the_hosts_is_not_published(settings, tmp_path):
+    with pytest.raises(CommandExecutionError, match=r"mailserver.publish: b.exampel is not among .* 'b.example'"):
+        Minion(settings, tmp_path).module.publish("b.exampel")
+
+
+def answered(monkeypatch, values):
+    """Have DNS show some names' TXT records, and nothing anywhere else."""
+
+    def ask(questions, options):
+        found = {}
+        for question in questions:
+            value = values.get(question.name)
+            seen = Seen("ns1", "192.0.2.53", "answer" if value else "absent", tuple(value or ()), 60, "NXDOMAIN")
+            found[question] = Answers(question, question.name, "example", 60, (seen,))
+        return found
+
+    monkeypatch.setattr(mailserver_dns, "ask", ask)
+
+
+@pytest.fixture
+def central(settings):
+    settings["dns"].update(publish="central", central={"publisher": "ns1", "publisher_type": "glob"})
+    return settings
+
+
+def test_a_host_without_a_credential_asks_for_what_dns_does_not_show(central, tmp_path, monkeypatch):
+    answered(
+        monkeypatch, {"_dmarc.a.example": [b"v=DMARC1; p=none"], "a.example": [b"other", b"v=spf1 ip4:1.2.3.4 -all"]}
+    )
+    minion = Minion(central, tmp_path)
+    plan = {row["name"]: row for row in minion.module.publish("a.example", test=True)}
+    assert plan["a.example"]["result"] == "due"
+    assert plan["a.example"]["now"] == ["v=spf1 ip4:1.2.3.4 -all"]
+    assert plan["_dmarc.a.example"]["result"] == "already"
+    assert minion.sent == []
+    assert minion.module.publish("a.example") == {
+        "asked": ["a.example"],
+        "already": ["_dmarc.a.example"],
+        "unknown": [],
+    }
+    (name, words), (tag, data) = minion.sent
+    assert (name, tag, data) == ("mailserver_records", "mailserver/records/wanted", {})
+    assert (words["allow_tgt"], words["allow_tgt_type"]) == ("ns1", "glob")
+    (row,) = minion.module.wanted(words["names"])
+    assert (row["name"], row["kind"]) == ("a.example", "SPF")
+
+
+def test_a_host_whose_records_are_all_there_troubles_nobody(central, tmp_path, monkeypatch):
+    rows = Minion(central, tmp_path).module.wanted(["SPF a.example", "DMARC _dmarc.a.example"])
+    answered(monkeypatch, {row["name"]: [row["wanted"].encode()] for row in rows})
+    minion = Minion(central, tmp_path)
+    assert minion.module.publish("a.example")["asked"] == []
+    assert [name for name, _ in minion.sent] == ["mailserver_records"]
+
+
+def test_a_publisher_refuses_rows_by_what_the_pillar_says_of_their_domain_as_it_is_spelled_there(settings, tmp_path):
+    row = {"name": "_dmarc.a.example", "kind": "DMARC", "ttl": 60, "wanted": "v=DMARC1; p=none"}
+    (tmp_path / "key").write_text('key "mx1" { algorithm hmac-sha256; secret "c2VjcmV0"; };')
+    (tmp_path / "key").chmod(0o600)
+    settings["dns"]["rfc2136"].update(server="127.0.0.1", key_file=str(tmp_path / "key"))
+    minion = Minion(settings, tmp_path, mine=[row])
+    told = minion.module.publish_for("mx1", ["A.Example"], {"A.Example": {"dmarc": {"p": "reject"}}})
+    assert minion.context["retcode"] == 2
+    assert told["sent"] == told["already"] == []
+    assert "is no DMARC record as this formula writes it for a.example; it was not published." in told["refused"][0]
+    (planned,) = minion.module.publish_for("mx1", ["b.example"], {}, test=True)
+    assert planned["result"] == "refused"
+
+
+def test_a_publisher_that_may_read_nothing_says_what_to_look_at(settings, tmp_path):
+    with pytest.raises(CommandExecutionError, match="mx1 has nothing in the mine that this minion may read"):
+        Minion(settings, tmp_path).module.publish_for("mx1", ["a.example"])

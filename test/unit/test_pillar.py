@@ -66,6 +66,10 @@ BAD = [
     ({"dns": {"in_flight": 0}}, "mailserver:dns:in_flight: 0 is out of range"),
     ({"dns": {"publish": "rfc2163"}}, "mailserver:dns:publish: 'rfc2163' is not one of manual, rfc2136, central; did"),
     ({"dns": {"publish": "rfc2136"}}, "mailserver:dns:rfc2136:server: not given, but mailserver:dns:publish is rfc"),
+    (
+        {"dns": {"publish_records": True}},
+        "publish_records: true, but mailserver:dns:publish is manual; say how: rfc2136",
+    ),
     ({"dns": {"rfc2136": {"server": "192.0.2.256"}}}, "mailserver:dns:rfc2136:server: '192.0.2.256' is not"),
     ({"dns": {"rfc2136": {"port": 0}}}, "mailserver:dns:rfc2136:port: 0 is out of range"),
     ({"dns": {"rfc2136": {"key_file": "rfc2136.key"}}}, "mailserver:dns:rfc2136:key_file: 'rfc2136.key' is not an abs"),
@@ -116,6 +120,35 @@ BAD = [
     ),
     ({"reflector": {"language": "jp"}}, "reflector:language: 'jp' is not one of en, ja; valid here: en, ja"),
     ({"reflector": {"rate": 0}}, "reflector:rate: 0 is out of range"),
+    (
+        {"domains": {"a.example": {"mta_sts": {"mode": "enforced"}}}},
+        "mta_sts:mode: 'enforced' is not one of enforce, t",
+    ),
+    ({"domains": {"a.example": {"mta_sts": {"mode": "testing", "max_age": "53w"}}}}, "max_age: 32054400 s is too long"),
+    (
+        {"domains": {"a.example": {"mta_sts": {"mode": "enforce"}, "mx": []}}},
+        "mailserver:domains:a.example:mx names no",
+    ),
+    (
+        {"domains": {"a.example": {"tls_rpt": {"rua": ["tls@a.example"]}}}},
+        "tls_rpt:rua:0: 'tls@a.example' is not a rep",
+    ),
+    ({"domains": {"a.example": {"caa": ["letsencrypt.org"]}}}, "caa:0: 'letsencrypt.org' is not a CAA record (0 issue"),
+    ({"domains": {"a.example": {"caa": ['0 isue "ca.example"']}}}, "its property is one of issue, issuewild"),
+    (
+        {"domains": {"a.example": {"mta_sts": {"mode": "none"}}}, "mta_sts": {"serve": "nginx"}},
+        "mailserver:mta_sts:certificate: not given, nor is mailserver:tls:certificate, but nginx is to serve",
+    ),
+    ({"mta_sts": {"certificate": "/c/{host}.pem"}}, "'/c/{host}.pem' is not a path for nginx: only {domain} is filled"),
+    ({"mta_sts": {"key": "/k;load_module"}}, "no quotation mark, backslash, semicolon or dollar sign can be in it"),
+    ({"mta_sts": {"listen": ["all"]}}, "mailserver:mta_sts:listen:0: 'all' is not an address and port ([::]:443)"),
+    (
+        {
+            "domains": {"a.example": {"mta_sts": {"mode": "testing"}, "mx": [f"mx{n}.a.example" for n in range(300)]}},
+            "mta_sts": {"serve": "nginx", "certificate": "/c", "key": "/k"},
+        },
+        "mta_sts: the policy names so many hosts that nginx could not serve it",
+    ),
     ([], "mailserver: [] is a list, but a mapping is wanted"),
     ("text", "mailserver: 'text' is text, but a mapping is wanted"),
 ]
@@ -337,3 +370,14 @@ def test_what_spf_includes_may_be_the_name_of_a_record_alone():
 def test_the_textfile_for_prometheus_is_where_debian_has_it_unless_a_path_is_given(given, path):
     system = {**SYSTEM, "watch": {"textfile": "/there/mailserver.prom"}}
     assert settings({"watch": {"prometheus": given}}, system=system)["watch"]["prometheus"] == path
+
+
+def test_a_host_that_serves_policies_takes_its_own_certificate_and_opens_https():
+    served = {"domains": {"a.example": {"mta_sts": {"mode": "testing"}}}, "tls": {"certificate": "/c", "key": "/k"}}
+    host = settings({**served, "mta_sts": {"serve": "nginx"}})
+    assert (host["mta_sts"]["certificate"], host["mta_sts"]["key"]) == ("/c", "/k")
+    assert host["domains"]["a.example"]["mta_sts"]["addresses"] == host["addresses"]
+    assert "https" in host["firewalld"]["services"]
+    elsewhere = settings(served)
+    assert elsewhere["domains"]["a.example"]["mta_sts"]["addresses"] == []
+    assert "https" not in elsewhere["firewalld"]["services"]

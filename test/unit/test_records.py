@@ -12,6 +12,7 @@ from octodns.record import Record as OctodnsRecord
 from octodns.zone import Zone
 
 import mailserver_records as records
+from mailserver_nsupdate import nsupdate
 from mailserver_pillar import resolve
 from mailserver_records import Record
 
@@ -325,7 +326,7 @@ QUOTED_KEY = f'"{KEY[:255]}" "{KEY[255:]}"'
 @pytest.mark.parametrize("record", [WANTED_SPF, WANTED_DMARC])
 @pytest.mark.parametrize("present", [{}, {("example.com", "TXT"): (), ("_dmarc.example.com", "TXT"): ()}])
 def test_nsupdate_of_a_new_record_is_refused_if_a_record_came_up_meanwhile(record, present):
-    assert records.nsupdate([record], present).splitlines() == [
+    assert nsupdate([record], present).splitlines() == [
         f"prereq nxrrset {record.name}. IN TXT",
         f'update add {record.name}. 60 IN TXT "{record.value}"',
         "send",
@@ -334,7 +335,7 @@ def test_nsupdate_of_a_new_record_is_refused_if_a_record_came_up_meanwhile(recor
 
 def test_nsupdate_replaces_the_old_spf_record_alone_among_other_texts():
     present = {("example.com", "TXT"): (b"other=1", b"v=spf1 +all", b"V=spf1 mx -all")}
-    assert records.nsupdate([WANTED_SPF], present).splitlines() == [
+    assert nsupdate([WANTED_SPF], present).splitlines() == [
         'prereq yxrrset example.com. IN TXT "other=1"',
         'prereq yxrrset example.com. IN TXT "v=spf1 +all"',
         'prereq yxrrset example.com. IN TXT "V=spf1 mx -all"',
@@ -350,7 +351,7 @@ def test_nsupdate_replaces_the_old_spf_record_alone_among_other_texts():
     [KEY[:255], KEY.replace(";", "\\;"), QUOTED_KEY, f"v=DKIM1; k=rsa; h=sha1; p={RSA}", "v=DKIM1; k=rsa; p="],
 )
 def test_nsupdate_replaces_our_own_key_record_however_damaged(damaged):
-    text = records.nsupdate([WANTED_KEY], {(WANTED_KEY.name, "TXT"): (damaged.encode(),)})
+    text = nsupdate([WANTED_KEY], {(WANTED_KEY.name, "TXT"): (damaged.encode(),)})
     assert text.count("update delete") == text.count("prereq yxrrset") == text.count("send") == 1
     assert f'update add sel._domainkey.example.com. 60 IN TXT "{KEY[:255]}" "{KEY[255:]}"' in text
 
@@ -365,14 +366,14 @@ def test_nsupdate_replaces_our_own_key_record_however_damaged(damaged):
     ],
 )
 def test_nsupdate_never_takes_away_what_may_be_anothers(record, values):
-    text = records.nsupdate([record], {(record.name, "TXT"): tuple(value.encode() for value in values)})
+    text = nsupdate([record], {(record.name, "TXT"): tuple(value.encode() for value in values)})
     assert all(line.startswith(";") for line in text.splitlines())
     assert "another's record" in text
 
 
 def test_nsupdate_leaves_alone_what_is_as_wanted():
     present = {("example.com", "TXT"): (b"v=spf1  -ALL", b"x"), (WANTED_KEY.name, "TXT"): (KEY.encode(),)}
-    text = records.nsupdate([WANTED_SPF, WANTED_KEY, Record("example.com", 60, "MX", "10 mx1.example.com")], present)
+    text = nsupdate([WANTED_SPF, WANTED_KEY, Record("example.com", 60, "MX", "10 mx1.example.com")], present)
     assert text.splitlines() == [
         "; example.com TXT: in DNS as wanted",
         "; sel._domainkey.example.com TXT: in DNS as wanted",
@@ -382,14 +383,14 @@ def test_nsupdate_leaves_alone_what_is_as_wanted():
 
 def test_nsupdate_revokes_a_key():
     revoked = records.key_record("example.com", "sel", "", 60)
-    text = records.nsupdate([revoked], {(revoked.name, "TXT"): (KEY.encode(),)})
+    text = nsupdate([revoked], {(revoked.name, "TXT"): (KEY.encode(),)})
     assert 'update add sel._domainkey.example.com. 60 IN TXT "v=DKIM1; k=rsa; p="' in text
     assert "update delete" in text
 
 
 def test_nsupdate_does_not_write_beside_an_alias():
     present = {(WANTED_KEY.name, "CNAME"): ("sel.provider.example",)}
-    text = records.nsupdate([WANTED_KEY], present)
+    text = nsupdate([WANTED_KEY], present)
     assert text.startswith("; sel._domainkey.example.com TXT: the name is an alias (CNAME) of sel.provider.example; ")
 
 

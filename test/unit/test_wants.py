@@ -2,6 +2,7 @@
 
 import pytest
 
+import mailserver_mta_sts
 import mailserver_wants
 from mailserver_dns import Answers, Question, Seen
 from mailserver_pillar import resolve
@@ -138,3 +139,43 @@ def test_present_is_what_the_first_server_that_answered_has():
     assert present({question: Answers(question, seen=(silent, resolver), trouble="no server")}) == {}
     alias = present({question: Answers(question, target="b.example", seen=(first,))})
     assert alias["a.example", "CNAME"] == ("b.example",)
+
+
+ON_TLS = {
+    "ttl": 60,
+    "mta_sts": {"mode": "testing", "addresses": ["192.0.2.80"]},
+    "tls_rpt": {"rua": ["mailto:tls@a.example"]},
+    "caa": ['0 issue "ca.example"'],
+}
+STS_ID = mailserver_mta_sts.policy_id("version: STSv1\nmode: testing\nmx: mx1.a.example\nmax_age: 604800\n")
+RIGHT_ON_TLS = {
+    Question("_mta-sts.a.example", "TXT"): (f"v=STSv1; id={STS_ID}".encode(),),
+    Question("mta-sts.a.example", "A"): ("192.0.2.80",),
+    Question("mta-sts.a.example", "AAAA"): None,
+    Question("_smtp._tls.a.example", "TXT"): (b"v=TLSRPTv1; rua=mailto:tls@a.example",),
+    Question("a.example", "CAA"): ('0 issue "ca.example"',),
+    Question("_25._tcp.mx1.a.example", "TLSA"): ("3 1 1 abab",),
+}
+
+
+def on_tls(changed):
+    settings = resolve({"domains": {"a.example": ON_TLS}}, {"postfix": {"version": "3.7"}}, GRAINS)
+    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"], "abab")
+    assert {*mailserver_wants.questions(wanted)} == {*RIGHT, *RIGHT_ON_TLS}
+    return mailserver_wants.compare(wanted, answers({**RIGHT, **RIGHT_ON_TLS, **changed}))
+
+
+def test_records_on_tls_are_as_wanted_where_the_pillar_asks_for_them():
+    found = on_tls({})
+    assert mailserver_wants.comment(found).splitlines() == [
+        "11 of 11 as wanted in DNS",
+        "mx1.a.example: A, AAAA, TLSA as wanted",
+        "a.example: MX, SPF, DMARC, MTA-STS, TLS-RPT, A of mta-sts, AAAA of mta-sts, CAA as wanted",
+    ]
+
+
+@pytest.mark.parametrize("question", [one for one, value in RIGHT_ON_TLS.items() if value], ids=str)
+def test_a_record_on_tls_that_is_missing_is_told_with_the_line_to_publish(question):
+    (warning,) = mailserver_wants.warnings(on_tls({question: None}))
+    assert "is absent: ns1 (192.0.2.53) shows no" in warning
+    assert f"Publish: {question.name}. 60 IN {question.rdtype} " in warning
