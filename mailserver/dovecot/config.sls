@@ -19,6 +19,7 @@ mailserver-dovecot-config:
     - source: salt://mailserver/dovecot/files/dovecot-{{ mailserver.os.dovecot.language }}.conf.jinja
     - template: jinja
     - context:
+        version: '{{ mailserver.os.dovecot.version }}'
         dovecot: {{ mailserver.dovecot | json }}
         certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
         key: {{ mailserver.tls.key or mailserver.os.tls.key }}

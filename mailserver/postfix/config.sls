@@ -36,6 +36,22 @@ mailserver-postfix-sender-login:
     - mode: '0644'
     - require:
         - pkg: mailserver-postfix-packages
+{%- for path, line in mailserver.postfix.files.items() %}
+
+mailserver-postfix-{{ path }}:
+  file.managed:
+    - name: {{ path }}
+    - contents: |
+        # Written by Salt (mailserver/postfix), for a Postfix that has no inline: tables.
+        {{ line }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - pkg: mailserver-postfix-packages
+    - require_in:
+        - file: mailserver-postfix-main
+{%- endfor %}
 
 mailserver-postfix-main:
   file.managed:
@@ -61,6 +77,7 @@ mailserver-postfix-master:
     - template: jinja
     - context:
         chroot: {{ mailserver.os.postfix.chroot | json }}
+        syntax: {{ mailserver.postfix.syntax | json }}
         submission: {{ mailserver.postfix.submission | json }}
         submissions: {{ mailserver.postfix.submissions | json }}
     - user: root
