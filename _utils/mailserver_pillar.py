@@ -626,12 +626,14 @@ def _check_postfix(settings, problems):
     if settings["sasl"]["type"] == "dovecot" and not settings["dovecot"]["enabled"]:
         problems.append("mailserver:sasl:type: Dovecot is to check logins, but mailserver:dovecot:enabled is false")
     postfix, system = settings["postfix"], settings["os"]["postfix"]
-    for where in ("main", "submission:options", "submissions:options"):
-        service, _, options = where.partition(":")
-        parameters = postfix[service][options] if options else postfix[service]
+    places = {"main": postfix["main"]}
+    for name in ("submission", "submissions"):
+        places[f"{name}:options"] = postfix[name]["options"]
+    values = [value for parameters in places.values() for value in parameters.values()]
+    for where, parameters in places.items():
         for name, value in parameters.items():
-            wrong = parameter_problem(name, value, parameters, system)
-            if not wrong and options:
+            wrong = parameter_problem(name, value, values, system)
+            if not wrong and where != "main":
                 wrong = option_problem(value, system["version"])
             if wrong:
                 problems.append(f"mailserver:postfix:{where}:{name}: {wrong}")

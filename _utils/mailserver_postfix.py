@@ -88,15 +88,16 @@ _TRANSPORT_SUFFIXES = (
 """``transport_…`` parameters: Postfix has one for each transport of master.cf (``postconf(5)``)."""
 
 
-def parameter_problem(name, value, parameters, system):
+def parameter_problem(name, value, values, system):
     """Return what is wrong with the parameter ``name`` of main.cf or ``-o``, or ``None``.
 
-    A name that is not Postfix's own is a parameter of the operator's, as long as another value of ``parameters`` uses
-    it (``$name``), as Postfix itself sees it.
+    A name that is not Postfix's own is a parameter of the operator's, as long as one of ``values`` uses it
+    (``$name``), as Postfix itself sees it.
 
+    :param values: all values that main.cf and the services' options are given.
     :param system: ``version`` of the host's Postfix, and ``lacks``, the table types that it is built without.
     """
-    if not is_parameter(name) and not _is_used(name, parameters):
+    if not is_parameter(name) and not _is_used(name, values):
         return (
             f"Postfix has no such parameter; {did_you_mean(name, PARAMETERS) if _has_near(name) else 'see postconf(5)'}"
         )
@@ -139,9 +140,9 @@ def _has_near(name):
     return did_you_mean(name, PARAMETERS).startswith("did you mean")
 
 
-def _is_used(name, parameters):
+def _is_used(name, values):
     uses = re.compile(r"\$[({]?" + re.escape(name) + r"(?![A-Za-z0-9_])")
-    return any(uses.search(as_text(value)) for value in parameters.values() if value is not None)
+    return any(uses.search(as_text(value)) for value in values if value is not None)
 
 
 def as_text(value):

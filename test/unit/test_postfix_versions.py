@@ -120,6 +120,14 @@ def test_an_option_of_an_old_master_cf_has_no_blanks():
     assert [value for value in made.values() if " " in value] == []
 
 
+def test_an_option_may_name_a_parameter_of_the_operators_own_in_main_cf():
+    given = {"main": {"mua_rules": "permit_mynetworks, reject"}}
+    given["submission"] = {"options": {"smtpd_client_restrictions": "$mua_rules"}}
+    made = settings("2.10.1", {"postfix": given})["postfix"]
+    assert made["main"]["mua_rules"] == "permit_mynetworks, reject"
+    assert made["submission"]["options"]["smtpd_client_restrictions"] == "$mua_rules"
+
+
 REFUSED = [
     (
         "3.7",
