@@ -31,4 +31,7 @@ mailserver-dovecot-config:
     - check_cmd: doveconf -n -c
     - require:
         - cmd: mailserver-dovecot-distribution
-        - sls: mailserver.tls
+        - pkg: mailserver-tls-packages
+{%- if not mailserver.tls.certificate %}
+        - cmd: mailserver-tls-self-signed
+{%- endif %}

@@ -68,7 +68,10 @@ mailserver-postfix-main:
         - file: mailserver-postfix-check
         - file: mailserver-postfix-sender-login
         - cmd: mailserver-postfix-distribution-main.cf
-        - sls: mailserver.tls
+        - pkg: mailserver-tls-packages
+{%- if not mailserver.tls.certificate %}
+        - cmd: mailserver-tls-self-signed
+{%- endif %}
 
 mailserver-postfix-master:
   file.managed:

@@ -35,7 +35,7 @@ mailserver-selinux-certificate-labelled:
     - recursive: true
     - require:
         - selinux: mailserver-selinux-certificate
-        - sls: mailserver.tls
+        - cmd: mailserver-tls-self-signed
 {%- endif %}
 {%- for name, value in mailserver.selinux.booleans.items() %}
 

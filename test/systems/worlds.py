@@ -15,7 +15,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "test" / "lab"))
 
-from bases import MIRROR, mounted, run  # noqa: E402
+from bases import MIRROR, LabError, mounted, run, unmount_below  # noqa: E402
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailserver-systems"
 ARCHIVE = "http://archive.debian.org/debian"
@@ -137,8 +137,8 @@ def _parser(release):
         words = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, target)
         try:
             run(*words, MIRROR)
-        except Exception:
-            shutil.rmtree(target, ignore_errors=True)
+        except LabError:
+            _remove(target)
             run(*words, ARCHIVE)
 
     return _cached(f"parsers-{release}", str(PACKAGES), make)
@@ -151,11 +151,17 @@ def _cached(name, content, make):
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (ready / "is-complete").exists():
-            shutil.rmtree(ready, ignore_errors=True)
+            _remove(ready)
             print(f"making {name}", flush=True)
             make(ready)
             (ready / "is-complete").touch()
     return ready
+
+
+def _remove(folder):
+    """Remove what a builder left that was killed, and first unmount the machine's own folders from it."""
+    unmount_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
