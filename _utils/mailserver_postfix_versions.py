@@ -226,7 +226,8 @@ _SINCE = {
         smtp_tls_session_cache_database smtp_tls_session_cache_timeout smtp_tls_verify_cert_match smtp_use_tls
         smtp_xforward_timeout smtpd_authorized_verp_clients smtpd_authorized_xclient_hosts
         smtpd_authorized_xforward_hosts smtpd_banner smtpd_client_connection_count_limit
-        smtpd_client_connection_rate_limit smtpd_client_event_limit_exceptions smtpd_client_message_rate_limit
+        smtpd_client_connection_limit_exceptions smtpd_client_connection_rate_limit
+        smtpd_client_event_limit_exceptions smtpd_client_message_rate_limit
         smtpd_client_new_tls_session_rate_limit smtpd_client_port_logging smtpd_client_recipient_rate_limit
         smtpd_client_restrictions smtpd_command_filter smtpd_data_restrictions smtpd_delay_open_until_valid_rcpt
         smtpd_delay_reject smtpd_discard_ehlo_keyword_address_maps smtpd_discard_ehlo_keywords
@@ -354,7 +355,7 @@ _SINCE = {
         non_bdb_migration_allow_user_prefixes non_bdb_migration_level non_bdb_migration_log_redirect
         non_bdb_migration_service_name non_empty_end_of_header_action relocated_prefix_enable requiretls_enable
         requiretls_esmtp_header requiretls_redact_dsn smtp_log_tls_feature_status smtp_requiretls_policy
-        smtp_tls_enforce_sts_mx_patterns smtpd_client_connection_limit_exceptions smtpd_reject_filter_maps
+        smtp_tls_enforce_sts_mx_patterns smtpd_reject_filter_maps
     """,
 }
 

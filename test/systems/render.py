@@ -29,6 +29,9 @@ TOP = HERE.parents[1]
 WHOLE = ("mailserver", "mailserver.clean", "mailserver.publisher")
 """What operators assign; what these do not include is rendered by itself."""
 
+ALONE = ("rocky-9", "debian-12")
+"""Systems, one of each family, for which each SLS is rendered by itself, too: it must include all that it needs."""
+
 ON_THE_MASTER = {"mailserver.publisher.orchestrate", "mailserver.publisher.reactor"}
 """What the master renders, on whatever system that is."""
 
@@ -120,7 +123,8 @@ def with_pillar(opts, home, name, folder):
                     written.update(write(high, chunk, folder))
             except Exception:
                 wrong[sls] = [traceback.format_exc()]
-        alone = {sls: low_chunks(high, sls)[1] for sls in slses() if name == "default" and not any(wrong.values())}
+        by_itself = slses() if folder.parent.name in ALONE and name == "default" else ()
+        alone = {sls: low_chunks(high, sls)[1] for sls in by_itself if not any(wrong.values())}
         settings = high.state.functions["mailserver.settings"](high.state.opts["pillar"]["mailserver"], "base")
     return {
         "wrong": {sls: errors for sls, errors in (*wrong.items(), *alone.items()) if errors},

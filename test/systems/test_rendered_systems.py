@@ -39,6 +39,15 @@ def test_all_lines_of_salt_write_the_same_files(rendered, system):
         assert wrote[0] == wrote[1] == wrote[2]
 
 
+@pytest.mark.parametrize("system", [system for system, about in SYSTEMS.items() if about.kin])
+def test_a_system_gets_the_files_of_its_kin_which_parsers_read(rendered, system):
+    own, theirs = (
+        {path: place.read_text() for path, place in of(rendered, name)[1].items() if "minion.d" not in path}
+        for name in (system, SYSTEMS[system].kin)
+    )
+    assert own == theirs
+
+
 def test_each_system_that_the_formula_has_parameters_for_is_rendered_or_like_one_that_is():
     releases = yaml.safe_load((PARAMETERS / "releases.yaml").read_text())
     known = {name for name in releases if name.rpartition("-")[0] not in ("CentOS Linux", "CentOS Stream")}

@@ -42,34 +42,34 @@ PARSERS = ("bullseye", "bookworm", "trixie")
 class System:
     """A system, by its file in os-release/: what it is called, and the release whose parsers are nearest to its own.
 
-    ``kin``: it takes its parameters from another one, so that the default pillar is enough to see them.
+    ``kin``: the system whose parameters it shares, and whose files it must therefore get; the default pillar shows it.
     """
 
     title: str
     parser: str
-    kin: bool = False
+    kin: str = ""
     lines: tuple = tuple(LINES)
 
     @property
     def pillars(self):
-        return ("default",) if self.kin else CHOICES
+        return CHOICES[:1] if self.kin else CHOICES
 
 
 SYSTEMS = {
     "centos-7": System("EL 7 (CentOS)", "bullseye", lines=("3006",)),
     "rocky-8": System("EL 8 (Rocky)", "bullseye"),
-    "alma-8": System("EL 8 (Alma)", "bullseye", kin=True),
-    "rhel-8": System("EL 8 (Red Hat)", "bullseye", kin=True),
-    "oracle-8": System("EL 8 (Oracle)", "bullseye", kin=True),
+    "alma-8": System("EL 8 (Alma)", "bullseye", kin="rocky-8"),
+    "rhel-8": System("EL 8 (Red Hat)", "bullseye", kin="rocky-8"),
+    "oracle-8": System("EL 8 (Oracle)", "bullseye", kin="rocky-8"),
     "rocky-9": System("EL 9 (Rocky)", "bullseye"),
-    "alma-9": System("EL 9 (Alma)", "bullseye", kin=True),
-    "centos-stream-9": System("EL 9 (Stream)", "bullseye", kin=True),
-    "rhel-9": System("EL 9 (Red Hat)", "bullseye", kin=True),
-    "oracle-9": System("EL 9 (Oracle)", "bullseye", kin=True),
+    "alma-9": System("EL 9 (Alma)", "bullseye", kin="rocky-9"),
+    "centos-stream-9": System("EL 9 (Stream)", "bullseye", kin="rocky-9"),
+    "rhel-9": System("EL 9 (Red Hat)", "bullseye", kin="rocky-9"),
+    "oracle-9": System("EL 9 (Oracle)", "bullseye", kin="rocky-9"),
     "rocky-10": System("EL 10 (Rocky)", "bookworm"),
-    "alma-10": System("EL 10 (Alma)", "bookworm", kin=True),
-    "centos-stream-10": System("EL 10 (Stream)", "bookworm", kin=True),
-    "rhel-10": System("EL 10 (Red Hat)", "bookworm", kin=True),
+    "alma-10": System("EL 10 (Alma)", "bookworm", kin="rocky-10"),
+    "centos-stream-10": System("EL 10 (Stream)", "bookworm", kin="rocky-10"),
+    "rhel-10": System("EL 10 (Red Hat)", "bookworm", kin="rocky-10"),
     "debian-12": System("Debian 12", "bookworm"),
     "debian-13": System("Debian 13", "trixie"),
     "ubuntu-22.04": System("Ubuntu 22.04", "bookworm"),
@@ -93,8 +93,13 @@ def _render(line, folder):
     folder.mkdir()
     words = [f"{name}:{','.join(about.pillars)}" for name, about in SYSTEMS.items() if line in about.lines]
     program = Path(__file__).with_name("render.py")
-    command = ["unshare", "-m", salt_of(line) / "bin/python", "-W", "ignore", program, folder, *words]
     with (folder / "said").open("w") as said:
+        try:
+            python = salt_of(line) / "bin/python"
+        except (LabError, RuntimeError) as err:
+            print(err, file=said)
+            return
+        command = ["unshare", "-m", python, "-W", "ignore", program, folder, *words]
         subprocess.run(command, stdout=said, stderr=said, check=False)
 
 
