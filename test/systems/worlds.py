@@ -120,7 +120,7 @@ def salt_of(line):
         run(pip, "install", "-q", "wheel", "setuptools<81")
         run(pip, "install", "-q", *wanted)
 
-    return _cached(f"salt-{line}", f"{wanted} {python} {run(python, '--version')}", make)
+    return _cached(f"salt-{line}", f"{wanted} {run(python, '--version')}", make)
 
 
 def _python(line):
