@@ -44,7 +44,7 @@ from mailserver_errors import MailserverError
 
 __virtualname__ = "mailserver"
 
-_FORMATS = ("data", "json", "zone", "nsupdate")
+_FORMATS = ("data", "json", "zone", "string", "nsupdate")
 
 
 def __virtual__():

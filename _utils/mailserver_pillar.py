@@ -5,7 +5,15 @@ import re
 
 import mailserver_pillar_transport
 from mailserver_errors import PillarError
-from mailserver_postfix import MAIN_KINDS, main_cf, parameter_problem, submission_options
+from mailserver_postfix import (
+    MAIN_KINDS,
+    extra_files,
+    main_cf,
+    master_syntax,
+    option_problem,
+    parameter_problem,
+    submission_options,
+)
 from mailserver_schema import (
     Address,
     Bool,
@@ -274,6 +282,12 @@ SCHEMA = Section(
                         "commas; `null` leaves a default out. A size may have a unit.",
                         {},
                     ),
+                    "version": Key(
+                        Text(r"\d+\.\d+\.\d+", "a version of Postfix with its patch level (3.8.5)"),
+                        "Version of Postfix on the host (`postconf -h mail_version`): what it does not know is left "
+                        "out of the formula's own configuration, and refused in yours.",
+                        computed="that of the distribution's own package",
+                    ),
                     "submission": Key(_service(587, "STARTTLS"), "The submission service, port 587."),
                     "submissions": Key(_service(465, "from the first byte"), "The submissions service, port 465."),
                 }
@@ -360,6 +374,34 @@ SCHEMA = Section(
                 }
             ),
             "The firewall.",
+        ),
+        "selinux": Key(
+            Section(
+                {
+                    "enabled": Key(
+                        Bool(), "Label what SELinux's policy does not know of.", computed="where SELinux is enabled"
+                    ),
+                    "booleans": Key(
+                        Names(Text(r"[a-z][a-z0-9_]*", "a boolean of SELinux"), Bool()),
+                        "Booleans to set for good (`semanage boolean -l`); the formula itself needs none.",
+                        {},
+                    ),
+                }
+            ),
+            "SELinux, on EL.",
+        ),
+        "repositories": Key(
+            Section(
+                {
+                    "install": Key(
+                        Bool(),
+                        "On EL, install EPEL, where OpenDKIM is, and enable CRB (PowerTools), which EPEL builds on. "
+                        "`false` where hosts get their packages from mirrors of your own.",
+                        True,
+                    )
+                }
+            ),
+            "Package repositories.",
         ),
         "tls": Key(
             Section(
@@ -520,23 +562,30 @@ def resolve(pillar, parameters, grains):
     _fill_domains(settings, problems)
     mailserver_pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
+    _fill_system(settings, parameters, grains)
     _check_publishing(settings, problems)
     _check_tls(settings, problems)
+    settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}
+    system = settings["os"]["postfix"]
+    system["version"] = settings["postfix"]["version"] = settings["postfix"]["version"] or system["version"]
     _check_postfix(settings, problems)
     _check_reflector(settings, problems)
     if problems:
         raise PillarError(problems)
-    settings["os"] = _with_reflector(parameters) if settings["reflector"]["address"] else parameters
+    if settings["reflector"]["address"]:
+        settings["os"] = _with_reflector(settings["os"])
     if settings["watch"]["prometheus"] is True:
         settings["watch"]["prometheus"] = parameters["watch"]["textfile"]
+    settings["postfix"]["files"] = extra_files(settings)
+    settings["postfix"]["syntax"] = master_syntax(system["version"])
     settings["postfix"]["main"] = main_cf(settings, _read_main(settings["postfix"]["main"]))
-    system = parameters.get("opendkim", {}).get("settings", {})
-    settings["opendkim"]["settings"] = {**system, **settings["opendkim"]["settings"]}
+    usual = parameters.get("opendkim", {}).get("settings", {})
+    settings["opendkim"]["settings"] = {**usual, **settings["opendkim"]["settings"]}
     for name in ("submission", "submissions"):
         service = settings["postfix"][name]
-        service["options"] = submission_options(name, service)
+        service["options"] = submission_options(name, service, system["version"])
         if service["chroot"] is None:
-            service["chroot"] = bool(parameters.get("postfix", {}).get("chroot", False))
+            service["chroot"] = bool(system.get("chroot", False))
     return settings
 
 
@@ -616,6 +665,18 @@ def _fill_firewall(settings):
         firewall["ports"] = ["587/tcp"] if postfix["submission"]["enabled"] else []
 
 
+def _fill_system(settings, parameters, grains):
+    """Switch off what the system has no use for, and find the milter's port, if the policy has no label for it."""
+    selinux, opendkim = settings["selinux"], settings["opendkim"]
+    if selinux["enabled"] is None:
+        selinux["enabled"] = bool((grains.get("selinux") or {}).get("enabled"))
+    selinux["enabled"] = selinux["enabled"] and "selinux" in parameters
+    port = re.match(r"inet:(\d+)@", opendkim["socket"] or "") if opendkim["enabled"] else None
+    labelled = parameters.get("selinux", {}).get("milter_ports", ())
+    selinux["milter_ports"] = [int(port[1])] if port and int(port[1]) not in labelled else []
+    settings["repositories"]["install"] = settings["repositories"]["install"] and "repositories" in parameters
+
+
 def _check_publishing(settings, problems):
     dns = settings["dns"]
     if dns["publish"] == "manual" and dns["publish_records"]:
@@ -646,14 +707,18 @@ def _check_tls(settings, problems):
 def _check_postfix(settings, problems):
     if settings["sasl"]["type"] == "dovecot" and not settings["dovecot"]["enabled"]:
         problems.append("mailserver:sasl:type: Dovecot is to check logins, but mailserver:dovecot:enabled is false")
-    places = {"mailserver:postfix:main": settings["postfix"]["main"]}
+    postfix, system = settings["postfix"], settings["os"]["postfix"]
+    places = {"main": postfix["main"]}
     for name in ("submission", "submissions"):
-        places[f"mailserver:postfix:{name}:options"] = settings["postfix"][name]["options"]
+        places[f"{name}:options"] = postfix[name]["options"]
+    values = [value for parameters in places.values() for value in parameters.values()]
     for where, parameters in places.items():
         for name, value in parameters.items():
-            wrong = parameter_problem(name, value, parameters)
+            wrong = parameter_problem(name, value, values, system)
+            if not wrong and where != "main":
+                wrong = option_problem(value, system["version"])
             if wrong:
-                problems.append(f"{where}:{name}: {wrong}")
+                problems.append(f"mailserver:postfix:{where}:{name}: {wrong}")
 
 
 def _check_reflector(settings, problems):

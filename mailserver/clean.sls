@@ -10,3 +10,4 @@ include:
   - mailserver.sasl.clean
   - mailserver.accounts.clean
   - mailserver.tls.clean
+  - mailserver.selinux.clean

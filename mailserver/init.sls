@@ -1,6 +1,12 @@
 # A mail server as the pillar `mailserver` describes it: each component is a folder of its own.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 include:
+{%- if mailserver.repositories.install %}
+  - mailserver.repositories
+{%- endif %}
+{%- if mailserver.selinux.enabled %}
+  - mailserver.selinux
+{%- endif %}
 {%- if mailserver.python.install %}
   - mailserver.python
 {%- endif %}

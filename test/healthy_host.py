@@ -152,7 +152,10 @@ class Machine:
         main["non_smtpd_milters"] = main["smtpd_milters"]
         self.says("postconf -x", lines({**main, "mail_owner": "postfix", "relayhost": ""}))
         services = {name: postfix[name] for name in ("submission", "submissions")}
-        self.says("postconf -M", folded(rendered("postfix/files/master.cf.jinja", chroot=True, **services)))
+        self.says(
+            "postconf -M",
+            folded(rendered("postfix/files/master.cf.jinja", chroot=True, syntax=postfix["syntax"], **services)),
+        )
         options = {
             f"{port}/inet/{name}": value
             for port, service in (("submission", "submission"), ("smtps", "submissions"))

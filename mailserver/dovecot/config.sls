@@ -19,6 +19,7 @@ mailserver-dovecot-config:
     - source: salt://mailserver/dovecot/files/dovecot-{{ mailserver.os.dovecot.language }}.conf.jinja
     - template: jinja
     - context:
+        version: '{{ mailserver.os.dovecot.version }}'
         dovecot: {{ mailserver.dovecot | json }}
         certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
         key: {{ mailserver.tls.key or mailserver.os.tls.key }}
@@ -30,4 +31,7 @@ mailserver-dovecot-config:
     - check_cmd: doveconf -n -c
     - require:
         - cmd: mailserver-dovecot-distribution
-        - sls: mailserver.tls
+        - pkg: mailserver-tls-packages
+{%- if not mailserver.tls.certificate %}
+        - cmd: mailserver-tls-self-signed
+{%- endif %}

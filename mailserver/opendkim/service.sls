@@ -3,6 +3,9 @@
 include:
   - mailserver.opendkim.config
   - mailserver.opendkim.keys
+{%- if mailserver.selinux.enabled %}
+  - mailserver.selinux
+{%- endif %}
 
 mailserver-opendkim-service:
   service.running:
@@ -10,6 +13,9 @@ mailserver-opendkim-service:
     - enable: true
     - require:
         - pkg: mailserver-opendkim-packages
+{%- if mailserver.selinux.enabled %}
+        - sls: mailserver.selinux
+{%- endif %}
     - watch:
         - file: mailserver-opendkim-config
         - file: mailserver-opendkim-trusted-hosts

@@ -19,6 +19,9 @@ mailserver-postfix-clean-files:
   file.absent:
     - names:
         - {{ folder }}/sender_login
+{%- for path in mailserver.postfix.files %}
+        - {{ path }}
+{%- endfor %}
         - /usr/local/libexec/mailserver
     - require:
         - service: mailserver-postfix-clean-service

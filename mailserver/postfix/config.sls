@@ -39,6 +39,24 @@ mailserver-postfix-sender-login:
     - mode: '0644'
     - require:
         - pkg: mailserver-postfix-packages
+{%- for path, lines in mailserver.postfix.files.items() %}
+
+mailserver-postfix-{{ path }}:
+  file.managed:
+    - name: {{ path }}
+    - contents: |
+        # Written by Salt (mailserver/postfix), for a Postfix that has no inline: tables.
+{%- for line in lines %}
+        {{ line }}
+{%- endfor %}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - pkg: mailserver-postfix-packages
+    - require_in:
+        - file: mailserver-postfix-main
+{%- endfor %}
 
 mailserver-postfix-main:
   file.managed:
@@ -55,7 +73,10 @@ mailserver-postfix-main:
         - file: mailserver-postfix-check
         - file: mailserver-postfix-sender-login
         - cmd: mailserver-postfix-distribution-main.cf
-        - sls: mailserver.tls
+        - pkg: mailserver-tls-packages
+{%- if not mailserver.tls.certificate %}
+        - cmd: mailserver-tls-self-signed
+{%- endif %}
 
 mailserver-postfix-master:
   file.managed:
@@ -64,6 +85,7 @@ mailserver-postfix-master:
     - template: jinja
     - context:
         chroot: {{ mailserver.os.postfix.chroot | json }}
+        syntax: {{ mailserver.postfix.syntax | json }}
         submission: {{ mailserver.postfix.submission | json }}
         submissions: {{ mailserver.postfix.submissions | json }}
         reflector: {{ (mailserver.os.reflector if mailserver.reflector.address else none) | json }}

@@ -10,7 +10,9 @@ mailserver-postfix-service:
     - enable: true
     - require:
         - cmd: mailserver-postfix-shown
-        - sls: mailserver.sasl
+{%- if mailserver.sasl.type == 'cyrus' %}
+        - service: mailserver-sasl-service
+{%- endif %}
     - watch:
         - file: mailserver-postfix-main
         - file: mailserver-postfix-master

@@ -17,8 +17,15 @@ mailserver-tls-self-signed:
   cmd.run:
     - name: >-
         umask 077 &&
+{%- if files.openssl == '1.0' %}
+        printf '[req]\ndistinguished_name=name\nx509_extensions=own\n[name]\n[own]\nbasicConstraints=CA:TRUE\nsubjectAltName=DNS:%s\n'
+        {{ mailserver.hostname }} | openssl req -config /dev/stdin -pkeyopt ec_param_enc:named_curve
+        -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256 -days 3650
+        -subj "/CN={{ mailserver.hostname }}"
+{%- else %}
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256 -days 3650
         -subj "/CN={{ mailserver.hostname }}" -addext "subjectAltName=DNS:{{ mailserver.hostname }}"
+{%- endif %}
         -keyout {{ files.key }} -out {{ files.certificate }} &&
         chmod 0644 {{ files.certificate }}
     - creates:

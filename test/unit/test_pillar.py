@@ -243,9 +243,9 @@ def test_a_domain_that_this_host_receives_no_mail_for_wants_no_mx_here():
 
 
 def test_what_an_old_postfix_does_not_know_is_left_out():
-    main = settings({"domains": {"a.example": {}}}, system={"postfix": {"version": "3.5", "chroot": False}})["postfix"][
-        "main"
-    ]
+    main = settings({"domains": {"a.example": {}}}, system={"postfix": {"version": "3.5.8", "chroot": False}})[
+        "postfix"
+    ]["main"]
     assert main["compatibility_level"] == "2"
     assert main["smtpd_tls_protocols"] == "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1"
     assert "smtpd_forbid_bare_newline" not in main

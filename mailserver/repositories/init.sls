@@ -1,0 +1,32 @@
+# EL: EPEL, where OpenDKIM is, and CRB, which EPEL builds on.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- if mailserver.repositories.install %}
+{%- set repositories = mailserver.os.repositories %}
+
+mailserver-repositories-epel:
+  pkg.installed:
+{%- if repositories.source is defined %}
+    - sources:
+        - {{ repositories.epel }}: {{ repositories.source }}
+{%- else %}
+    - name: {{ repositories.epel }}
+{%- endif %}
+{%- if repositories.codeready is defined %}
+
+# The command of the repository's own vendor, since what it is called and where it is kept differs.
+mailserver-repositories-codeready:
+  cmd.run:
+    - name: {{ repositories.enable }} "{{ repositories.codeready }}"
+    - unless: dnf --quiet repolist --enabled "{{ repositories.codeready }}" | grep -q .
+{%- if repositories.enable.startswith('dnf config-manager') %}
+    - require:
+        - pkg: mailserver-repositories-plugins
+
+mailserver-repositories-plugins:
+  pkg.installed:
+    - name: dnf-plugins-core
+{%- endif %}
+{%- endif %}
+{%- else %}
+{}
+{%- endif %}

@@ -1,0 +1,52 @@
+# SELinux: labels for what its policy does not know of, and the booleans of the pillar.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- if mailserver.selinux.enabled %}
+{%- set own_certificate = not mailserver.tls.certificate %}
+
+include:
+  - mailserver.tls
+
+# Salt's selinux module appears with semanage.
+mailserver-selinux-packages:
+  pkg.installed:
+    - pkgs: {{ mailserver.os.selinux.packages | json }}
+    - reload_modules: true
+{%- for port in mailserver.selinux.milter_ports %}
+
+mailserver-selinux-port-{{ port }}:
+  selinux.port_policy_present:
+    - name: tcp/{{ port }}
+    - sel_type: milter_port_t
+    - require:
+        - pkg: mailserver-selinux-packages
+{%- endfor %}
+{%- if own_certificate %}
+
+mailserver-selinux-certificate:
+  selinux.fcontext_policy_present:
+    - name: {{ mailserver.os.tls.folder }}(/.*)?
+    - sel_type: cert_t
+    - require:
+        - pkg: mailserver-selinux-packages
+
+mailserver-selinux-certificate-labelled:
+  selinux.fcontext_policy_applied:
+    - name: {{ mailserver.os.tls.folder }}
+    - recursive: true
+    - require:
+        - selinux: mailserver-selinux-certificate
+        - cmd: mailserver-tls-self-signed
+{%- endif %}
+{%- for name, value in mailserver.selinux.booleans.items() %}
+
+mailserver-selinux-boolean-{{ name }}:
+  selinux.boolean:
+    - name: {{ name }}
+    - value: {{ value | json }}
+    - persist: true
+    - require:
+        - pkg: mailserver-selinux-packages
+{%- endfor %}
+{%- else %}
+{}
+{%- endif %}

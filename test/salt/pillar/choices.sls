@@ -1,0 +1,23 @@
+# The other choices where the formula has one: Dovecot checks logins, a milter elsewhere, one service and protocol less.
+mailserver:
+  domain: example.test
+  domains:
+    example.test: {}
+    second.example.test: {receive: false}
+  sasl: {type: dovecot}
+  dovecot:
+    protocols: [imap]
+    settings: {mail_max_userip_connections: 20}
+  opendkim:
+    socket: inet:8892@127.0.0.1
+  postfix:
+    main:
+      mua_rules: permit_sasl_authenticated, reject
+      smtpd_tls_eccert_file: null
+    submission:
+      options:
+        smtpd_client_restrictions: $mua_rules
+        smtpd_recipient_restrictions: [permit_sasl_authenticated, reject]
+    submissions: {enabled: false}
+  selinux:
+    booleans: {httpd_can_sendmail: true}

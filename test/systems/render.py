@@ -1,0 +1,230 @@
+"""Render every SLS and every managed file of the formula as the Salt that runs this would on another system.
+
+    unshare -m PYTHON render.py FOLDER SYSTEM:PILLAR,PILLAR…
+
+For each system a process of its own sees the system's os-release (test/systems/os-release) as /etc/os-release, so that
+the grains are those that Salt itself computes there. What it finds is in FOLDER/SYSTEM.json, and the files that the
+states would write are below FOLDER/SYSTEM/PILLAR/.
+"""
+
+import copy
+import importlib.util
+import inspect
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import salt.config
+import salt.loader
+import salt.state
+import salt.utils.extmods
+
+HERE = Path(__file__).resolve().parent
+TOP = HERE.parents[1]
+WHOLE = ("mailserver", "mailserver.clean", "mailserver.publisher")
+"""What operators assign; what these do not include is rendered by itself."""
+
+ALONE = ("rocky-9", "debian-12")
+"""Systems, one of each family, for which each SLS is rendered by itself, too: it must include all that it needs."""
+
+ON_THE_MASTER = {"mailserver.publisher.orchestrate", "mailserver.publisher.reactor"}
+"""What the master renders, on whatever system that is."""
+
+REQUISITES = ("require", "require_any", "watch", "watch_any", "onchanges", "onchanges_any", "onfail", "prereq")
+NETWORK = {"fqdn": "mx1.example.test", "ipv4": ["127.0.0.1", "192.0.2.25"], "ipv6": ["::1", "2001:db8::25"]}
+SELINUX = {"enabled": True, "enforced": "Enforcing"}
+"""EL as it is installed; this is a property of the running kernel, and so nothing that os-release tells."""
+
+
+def slses():
+    """The names of all SLS files that a minion renders."""
+    paths = [path.relative_to(TOP) for path in (TOP / "mailserver").glob("**/*.sls")]
+    names = {".".join(path.with_suffix("").parts).removesuffix(".init") for path in paths}
+    return sorted(names - ON_THE_MASTER)
+
+
+def main():
+    folder = Path(sys.argv[1])
+    logging.getLogger().setLevel(logging.CRITICAL)  # Salt would go on to log all that it looks at
+    for word in sys.argv[2:]:
+        system, _, pillars = word.partition(":")
+        child = os.fork()
+        if not child:
+            try:
+                subprocess.run(["mount", "--bind", HERE / "os-release" / system, "/etc/os-release"], check=True)
+                found = render(folder / system, pillars.split(","))
+            except Exception:
+                found = {"broke": traceback.format_exc()}
+            finally:
+                subprocess.run(["umount", "/etc/os-release"], check=False)
+            (folder / f"{system}.json").write_text(json.dumps(found, default=str))
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def render(folder, pillars):
+    home = folder / "home"
+    home.mkdir(parents=True)
+    opts = options(home)
+    for kind in ("modules", "states", "utils"):
+        salt.utils.extmods.sync(opts, kind)
+    grains = {**salt.loader.grains(opts), **NETWORK}
+    if grains["os_family"] == "RedHat":
+        grains["selinux"] = SELINUX
+    opts["grains"] = grains
+    rendered = {name: with_pillar(opts, home, name, folder / name) for name in pillars}
+    return {"osfinger": grains["osfinger"], "os_family": grains["os_family"], "pillars": rendered}
+
+
+def options(home):
+    """Return a minion's options; its files are the formula's alone, since Salt lists all of them over and over."""
+    roots = home / "roots"
+    roots.mkdir()
+    for name in ("mailserver", "_modules", "_states", "_utils"):
+        (roots / name).symlink_to(TOP / name)
+    opts = salt.config.minion_config(None)
+    folders = {"cachedir": "cache", "extension_modules": "cache/extmods", "pki_dir": "pki", "sock_dir": "sock"}
+    opts.update({name: str(home / path) for name, path in folders.items()})
+    opts.update(
+        id="mx1.example.test",
+        conf_file=str(home / "minion"),
+        file_client="local",
+        file_roots={"base": [str(roots)]},
+        pillar_roots={"base": [str(home / "pillar")]},
+        enable_gpu_grains=False,
+        enable_fqdns_grains=False,
+        master_type="disable",
+    )
+    return opts
+
+
+def with_pillar(opts, home, name, folder):
+    """Render the formula for one pillar; return what is wrong with it, and what its settings say of the daemons."""
+    pillar = home / "pillar"
+    shutil.rmtree(pillar, ignore_errors=True)
+    pillar.mkdir()
+    (pillar / "top.sls").write_text("base: {'*': [mailserver]}\n")
+    shutil.copy(TOP / f"test/salt/pillar/{name}.sls", pillar / "mailserver.sls")
+    high = salt.state.HighState({**copy.deepcopy(opts), "pillar": {}})  # Salt would merge it with the one before
+    seen = note_names(high)
+    wrong, written = {}, {}
+    with high:
+        for sls in (*WHOLE, *slses()):
+            if sls in seen and sls not in WHOLE:
+                continue
+            try:
+                chunks, wrong[sls] = low_chunks(high, sls)
+                for chunk in chunks if sls == "mailserver" else ():
+                    written.update(write(high, chunk, folder))
+            except Exception:
+                wrong[sls] = [traceback.format_exc()]
+        by_itself = slses() if folder.parent.name in ALONE and name == "default" else ()
+        alone = {sls: low_chunks(high, sls)[1] for sls in by_itself if not any(wrong.values())}
+        settings = high.state.functions["mailserver.settings"](high.state.opts["pillar"]["mailserver"], "base")
+    return {
+        "wrong": {sls: errors for sls, errors in (*wrong.items(), *alone.items()) if errors},
+        "rendered": sorted(seen),
+        "files": written,
+        "settings": {name: settings[name] for name in ("os", "firewalld", "postfix", "selinux", "repositories")},
+    }
+
+
+def note_names(high):
+    """Return a set that gets the name of each SLS that Salt renders from now on."""
+    seen, for_good = set(), high.render_state
+
+    def render_state(sls, *more, **options):
+        seen.add(sls)
+        return for_good(sls, *more, **options)
+
+    high.render_state = render_state
+    return seen
+
+
+def low_chunks(high, sls):
+    """Return the states that an SLS asks for, in order, and all that Salt would complain of before it ran one."""
+    high.building_highstate = type(high.building_highstate)()  # or the SLS before would count as part of this one
+    data, errors = high.render_highstate({"base": [sls]})
+    state = high.state
+    data, more = state.reconcile_extend(data)
+    errors += more + state.verify_high(data)
+    data, more = state.requisite_in(data)
+    errors += more
+    if errors:
+        return [], errors
+    chunks = state.compile_high_data(data)
+    if isinstance(chunks, tuple):  # since Salt 3008 with what is wrong about their order
+        chunks, more = chunks
+        errors += more
+    for chunk in chunks:
+        errors += unmet(chunk, chunks) + misspelled(chunk)
+    return chunks, errors
+
+
+def unmet(chunk, chunks):
+    """Return the requisites of a state that no other state meets."""
+    wanted = [pair for kind in REQUISITES for one in chunk.get(kind, ()) for pair in dict(one).items()]
+    return [
+        f"{chunk['__id__']} wants {kind}: {name}, which is not there"
+        for kind, name in wanted
+        if not any(meets(other, kind, name) for other in chunks)
+    ]
+
+
+def meets(other, kind, name):
+    if kind == "sls":
+        return name == other["__sls__"]  # Salt 3006 takes an SLS of mere includes for met, and waits for nothing
+    return kind in ("id", other["state"]) and name in (other["__id__"], other["name"])
+
+
+def misspelled(chunk):
+    """Return what is wrong with the function and the arguments of a state, by the function's own signature.
+
+    By its file, since many of Salt's state modules only show themselves where the tools are that they use.
+    """
+    made = function(chunk["state"], chunk["fun"])
+    if made is None:
+        return [f"{chunk['__id__']}: there is no state {chunk['state']}.{chunk['fun']}"]
+    parameters = inspect.signature(made).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return []
+    known = {*parameters, *salt.state.STATE_INTERNAL_KEYWORDS, "reload_modules"}
+    return [
+        f"{chunk['__id__']}: {chunk['state']}.{chunk['fun']} takes no {name}" for name in chunk if name not in known
+    ]
+
+
+def function(module, name, cache={}):  # noqa: B006 (one for the process)
+    if module not in cache:
+        files = (
+            TOP / f"_states/{module}.py",
+            *(Path(salt.__file__).parent / f"states/{module}{end}.py" for end in ("", "_state")),
+        )
+        path = next(path for path in files if path.exists())
+        spec = importlib.util.spec_from_file_location(f"state_{module}", path)
+        cache[module] = importlib.util.module_from_spec(spec)
+        sys.path.insert(0, str(TOP / "_utils"))
+        spec.loader.exec_module(cache[module])
+    return getattr(cache[module], name, None)
+
+
+def write(high, chunk, folder):
+    """Have Salt's file.managed write what the state asks for, below ``folder``; return where, by its path."""
+    if (chunk["state"], chunk["fun"]) != ("file", "managed"):
+        return {}
+    path = chunk["name"]
+    kept = {name: value for name, value in chunk.items() if name not in (*REQUISITES, "check_cmd", "onlyif", "unless")}
+    kept.update(name=f"{folder}{path}", makedirs=True)
+    done = high.state.call(kept)
+    if not done["result"]:
+        raise RuntimeError(f"{path}: {done['comment']}")
+    return {path: done["name"]}
+
+
+if __name__ == "__main__":
+    main()
