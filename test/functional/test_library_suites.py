@@ -21,7 +21,7 @@ SUITES = {
     "dkimpy": {"dkim.tests": 114},
     "authheaders": {"test_authentication": 17},
 }
-"""How many tests of each part there are at least, so that a suite that is not found is not taken for one that passed."""
+"""How many tests of each part there are at least: a suite that is not found must not be taken for one that passed."""
 
 
 def fetched(name, version):

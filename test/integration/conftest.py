@@ -37,7 +37,8 @@ ORDER = (
     "test_refused_configuration",
     "test_effects",
     "test_check",
-    "faults_of_check",
+    "test_check_faults",
+    "test_broken_world",
     "test_rotation",
     "test_central_publishing",
     "test_faults",
@@ -84,6 +85,11 @@ class Lab:
         if check and done.status:
             raise AssertionError(f"{host}: {' '.join(words)}: exit {done.status}\n{done.out}{done.err}")
         return done
+
+    def start(self, host, *words):
+        """Start a program in a host, which is talked to by lines; return its :class:`subprocess.Popen`."""
+        command = Running(os.environ["LAB_NAME"], LAB_HOSTS[host]).enter(words)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def sh(self, host, script, **options):
         return self.run(host, "sh", "-c", script, **options).out
