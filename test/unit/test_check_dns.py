@@ -541,11 +541,21 @@ def test_reports_within_the_organization_need_no_permission(look):
             ["b.example", "c.example"],
         ),
         ({"rua": "https://r.example/x", "ruf": "what"}, ["r.example"]),
+        ({"rua": "https://[::1"}, ["https://[::1"]),
         ({}, []),
     ],
 )
 def test_hosts_of_reports_are_read_from_their_uris(tags, hosts):
     assert report_hosts(tags) == hosts
+
+
+@pytest.mark.parametrize("uri", ["https://[::1", "mailto:a@\\3", "mailto:a@b..example", "mailto:a@b example"])
+def test_what_is_no_host_gets_no_reports_and_dns_is_not_asked_for_it(look, uri):
+    record = f"v=DMARC1; p=reject; rua={uri}".encode()
+    (found,) = [one for one in look({(f"_dmarc.{D}", "TXT"): (record,)})[0] if one.id == "dns.dmarc.reports"]
+    assert found.status == "warn"
+    assert "no host that reports could be sent to" in found.seen
+    assert found.remedy
 
 
 # ---- addresses
