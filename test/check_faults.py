@@ -16,8 +16,8 @@ class Fault:
 
     ``breaks`` is a shell script, which knows ``$host`` and ``$domain``; ``keeps`` are the paths that are put back as
     they were, ``then`` is what an operator runs after a change of them, ``mends`` what undoes the rest. ``wanted`` are
-    the findings that are not ok: the statuses of each id, which is told without its ``area``. ``besides`` are those of
-    other areas, in which the same fault cannot but show: a port that nobody listens at offers no TLS either.
+    the findings of its ``area`` that are not ok: the statuses of each id, which is told without the area. ``besides``
+    are those of other areas that are looked at, too: a port that nobody listens at offers no TLS either.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Fault:
 
     @property
     def areas(self):
+        """The areas that are looked at, in which nothing else may be found."""
         return sorted({id.partition(".")[0] for id in self.findings})
 
 
@@ -48,9 +49,10 @@ class DnsFault:
 
     name: str
     records: list
-    wanted: dict = field(default_factory=dict)
-    area: str = "dns"
+    wanted: dict
+    area = "dns"
+    areas = ("dns",)
 
     @property
     def findings(self):
-        return {f"{self.area}.{id}": statuses for id, statuses in self.wanted.items()}
+        return {f"dns.{id}": statuses for id, statuses in self.wanted.items()}

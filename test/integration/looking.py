@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import select
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from check_faults import MODULES, PYTHON
 
 PROGRAM = (Path(__file__).parent / "check_program.py").read_text()
+LIMIT = 150
+"""Seconds within which a look has ended by its own limits, whatever the world does."""
 AREAS = ("config", "running", "protocol", "tls", "dns")
 
 
@@ -22,6 +25,8 @@ class Look:
     def __call__(self, areas=AREAS, **more):
         """Return what mailserver.check would say of these areas."""
         self._send({"areas": areas, **more})
+        ready, _, _ = select.select([self._process.stdout], [], [], LIMIT)
+        assert ready, f"{self.host}: the check has no end"
         line = self._process.stdout.readline()
         assert line, f"{self.host}: the check ended with {self._process.wait()}"
         return json.loads(line)

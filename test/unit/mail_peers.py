@@ -85,6 +85,7 @@ ANSWERS = {
 class Peer(socketserver.ThreadingTCPServer):
     """A server of one service that answers as :data:`ANSWERS` has it, but for ``changes``; ``heard`` is what came."""
 
+    allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
