@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 ZONE = "broken.test"
 WELL = "198.18.0.31"
+SILENT = "198.18.0.41"
 MANNERS = {
     f"198.18.0.{number}": manner
     for number, manner in enumerate(
         (
-            *("refused", "servfail", "notimp", "lame", "upward", "silent", "cut", "trickle"),
+            *("silent", "refused", "servfail", "notimp", "lame", "upward", "cut", "trickle"),
             *("other_id", "other_question", "foreign", "garbage"),
         ),
         41,
@@ -48,11 +49,11 @@ class Broken:
 
     @property
     def settings(self):
-        """The pillar of a host that has this one domain, and no patience."""
+        """The pillar of a host that has this one domain, and little patience."""
         return {
             "hostname": "mx1.lab.test",
             "addresses": ["198.18.0.21"],
-            "dns": {"timeout": 1, "lifetime": 10},
+            "dns": {"timeout": 2, "lifetime": 20},
             **self.host,
             "domains": {self.domain: {"dkim": {"enabled": False}, **self.pillar}},
         }
@@ -80,10 +81,10 @@ def name_server(address):
     return f"ns{address.rpartition('.')[2]}.{ZONE}."
 
 
-def spf(name, record, wanted, *more, drifts=True):
+def spf(name, record, wanted, *more):
     """A domain whose SPF record is another one."""
     strings = " ".join(f'"{record[start : start + 255]}"' for start in range(0, len(record), 255))
-    return Broken(name, [("@", "TXT", strings), *more], {**({"spf": WARN} if drifts else {}), **wanted})
+    return Broken(name, [("@", "TXT", strings), *more], {"spf": WARN, **wanted})
 
 
 def sts(name, status):
@@ -225,9 +226,7 @@ def pointer(number, status):
 
 POINTERS_OF_HOSTS = [pointer(*row) for row in ((1, UNKNOWN), (3, UNKNOWN), (4, FAIL), (5, FAIL), (6, FAIL))]
 CASES = [*POINTERS_OF_HOSTS, *ALL_SERVERS, *ONE_SERVER, *RECORDS]
-
-
-DEAD = [Broken(f"dead{number}", servers=tuple(MANNERS)[5:6]) for number in range(5)]
+DEAD = [Broken(f"dead{number}", servers=(SILENT,)) for number in range(5)]
 """Zones whose only name server is silent."""
 
 

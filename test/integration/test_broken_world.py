@@ -48,7 +48,7 @@ def eye(lab):
 
 def delegate(lab, records, what):
     """Have the lab's DNS refer to the broken part of the world, or no longer."""
-    lines = "".join(f"update {what} {name} 5 {rdtype} {value}\nsend\n" for name, rdtype, value in records)
+    lines = "".join(f"update {what} {name} 3600 {rdtype} {value}\nsend\n" for name, rdtype, value in records)
     lab.run("ns1", "nsupdate", "-k", "/etc/bind/lab.key", "-l", stdin=lines)
     lab.run("ns2", "rndc", "refresh", "test")
     lab.run("ns2", "rndc", "refresh", "18.198.in-addr.arpa")

@@ -29,6 +29,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 IN = dns.rdataclass.IN
 OVER = threading.Event()
+TTL = 3600
+"""Seconds, longer than the tests take: where a server's address runs out before its name does, a resolver is lost."""
 
 # ---- name servers
 
@@ -46,7 +48,7 @@ class Zone:
         self.name, self.sets = dns.name.from_text(name), {}
         for owner, rdtype, value in lines:
             key = (dns.name.from_text(owner), dns.rdatatype.from_text(rdtype))
-            self.sets.setdefault(key, dns.rrset.RRset(key[0], IN, key[1])).add(rdata(rdtype, value), 5)
+            self.sets.setdefault(key, dns.rrset.RRset(key[0], IN, key[1])).add(rdata(rdtype, value), TTL)
         self.names = {above for owner, _ in self.sets for above in parents(owner)}
 
     def answer(self, response, name, rdtype):
