@@ -17,7 +17,7 @@ def questions(survey):
     """Return what is to be asked, as far as the answers so far name it."""
     found = [Question(f"_dmarc.{name}", "TXT") for name in survey.domains]
     for name in survey.domains:
-        for host in _outside(survey, name):
+        for host in filter(_is_host, _outside(survey, name)):
             found.append(_permission(name, host))
             found += [Question(one, "TXT") for domain in (name, host) for one in _walked(domain)]
     return found
@@ -102,9 +102,17 @@ def report_hosts(tags):
 def _host(uri):
     scheme, _, rest = uri.partition(":")
     if scheme.lower() != "mailto":
-        return (urlsplit(uri).hostname or "").rstrip(".")
+        try:
+            return (urlsplit(uri).hostname or "").rstrip(".")
+        except ValueError:
+            return uri
     # A limit of size after the address (dmarc@example.com!10m) is RFC 7489's, and still met with.
     return re.split(r"[!?]", rest.rpartition("@")[2])[0].strip().lower().rstrip(".")
+
+
+def _is_host(text):
+    """Tell whether a text that came from a URI may be a host's name, and DNS be asked for it."""
+    return bool(re.fullmatch(r"[a-z0-9._-]+", text)) and askable(text)
 
 
 def _outside(survey, name):
@@ -140,7 +148,7 @@ def _reports(survey, name):
         else:
             refused += [(host, why)] if why else []
     if refused:
-        remedy = _permit(name, [host for host, _ in refused if askable(_permission(name, host).name)])
+        remedy = _permit(name, [host for host, _ in refused if _is_host(host)])
         return Finding("dns.dmarc.reports", "warn", name, wanted, in_short([why for _, why in refused]), remedy)
     if unseen:
         return unknown("dns.dmarc.reports", name, wanted, in_short(unseen))
@@ -158,7 +166,7 @@ def _permit(name, hosts):
 def _refused(survey, name, host):
     """Return why a host gets no reports on a domain, or ``""``; one of the same organization always does."""
     question = _permission(name, host)
-    if not askable(question.name):
+    if not (_is_host(host) and askable(question.name)):
         return f"{host} is no host that reports could be sent to"
 
     def lookup(asked):

@@ -109,7 +109,10 @@ def _unconfirmed(survey, address, names, report):
     if silent:
         return report("unknown", in_short(silent))
     shown = (", ".join(survey.values(*_key(one.question))) or f"no {one.question.rdtype} record" for one in asked)
-    seen = in_short([f"its name {name} has {has}" for name, has in zip(names, shown, strict=True)])
+    places = map(where, asked)
+    seen = in_short(
+        [f"its name {name or '.'} has {has} {at}" for name, has, at in zip(names, shown, places, strict=True)]
+    )
     host = survey.settings["hostname"]
     line = f"Publish: {host}. 3600 IN {_confirming(host, address).rdtype} {address}"
     return report("fail", seen, remedy=line if host in names else "")
@@ -192,7 +195,10 @@ def _targets(survey):
         wanted = f"the mail host of {listed} is a name with addresses of its own"
         report = partial(_target_finding, target, wanted)
         if _is_address(target):
-            yield report("different", (f"the MX record of {listed} names an address, and must name a host",), "fail")
+            at = where(survey.answers_to(domains[0], "MX"))
+            yield report(
+                "different", (f"the MX record of {listed} names an address, and must name a host, {at}",), "fail"
+            )
             continue
         asked = tuple(Question(target, rdtype) for rdtype in ("A", "AAAA"))
         want = mailserver_wants.Want(target, "address", asked, lambda values: None, alias=False)
@@ -201,7 +207,9 @@ def _targets(survey):
         if target != survey.settings["hostname"] or compared.value == "published":
             alias = compared.value == "different"
             shown = ", ".join(address for question in asked for address in survey.values(*_key(question)))
-            yield report(compared.value, compared.sentences, "warn" if alias else "fail", shown)
+            told_at = f" ({where(survey.answers_to(target, 'A'))})" if alias else ""
+            sentences = tuple(f"{sentence}{told_at}" for sentence in compared.sentences)
+            yield report(compared.value, sentences, "warn" if alias else "fail", shown)
 
 
 def _target_finding(target, wanted, value, sentences, status, seen=""):

@@ -197,7 +197,7 @@ def _bare_newline(host, service, budget):
     key = "mailserver:postfix:main:smtpd_forbid_bare_newline"
     done = host.command(["postconf", "-h", "smtpd_forbid_bare_newline"])
     value = done.out.strip()
-    if done.status is None:
+    if not value and "unknown parameter" not in done.err:
         return "unknown", f"postconf: {short(done.err)}", "Run as root, where Postfix's commands are: postconf -n"
     if not value:
         remedy = "Have the system's updates installed: Postfix has it from 3.5.23, 3.6.13, 3.7.9, 3.8.4 and 3.9 on"

@@ -66,6 +66,9 @@ def read_response(response, name, rdtype, zone):
         alias = None if rdtype == "CNAME" else records_at(response.answer, name, "CNAME")
         if alias is not None:
             return Said(alias=_plain(alias[0].target), child=child, child_servers=servers)
+        others = {_plain(one.name) for one in response.answer}
+        if others and name not in others:
+            return Said("unknown", detail=f"it answers with records of {', '.join(sorted(others))}, not of {name}")
         return replace(_read_end(response, name, rdtype, zone), child=child, child_servers=servers)
     code = rcode(response)
     if code == "NOERROR" and servers and not response.answer:

@@ -40,8 +40,9 @@ ORDER = (
     "test_certificate",
     "test_check",
     "test_report",
-    "faults_of_check",
     "test_watch",
+    "test_check_faults",
+    "test_broken_world",
     "test_rotation",
     "test_central_publishing",
     "test_publishing_records",
@@ -89,6 +90,11 @@ class Lab:
         if check and done.status:
             raise AssertionError(f"{host}: {' '.join(words)}: exit {done.status}\n{done.out}{done.err}")
         return done
+
+    def start(self, host, *words):
+        """Start a program in a host, which is talked to by lines; return its :class:`subprocess.Popen`."""
+        command = Running(os.environ["LAB_NAME"], LAB_HOSTS[host]).enter(words)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def sh(self, host, script, **options):
         return self.run(host, "sh", "-c", script, **options).out

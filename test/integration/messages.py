@@ -2,7 +2,8 @@
 
 import json
 
-PYTHON = "/opt/saltstack/salt/bin/python"
+from check_faults import PYTHON
+
 WORLD = "world@outside.test"
 
 # dkimpy and Perl's Mail::DKIM, run on the client: neither shares code with OpenDKIM.

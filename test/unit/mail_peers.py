@@ -85,14 +85,15 @@ ANSWERS = {
 class Peer(socketserver.ThreadingTCPServer):
     """A server of one service that answers as :data:`ANSWERS` has it, but for ``changes``; ``heard`` is what came."""
 
+    allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, name, context, changes=()):
+    def __init__(self, name, context, changes=(), address=(ADDRESS, 0)):
         self.answers = {**dict(changes), **{key: text for key, text in ANSWERS[name].items() if key not in changes}}
         self.context, self.direct = context, name in ("submissions", "imaps", "pop3s")
         self.heard, self.over = [], threading.Event()
-        super().__init__((ADDRESS, 0), _Session)
+        super().__init__(address, _Session)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def answer(self, secure, line):

@@ -187,7 +187,7 @@ BROKEN = {
             ("dns.reverse", "2001:db8::25", "fail"),
             ("dns.address", HOST, "fail"),
         ],
-        "its name mx1.a.example has 192.0.2.9",
+        "its name mx1.a.example has 192.0.2.9 at ns1.a.example (192.0.2.1)",
         "Publish: mx1.a.example. 3600 IN A 192.0.2.25",
     ),
     "address of one server only": (
@@ -247,7 +247,7 @@ BROKEN = {
     "MX to an address": (
         {(D, "MX"): ((10, HOST), (20, "192.0.2.25"))},
         [("dns.mx.target", "192.0.2.25", "fail"), ("dns.mx", D, "warn"), ("dns.mta_sts", D, "fail")],
-        "names an address",
+        "names an address, and must name a host, at ns1.a.example (192.0.2.1)",
         "RFC 5321 section 5.1",
     ),
     "no SPF": (
@@ -541,11 +541,21 @@ def test_reports_within_the_organization_need_no_permission(look):
             ["b.example", "c.example"],
         ),
         ({"rua": "https://r.example/x", "ruf": "what"}, ["r.example"]),
+        ({"rua": "https://[::1"}, ["https://[::1"]),
         ({}, []),
     ],
 )
 def test_hosts_of_reports_are_read_from_their_uris(tags, hosts):
     assert report_hosts(tags) == hosts
+
+
+@pytest.mark.parametrize("uri", ["https://[::1", "mailto:a@\\3", "mailto:a@b..example", "mailto:a@b example"])
+def test_what_is_no_host_gets_no_reports_and_dns_is_not_asked_for_it(look, uri):
+    record = f"v=DMARC1; p=reject; rua={uri}".encode()
+    (found,) = [one for one in look({(f"_dmarc.{D}", "TXT"): (record,)})[0] if one.id == "dns.dmarc.reports"]
+    assert found.status == "warn"
+    assert "no host that reports could be sent to" in found.seen
+    assert found.remedy
 
 
 # ---- addresses
@@ -588,6 +598,9 @@ def test_an_alias_is_no_name_for_a_mail_host(look):
     assert bad(look(changes, pillar, fetch=lambda name: sts)[0]) == set()
     found, _ = look(changes, pillar, fetch=lambda name: sts, aliases={"mx2.b.example": "host.c.example"})
     assert bad(found) == {("dns.mx.target", "mx2.b.example", "warn")}
+    (alias,) = [one.seen for one in found if (one.id, one.status) == ("dns.mx.target", "warn")]
+    assert "of host.c.example; " in alias
+    assert "(at ns1.a.example (192.0.2.1)" in alias
     assert "alias (CNAME) of host.c.example" in only(found, "dns.mx.target").seen
 
 

@@ -320,6 +320,7 @@ def test_relaying_is_asked_in_tls_where_port_25_demands_it(look):
         ("no", {}, "fail", "mailserver:postfix:main:smtpd_forbid_bare_newline: normalize"),
         (Done(0, "", "postconf: warning: unknown parameter"), {}, "warn", "updates"),
         (Done(None, "", "No such file: postconf"), {}, "unknown", "Run as root"),
+        (Done(1, "", "postconf: fatal: main.cf, line 9: missing '='"), {}, "unknown", "postconf -n"),
     ],
 )
 def test_bare_newlines_are_judged_by_the_configuration_and_by_what_reject_does(look, value, changes, status, remedy):

@@ -68,6 +68,10 @@ LAME = "not authoritative (lame)"
         ({"flags": "QR", "authority": ["example.com. 300 IN NS ns1.example.com."]}, Said("unknown", detail=LAME)),
         ({"flags": "QR", "authority": [". 300 IN NS a.root-servers.example."]}, Said("unknown", detail=LAME)),
         ({"flags": "QR", "authority": ["other.example.com. 300 IN NS ns."]}, Said("unknown", detail=LAME)),
+        (
+            {"answer": ['foreign.example. 300 IN TXT "x"']},
+            Said("unknown", detail=f"it answers with records of foreign.example, not of {NAME}"),
+        ),
     ],
 )
 def test_response_of_an_authoritative_server_is_read(message, said):

@@ -1,4 +1,4 @@
-"""The policy of MTA-STS fetched from real web servers on loopback: right ones, wrong ones, and one that is silent."""
+"""The policy of MTA-STS fetched from real web servers on loopback: right ones, wrong ones, silent and slow ones."""
 
 import ssl
 import threading
@@ -36,13 +36,18 @@ def certificates(tmp_path_factory):
 
 
 @contextmanager
-def served(certificate, status=200, kind="text/plain", body=POLICY, location="", silent=None):
-    """Serve one answer by HTTPS at a free port; with the event ``silent``, none before it is set."""
+def served(certificate, status=200, kind="text/plain", body=POLICY, location="", silent=None, drips=False):
+    """Serve one answer by HTTPS at a free port; with the event ``silent``, none before it is set.
+
+    ``drips``: until then a header comes that has no end, one byte at a time.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             if silent:
-                silent.wait(PATIENT)
+                self.wfile.write(b"HTTP/1.0 200 " if drips else b"")
+                while not silent.wait(QUICK / 4 if drips else PATIENT):
+                    self.wfile.write(b"O")
                 return
             self.send_response(status)
             self.send_header("Content-Type", kind)
@@ -127,6 +132,11 @@ def test_a_certificate_that_nobody_vouches_for_is_no_policy(certificates, monkey
 def test_a_server_that_says_nothing_leaves_it_unknown(fetched):
     with pytest.raises(Unfetched, match=f"no answer in {QUICK:g} s"):
         fetched(QUICK, silent=threading.Event())
+
+
+def test_a_server_from_which_bytes_drip_is_not_waited_for_byte_by_byte(fetched):
+    with pytest.raises(Unfetched, match=f"no answer in {QUICK:g} s"):
+        fetched(QUICK, silent=threading.Event(), drips=True)
 
 
 def test_where_nobody_listens_there_is_no_policy(certificates, monkeypatch):

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from check_faults import FAIL, OPENDKIM, POSTFIX, WARN, Fault
+from check_faults import FAIL, OPENDKIM, POSTFIX, PYTHON, WARN, Fault
 
 KEYS = "/etc/opendkim/keys/$domain"
 ALIASES = "/etc/aliases /etc/aliases.db"
@@ -160,6 +160,19 @@ CONFIG_FAULTS = [
         "another key in the key's place",
         f"openssl genrsa -traditional 2048 2>/dev/null >/run/key; cat /run/key >$(ls {KEYS}/*.private)",
         {"dkim.key": {FAIL}},
+        keeps=OPENDKIM,
+    ),
+    config(
+        "a manifest by which no key signs",
+        f"""{PYTHON} - {KEYS}/keys.json <<'program'
+import json, sys
+told = json.load(open(sys.argv[1]))
+for key in told["keys"]:
+    key["signing"] = None
+json.dump(told, open(sys.argv[1], "w"))
+program""",
+        {"dkim.signs": {WARN}},
+        area="dns",
         keeps=OPENDKIM,
     ),
 ]

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 WARN, FAIL, UNKNOWN = "warn", "fail", "unknown"
 POSTFIX, OPENDKIM, TLS = "/etc/postfix", "/etc/opendkim /etc/opendkim.conf", "/etc/ssl/mailserver"
+PYTHON, MODULES = "/opt/saltstack/salt/bin/python", "/var/cache/salt/minion/extmods/utils"
+"""Salt's own Python on a host, and where the minion keeps what it got of `_utils`."""
 RESTART = "systemctl reset-failed 'postfix*'; systemctl restart postfix"
 """As an operator restarts Postfix, but more often than systemd puts up with."""
 
@@ -14,7 +16,8 @@ class Fault:
 
     ``breaks`` is a shell script, which knows ``$host`` and ``$domain``; ``keeps`` are the paths that are put back as
     they were, ``then`` is what an operator runs after a change of them, ``mends`` what undoes the rest. ``wanted`` are
-    the findings that are not ok: the statuses of each id, which is told without its area.
+    the findings of its ``area`` that are not ok: the statuses of each id, which is told without the area. ``besides``
+    are those of other areas that are looked at, too: a port that nobody listens at offers no TLS either.
     """
 
     name: str
@@ -24,6 +27,17 @@ class Fault:
     keeps: str = ""
     then: str = ""
     mends: str = ""
+    besides: dict = field(default_factory=dict)
+
+    @property
+    def findings(self):
+        """All findings that are to be there, by their whole ids."""
+        return {**{f"{self.area}.{id}": statuses for id, statuses in self.wanted.items()}, **self.besides}
+
+    @property
+    def areas(self):
+        """The areas that are looked at, in which nothing else may be found."""
+        return sorted({id.partition(".")[0] for id in self.findings})
 
 
 @dataclass(frozen=True)
@@ -35,4 +49,10 @@ class DnsFault:
 
     name: str
     records: list
-    wanted: dict = field(default_factory=dict)
+    wanted: dict
+    area = "dns"
+    areas = ("dns",)
+
+    @property
+    def findings(self):
+        return {f"dns.{id}": statuses for id, statuses in self.wanted.items()}

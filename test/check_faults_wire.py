@@ -1,9 +1,11 @@
 """Faults that show at a mail host's ports: what it says to anyone, and its TLS."""
 
+import json
+import shlex
 from functools import partial
+from pathlib import Path
 
-from check_faults import FAIL, POSTFIX, RESTART, TLS, UNKNOWN, WARN, Fault
-from messages import PYTHON
+from check_faults import FAIL, MODULES, POSTFIX, PYTHON, RESTART, TLS, UNKNOWN, WARN, Fault
 
 RELOAD = "postfix reload; doveadm reload"
 protocol = partial(Fault, area="protocol", keeps=POSTFIX, then=RESTART)
@@ -37,6 +39,38 @@ with open("/etc/ssl/mailserver/certificate.pem", "wb") as file:
 with open("/etc/ssl/mailserver/key.pem", "wb") as file:
     file.write(own.private_bytes(pem, form, serialization.NoEncryption()))
 """
+
+
+def taken(name, port, leaves, restart, **changes):
+    """Return the parts of a fault by which another server has a port of one of the host's daemons.
+
+    :param leaves: has the daemon leave the port, once it is restarted by ``restart``; ``changes`` are what the other
+        server answers otherwise than a healthy one (:data:`mail_peers.ANSWERS`; ``_`` stands for a space).
+    """
+    answers = json.dumps({key.replace("_", " "): text for key, text in changes.items()})
+    program = f"{PYTHON} {_FOLDER}/stand_in.py {name} {port} $host.lab.test {shlex.quote(answers)}"
+    files = [f"cat >{_FOLDER}/{path.name} <<'program'\n{path.read_text()}\nprogram" for path in _STAND_IN]
+    start = f"systemd-run -q --collect --unit=stand-in -E PYTHONPATH={MODULES} {program}"
+    return {
+        "breaks": "\n".join([leaves, restart, f"mkdir -p {_FOLDER}", *files, start]),
+        "then": "",
+        "mends": f"systemctl stop stand-in; {restart}",
+    }
+
+
+_FOLDER = "/run/test/stand-in"
+_STAND_IN = [Path(__file__).parent / name for name in ("stand_in.py", "unit/mail_peers.py")]
+
+
+def no_port(protocol):
+    """Return a script that has Dovecot leave the port without TLS of a protocol."""
+    block = f"service {protocol}-login {{\n  inet_listener {protocol} {{\n    port = 0\n  }}\n}}"
+    return f"printf '{block}\n' >>/etc/dovecot/dovecot.conf"
+
+
+def dovecot_gone(protocol, port, **changes):
+    """Return the parts of a fault by which another server has one of Dovecot's ports."""
+    return {"keeps": "/etc/dovecot", **taken(protocol, port, no_port(protocol), FRESH, **changes)}
 
 
 WIRE_FAULTS = [
@@ -102,6 +136,40 @@ WIRE_FAULTS = [
         {"imap.auth_before_tls": {FAIL}, "pop3.auth_before_tls": {FAIL}},
         keeps="/etc/dovecot",
         then="doveadm reload",
+    ),
+    protocol(
+        "no TLS at Dovecot",
+        "sed -i 's/^ssl = .*/ssl = no/' /etc/dovecot/dovecot.conf",
+        {"imap.starttls": {FAIL}, "pop3.starttls": {FAIL}, "imap.listens": {FAIL}, "pop3.listens": {FAIL}},
+        keeps="/etc/dovecot",
+        then=FRESH,
+        besides={"tls.protocol.modern": {FAIL, UNKNOWN}, "running.listener": {FAIL}},
+    ),
+    protocol(
+        "IMAP for nobody",
+        wanted={"imap.greeting": {FAIL}},
+        **dovecot_gone("imap", 143, greeting="* BYE come back never"),
+    ),
+    protocol(
+        "POP3 for nobody",
+        wanted={"pop3.greeting": {FAIL}},
+        **dovecot_gone("pop3", 110, greeting="-ERR come back never"),
+    ),
+    protocol(
+        "no logins at IMAP",
+        wanted={"imap.auth_after_tls": {FAIL}},
+        **dovecot_gone("imap", 143, tls_a1_CAPABILITY="* CAPABILITY IMAP4rev1 LOGINDISABLED\r\na1 OK done"),
+    ),
+    protocol(
+        "no logins at POP3",
+        wanted={"pop3.auth_after_tls": {FAIL}},
+        **dovecot_gone("pop3", 110, tls_CAPA="+OK\r\nUIDL\r\n."),
+    ),
+    protocol(
+        "another program at port 25, which tells who is behind an alias",
+        wanted={"smtp.expn": {WARN}},
+        besides={"config.postfix.service": {FAIL}},
+        **taken("smtp", 25, "postconf -MX smtp/inet", RESTART, EXPN="250 alice"),
     ),
     # ---- tls
     tls("a certificate that was renewed and not reloaded", certificate(), {"certificate.served": {WARN}}, then=""),

@@ -1,0 +1,26 @@
+"""Runs in a mail host: looks as mailserver.check does, once for each line of standard input, with all modules loaded.
+
+The first line has the host's settings, as JSON; each other one has the areas to look at, and may have another pillar.
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import mailserver_check
+import mailserver_pillar
+
+
+def look(settings, areas):
+    """Return the summary of the areas, which are looked at side by side: most of a look is waiting."""
+    names = list(settings["domains"])
+    with ThreadPoolExecutor() as threads:
+        of_areas = threads.map(lambda area: mailserver_check.check(settings, names, (area,)), areas)
+        return mailserver_check.summary([finding for found in of_areas for finding in found])
+
+
+own = json.loads(sys.stdin.readline())
+for line in sys.stdin:
+    asked = json.loads(line)
+    settings = mailserver_pillar.resolve(asked["pillar"], own["os"], {}) if "pillar" in asked else own
+    print(json.dumps(look(settings, asked["areas"])), flush=True)
