@@ -10,6 +10,7 @@ mailserver-tls-clean:
     - names:
         - {{ mailserver.os.tls.folder }}
         - /usr/local/libexec/mailserver/serve-certificate
+        - /run/mailserver-certificate
         - /etc/systemd/system/mailserver-certificate.path
         - /etc/systemd/system/mailserver-certificate.service
     - require:
