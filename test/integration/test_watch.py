@@ -35,7 +35,7 @@ def _watched(lab):
 def listen_to_the_master(lab, unit):
     """Have all events of a watch written down from now on."""
     listen = f"exec salt-run state.event 'mailserver/watch/*' count=-1 >>{EVENTS}"
-    lab.run("master", "systemd-run", "--quiet", f"--unit={unit}", "sh", "-c", listen)
+    lab.run("master", "systemd-run", "--quiet", "--collect", f"--unit={unit}", "sh", "-c", listen)
     lab.until(lambda: _is_heard(lab), "the master's events are not seen", 60)
 
 
