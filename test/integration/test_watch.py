@@ -113,7 +113,7 @@ def test_a_mail_of_the_watch_is_signed_and_verified_elsewhere(lab, host):
     assert [one["domain"] for one in found["signatures"]] == [DOMAIN[host]]
     assert (found["dkimpy"], found["mail_dkim"]) == (True, "pass")
     assert "Auto-Submitted: auto-generated" in message
-    assert "dovecot.service" in message
+    assert "systemctl enable dovecot" in message
 
 
 def test_while_postfix_is_down_the_event_goes_at_once_and_the_mail_when_postfix_is_back(lab, host):
