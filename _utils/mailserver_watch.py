@@ -19,6 +19,8 @@ LONGEST = 500
 MOST_ABOUT = 10
 _PORTS = re.compile(r" port \d+(, \d+)*$")
 _ONE_CERTIFICATE = ("tls.certificate.names", "tls.certificate.expiry", "tls.certificate.chain")
+_TOGETHER = ("config", "running")
+"""The areas whose checks put what is right together (:func:`mailserver_check_shared.together`)."""
 _CALM = ("ok", GONE)
 
 
@@ -90,18 +92,31 @@ def advance(rows, findings, now):
     """
     seen = by_subject(findings)
     broken = {id.partition(".")[0] for id, _ in seen if _is_of_area(id)}
+    right = _told_together(seen)
     first, rows = rows is None, rows or {}
     after = {}
     for place in {*rows, *(place for place, one in seen.items() if one.status != "ok")}:
         area, row = place[0].partition(".")[0], rows.get(place, Row())
         if place in seen:
             after[place] = _seen(row, seen[place], now, first)
-        elif _is_of_area(place[0]):
-            after[place] = _seen(row, ok(*place, "the area is checked"), now, first)
+        elif _is_of_area(place[0]) or place[0] in right:
+            after[place] = _seen(row, ok(*place, "as wanted"), now, first)
         else:
             # An area that broke says nothing of what it would have looked at, not even that it is gone.
             after[place] = row if area in broken else _unseen(row)
     return after
+
+
+def _told_together(seen):
+    """Return the ids of which all that is right is one finding (``5 units``): what it has no other finding of is in it.
+
+    Unless something of it is unknown: then nobody knows of what.
+    """
+    alike = defaultdict(set)
+    for (id, _), one in seen.items():
+        if id.partition(".")[0] in _TOGETHER:
+            alike[id].add(one.status)
+    return {id for id, statuses in alike.items() if "ok" in statuses and "unknown" not in statuses}
 
 
 def by_subject(findings):

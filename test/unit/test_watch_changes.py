@@ -174,6 +174,21 @@ def test_an_area_that_is_broken_for_a_day_is_told_once_and_so_is_its_end():
     assert [(one.id, one.status) for one in watched.run()["mail"]] == [("dns.check", "ok")]
 
 
+def test_what_is_right_together_with_others_is_mended():
+    watched, others = Watched(), finding("ok", about="5 units")
+    watched.run(finding("fail"), others)
+    assert not watched.run(others, finding("unknown", about="systemctl"))["mail"]
+    (one,) = watched.run(finding("ok", about="6 units"))["mail"]
+    assert (one.about, one.was, one.status) == ("dovecot.service", "fail", "ok")
+
+
+def test_a_domain_is_not_mended_because_others_are_right():
+    watched = Watched()
+    watched.run(finding("fail", DNS, "a.example"), finding("ok", DNS, "b.example"))
+    told = [watched.run(finding("ok", DNS, "b.example"))["mail"] for _ in range(LONG_RUNS)]
+    assert [[one.status for one in of_run] for of_run in told] == [[], [], [GONE]]
+
+
 def test_a_certificate_is_the_same_when_one_of_its_ports_is_shut():
     watched, id = Watched(), "tls.certificate.expiry"
     assert watched.run(finding("warn", id, "mx1.example port 25, 587, 993"))["mail"]
