@@ -74,6 +74,7 @@ class Outside:
         strings = " ".join(f'"{one}"' for one in mailserver_records.txt_strings(text))
         self.lab.update_dns(
             "server 198.18.0.11\n"
+            "update delete s1._domainkey.outside.test. TXT\nupdate delete _dmarc.outside.test. TXT\n"
             f"update add s1._domainkey.outside.test. 5 TXT {strings}\n"
             'update add _dmarc.outside.test. 5 TXT "v=DMARC1; p=quarantine"\nsend\n'
         )
@@ -82,7 +83,7 @@ class Outside:
 
     def message(self, token, sender, *fields, body=b"hello\r\n", signed=True, author=None):
         header = [f"From: World <{author or sender}>", f"Subject: {token}", f"Message-ID: <{token}@outside.test>"]
-        header += ["Date: Wed, 25 Nov 2026 00:00:00 +0000", "To: check", *fields]
+        header += ["Date: Wed, 25 Nov 2026 00:00:00 +0000", "To: check@lab.test", *fields]
         text = "".join(f"{line}\r\n" for line in header).encode() + b"\r\n" + body
         if not signed:
             return text
