@@ -76,8 +76,8 @@ def zones():
 
 def texts(lab, name):
     """The TXT records at a name, and their TTLs, as the primary server has them."""
-    lines = lab.run("client", "dig", "+noall", "+answer", "@198.18.0.11", name, "TXT").out.splitlines()
-    return {line.split("\t")[-1].split("TXT ")[-1].strip().strip('"'): int(line.split()[1]) for line in lines}
+    answer = lab.run("client", "dig", "+noall", "+answer", "@198.18.0.11", name, "TXT").out.replace("\\;", ";")
+    return {line.split('"')[1]: int(line.split()[1]) for line in answer.splitlines() if '"' in line}
 
 
 def everything(lab):
