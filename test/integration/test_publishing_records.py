@@ -47,9 +47,10 @@ def _published_zones(lab):
     lab.sh("client", AUTHORITY.format(names=" ".join(names)))
     files = lab.sh("client", "tar -C /etc/ssl -cf - lab | base64 -w0")
     for host in MAIL_HOSTS:
+        lab.sh(host, "apt-get update -qq && apt-get install -qq -y ca-certificates openssl")
         lab.sh(host, "base64 -d | tar -C /etc/ssl -xf -", stdin=files)
         lab.sh(host, "cp /etc/ssl/lab/ca.pem /usr/local/share/ca-certificates/lab.crt && update-ca-certificates")
-    lab.sh("mx2", "apt-get update -qq && apt-get install -qq -y nginx")
+    lab.sh("mx2", "apt-get install -qq -y nginx")
     lab.write("mx2", "/etc/nginx/sites-available/own", OWN_SITE)
     lab.sh("mx2", "ln -sf ../sites-available/own /etc/nginx/sites-enabled/own && systemctl restart nginx")
     updates = [f"update delete {prefix}{name} TXT" for name in zones() for prefix in PREFIXES.values()]
@@ -75,8 +76,8 @@ def zones():
 
 def texts(lab, name):
     """The TXT records at a name, and their TTLs, as the primary server has them."""
-    lines = lab.run("client", "dig", "+noall", "+answer", "@198.18.0.11", name, "TXT").out.splitlines()
-    return {line.split("\t")[-1].split("TXT ")[-1].strip().strip('"'): int(line.split()[1]) for line in lines}
+    answer = lab.run("client", "dig", "+noall", "+answer", "@198.18.0.11", name, "TXT").out.replace("\\;", ";")
+    return {line.split('"')[1]: int(line.split()[1]) for line in answer.splitlines() if '"' in line}
 
 
 def everything(lab):
