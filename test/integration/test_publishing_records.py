@@ -16,10 +16,11 @@ CENTRAL = "  dns: {timeout: 2s, lifetime: 10s, publish: central, central: {publi
 PUBLISHER = f"mailserver: {{dns: {{rfc2136: {{server: 127.0.0.1, key_file: {KEY_FILE}}}}}}}\n"
 AUTHORITY = """set -e
 mkdir -p /etc/ssl/lab && cd /etc/ssl/lab
-openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj '/CN=The lab' -keyout ca.key -out ca.pem 2>/dev/null
+openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj '/CN=The lab' -keyout ca.key -out ca.pem \\
+  -addext keyUsage=critical,keyCertSign,cRLSign 2>/dev/null
 for name in {names}; do
   openssl req -newkey rsa:2048 -nodes -subj "/CN=$name" -keyout $name.key -out $name.csr 2>/dev/null
-  echo "subjectAltName=DNS:$name" >$name.ext
+  printf '%s\\n' "subjectAltName=DNS:$name" authorityKeyIdentifier=keyid >$name.ext
   openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile $name.ext -out $name.pem \\
     2>/dev/null
 done
@@ -150,6 +151,7 @@ def test_a_site_that_was_there_before_goes_on_and_https_is_open(lab):
 
 def test_a_site_that_nginx_refuses_is_not_put_in_place_and_the_old_policy_is_served(lab):
     before = policy(lab, "alpha.test").out
+    assert "max_age: 86400" in before
     site = lab.sh("mx1", "cat /etc/nginx/sites-enabled/zz-mailserver-mta-sts.conf")
     worker = lab.sh("mx1", "cat /run/nginx.pid")
     lab.forget_pillar()
@@ -232,7 +234,7 @@ def test_clean_takes_the_policies_away_and_leaves_other_sites(lab):
         states = lab.salt(host, "state.apply", "mailserver.mta_sts.clean")[host]
         assert all(state["result"] for state in states.values()), states
     for name in ("alpha.test", "beta.test"):
-        lab.until(lambda name=name: policy(lab, name).status, f"the policy of {name} is still served")
+        lab.until(lambda name=name: "STSv1" not in policy(lab, name).out, f"the policy of {name} is still served")
     assert fetched(lab, "https://www.beta.test/").out == "text/plain\na site of its own"
     assert "https" not in lab.run("mx1", "firewall-cmd", "--list-services").out.split()
     assert "https" in lab.run("mx2", "firewall-cmd", "--list-services").out.split()
