@@ -121,7 +121,7 @@ WRONG = [
     ("echo 'mail_bogus = 1' >>/etc/dovecot/dovecot.conf", "doveconf -n -c /etc/dovecot/dovecot.conf", "mail_bogus"),
     ("echo 'Bogus yes' >>/etc/opendkim.conf", "opendkim -n -x /etc/opendkim.conf", "unrecognized parameter"),
     (":", "firewall-offline-cmd --zone=public --add-service=bogus", "bogus"),
-    ("echo '<zone' >/etc/firewalld/zones/public.xml", "firewall-offline-cmd --check-config", "public.xml"),
+    ("echo '<zone' >/etc/firewalld/zones/public.xml", "firewall-offline-cmd --check-config", "zone"),
 ]
 
 
