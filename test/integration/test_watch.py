@@ -119,7 +119,7 @@ def test_a_mail_of_the_watch_is_signed_and_verified_elsewhere(lab, host):
 def test_while_postfix_is_down_the_event_goes_at_once_and_the_mail_when_postfix_is_back(lab, host):
     def only_the_event(told):
         assert ("running.unit", "worse") in kinds(told["changed"])
-        assert any("Postfix took it, and says" in trouble for trouble in told["troubles"]), told["troubles"]
+        assert told["troubles"] == []  # sendmail(1) takes it, without a word where Postfix once ran
         assert [one["status"] for one in events(lab, host)] == ["fail"]
         assert subjects(lab, host) == []
 
