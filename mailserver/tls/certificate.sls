@@ -13,10 +13,11 @@ mailserver-tls-folder:
     - group: root
     - mode: '0755'
 
+# openssl would write into a key file that is there, and leave its mode as it was.
 mailserver-tls-self-signed:
   cmd.run:
     - name: >-
-        umask 077 &&
+        umask 077 && rm -f {{ files.key }} &&
 {%- if files.openssl == '1.0' %}
         printf '[req]\ndistinguished_name=name\nx509_extensions=own\n[name]\n[own]\nbasicConstraints=CA:TRUE\nsubjectAltName=DNS:%s\n'
         {{ mailserver.hostname }} | openssl req -config /dev/stdin -pkeyopt ec_param_enc:named_curve
@@ -34,15 +35,4 @@ mailserver-tls-self-signed:
     - require:
         - pkg: mailserver-tls-packages
         - file: mailserver-tls-folder
-
-# openssl writes into a key file that is there, and leaves its mode as it was.
-mailserver-tls-key-private:
-  file.managed:
-    - name: {{ files.key }}
-    - user: root
-    - group: root
-    - mode: '0600'
-    - replace: false
-    - require:
-        - cmd: mailserver-tls-self-signed
 {%- endif %}
