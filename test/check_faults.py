@@ -17,7 +17,7 @@ class Fault:
     ``breaks`` is a shell script, which knows ``$host`` and ``$domain``; ``keeps`` are the paths that are put back as
     they were, ``then`` is what an operator runs after a change of them, ``mends`` what undoes the rest. ``wanted`` are
     the findings of its ``area`` that are not ok: the statuses of each id, which is told without the area. ``besides``
-    are those of other areas that are looked at, too: a port that nobody listens at offers no TLS either.
+    are those of other areas: a port that nobody listens at offers no TLS either.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Fault:
 
     @property
     def areas(self):
-        """The areas that are looked at, in which nothing else may be found."""
+        """The areas in which the mended fault is to be gone."""
         return sorted({id.partition(".")[0] for id in self.findings})
 
 

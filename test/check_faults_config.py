@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from check_faults import FAIL, OPENDKIM, POSTFIX, PYTHON, WARN, Fault
+from check_faults import FAIL, OPENDKIM, POSTFIX, PYTHON, UNKNOWN, WARN, Fault
 
 KEYS = "/etc/opendkim/keys/$domain"
 ALIASES = "/etc/aliases /etc/aliases.db"
@@ -19,6 +19,7 @@ CONFIG_FAULTS = [
         "a line that Postfix does not understand",
         "echo smtpd_helo_required yes >>/etc/postfix/main.cf",
         {"postfix.parser": {FAIL}},
+        besides={"protocol.smtp.bare_newline": {UNKNOWN}, "running.queue_length": {UNKNOWN}},
     ),
     config(
         "an old copy in the chroot",
@@ -57,6 +58,7 @@ CONFIG_FAULTS = [
         "everybody in mynetworks",
         "postconf -e mynetworks=0.0.0.0/0",
         {"postfix.main": {WARN}, "postfix.mynetworks": {FAIL}},
+        besides={"protocol.smtp.open_relay": {UNKNOWN}},
     ),
     config(
         "all of a private network in mynetworks",
@@ -80,6 +82,7 @@ CONFIG_FAULTS = [
         {"sasl.socket": {FAIL}},
         keeps="",
         mends="systemctl start saslauthd",
+        besides={"running.unit": {FAIL}},
     ),
     config(
         "another way to check passwords",
@@ -132,7 +135,13 @@ CONFIG_FAULTS = [
         {"dkim.cut_short": {WARN}},
         keeps=OPENDKIM,
     ),
-    config("a damaged manifest", f"printf '{{' >{KEYS}/keys.json", {"dkim.signer": {FAIL}}, keeps=OPENDKIM),
+    config(
+        "a damaged manifest",
+        f"printf '{{' >{KEYS}/keys.json",
+        {"dkim.signer": {FAIL}},
+        keeps=OPENDKIM,
+        besides={"dns.dkim": {UNKNOWN}},
+    ),
     config(
         "a domain without its row in the signing tables",
         "sed -i /$domain/d /etc/opendkim/SigningTable*",

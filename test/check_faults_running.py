@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from check_faults import FAIL, OPENDKIM, POSTFIX, RESTART, WARN, Fault
+from check_faults import FAIL, OPENDKIM, POSTFIX, RESTART, UNKNOWN, WARN, Fault
 
 running = partial(Fault, area="running")
 
@@ -31,18 +31,26 @@ RUNNING_FAULTS = [
         "systemctl stop opendkim",
         {"unit": {FAIL}, "listener": {FAIL}},
         mends="systemctl start opendkim",
+        besides={
+            "protocol.smtp.login_required": {UNKNOWN},
+            "protocol.smtp.open_relay": {UNKNOWN},
+            "protocol.smtp.starttls": {FAIL},
+            "tls.protocol.modern": {FAIL},
+        },
     ),
     running(
         "Dovecot is stopped",
         "systemctl stop dovecot",
         {"unit": {FAIL}, "listener": {FAIL}},
         mends="systemctl start dovecot",
+        besides={"protocol.imap.listens": {FAIL}, "protocol.pop3.listens": {FAIL}, "tls.protocol.modern": {UNKNOWN}},
     ),
     running(
         "Postfix is stopped by its own command",  # on Debian 12 the unit postfix stays active
         "postfix stop 2>/dev/null",
         {"unit": {FAIL}, "listener": {FAIL}},
         mends=RESTART,
+        besides={"protocol.smtp.listens": {FAIL}, "tls.protocol.modern": {UNKNOWN}},
     ),
     running(
         "Dovecot does not start at boot",
@@ -56,6 +64,7 @@ RUNNING_FAULTS = [
         {"listener": {FAIL}},
         keeps=POSTFIX,
         then=RESTART,
+        besides={"config.postfix.main": {WARN}, "protocol.smtp.listens": {FAIL}, "tls.protocol.modern": {UNKNOWN}},
     ),
     running(
         "OpenDKIM listens for everybody",
@@ -63,6 +72,7 @@ RUNNING_FAULTS = [
         {"listener": {WARN}},
         keeps="/etc/opendkim.conf",
         then="systemctl restart opendkim",
+        besides={"config.opendkim.setting": {WARN}},
     ),
     running(
         "a port that is shut now",
@@ -88,18 +98,26 @@ RUNNING_FAULTS = [
         {"unit": {FAIL}, "firewall": {FAIL}},
         mends="systemctl start firewalld",
     ),
-    running("a message that waits for five hours", f"{DEFERRED}\n{OLDER}", {"queue_age": {WARN}}, mends=EMPTY),
+    running(
+        "a message that waits for five hours",
+        f"{DEFERRED}\n{OLDER}",
+        {"queue_age": {WARN}},
+        mends=EMPTY,
+        besides={"config.postfix.parser": {WARN}},
+    ),
     running(
         "a queue manager that hangs",
         f"{STUCK}\n{OLDER}",
         {"queue_age": {FAIL}},
         mends=f"pkill -CONT -x qmgr; {EMPTY}",
+        besides={"config.postfix.parser": {WARN}},
     ),
     running(
         "a long queue",
         f"{DEFERRED}\nfor number in $(seq 100 199); do cp -p $file $file$number; done",
         {"queue_length": {WARN}},
         mends=EMPTY,
+        besides={"config.postfix.parser": {WARN}},
     ),
     running(
         "a disk of mail with little room",
@@ -113,11 +131,18 @@ RUNNING_FAULTS = [
         {"disk_inodes": {FAIL}},
         mends=f"umount {HOME}",
     ),
-    running("OpenDKIM signs by old tables", NEWER, {"signature": {WARN}}, keeps=OPENDKIM),
+    running(
+        "OpenDKIM signs by old tables",
+        NEWER,
+        {"signature": {WARN}},
+        keeps=OPENDKIM,
+        besides={"config.dkim.signing_table": {FAIL}},
+    ),
     running(
         "a damaged record of the time",
         "printf '{' >/etc/opendkim/keys/clock.json",
         {"clock": {FAIL}},
         keeps=OPENDKIM,
+        besides={"dns.dkim": {UNKNOWN}},
     ),
 ]

@@ -79,48 +79,81 @@ WIRE_FAULTS = [
         "logins before TLS at submission",
         "postconf -P submission/inet/smtpd_tls_security_level=may submission/inet/smtpd_tls_auth_only=no",
         {"smtp.auth_before_tls": {FAIL}},
+        besides={"config.postfix.option": {WARN}},
     ),
     protocol(
         "no TLS at port 25",
         "postconf -e smtpd_tls_security_level=none",
         {"smtp.starttls": {FAIL}},
+        besides={"config.postfix.main": {WARN}, "tls.protocol.modern": {FAIL}},
     ),
     protocol(
         "no logins at submission",
         "postconf -P submission/inet/smtpd_sasl_auth_enable=no",
         {"smtp.auth_after_tls": {FAIL}},
+        besides={"config.postfix.option": {WARN}},
     ),
     protocol(
         "mail without a login at submission",
         "for what in relay recipient sender; do "
         "postconf -P submission/inet/smtpd_${what}_restrictions=check_client_access,static:OK,reject; done",
         {"smtp.login_required": {FAIL}},
+        besides={"config.postfix.option": {WARN}},
     ),
     protocol(
         "a banner with a version",
         "postconf -e 'smtpd_banner=$myhostname ESMTP $mail_name $mail_version'",
         {"smtp.banner": {WARN}},
+        besides={"config.postfix.main": {WARN}},
     ),
     protocol(
         "another name",
         "postconf -e myhostname=other.test",
         {"smtp.banner": {WARN}, "smtp.ehlo_name": {WARN}, "smtp.open_relay": {UNKNOWN}},
+        besides={"config.postfix.main": {WARN}},
     ),
-    protocol("VRFY", "postconf -e disable_vrfy_command=no", {"smtp.vrfy": {WARN}}),
+    protocol(
+        "VRFY", "postconf -e disable_vrfy_command=no", {"smtp.vrfy": {WARN}}, besides={"config.postfix.main": {WARN}}
+    ),
     protocol(
         "an open relay",
         "postconf -e relay_domains=static:all",
         {"smtp.open_relay": {FAIL}},
+        besides={"config.postfix.main": {WARN}},
     ),
     protocol(
         "restrictions with which Postfix serves nobody",
         "postconf -e smtpd_relay_restrictions=permit smtpd_recipient_restrictions=permit",
         {"smtp.banner": {UNKNOWN}},
+        besides={"config.postfix.main": {WARN}, "tls.protocol.modern": {UNKNOWN}},
     ),
-    protocol("a host that trusts itself", "postconf -e mynetworks=198.18.0.0/24", {"smtp.open_relay": {UNKNOWN}}),
-    protocol("bare newlines", "postconf -e smtpd_forbid_bare_newline=no", {"smtp.bare_newline": {FAIL}}),
-    protocol("clients that do not wait", "postconf -e smtpd_forbid_unauth_pipelining=no", {"smtp.pipelining": {WARN}}),
-    protocol("Postfix is down", "postfix stop 2>/dev/null", {"smtp.listens": {FAIL}}, keeps="", then="", mends=RESTART),
+    protocol(
+        "a host that trusts itself",
+        "postconf -e mynetworks=198.18.0.0/24",
+        {"smtp.open_relay": {UNKNOWN}},
+        besides={"config.postfix.main": {WARN}},
+    ),
+    protocol(
+        "bare newlines",
+        "postconf -e smtpd_forbid_bare_newline=no",
+        {"smtp.bare_newline": {FAIL}},
+        besides={"config.postfix.main": {WARN}},
+    ),
+    protocol(
+        "clients that do not wait",
+        "postconf -e smtpd_forbid_unauth_pipelining=no",
+        {"smtp.pipelining": {WARN}},
+        besides={"config.postfix.main": {WARN}},
+    ),
+    protocol(
+        "Postfix is down",
+        "postfix stop 2>/dev/null",
+        {"smtp.listens": {FAIL}},
+        keeps="",
+        then="",
+        mends=RESTART,
+        besides={"running.listener": {FAIL}, "running.unit": {FAIL}, "tls.protocol.modern": {UNKNOWN}},
+    ),
     protocol(
         "Dovecot is down",
         "systemctl stop dovecot.socket dovecot 2>/dev/null",
@@ -128,6 +161,7 @@ WIRE_FAULTS = [
         keeps="",
         then="",
         mends="systemctl start dovecot",
+        besides={"running.listener": {FAIL}, "running.unit": {FAIL}, "tls.protocol.modern": {UNKNOWN}},
     ),
     protocol(
         "logins before TLS at Dovecot",
@@ -172,7 +206,13 @@ WIRE_FAULTS = [
         **taken("smtp", 25, "postconf -MX smtp/inet", RESTART, EXPN="250 alice"),
     ),
     # ---- tls
-    tls("a certificate that was renewed and not reloaded", certificate(), {"certificate.served": {WARN}}, then=""),
+    tls(
+        "a certificate that was renewed and not reloaded",
+        f"systemctl stop mailserver-certificate.path\n{certificate()}",
+        {"certificate.served": {WARN}},
+        then="",
+        mends=f"{FRESH}\nsystemctl start mailserver-certificate.path",
+    ),
     tls("a certificate that expired", certificate(since=-9, until=-1), {"certificate.expiry": {FAIL}}),
     tls("a certificate that soon expires", certificate(until=10), {"certificate.expiry": {WARN}}),
     tls("a certificate that is not valid yet", certificate(since=1), {"certificate.expiry": {FAIL}}),
@@ -189,12 +229,14 @@ WIRE_FAULTS = [
         f"cp {TLS}/certificate.pem /run/old; {certificate()}\ncat /run/old >{TLS}/certificate.pem",
         {"key.pair": {FAIL}, "protocol.modern": {FAIL}},
         then="postfix reload",
+        besides={"protocol.smtp.listens": {FAIL}, "protocol.smtp.starttls": {FAIL}},
     ),
     tls(
         "no certificate",
         f"rm {TLS}/certificate.pem",
         {"certificate.file": {FAIL}, "certificate.served": {UNKNOWN}, "protocol.modern": {FAIL}},
         then="postfix reload",
+        besides={"protocol.smtp.listens": {FAIL}, "protocol.smtp.starttls": {FAIL}},
     ),
     tls(
         "TLS 1.0 at Postfix",
@@ -202,6 +244,7 @@ WIRE_FAULTS = [
         "tls_medium_cipherlist=ALL:@SECLEVEL=0",
         {"protocol.old": {WARN, FAIL}},
         keeps=POSTFIX,
+        besides={"config.postfix.main": {WARN}},
     ),
     tls(
         "TLS 1.0 at Dovecot",
@@ -210,5 +253,11 @@ WIRE_FAULTS = [
         {"protocol.old": {FAIL}},
         keeps="/etc/dovecot",
     ),
-    tls("no TLS at port 25", "postconf -e smtpd_tls_security_level=none", {"protocol.modern": {FAIL}}, keeps=POSTFIX),
+    tls(
+        "no TLS at port 25",
+        "postconf -e smtpd_tls_security_level=none",
+        {"protocol.modern": {FAIL}},
+        keeps=POSTFIX,
+        besides={"config.postfix.main": {WARN}, "protocol.smtp.starttls": {FAIL}},
+    ),
 ]

@@ -60,7 +60,7 @@ def broken(lab, fault):
 @pytest.mark.parametrize("fault", [*CONFIG_FAULTS, *RUNNING_FAULTS, *WIRE_FAULTS], ids=named)
 def test_a_fault_of_the_host_is_found_and_nothing_else_until_it_is_mended(lab, eyes, fault):
     with broken(lab, fault):
-        see(lab, eyes, fault.findings, fault.areas)
+        see(lab, eyes, fault.findings)
     see(lab, eyes, {}, fault.areas)
 
 
@@ -106,7 +106,7 @@ def key_record(lab):
 def test_a_fault_in_dns_is_found_and_nothing_else_until_it_is_mended(lab, eyes, key_record, fault):
     mx1 = {"mx1": eyes["mx1"]}
     with published(lab, [(name.format(key=key_record), *rest) for name, *rest in fault.records]):
-        see(lab, mx1, fault.findings, fault.areas)
+        see(lab, mx1, fault.findings)
     see(lab, mx1, {}, fault.areas)
 
 
