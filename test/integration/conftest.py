@@ -33,7 +33,7 @@ ORDER = (
     "test_sasl",
     "test_submission",
     "test_verdict",
-    "test_reflector",
+    "test_reflector_answers",
     "test_domains",
     "test_refused_configuration",
     "test_effects",
