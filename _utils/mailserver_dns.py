@@ -34,12 +34,15 @@ _IGNORED = "ignored by mailserver:dns:ignore_servers"
 _LONGEST_CHAIN = 8
 # So many unanswered questions, and an address is left alone: a dead server must not use up the time of all questions.
 _PATIENCE = 3
+# So many servers may have their share of queries at once: a resolver that is asked first holds up no other.
+_SERVERS_AT_ONCE = 4
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Bounds of a run: seconds a query (``timeout``) and for all (``lifetime``), queries at once (``in_flight``)."""
+    """Bounds of a run: seconds a query (``timeout``) and for all (``lifetime``), queries at once to one address
+    (``in_flight``)."""
 
     timeout: float = 5
     lifetime: float = 30
@@ -255,7 +258,8 @@ class _Run:
     async def answers(self, questions):
         self._clock = asyncio.get_running_loop().time
         self._deadline = self._clock() + self._options.lifetime
-        self._free = asyncio.Semaphore(self._options.in_flight)
+        self._free = asyncio.Semaphore(_SERVERS_AT_ONCE * self._options.in_flight)
+        self._free_at = collections.defaultdict(lambda: asyncio.Semaphore(self._options.in_flight))
         self._way = Way(self._dns)
         try:
             found = await asyncio.gather(*(self._answers(question) for question in questions))
@@ -412,7 +416,7 @@ class _Run:
     async def _query(self, address, name, rdtype, flags=0):
         """Return the response of the server at ``address``, by UDP (asked twice if need be), or by TCP if truncated."""
         dns, limits = self._dns, self._options
-        async with self._free:
+        async with self._free_at[address], self._free:
             for share in (1 / 3, 2 / 3):
                 left = self._deadline - self._clock()
                 if left <= 0:

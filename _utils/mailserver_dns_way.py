@@ -8,6 +8,8 @@ import secrets
 import socket
 from dataclasses import dataclass
 
+from mailserver_dns_texts import read_texts
+
 SOCKETS = 16
 """Sockets of each family. An answer has to hit the port as well as the number, so one who guesses needs both."""
 PORT = 53
@@ -94,7 +96,7 @@ class Way:
         if flags and wire[4:8] == b"\0\1\0\0":
             # Who recursed, and found nothing, need not be read any further.
             return Empty(int.from_bytes(wire[2:4], "big"), wire[3] & 0x0F)
-        return self._dns.message.from_wire(wire)
+        return read_texts(self._dns, wire, question) or self._dns.message.from_wire(wire)
 
     async def _by_udp(self, address, question, flags, timeout):
         loop = asyncio.get_running_loop()
