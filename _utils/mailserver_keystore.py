@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import fcntl
+import functools
 import grp
 import os
 import pwd
@@ -35,9 +36,14 @@ class Owner:
         :raises KeyFileError: the host has no such user or group.
         """
         try:
-            return pwd.getpwnam(self.user).pw_uid, grp.getgrnam(self.group).gr_gid
+            return _ids(self.user, self.group)
         except KeyError as err:
             raise KeyFileError(f"this host has no user or group {self.user}:{self.group} to own DKIM keys") from err
+
+
+@functools.lru_cache
+def _ids(user, group):
+    return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
 
 
 @contextlib.contextmanager
@@ -62,6 +68,11 @@ def locked(keys, wait=LOCK_WAIT, what="these keys"):
         yield
 
 
+_read_before = {}
+"""``{path: (mark of the file, manifest)}``: the states of a highstate read each manifest one after the other, and a
+manifest in place of another is always another file."""
+
+
 def domains_on_disk(keys):
     """Return the names of all domains that have a manifest below the folder ``keys``."""
     return sorted(path.parent.name for path in Path(keys).glob(f"*/{MANIFEST}"))
@@ -72,14 +83,22 @@ def read_manifest(keys, domain):
 
     :raises ManifestError: the file is damaged or cannot be read.
     """
-    path = Path(keys) / domain / MANIFEST
+    path = f"{keys}/{domain}/{MANIFEST}"
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            found = os.fstat(file.fileno())
+            mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+            before = _read_before.get(path)
+            if before and before[0] == mark:
+                return before[1]
+            text = file.read()
     except FileNotFoundError:
         return mailserver_dkim.Manifest(domain)
     except (OSError, UnicodeDecodeError) as err:
         raise ManifestError(f"{path}: cannot be read: {err}") from err
-    return mailserver_dkim.parse(text, domain, str(path))
+    manifest = mailserver_dkim.parse(text, domain, path)
+    _read_before[path] = (mark, manifest)
+    return manifest
 
 
 def write_manifest(keys, manifest):
@@ -125,8 +144,25 @@ def sweep(*folders):
     Under the lock only: another run's file that is being written would be deleted as well.
     """
     for folder in folders:
-        for path in Path(folder).glob(f".*{UNFINISHED}"):
-            path.unlink(missing_ok=True)
+        for name in _listed(folder):
+            if name.startswith(".") and name.endswith(UNFINISHED):
+                Path(folder, name).unlink(missing_ok=True)
+
+
+def folders(keys):
+    """Return the paths of the folders in the folder ``keys``."""
+    try:
+        with os.scandir(keys) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _listed(folder):
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
 
 
 def sync_folder(folder):
@@ -164,7 +200,7 @@ def _settle(path, mode, uid, gid):
 
 
 def _differs(path, mode, uid, gid):
-    found = path.stat()
+    found = os.stat(path)
     return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, uid, gid)
 
 

@@ -1,7 +1,11 @@
 """Every key is looked for in DNS: what is seen is stamped, what is not yet as it must be is published or reported."""
 
+import bisect
+import contextlib
+import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import mailserver_dkim
 import mailserver_dns
@@ -13,6 +17,10 @@ from mailserver_errors import DkimError, PublishError, WriteError
 from mailserver_key_records import change_of, judge_wanted, oldest_if_needed, question_of, record_of, wanted_of
 from mailserver_run import Report, merged, read_manifests
 
+SHARE = 500
+"""How many keys of which nothing is awaited a run looks for at most. mailserver.watch looks for all."""
+LOOKED = "looked.json"
+"""The file of the last key that was looked for, in the folder of the keys: domain and selector."""
 _WAITS = {
     "absent": "is not in DNS",
     "different": "is in DNS, but not as it must be",
@@ -38,10 +46,39 @@ def check_published(run, oldest_queued=None, publish=None):
     }
     # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
     to_ask = {place: question_of(*place) for place, (key, wanted) in wants.items() if not key.revoked or wanted.why}
-    seen = run.answers(to_ask)
+    left = _whose_turn_is_later(run, [place for place in to_ask if _is_settled(*wants[place])])
+    if left:
+        report.notes.append(f"{len(left)} keys that DNS showed before were not looked for now; their turn comes.")
+    seen = run.answers({place: question for place, question in to_ask.items() if place not in left})
     if publish and not run.test:
         seen.update(_publish(run, wants, seen, publish, report))
     return merged(report, *(_stamp_seen(run, manifest, wants, seen) for manifest in manifests.values()))
+
+
+def _is_settled(key, wanted):
+    """Tell whether nothing is awaited of a key: what DNS is to show of it was seen before, and is to stay."""
+    return not wanted.why and key.stage in ("signing", "retired")
+
+
+def _whose_turn_is_later(run, settled):
+    """Return those of the settled keys that are not looked for in this run: with many, each run has its share.
+
+    A share begins behind the end of the last one, which is remembered beside the keys. Should that get lost, nothing
+    else does, so that a file which is damaged, or cannot be written, is as good as none.
+    """
+    if len(settled) <= SHARE:
+        return frozenset()
+    path, settled = Path(run.place.keys) / LOOKED, sorted(settled)
+    try:
+        last = tuple(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        last = ("", "")
+    begin = bisect.bisect_right(settled, last) % len(settled)
+    turned = [*settled[begin:], *settled[:begin]]
+    if not run.test:
+        with contextlib.suppress(WriteError):
+            mailserver_keystore.replace_file(path, json.dumps(turned[SHARE - 1]), 0o644)
+    return frozenset(turned[SHARE:])
 
 
 def publisher(run, announce=None):

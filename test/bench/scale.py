@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scale_measure import load
 
-GROUPS = ("keys", "dns", "page")
+GROUPS = ("salt", "keys", "dns", "mail", "page")
 """Groups of rows; each is a module ``scale_GROUP`` with ``rows(domains)``, which returns a ``Measured``."""
 
 

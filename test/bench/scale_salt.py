@@ -1,0 +1,226 @@
+"""Salt: an unchanged run of the DKIM states over thousands of domains, by the formula and by three states a domain.
+
+The states run under salt-call, in a mount namespace with an /etc of their own; what other states would do to the
+machine (packages, services) has stand-ins.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from name_server import NameServer, running, zone
+from scale_dns import AUTHORITY, RESOLVER, SETTINGS
+from scale_host import HOST, TOP, KeyedHost, names
+from scale_measure import Measured, Row, sizes
+
+RUNS = 3
+STAND_IN = '''
+"""Says that all is well: the bench looks at other states."""
+
+
+def {}(name, **_):
+    return {{"name": name, "result": True, "changes": {{}}, "comment": ""}}
+'''
+USUAL = """
+{%- for name in pillar.mailserver.domains %}
+folder-{{ name }}:
+  file.directory:
+    - name: /etc/usual/{{ name }}
+key-{{ name }}:
+  cmd.run:
+    - name: opendkim-genkey -b 2048 -d {{ name }} -s s -D /etc/usual/{{ name }}
+    - unless: test -e /etc/usual/{{ name }}/s.private
+    - require: [file: folder-{{ name }}]
+file-{{ name }}:
+  file.managed:
+    - name: /etc/usual/{{ name }}/s.private
+    - replace: false
+    - mode: '0600'
+    - require: [cmd: key-{{ name }}]
+{%- endfor %}
+"""
+
+
+def rows(domains):
+    """Return the rows about Salt's runs, and the curves of an unchanged run and an empty one."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, _names_served(Path(folder), domains + 1):
+        worlds = {size: World(Path(folder) / str(size), size) for size in sizes(domains)}
+        runs = {size: _by_turns(world, ("bench.nothing", "mailserver.opendkim")) for size, world in worlds.items()}
+        least, most = runs[min(runs)], runs[max(runs)]
+        world = worlds[max(worlds)]
+        usual = world.prepare_usual().apply("bench.usual").seconds
+        added = world.add().apply("mailserver.opendkim", changes=True).seconds
+    empty, unchanged = (most[sls].seconds for sls in ("bench.nothing", "mailserver.opendkim"))
+    what = f"unchanged run of the DKIM states, {domains:,} domains"
+    made = (
+        Row(what, f"the same with {min(runs)}", unchanged / least["mailserver.opendkim"].seconds, 1.5),
+        Row("the same", "an empty run", unchanged / empty, 1.15),
+        Row("the same: resident memory", "", most["mailserver.opendkim"].memory, 300, "MB"),
+        Row("the same", "three states a domain", usual / unchanged, 25, least=True, note="faster"),
+        Row(f"one domain added to {domains:,}", "unchanged run", added / unchanged, 1.3),
+    )
+    curves = {
+        f"{what}, unchanged run": {size: found[sls].seconds for size, found in runs.items()}
+        for what, sls in (("empty SLS", "bench.nothing"), ("DKIM states", "mailserver.opendkim"))
+    }
+    return Measured(made, curves)
+
+
+@contextlib.contextmanager
+def _names_served(folder, domains):
+    host = KeyedHost(folder / "keys", names(domains))
+    World.pair = (host.pem, host.public)
+    served = {
+        "bench.test": zone(["ns.test"], host.record_lines()),
+        "test": zone(["ns.test"], f"ns A {AUTHORITY}\nbench NS ns"),
+        "": zone(["ns.test"], f"test NS ns.test.\nns.test. A {AUTHORITY}"),
+    }
+    servers = {
+        AUTHORITY: NameServer(folder, AUTHORITY, served),
+        RESOLVER: NameServer(folder, RESOLVER, root_servers=(AUTHORITY,)),
+    }
+    with running(servers):
+        yield
+
+
+class Ran:
+    """One run of salt-call: its seconds, and the most memory that it held (MB)."""
+
+    def __init__(self, seconds, memory):
+        self.seconds, self.memory = seconds, memory
+
+
+class World:
+    """A host of so many domains whose keys sign, as a minion without a master sees it."""
+
+    pair = ()
+
+    def __init__(self, home, domains):
+        self.home, self.domains = home, names(domains)
+        self.upper = home / "etc"
+        (home / "pillar").mkdir(parents=True)
+        (home / "work").mkdir()
+        self.upper.mkdir()
+        (self.upper / "resolv.conf").write_text(f"nameserver {RESOLVER}\n")
+        self._configure()
+        self._write_keys()
+        self._call("saltutil.sync_all")
+        self._call("state.apply", "mailserver.opendkim")
+
+    def _configure(self):
+        roots = self.home / "roots"
+        for name in ("_modules", "_utils", "_states", "mailserver"):
+            shutil.copytree(TOP / name, roots / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for module, function in (("pkg", "installed"), ("service", "running")):
+            (roots / "_states" / f"{module}.py").write_text(STAND_IN.format(function))
+        bench = roots / "bench"
+        bench.mkdir()
+        (bench / "nothing.sls").write_text("nothing: {test.nop: []}\n")
+        (bench / "usual.sls").write_text(USUAL)
+        (self.home / "pillar" / "top.sls").write_text("base: {'*': [bench]}\n")
+        options = {
+            "root_dir": str(self.home),
+            "file_client": "local",
+            "id": "mx1",
+            "file_roots": {"base": [str(roots)]},
+            "pillar_roots": {"base": [str(self.home / "pillar")]},
+            "log_level": "quiet",
+            "grains": {"osfinger": "Debian-12", "os_family": "Debian", "fqdn": HOST},
+            "enable_fqdns_grains": False,
+            "enable_gpu_grains": False,
+            "fileserver_backend": ["roots"],
+        }
+        (self.home / "minion").write_text(json.dumps(options))
+        self._write_pillar()
+
+    def _write_pillar(self):
+        pillar = {
+            "hostname": HOST,
+            "domain": self.domains[0],
+            "addresses": ["192.0.2.25"],
+            "domains": {name: {} for name in self.domains},
+            "python": {"install": False},
+            "repositories": {"install": False},
+            "dns": SETTINGS,
+        }
+        text = "#!json\n" + json.dumps({"mailserver": pillar})
+        (self.home / "pillar" / "bench.sls").write_text(text)
+
+    def _write_keys(self):
+        folder = self.upper / "opendkim"
+        folder.mkdir()
+        host = KeyedHost(folder, self.domains)
+        host.pem, host.public = self.pair
+        host.write()
+        for table in host.place.tables.all:
+            table.write_text(table.read_text().replace(str(self.upper), "/etc"))
+        shutil.chown(host.place.keys, "root", "opendkim")
+        for path in Path(host.place.keys).glob("*"):
+            shutil.chown(path, "opendkim", "opendkim")
+        for path in Path(host.place.keys).glob("*/*.private"):
+            shutil.chown(path, "opendkim", "opendkim")
+
+    def add(self):
+        """Add a domain to the pillar."""
+        self.domains = names(len(self.domains) + 1)
+        self._write_pillar()
+        return self
+
+    def prepare_usual(self):
+        """Make what the usual way finds unchanged."""
+        for name in self.domains:
+            folder = self.upper / "usual" / name
+            folder.mkdir(parents=True)
+            (folder / "s.private").touch(0o600)
+        return self
+
+    def apply(self, sls, changes=False):
+        """Apply an SLS; a failure ends the bench, and so do changes, or none, where the other is expected."""
+        ran, told = self._call("state.apply", sls)
+        wrong = [one for one in told.values() if one["result"] is False]
+        if wrong or changes != any(one["changes"] for one in told.values()):
+            raise SystemExit(f"bench: this run is not what it was to measure: {json.dumps(wrong or told)[:2000]}")
+        return ran
+
+    def _call(self, *words):
+        overlay = f"lowerdir=/etc,upperdir={self.upper},workdir={self.home / 'work'}"
+        call = [
+            "env",
+            "PYTHONWARNINGS=ignore",
+            Path(sys.executable).parent / "salt-call",
+            "--local",
+            "-c",
+            self.home,
+            "--out=json",
+            *words,
+        ]
+        inside = f'mount -t overlay overlay -o {overlay} /etc && exec "$@"'
+        out = self.home / "out"
+        began = time.perf_counter()
+        with out.open("wb") as file:
+            done = subprocess.Popen(["unshare", "-m", "sh", "-c", inside, "sh", *call], stdout=file)
+            _, status, used = os.wait4(done.pid, 0)
+        done.returncode = os.waitstatus_to_exitcode(status)
+        ran = Ran(time.perf_counter() - began, used.ru_maxrss / 1024)
+        try:
+            return ran, json.loads(out.read_text())["local"]
+        except (ValueError, KeyError):
+            raise SystemExit(f"bench: salt-call {' '.join(words)}: {out.read_text()[:2000]}") from None
+
+
+def _by_turns(world, slses):
+    found = {sls: [] for sls in slses}
+    for _ in range(RUNS):
+        for sls in slses:
+            found[sls].append(world.apply(sls))
+    return {
+        sls: Ran(statistics.median(one.seconds for one in ran), max(one.memory for one in ran))
+        for sls, ran in found.items()
+    }
