@@ -100,6 +100,10 @@ class NoAnswer(WireError):
     """A port of the host did not answer within the limit."""
 
 
+class PutOff(WireError):
+    """A mail port takes no command for now."""
+
+
 class HandshakeFailed(WireError):
     """A port of the host said that it speaks TLS, and then did not."""
 
