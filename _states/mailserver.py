@@ -97,13 +97,13 @@ def acme_credentials(name, rfc2136):
     return {**ret, "comment": f"{name} was written"}
 
 
-def acme_issued(name, names, acme, folder, credentials, reuse_key=False):
+def acme_issued(name, dns_names, acme, folder, credentials, reuse_key=False):
     """
     Have certbot get a certificate, unless it has the one that is wanted; its own timer renews it.
 
     name
         certbot's name of the certificate.
-    names
+    dns_names
         The DNS names in it.
     acme
         The section ``tls:acme`` of the host's settings.
@@ -117,19 +117,28 @@ def acme_issued(name, names, acme, folder, credentials, reuse_key=False):
     A certificate that cannot be had yet is awaited: the result is a warning with certbot's words, and the next
     highstate tries again.
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": f"certbot has the certificate of {', '.join(names)}"}
-    reason = mailserver_acme.lacking(name, names, acme, folder, reuse_key)
+    ret = {
+        "name": name,
+        "result": True,
+        "changes": {},
+        "comment": f"certbot has the certificate of {', '.join(dns_names)}",
+    }
+    reason = mailserver_acme.lacking(name, dns_names, acme, folder, reuse_key)
     if reason is None:
         return ret
     if __opts__["test"]:
-        return {**ret, "result": None, "comment": f"certbot would get a certificate for {', '.join(names)}: {reason}"}
+        return {
+            **ret,
+            "result": None,
+            "comment": f"certbot would get a certificate for {', '.join(dns_names)}: {reason}",
+        }
     try:
-        mailserver_acme.issue(mailserver_acme.command(name, names, acme, credentials, reuse_key), acme["ca_file"])
+        mailserver_acme.issue(mailserver_acme.command(name, dns_names, acme, credentials, reuse_key), acme["ca_file"])
     except MailserverError as err:
-        comment = mailserver_acme.awaited(names, reason, err)
+        comment = mailserver_acme.awaited(dns_names, reason, err)
         return {**ret, "comment": comment, "warnings": [comment]}
-    ret["changes"] = {name: {"old": reason, "new": f"issued by {acme['server']} for {', '.join(names)}"}}
-    return {**ret, "comment": f"certbot got a certificate for {', '.join(names)}"}
+    ret["changes"] = {name: {"old": reason, "new": f"issued by {acme['server']} for {', '.join(dns_names)}"}}
+    return {**ret, "comment": f"certbot got a certificate for {', '.join(dns_names)}"}
 
 
 def records_published(name, settings):

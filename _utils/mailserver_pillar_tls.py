@@ -192,7 +192,11 @@ def _check_texts(certificate, key, problems):
     try:
         private = load_key(key.encode())
     except ValueError as err:
-        reason = "the key is encrypted, so that no daemon can read it" if "encrypted" in str(err) else "it is no key"
+        reason = (
+            "the key is encrypted, so that no daemon can read it"
+            if str(err) == "the key is encrypted"
+            else "it is no key"
+        )
         problems.append(f"{where}:key_text: {reason}")
         return
     if chain and not is_pair(private, chain[0]):

@@ -55,7 +55,7 @@ mailserver-tls-acme-root-read:
 mailserver-tls-acme-issued:
   mailserver.acme_issued:
     - name: mailserver
-    - names: {{ tls.names | json }}
+    - dns_names: {{ tls.names | json }}
     - acme: {{ tls.acme | json }}
     - folder: {{ system.acme.folder }}
     - credentials: {{ system.acme.credentials }}

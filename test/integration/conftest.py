@@ -38,6 +38,7 @@ ORDER = (
     "test_refused_configuration",
     "test_effects",
     "test_certificate",
+    "test_tls_ports",
     "test_check",
     "test_report",
     "test_watch",
