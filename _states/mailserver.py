@@ -11,6 +11,7 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_acme
 import mailserver_certificate
 import mailserver_dns
 import mailserver_firewall
@@ -71,6 +72,73 @@ def _firewall(zone, services, ports, verb, find, wanted):
         return ret
     ret["comment"] = f"Zone {zone}: mail ports are now {wanted}"
     return ret
+
+
+def acme_credentials(name, rfc2136):
+    """
+    Have certbot's plugin for RFC 2136 know the server and the TSIG key that the host publishes its records with.
+
+    name
+        The file, which root alone may read; what is in it is not shown.
+    rfc2136
+        The section ``dns:rfc2136`` of the host's settings.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is as it should be"}
+    try:
+        text = mailserver_acme.credentials(rfc2136)
+        if mailserver_acme.is_private(name, text):
+            return ret
+        ret["changes"] = {name: "the TSIG key of dns:rfc2136, for certbot"}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"{name} would be written"}
+        mailserver_acme.put_private(name, text)
+    except MailserverError as err:
+        return {**ret, "result": False, "changes": {}, "comment": str(err)}
+    return {**ret, "comment": f"{name} was written"}
+
+
+def acme_issued(name, dns_names, acme, folder, credentials, reuse_key=False):
+    """
+    Have certbot get a certificate, unless it has the one that is wanted; its own timer renews it.
+
+    name
+        certbot's name of the certificate.
+    dns_names
+        The DNS names in it.
+    acme
+        The section ``tls:acme`` of the host's settings.
+    folder
+        certbot's folder.
+    credentials
+        The file of :py:func:`acme_credentials`.
+    reuse_key
+        Whether renewals keep the key, as a TLSA record wants it.
+
+    A certificate that cannot be had yet is awaited: the result is a warning with certbot's words, and the next
+    highstate tries again.
+    """
+    ret = {
+        "name": name,
+        "result": True,
+        "changes": {},
+        "comment": f"certbot has the certificate of {', '.join(dns_names)}",
+    }
+    reason = mailserver_acme.lacking(name, dns_names, acme, folder, reuse_key)
+    if reason is None:
+        return ret
+    if __opts__["test"]:
+        return {
+            **ret,
+            "result": None,
+            "comment": f"certbot would get a certificate for {', '.join(dns_names)}: {reason}",
+        }
+    try:
+        mailserver_acme.issue(mailserver_acme.command(name, dns_names, acme, credentials, reuse_key), acme["ca_file"])
+    except MailserverError as err:
+        comment = mailserver_acme.awaited(dns_names, reason, err)
+        return {**ret, "comment": comment, "warnings": [comment]}
+    ret["changes"] = {name: {"old": reason, "new": f"issued by {acme['server']} for {', '.join(dns_names)}"}}
+    return {**ret, "comment": f"certbot got a certificate for {', '.join(dns_names)}"}
 
 
 def records_published(name, settings):

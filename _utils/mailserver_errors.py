@@ -88,6 +88,10 @@ class CertificateError(MailserverError):
     """A certificate that is asked for is missing, or cannot be read."""
 
 
+class AcmeError(MailserverError):
+    """certbot got no certificate, or what it needs for that is not there."""
+
+
 class WireError(MailserverError):
     """A conversation with a port of the host was cut off, or left its protocol; nothing could be judged."""
 

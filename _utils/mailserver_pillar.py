@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_pillar_tls
 import mailserver_pillar_transport
 from mailserver_errors import PillarError
 from mailserver_postfix import (
@@ -403,25 +404,7 @@ SCHEMA = Section(
             ),
             "Package repositories.",
         ),
-        "tls": Key(
-            Section(
-                {
-                    "certificate": Key(
-                        Text(r"/\S+", "an absolute path"),
-                        "Certificate chain, PEM.",
-                        computed="a self-signed one is made: mail servers take it, people's mail programs warn",
-                    ),
-                    "key": Key(Text(r"/\S+", "an absolute path"), "Its private key, PEM.", computed="as above"),
-                    "tlsa": Key(
-                        Bool(),
-                        "Emit and check the host's TLSA record (`3 1 1`, DANE for SMTP). Its zone must be signed. A "
-                        "new key needs its record in DNS for two TTLs before it is served: have renewals keep the key.",
-                        False,
-                    ),
-                }
-            ),
-            "The certificate of Postfix and Dovecot.",
-        ),
+        "tls": mailserver_pillar_tls.HOST_KEY,
         "mta_sts": mailserver_pillar_transport.HOST_KEY,
         "accounts": Key(
             Section(
@@ -560,11 +543,11 @@ def resolve(pillar, parameters, grains):
     settings = read(SCHEMA, pillar, "mailserver", problems)
     _fill_host(settings, grains, problems)
     _fill_domains(settings, problems)
+    mailserver_pillar_tls.fill(settings, problems, parameters.get("tls", {}).get("folder"))
     mailserver_pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
     _fill_system(settings, parameters, grains)
     _check_publishing(settings, problems)
-    _check_tls(settings, problems)
     settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}
     system = settings["os"]["postfix"]
     system["version"] = settings["postfix"]["version"] = settings["postfix"]["version"] or system["version"]
@@ -659,6 +642,7 @@ def _fill_firewall(settings):
         services = ["smtp"] + (["smtps"] if postfix["submissions"]["enabled"] else [])
         for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
             services.extend(_FIREWALLD_SERVICES.get(protocol, ()))
+        services.extend(["http"] if settings["tls"]["acme"]["challenge"] == "http-01" else [])
         services.extend(["https"] if mailserver_pillar_transport.served(settings) else [])
         firewall["services"] = services
     if firewall["ports"] is None:
@@ -692,15 +676,6 @@ def _check_publishing(settings, problems):
         problems.append(
             "mailserver:dns:central:publisher: not given, but mailserver:dns:publish is central; "
             "say which minion holds the DNS credential"
-        )
-
-
-def _check_tls(settings, problems):
-    tls = settings["tls"]
-    if bool(tls["certificate"]) != bool(tls["key"]):
-        given, missing = ("certificate", "key") if tls["certificate"] else ("key", "certificate")
-        problems.append(
-            f"mailserver:tls:{missing}: not given, but mailserver:tls:{given} is; a certificate needs its key"
         )
 
 

@@ -257,9 +257,25 @@ def _tls(settings):
         "smtpd_tls_auth_only": "yes",
         "smtpd_tls_protocols": modern,
         "smtpd_tls_mandatory_protocols": modern,
+        **_profile(settings["os"].get("tls", {}), _version(settings)),
         "smtpd_tls_loglevel": 1,
         "smtp_tls_security_level": "may",
         "smtp_tls_loglevel": 1,
+    }
+
+
+def _profile(system, version):
+    """Return Mozilla's profile for what the host serves; as a client it takes what other hosts have (docs/tls.md)."""
+    if "ciphers" not in system:
+        return {}
+    return {
+        "smtpd_tls_ciphers": "high",
+        "smtpd_tls_mandatory_ciphers": "high",
+        "tls_high_cipherlist": ":".join(system["ciphers"]),
+        "tls_preempt_cipherlist": "no",
+        "tls_eecdh_auto_curves": " ".join(system["curves"]),
+        "tls_ffdhe_auto_groups": "",
+        **({"tls_ssl_options": "NO_RENEGOTIATION"} if version >= (3, 4) else {}),
     }
 
 

@@ -23,6 +23,7 @@ mailserver-dovecot-config:
         dovecot: {{ mailserver.dovecot | json }}
         certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
         key: {{ mailserver.tls.key or mailserver.os.tls.key }}
+        profile: {{ {'ciphers': mailserver.os.tls.ciphers, 'curves': mailserver.os.tls.curves} | json }}
         sasl: {{ mailserver.sasl | json }}
         queue: {{ mailserver.os.postfix.queue }}
     - user: root
@@ -32,6 +33,4 @@ mailserver-dovecot-config:
     - require:
         - cmd: mailserver-dovecot-distribution
         - pkg: mailserver-tls-packages
-{%- if not mailserver.tls.certificate %}
-        - cmd: mailserver-tls-self-signed
-{%- endif %}
+        - test: mailserver-tls-ready

@@ -74,9 +74,7 @@ mailserver-postfix-main:
         - file: mailserver-postfix-sender-login
         - cmd: mailserver-postfix-distribution-main.cf
         - pkg: mailserver-tls-packages
-{%- if not mailserver.tls.certificate %}
-        - cmd: mailserver-tls-self-signed
-{%- endif %}
+        - test: mailserver-tls-ready
 
 mailserver-postfix-master:
   file.managed:

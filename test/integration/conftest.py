@@ -40,6 +40,7 @@ HALVES = {
         "test_refused_configuration",
         "test_effects",
         "test_certificate",
+        "test_tls_ports",
         "test_rotation",
         "test_central_publishing",
         "test_publishing_records",

@@ -99,6 +99,7 @@ def options(home):
         enable_gpu_grains=False,
         enable_fqdns_grains=False,
         master_type="disable",
+        features={"x509_v2": True},
     )
     return opts
 

@@ -319,3 +319,16 @@ def test_postfix_is_compared_with_the_files_that_its_own_parameter_names(peers, 
     for name, own in (("submission", "postfix"), ("imap", "dovecot")):
         service = service_of(name, peers(name, context_of(*paths[own])).server_address[1])
         assert turned(mailserver_check_tls.look_at(settings, [service], Budget(), NOW)) == []
+
+
+@pytest.mark.parametrize("source", ["ca", "acme"])
+def test_while_the_certificate_of_an_authority_is_awaited_the_self_signed_one_warns(peers, tmp_path, source):
+    chain = [Issued()]
+    settings = settings_of((), *write(tmp_path, chain))
+    settings["tls"]["source"] = source
+    service = service_of(
+        "submission", peers("submission", context_of(*write(tmp_path, chain), False)).server_address[1]
+    )
+    one = only(mailserver_check_tls.look_at(settings, [service], Budget(), NOW))
+    assert (one.id, one.status) == ("tls.certificate.chain", "warn")
+    assert f"mailserver:tls:{source} is awaited" in one.seen

@@ -21,3 +21,5 @@ mailserver:
     submissions: {enabled: false}
   selinux:
     booleans: {httpd_can_sendmail: true}
+  tls:
+    acme: {challenge: http-01, server: https://acme.example.test/directory, ca_file: /etc/ssl/acme-root.pem}
