@@ -1,5 +1,5 @@
 """
-What a mail host needs beside its daemons: the firewall's mail ports, and its domains' records in DNS.
+What a mail host needs beside its daemons: that they serve what was staged, the firewall's mail ports, records in DNS.
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
@@ -12,8 +12,11 @@ import mailserver_reload
 mailserver_reload.drop_outdated()
 
 import mailserver_certificate
+import mailserver_daemon
 import mailserver_dns
 import mailserver_firewall
+import mailserver_in_force
+import mailserver_services
 import mailserver_wants
 from mailserver_errors import MailserverError, MissingPackage
 
@@ -22,6 +25,100 @@ __virtualname__ = "mailserver"
 
 def __virtual__():
     return __virtualname__
+
+
+def staged(name, **file):
+    """
+    Write a file of a daemon's configuration to where it is staged; :py:func:`in_force` then puts it in place.
+
+    name
+        The path of the file in place. What is shown as changed is what differs from it.
+
+    All other arguments are those of ``file.managed``. A dry run compares with the file in place, and writes nothing.
+    """
+    if __opts__["test"]:
+        return __states__["file.managed"](name, **file)
+    try:
+        place = str(mailserver_in_force.stage(name))
+    except (MailserverError, OSError) as err:
+        return {"name": name, "result": False, "changes": {}, "comment": f"{name} could not be staged: {err}"}
+    ret = __states__["file.managed"](place, **file)
+    return {**ret, "name": name, "comment": str(ret["comment"]).replace(place, name)}
+
+
+def in_force(name, service, files, check="", reload="", restart_for=None, settings=None, **looks):
+    """
+    Have a daemon serve with its staged files (:py:func:`staged`), or go on with those that it had.
+
+    name
+        The daemon: ``postfix``.
+    service
+        Its unit.
+    files
+        The files that are its configuration, together.
+    check
+        The command of its own parser; ``{staged}`` is the folder below which the staged files lie by their own paths.
+    reload
+        The command that has it read its files.
+    restart_for
+        For each file the settings that a reload does not change, or ``true`` for all of them.
+    settings
+        ``hostname``, ``addresses``, ``postfix`` and ``dovecot`` of the host's settings, as a mapping or as JSON text:
+        they say where Postfix or Dovecot is to answer.
+    sockets
+        Other places where it is to listen: ``inet:8891@127.0.0.1``, ``443``, ``[::]:443``.
+    log
+        A log file that it has beside the journal.
+    recipient
+        An address that it is to take mail for.
+    certificate, key
+        A pair that it serves, as files.
+
+    What parsers overlook is looked at, too (a certificate without its key, a port of another daemon's). Only then are
+    all files put in place at once. The daemon must then stay active, answer on every port (hello, TLS, a recipient)
+    and say nothing fatal in its log, else the former files are put back, and the state fails with what it said.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
+    configuration = mailserver_in_force.Configuration(name, tuple(files), restart_for or {})
+    if __opts__["test"]:
+        if mailserver_in_force.is_cut_short(configuration):
+            ret.update(result=None, comment=f"A change of {name}'s configuration was cut short, and would be completed")
+        return ret
+    try:
+        daemon = _daemon(name, service, check, reload, settings, configuration, looks)
+        outcome = mailserver_in_force.put_in_force(configuration, daemon)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    if outcome.how:
+        ret["changes"] = dict.fromkeys(outcome.changed, "put in force")
+        ret["comment"] = f"{name} was {outcome.how}, and serves with the new configuration"
+    return ret
+
+
+def _daemon(name, service, check, reload, settings, configuration, looks):
+    settings = json.loads(settings) if isinstance(settings, str) else settings
+    asked = mailserver_services.services(settings) if settings else ()
+    return mailserver_daemon.Daemon(
+        unit=service,
+        check=check,
+        reload=reload,
+        services=tuple(one for one in asked if one.unit == name),
+        sockets=tuple(map(mailserver_daemon.place_of_socket, looks.get("sockets", ()))),
+        log=looks.get("log", ""),
+        # Before a first change was seen to serve, the tables of recipients need not be there yet.
+        recipient=looks.get("recipient", "") if mailserver_in_force.has_served(configuration) else "",
+        pair=(looks["certificate"], looks["key"]) if looks.get("certificate") else (),
+    )
+
+
+def mod_watch(name, sfun=None, **kwargs):
+    """
+    Say, in a dry run, that what would be staged would be put in force.
+    """
+    if sfun == "in_force" and __opts__["test"]:
+        comment = f"{name}: the new configuration would be checked, put in force and seen to serve, or taken back"
+        return {"name": name, "result": None, "changes": {"configuration": "would be put in force"}, "comment": comment}
+    return {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
 
 
 def firewall_open(name, services=(), ports=()):

@@ -1,5 +1,6 @@
 """firewalld's zones, permanent and running: what is missing in either, and the commands that add or remove it."""
 
+import contextlib
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,13 +41,31 @@ def _check_services(services, run):
 
 
 def change(verb, zone, items, run=None):
-    """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded."""
-    run = run or firewall_cmd
+    """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded.
+
+    :raises FirewallError: firewalld refused some of it, and what was changed before that is undone.
+    """
+    run, done = run or firewall_cmd, []
+    try:
+        for where, kind, names in _steps(items):
+            done.append((where, kind, names))  # firewall-cmd may refuse the last of several after it took the others
+            run(*_WHERE[where], f"--zone={zone}", *(f"--{verb}-{kind}={name}" for name in names))
+    except FirewallError:
+        undo = {"add": "remove", "remove": "add"}[verb]
+        for where, kind, names in reversed(done):
+            for name in names:
+                with contextlib.suppress(FirewallError):
+                    run(*_WHERE[where], f"--zone={zone}", f"--{undo}-{kind}={name}")
+        raise
+
+
+def _steps(items):
+    """Yield (where, kind, names); firewall-cmd takes one kind at a time."""
     for where, names in items.items():
-        ports = [f"--{verb}-port={name}" for name in names if "/" in name]
-        services = [f"--{verb}-service={name}" for name in names if "/" not in name]
-        for options in filter(None, (services, ports)):  # firewall-cmd takes one kind at a time
-            run(*_WHERE[where], f"--zone={zone}", *options)
+        kinds = {"service": [one for one in names if "/" not in one], "port": [one for one in names if "/" in one]}
+        for kind, some in kinds.items():
+            if some:
+                yield where, kind, some
 
 
 def _absent(shown, services, ports):

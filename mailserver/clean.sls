@@ -11,3 +11,4 @@ include:
   - mailserver.accounts.clean
   - mailserver.tls.clean
   - mailserver.selinux.clean
+  - mailserver.kept.clean

@@ -36,6 +36,7 @@ ORDER = (
     "test_reflector_answers",
     "test_domains",
     "test_refused_configuration",
+    "test_safe_change",
     "test_effects",
     "test_certificate",
     "test_check",
