@@ -88,7 +88,7 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         daemon = _daemon(name, service, check, reload, settings, configuration, looks)
         outcome = mailserver_in_force.put_in_force(configuration, daemon)
     except MailserverError as err:
-        return {**ret, "result": False, "comment": str(err)}
+        return {**ret, "result": False, "comment": str(err), "skip_watch": True}
     if outcome.how:
         ret["changes"] = dict.fromkeys(outcome.changed, "put in force")
         ret["comment"] = f"{name} was {outcome.how}, and serves with the new configuration"

@@ -59,10 +59,12 @@ class Daemon:
 
         :return: ``""`` if nothing is wrong with them.
         """
-        words = shlex.split(self.check.format(staged=staged))
+        words, since = shlex.split(self.check.format(staged=staged)), self.moment()
         done = self.command(words) if words else None
         if done and done.status != 0:
-            return (done.err.strip() + "\n" + done.out.strip()).strip() or f"{words[0]}: exit status {done.status}"
+            # Postfix's tools may say why in the log alone.
+            said = "\n".join(filter(None, [done.err.strip(), done.out.strip(), *self.words(since)]))
+            return said or f"{words[0]}: exit status {done.status}"
         places = [(one.address, one.port) for one in self.services] + list(self.sockets)
         wrong = [
             *(mailserver_overlooked.pair_problems(*self.pair) if self.pair else []),
@@ -110,13 +112,21 @@ class Daemon:
 
     def _lines(self, since):
         cursor, size = since
-        words = ["journalctl", "--quiet", "--no-pager", "-o", "cat", "-u", f"{self.unit}*"]
-        found = self.command([*words, f"--after-cursor={cursor}"]).out.splitlines() if cursor else []
+        found = self._journal(cursor) if cursor else []
         if self.log and Path(self.log).exists():
             with open(self.log, encoding="utf-8", errors="replace") as file:
                 file.seek(size)
                 found += file.read().splitlines()
         return [line.strip() for line in found if line.strip()]
+
+    def _journal(self, cursor):
+        """Return what the unit said, and what was said in its name: of what ends at once, the unit is not known."""
+        self.command(("journalctl", "--sync"))
+        words = ("journalctl", "--quiet", "--no-pager", f"--after-cursor={cursor}")
+        found = self.command((*words, "-o", "cat", "-u", f"{self.unit}*")).out.splitlines()
+        named = re.compile(rf"^\S+ +\S+ \S+ \S+ {re.escape(self.unit)}[^ :]*: (.*)$")
+        others = map(named.match, self.command((*words, "-o", "short")).out.splitlines())
+        return list(dict.fromkeys([*found, *(one[1] for one in others if one)]))
 
     def words(self, since):
         """Return what the daemon said since a moment, the last lines of it, those that matter first."""

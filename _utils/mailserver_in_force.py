@@ -189,7 +189,7 @@ def _try(configuration, daemon, wanted, changed):
         said = _sentence([*wrong, *daemon.words(since)])
         raise NotServing(
             f"{configuration.name} does not serve with the new configuration: {said}\n"
-            + _take_back(configuration, daemon, before, how)
+            + _take_back(configuration, daemon, before)
         )
     _keep(configuration, "served", wanted)
     configuration.mark.unlink()
@@ -207,7 +207,7 @@ def _act(daemon, how, files, before, since):
     return daemon.settled(before, since)
 
 
-def _take_back(configuration, daemon, before, how):
+def _take_back(configuration, daemon, before):
     """Put back what was in place and, if that does not serve, what was last seen to serve; return what is so now."""
     former, served = _copies(configuration, "former"), _copies(configuration, "served")
     if not _ran(configuration) and not has_served(configuration):
@@ -217,9 +217,8 @@ def _take_back(configuration, daemon, before, how):
         return "It did not run before: the old files are back, and it is stopped."
     wrong = []
     for files in [former, *([served] if has_served(configuration) and served != former else [])]:
-        since = daemon.moment()
-        again = "reload" if how == "reload" and daemon.is_active() else "restart"
-        wrong = _act(daemon, again, files, before, since)
+        # Not by a reload: what failed may be held back for a minute (Postfix's throttling), or be half loaded.
+        wrong = _act(daemon, "restart", files, before, daemon.moment())
         if not wrong:
             configuration.mark.unlink()
             return "The configuration that served before is back in force."

@@ -9,7 +9,11 @@
   'dovecot': {'enabled': false},
 } %}
 
+# Without its milter Postfix puts off all mail, so OpenDKIM comes first; where that fails, Postfix goes on all the same.
 include:
+{%- if mailserver.opendkim.enabled %}
+  - mailserver.opendkim.service
+{%- endif %}
   - mailserver.postfix.config
   - mailserver.sasl
 {%- if mailserver.sasl.type == 'dovecot' %}
