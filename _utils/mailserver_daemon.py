@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import mailserver_in_force
 import mailserver_overlooked
 from mailserver_check import run_command
 from mailserver_check_running import behind
@@ -18,6 +19,10 @@ FATAL = re.compile(r"\b(fatal|panic): |bad command startup|\[(emerg|alert)\]", r
 """What a daemon says before it gives up (Postfix, Dovecot, nginx)."""
 _DEFERS = re.compile(r"421|451 4\.3\.|4\d\d 4\.7\.1 Service unavailable")
 """Replies to a recipient that say that nobody's mail is taken: lookups, the configuration, a milter that is away."""
+_TROUBLE = re.compile(r"fatal|panic|error|warning|emerg|fail|cannot|unable|no such|not ", re.IGNORECASE)
+_CHATTER = re.compile(
+    r"^(Start|Stop|Reload)(ing|ed|pping|pped) |Scheduled restart job|Deactivated successfully|daemon started"
+)
 LIMIT = 15
 STEADY = 1.0
 _MOST_WORDS = 12
@@ -38,7 +43,8 @@ class Daemon:
     ``check`` is the command of its own parser, with ``{staged}`` for the folder of the staged files; ``reload`` the
     command that has it read its files. ``services`` are those of :mod:`mailserver_services` that it is to answer for,
     ``sockets`` other places, (address, port), where it listens. ``log`` is a log file of its own beside the journal,
-    ``recipient`` a mail address for which it is to take mail.
+    ``recipient`` a mail address for which it is to take mail, ``pair`` the files of a certificate and its key that it
+    serves, and ``main_cf`` the path of a main.cf, which names others.
     """
 
     unit: str
@@ -49,6 +55,7 @@ class Daemon:
     log: str = ""
     recipient: str = ""
     pair: tuple = ()
+    main_cf: str = ""
     command: object = run_command
     clock: object = time.monotonic
     pause: object = time.sleep
@@ -67,10 +74,15 @@ class Daemon:
             return said or f"{words[0]}: exit status {done.status}"
         places = [(one.address, one.port) for one in self.services] + list(self.sockets)
         wrong = [
-            *(mailserver_overlooked.pair_problems(*self.pair) if self.pair else []),
+            *(one for pair in self._pairs(staged) for one in mailserver_overlooked.pair_problems(*pair)),
             *mailserver_overlooked.port_problems(places, self.unit, self.command),
         ]
         return "\n".join(wrong)
+
+    def _pairs(self, staged):
+        main_cf = mailserver_in_force.look(mailserver_in_force.beneath(staged, self.main_cf)) if self.main_cf else None
+        found = mailserver_overlooked.chain_pairs(main_cf.octets.decode("utf-8", "replace")) if main_cf else []
+        return [*([self.pair] if self.pair else []), *found]
 
     def units(self):
         if not self._units:
@@ -129,10 +141,10 @@ class Daemon:
         return list(dict.fromkeys([*found, *(one[1] for one in others if one)]))
 
     def words(self, since):
-        """Return what the daemon said since a moment, the last lines of it, those that matter first."""
-        lines = self._lines(since)
-        loud = [line for line in lines if re.search(r"fatal|panic|error|warning|emerg|fail|cannot|unable", line, re.I)]
-        return [line[:300] for line in (loud or lines)[-_MOST_WORDS:]]
+        """Return what the daemon said since a moment: the last lines, and of many those that sound like trouble."""
+        lines = [line[:300] for line in self._lines(since) if not _CHATTER.search(line)]
+        loud = [line for line in lines if _TROUBLE.search(line)]
+        return (loud if loud and len(lines) > _MOST_WORDS else lines)[-_MOST_WORDS:]
 
     def seen(self):
         """Look at the units, and talk to each listener."""

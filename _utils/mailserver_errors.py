@@ -68,6 +68,10 @@ class NotServing(MailserverError):
     """A daemon did not serve with a new configuration; the message says what it said and what is in force now."""
 
 
+class PackagesError(MailserverError):
+    """The note of which packages the formula brought is damaged, or they cannot be taken away without harm."""
+
+
 class DaemonError(MailserverError):
     """A daemon could not be reloaded or restarted; the message has the command and its words."""
 

@@ -23,6 +23,23 @@ def pair_problems(certificate, key):
     return []
 
 
+def chain_pairs(main_cf):
+    """Return the (certificate, key) files that a main.cf names, as far as it names files.
+
+    ``smtpd_tls_chain_files`` has each key before its certificate, or both in one file (``postconf(5)``).
+    """
+    given = dict(re.findall(r"^(\w+) *= *(.*)$", main_cf, re.MULTILINE))
+    files = [one for one in re.split(r"[,\s]+", given.get("smtpd_tls_chain_files", "")) if one]
+    if len(files) == 1:
+        files *= 2
+    pairs = list(zip(files[1::2], files[::2], strict=False)) if len(files) % 2 == 0 else []
+    certificate = given.get("smtpd_tls_cert_file", "")
+    if certificate and not files:
+        key = given.get("smtpd_tls_key_file", "$smtpd_tls_cert_file")
+        pairs = [(certificate, certificate if key == "$smtpd_tls_cert_file" else key)]
+    return [pair for pair in pairs if all(one.startswith("/") for one in pair)]
+
+
 def _why(err):
     return getattr(err, "strerror", None) or str(err).partition("\n")[0]
 

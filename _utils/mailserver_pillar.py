@@ -530,6 +530,19 @@ SCHEMA = Section(
             ),
             "An address to which people write to see whether their mail is all right.",
         ),
+        "clean": Key(
+            Section(
+                {
+                    "packages": Key(
+                        Bool(),
+                        "Have `mailserver.clean` remove the packages that the formula brought, too; those that were "
+                        "there before it stay.",
+                        False,
+                    )
+                }
+            ),
+            "What `mailserver.clean` takes away besides.",
+        ),
         "python": Key(
             Section(
                 {

@@ -1,4 +1,4 @@
-# Undo what init.sls did. Packages, users, mail and DKIM keys stay.
+# Undo what init.sls did. Users, mail and DKIM keys stay, and so do packages, unless mailserver:clean:packages is true.
 include:
   - mailserver.schedule.clean
   - mailserver.firewalld.clean
@@ -12,3 +12,4 @@ include:
   - mailserver.tls.clean
   - mailserver.selinux.clean
   - mailserver.kept.clean
+  - mailserver.packages.clean

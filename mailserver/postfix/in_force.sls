@@ -36,6 +36,7 @@ mailserver-postfix-in-force:
         {{ folder }}/main.cf:
           [inet_interfaces, inet_protocols, queue_directory, data_directory, mail_owner, setgid_group, maillog_file]
     - settings: {{ listens | json | json }}
+    - main_cf: {{ folder }}/main.cf
     - recipient: postmaster@{{ mailserver.domain }}
     - require:
         - file: mailserver-postfix-check

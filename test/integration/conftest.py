@@ -49,6 +49,7 @@ ORDER = (
     "test_publishing_records",
     "test_faults",
     "test_clean",
+    "test_clean_traces",
 )
 
 

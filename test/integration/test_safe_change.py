@@ -139,3 +139,24 @@ def test_a_corrected_pillar_is_put_in_force_without_a_restart(ready, lab, host):
     assert lab.sh(host, "systemctl show -p MainPID --value dovecot") == pid
     token, _ = lab.submit(host)
     lab.delivered(host, "bob", token)
+
+
+POLICY = "firewall-offline-cmd --policy=keep-out"
+DROP = "'rule family=ipv4 destination address=198.18.0.10 drop'"
+
+
+def test_a_firewall_that_keeps_the_host_from_its_master_does_not_stay(ready, lab, host):
+    lab.sh(host, "systemctl stop firewalld && firewall-offline-cmd --new-policy=keep-out")
+    lab.sh(
+        host, f"{POLICY} --add-ingress-zone=HOST && {POLICY} --add-egress-zone=ANY && {POLICY} --add-rich-rule={DROP}"
+    )
+    try:
+        found = state(lab.highstate([host])[host], "mailserver-firewalld-passable")
+        assert found["result"] is False
+        assert "kept this host from its master (198.18.0.10)" in found["comment"]
+        shown = lab.run(host, "sh", "-c", "systemctl is-active firewalld; systemctl is-enabled firewalld", check=False)
+        assert shown.out.split() == ["inactive", "disabled"]
+    finally:
+        lab.sh(host, "systemctl stop firewalld; firewall-offline-cmd --delete-policy=keep-out")
+        lab.highstate([host])[host].must_succeed()
+    assert lab.sh(host, "systemctl is-active firewalld") == "active\n"
