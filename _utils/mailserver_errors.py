@@ -60,6 +60,22 @@ class FirewallError(MailserverError):
     """firewalld does not run, or refused what was asked of it."""
 
 
+class ConfigurationRefused(MailserverError):
+    """A staged configuration did not pass its checks; the one in force was not touched."""
+
+
+class NotServing(MailserverError):
+    """A daemon did not serve with a new configuration; the message says what it said and what is in force now."""
+
+
+class PackagesError(MailserverError):
+    """The note of which packages the formula brought is damaged, or they cannot be taken away without harm."""
+
+
+class DaemonError(MailserverError):
+    """A daemon could not be reloaded or restarted; the message has the command and its words."""
+
+
 class ClockError(DkimError):
     """The host's clock lies before something that was already seen, so that no time can be trusted."""
 

@@ -32,9 +32,11 @@ from mailserver_schema import (
     Text,
     Wrong,
     did_you_mean,
+    place_in,
     read,
     shown,
 )
+from mailserver_services import MAILBOXES, SUBMISSION
 
 _PARAMETER = Text(r"[a-zA-Z][A-Za-z0-9_.-]*", "the name of a parameter")
 _SCALAR = OneOf((Bool(), Integer(-(2**31)), Text()))
@@ -511,6 +513,19 @@ SCHEMA = Section(
             ),
             "An address to which people write to see whether their mail is all right.",
         ),
+        "clean": Key(
+            Section(
+                {
+                    "packages": Key(
+                        Bool(),
+                        "Have `mailserver.clean` remove the packages that the formula brought, too; those that were "
+                        "there before it stay.",
+                        False,
+                    )
+                }
+            ),
+            "What `mailserver.clean` takes away besides.",
+        ),
         "python": Key(
             Section(
                 {
@@ -552,6 +567,7 @@ def resolve(pillar, parameters, grains):
     system = settings["os"]["postfix"]
     system["version"] = settings["postfix"]["version"] = settings["postfix"]["version"] or system["version"]
     _check_postfix(settings, problems)
+    _check_ports(settings, problems)
     _check_reflector(settings, problems)
     if problems:
         raise PillarError(problems)
@@ -693,7 +709,30 @@ def _check_postfix(settings, problems):
             if not wrong and where != "main":
                 wrong = option_problem(value, system["version"])
             if wrong:
-                problems.append(f"mailserver:postfix:{where}:{name}: {wrong}")
+                problems.append(f"{place_in(f'mailserver:postfix:{where}', name)}: {wrong}")
+
+
+def _check_ports(settings, problems):
+    """Look that no two daemons are to listen on one port, and that each port is one."""
+    postfix, dovecot, opendkim = settings["postfix"], settings["dovecot"], settings["opendkim"]
+    taken = {25: "SMTP", settings["selftest"]["port"]: "mailserver:selftest:port"}
+    taken.update({port: f"mailserver:postfix:{name}" for name, port in SUBMISSION.items() if postfix[name]["enabled"]})
+    for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
+        taken.update(dict.fromkeys(MAILBOXES.get(protocol, ()), f"mailserver:dovecot:protocols ({protocol})"))
+    port = re.match(r"inet:(\d+)@", opendkim["socket"] or "") if opendkim["enabled"] else None
+    if port and not 0 < int(port[1]) < 65536:
+        problems.append(f"mailserver:opendkim:socket: {port[1]} is out of range: a port from 1 to 65535 is wanted")
+    elif port and int(port[1]) in taken:
+        problems.append(
+            f"mailserver:opendkim:socket: port {port[1]} is that of {taken[int(port[1])]}; take another one"
+        )
+    for number, text in enumerate(settings["firewalld"]["ports"] or ()):
+        ports = [int(one) for one in re.findall(r"\d+", text or "")]
+        if not all(0 < one < 65536 for one in ports) or ports != sorted(ports):
+            problems.append(
+                f"mailserver:firewalld:ports:{number}: {shown(text)} is out of range: ports from 1 to 65535 are "
+                "wanted, the lower one first"
+            )
 
 
 def _check_reflector(settings, problems):

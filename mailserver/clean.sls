@@ -1,4 +1,4 @@
-# Undo what init.sls did. Packages, users, mail and DKIM keys stay.
+# Undo what init.sls did. Users, mail and DKIM keys stay, and so do packages, unless mailserver:clean:packages is true.
 include:
   - mailserver.schedule.clean
   - mailserver.dns.clean
@@ -12,3 +12,5 @@ include:
   - mailserver.accounts.clean
   - mailserver.tls.clean
   - mailserver.selinux.clean
+  - mailserver.kept.clean
+  - mailserver.packages.clean

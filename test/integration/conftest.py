@@ -38,6 +38,7 @@ HALVES = {
         "test_reflector_answers",
         "test_domains",
         "test_refused_configuration",
+        "test_safe_change",
         "test_effects",
         "test_certificate",
         "test_tls_ports",
@@ -45,6 +46,7 @@ HALVES = {
         "test_central_publishing",
         "test_publishing_records",
         "test_clean",
+        "test_clean_traces",
     ),
     "second": (
         "test_check",
