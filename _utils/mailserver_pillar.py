@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_pillar_hardening
 import mailserver_pillar_transport
 from mailserver_errors import PillarError
 from mailserver_postfix import (
@@ -375,6 +376,7 @@ SCHEMA = Section(
             ),
             "The firewall.",
         ),
+        **mailserver_pillar_hardening.HOST_KEYS,
         "selinux": Key(
             Section(
                 {
@@ -563,6 +565,7 @@ def resolve(pillar, parameters, grains):
     mailserver_pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
     _fill_system(settings, parameters, grains)
+    mailserver_pillar_hardening.fill(settings, grains, problems)
     _check_publishing(settings, problems)
     _check_tls(settings, problems)
     settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}

@@ -1,6 +1,7 @@
 # Undo what init.sls did. Packages, users, mail and DKIM keys stay.
 include:
   - mailserver.schedule.clean
+  - mailserver.fail2ban.clean
   - mailserver.firewalld.clean
   - mailserver.mta_sts.clean
   - mailserver.postfix.clean

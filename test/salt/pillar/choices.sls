@@ -21,3 +21,10 @@ mailserver:
     submissions: {enabled: false}
   selinux:
     booleans: {httpd_can_sendmail: true}
+  limits: {exempt: [198.51.100.0/24, '2001:db8:2::/48']}
+  postscreen:
+    enabled: true
+    lists: {'bl.example.net=127.0.0.[2..9]': 3, good.example.net: -2}
+    allow_threshold: -2
+    access: {198.51.100.0/24: permit, 198.51.100.7: reject}
+  fail2ban: {enabled: true}
