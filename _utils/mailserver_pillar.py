@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_pillar_hardening
 import mailserver_pillar_tls
 import mailserver_pillar_transport
 from mailserver_errors import PillarError
@@ -378,6 +379,7 @@ SCHEMA = Section(
             ),
             "The firewall.",
         ),
+        **mailserver_pillar_hardening.HOST_KEYS,
         "selinux": Key(
             Section(
                 {
@@ -562,6 +564,7 @@ def resolve(pillar, parameters, grains):
     mailserver_pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
     _fill_system(settings, parameters, grains)
+    mailserver_pillar_hardening.fill(settings, grains, problems)
     _check_publishing(settings, problems)
     settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}
     system = settings["os"]["postfix"]

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_hardening
 from mailserver_postfix_versions import PARAMETERS, RESTRICTIONS, has_table, knows, parsed
 from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
 
@@ -170,6 +171,8 @@ def main_cf(settings, given):
         **_logins(settings),
         **_restrictions(settings),
         **_milters(settings),
+        **mailserver_hardening.limits(settings),
+        **mailserver_hardening.postscreen(settings),
         **settings["os"]["postfix"].get("main", {}),
     }
     version = settings["os"]["postfix"]["version"]
@@ -211,11 +214,14 @@ def _table(settings, path, rows):
 
 
 def extra_files(settings):
-    """Return the lines of the files, by their paths, that this Postfix needs beside main.cf for want of ``inline:``."""
+    """Return the lines of the files that this Postfix needs beside main.cf, by their paths."""
+    files = {}
+    if settings["postscreen"]["enabled"]:
+        files[mailserver_hardening.ACCESS_FILE] = mailserver_hardening.access_lines(settings)
     if has_table(settings["os"]["postfix"]["version"], "inline"):
-        return {}
+        return files
     tables = {TRANSPORT_FILE: _transports(settings), RECIPIENT_FILE: _own_recipients(settings)}
-    return {path: [f"{name} {value}" for name, value in rows.items()] for path, rows in tables.items() if rows}
+    return files | {path: [f"{name} {value}" for name, value in rows.items()] for path, rows in tables.items() if rows}
 
 
 def _identity(settings):

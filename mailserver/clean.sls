@@ -2,6 +2,7 @@
 include:
   - mailserver.schedule.clean
   - mailserver.dns.clean
+  - mailserver.fail2ban.clean
   - mailserver.firewalld.clean
   - mailserver.mta_sts.clean
   - mailserver.postfix.clean

@@ -26,5 +26,6 @@ include:
 {%- if mailserver.firewalld.enabled %}
   - mailserver.firewalld
 {%- endif %}
+  - mailserver.fail2ban
   - mailserver.schedule
   - mailserver.dns

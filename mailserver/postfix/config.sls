@@ -45,7 +45,7 @@ mailserver-postfix-{{ path }}:
   file.managed:
     - name: {{ path }}
     - contents: |
-        # Written by Salt (mailserver/postfix), for a Postfix that has no inline: tables.
+        # Written by Salt (mailserver/postfix); change the pillar, not this file.
 {%- for line in lines %}
         {{ line }}
 {%- endfor %}
@@ -83,6 +83,7 @@ mailserver-postfix-master:
     - context:
         chroot: {{ mailserver.os.postfix.chroot | json }}
         syntax: {{ mailserver.postfix.syntax | json }}
+        postscreen: {{ mailserver.postscreen.enabled | json }}
         submission: {{ mailserver.postfix.submission | json }}
         submissions: {{ mailserver.postfix.submissions | json }}
         reflector: {{ (mailserver.os.reflector if mailserver.reflector.address else none) | json }}
