@@ -27,18 +27,22 @@ from mailserver_dns_message import (
     values,
     within,
 )
+from mailserver_dns_way import Way
 from mailserver_errors import DnsError
 
 _IGNORED = "ignored by mailserver:dns:ignore_servers"
 _LONGEST_CHAIN = 8
 # So many unanswered questions, and an address is left alone: a dead server must not use up the time of all questions.
 _PATIENCE = 3
+# So many servers may have their share of queries at once: a resolver that is asked first holds up no other.
+_SERVERS_AT_ONCE = 4
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Bounds of a run: seconds a query (``timeout``) and for all (``lifetime``), queries at once (``in_flight``)."""
+    """Bounds of a run: seconds a query (``timeout``) and for all (``lifetime``), queries at once to one address
+    (``in_flight``)."""
 
     timeout: float = 5
     lifetime: float = 30
@@ -254,9 +258,13 @@ class _Run:
     async def answers(self, questions):
         self._clock = asyncio.get_running_loop().time
         self._deadline = self._clock() + self._options.lifetime
-        self._free = asyncio.Semaphore(self._options.in_flight)
-        self._backend = self._dns.asyncbackend.get_backend("asyncio")
-        found = await asyncio.gather(*(self._answers(question) for question in questions))
+        self._free = asyncio.Semaphore(_SERVERS_AT_ONCE * self._options.in_flight)
+        self._free_at = collections.defaultdict(lambda: asyncio.Semaphore(self._options.in_flight))
+        self._way = Way(self._dns)
+        try:
+            found = await asyncio.gather(*(self._answers(question) for question in questions))
+        finally:
+            self._way.close()
         return dict(zip(questions, found, strict=True))
 
     async def _answers(self, question):
@@ -293,7 +301,8 @@ class _Run:
         trail.left_out.update(dict.fromkeys(zone.left_out))
         for seen in zone.unasked:
             trail.see(name, seen)
-        said = await asyncio.gather(*(self._ask(address, name, rdtype, zone.name) for _, address in zone.asked))
+        asked = [self._ask(address, name, rdtype, zone.name) for _, address in zone.asked]
+        said = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
         aliases, children = {}, {}
         for place, one in zip(zone.asked, said, strict=True):
             if one.status:
@@ -406,18 +415,16 @@ class _Run:
 
     async def _query(self, address, name, rdtype, flags=0):
         """Return the response of the server at ``address``, by UDP (asked twice if need be), or by TCP if truncated."""
-        dns, limits, udp_with_fallback = self._dns, self._options, self._dns.asyncquery.udp_with_fallback
-        message = dns.message.make_query(name + ".", rdtype, use_edns=0, payload=1232, flags=flags)
-        async with self._free:
+        dns, limits = self._dns, self._options
+        async with self._free_at[address], self._free:
             for share in (1 / 3, 2 / 3):
                 left = self._deadline - self._clock()
                 if left <= 0:
                     raise _Unanswered(f"no answer within the {limits.lifetime:g} s for all questions")
                 if self._silence[address] >= _PATIENCE:
                     raise _Unanswered(f"given up after it left {_PATIENCE} questions of this run unanswered")
-                query = udp_with_fallback(message, address, ignore_unexpected=True, backend=self._backend)
                 try:
-                    response, _ = await asyncio.wait_for(query, min(left, limits.timeout * share))
+                    response = await self._way.ask(address, name, rdtype, flags, min(left, limits.timeout * share))
                 except (asyncio.TimeoutError, dns.exception.Timeout):
                     continue
                 except (OSError, EOFError, dns.exception.DNSException) as err:

@@ -1,5 +1,6 @@
 """What a DNS message says, read from what dnspython made of it; nothing else in the formula imports dnspython."""
 
+import functools
 import importlib
 import sys
 from dataclasses import dataclass, replace
@@ -7,11 +8,18 @@ from dataclasses import dataclass, replace
 from mailserver_errors import MissingPackage
 
 AUTHORITATIVE, RECURSION_DESIRED = 0x0400, 0x0100
+_SHOWN_AS_IS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 USABLE = ("NOERROR", "NXDOMAIN")
+
+
+_known = {}
 
 
 def dnspython():
     """Return the package ``dns`` of dnspython with the parts used here."""
+    if sys.modules.get("dns") is _known.get("dns", _known):
+        # Asked for each record of thousands: a dozen imports each time would take longer than reading it.
+        return _known["dns"]
     if not hasattr(sys.modules.get("dns"), "__path__"):
         # In a process that started without dnspython, an import may have left salt/utils/dns.py under this name.
         sys.modules.pop("dns", None)
@@ -33,6 +41,7 @@ def dnspython():
             "dnspython, with which DNS is asked, is not installed in Salt's own Python: "
             "set mailserver:python:install to true, or run `salt-pip install dnspython`"
         ) from err
+    _known["dns"] = dns
     return dns
 
 
@@ -129,8 +138,16 @@ def _zone_below(response, name, zone):
 
 
 def _type(records):
-    return dnspython().rdatatype.to_text(records.rdtype)
+    return _type_text(records.rdtype)
+
+
+@functools.cache
+def _type_text(rdtype):
+    return dnspython().rdatatype.to_text(rdtype)
 
 
 def _plain(name):
+    joined = b".".join(name.labels)
+    if _SHOWN_AS_IS.issuperset(joined) and joined.count(b".") == len(name.labels) - 1:
+        return joined.decode().lower().rstrip(".")
     return name.to_text().lower().rstrip(".")

@@ -26,10 +26,14 @@ def make_keys(run, host, also=(), force=False):
             new[name] = manifest
         _settle(run, manifest, report)
     selectors = {name: _selector(run, manifest, host, in_force.get(name)) for name, manifest in new.items()}
-    made = _generate(run, selectors)
+    lacking = [] if run.test else [name for name, one in selectors.items() if not run.path(name, one).exists()]
+    # Each key is written while the next are being made, so that the disk's time is not added to the processor's.
+    made = iter(mailserver_keystore.generate([run.policy(name)["bits"] for name in lacking]))
+    lacking = set(lacking)
     for name, manifest in new.items():
+        pem = next(made) if name in lacking else None
         try:
-            _add(run, manifest, selectors[name], made.get(name), report)
+            _add(run, manifest, selectors[name], pem, report)
         except (DkimError, OSError) as err:
             report.errors.append(f"{name}: {err}")
     return report
@@ -54,15 +58,6 @@ def _selector(run, manifest, host, signs):
     # Nor is a selector used that the tables name: a new key at its path would sign at once, before DNS shows it.
     taken |= {signs.selector} if signs else set()
     return mailserver_dkim.new_selector(run.policy(name)["selector"], host, run.now, taken)
-
-
-def _generate(run, selectors):
-    """Return ``{domain: PEM}`` of new keys for those selectors that no file is there for; a dry run makes none."""
-    if run.test:
-        return {}
-    names = [name for name, selector in selectors.items() if not run.path(name, selector).exists()]
-    pems = mailserver_keystore.generate([run.policy(name)["bits"] for name in names])
-    return dict(zip(names, pems, strict=True))
 
 
 def _add(run, manifest, selector, pem, report):

@@ -169,12 +169,12 @@ def _differs(path, mode, uid, gid):
 
 
 def generate(bits_wanted):
-    """Return a new RSA private key as PEM text for each number of bits in the list; all cores work at it.
+    """Yield a new RSA private key as PEM text for each number of bits in the list; all cores work at it meanwhile.
 
     PEM is PKCS #1 (``BEGIN RSA PRIVATE KEY``), as opendkim-genkey writes it.
     """
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return list(pool.map(_new_rsa, bits_wanted))
+        yield from pool.map(_new_rsa, bits_wanted)
 
 
 def _new_rsa(bits):

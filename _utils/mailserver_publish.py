@@ -58,7 +58,8 @@ class Change:
     ``expected`` are values that it may have now, besides none and the wanted one; any other is somebody else's.
     ``zone`` is empty as long as DNS was not asked for it (:func:`placed`). ``kind`` is a policy record's
     (:data:`mailserver_policy_records.KINDS`): of the records at the name only those of this kind count, and the others
-    stay; without a kind it is a key's, and counts are all.
+    stay; without a kind it is a key's, and counts are all. ``absent``: every server said a moment ago that there is
+    nothing at the name.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Change:
     wanted: str | None
     expected: tuple[str, ...] = ()
     kind: str = ""
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class Sent:
 
 def placed(change, answers):
     """Return a change at the place where DNS keeps the name: at the end of its CNAMEs, with the zone of that."""
-    return replace(change, name=answers.target or change.name, zone=answers.zone)
+    absent = not answers.trouble and bool(answers.seen) and all(one.status == "absent" for one in answers.seen)
+    return replace(change, name=answers.target or change.name, zone=answers.zone, absent=absent)
 
 
 # ---- the credential
@@ -184,6 +187,9 @@ def publish(
     ordered = sorted(first.values(), key=lambda change: _plain(change.zone))
     for start in range(0, len(ordered), _ROUND):
         some = ordered[start : start + _ROUND]
+        if not test:
+            told.update(_first(server, some))
+        some = [change for change in some if change not in told]
         present.update((read or read_present)(server, [change for change in some if _is_within(change)]))
         told.update(_round(server, some, present, test))
     contradiction = ("refused", "two different records are wanted there")
@@ -192,6 +198,30 @@ def publish(
         Sent(change, result, _sentence(server.place, change, result, said), _texts(change, present.get(change)))
         for change, (result, said) in zip(changes, results, strict=True)
     ]
+
+
+def _first(server, changes):
+    """Send what DNS has nothing of without reading it there first; return (change, told) of what went through.
+
+    The server takes a message only if none of its names is in use, with any type of record; all that is in one that it
+    does not take is read and sent as everything else.
+    """
+    zones, told = {}, []
+    for change in changes:
+        if change.absent and change.wanted is not None and _is_within(change):
+            zones.setdefault(_plain(change.zone), []).append(_Step(change, (), (), change.ttl, unused=True))
+    for zone, steps in zones.items():
+        for start in range(0, len(steps), _BATCH):
+            some = steps[start : start + _BATCH]
+            try:
+                said = server.update(zone, some)
+            except _Refused:
+                return told
+            except _Lost as err:
+                told += [(step.change, ("unknown", str(err))) for step in some]
+            else:
+                told += [(step.change, ("sent", "")) for step in some] if said == "NOERROR" else []
+    return told
 
 
 def _round(server, changes, present, test):
@@ -234,12 +264,16 @@ class Present:
 
 @dataclass(frozen=True)
 class _Step:
-    """A change that is to be sent, the records that are at its name, and those in whose place it comes."""
+    """A change that is to be sent, the records that are at its name, and those in whose place it comes.
+
+    ``unused``: nothing at all may be at the name.
+    """
 
     change: Change
     present: tuple
     older: tuple
     ttl: int
+    unused: bool = False
 
 
 def _step(change, present):
@@ -494,6 +528,8 @@ class _Server:
             name = self.dns.name.from_text(_plain(step.change.name))
             if step.present:
                 message.present(name, *step.present)
+            elif step.unused:
+                message.absent(name)
             else:
                 message.absent(name, "TXT")
             if step.older:

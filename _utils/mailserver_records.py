@@ -116,6 +116,8 @@ def within(hostname, domain):
 
 def txt_strings(value):
     """Return a TXT value cut into strings of at most 255 bytes each (RFC 1035 section 3.3.14)."""
+    if value.isascii():
+        return [value[start : start + STRING] for start in range(0, len(value) or 1, STRING)]
     strings, current, size = [], [], 0
     for letter in value:
         width = len(letter.encode())

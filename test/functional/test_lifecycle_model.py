@@ -25,7 +25,7 @@ START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 NAMES = ("alpha.test", "beta.test")
 RETENTION = timedelta(days=14)
 SERVERS = ("192.0.2.1", "192.0.2.2")
-POOL = mailserver_keystore.generate([1024] * 24)
+POOL = list(mailserver_keystore.generate([1024] * 24))
 
 
 class KilledHere(BaseException):
@@ -63,7 +63,7 @@ class Years(RuleBasedStateMachine):
 
     def keys(self, bits):
         first, self.made = self.made, self.made + len(bits)
-        return [POOL[number] if number < len(POOL) else self.generate([1024])[0] for number in range(first, self.made)]
+        return [POOL[number] if number < len(POOL) else next(self.generate([1024])) for number in range(first, self.made)]
 
     def write(self, *arguments):
         if self.kill_at == 0:

@@ -1,0 +1,33 @@
+"""What thousands of domains cost, as ratios taken within one run: script/bench scale [--domains N] [GROUP…]."""
+
+import argparse
+import importlib
+from pathlib import Path
+
+from scale_measure import load
+
+GROUPS = ("keys", "dns", "page")
+"""Groups of rows; each is a module ``scale_GROUP`` with ``rows(domains)``, which returns a ``Measured``."""
+
+
+def main(words=None):
+    """Measure, print the table, and return what was measured."""
+    parser = argparse.ArgumentParser(prog="script/bench scale", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; all, if left out")
+    parser.add_argument("--domains", type=int, default=10_000, help="how many domains (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="a folder for the table and the plots")
+    asked = parser.parse_args(words)
+    print(f"{asked.domains:,} domains; {load()}")
+    rows, curves = [], {}
+    for group in asked.groups or GROUPS:
+        measured = importlib.import_module(f"scale_{group}").rows(asked.domains)
+        for row in measured.rows:
+            print(row.text(), flush=True)
+        rows += measured.rows
+        curves.update(measured.curves or {})
+    print(f"{sum(row.is_ok for row in rows)} of {len(rows)} rows ok; {load()}")
+    return rows, curves
+
+
+if __name__ == "__main__":
+    main()

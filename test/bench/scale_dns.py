@@ -1,0 +1,231 @@
+"""DNS: keys looked for, one server dead, a long way to it, records published, and the check of all domains."""
+
+import contextlib
+import re
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from functools import partial
+from pathlib import Path
+
+import dns.message
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.TXT
+import dns.tsig
+import dns.update
+
+import mailserver_check_dns
+import mailserver_dns
+import mailserver_propagation
+import mailserver_publish
+from mailserver_check_answers import Means
+from mailserver_findings import Host
+from name_server import NameServer, running, zone
+from scale_host import SELECTOR, KeyedHost, names
+from scale_measure import Measured, Row, by_turns, sizes, timed
+
+AUTHORITY, RESOLVER, FAR, SECOND, SILENT = "127.57.0.1", "127.57.0.53", "127.57.0.2", "127.57.0.3", "127.57.0.9"
+IN_FLIGHT, DELAY, TIMEOUT = 100, 0.02, 2
+KEY, SECRET = "bench", "YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2g="
+SETTINGS = {"timeout": TIMEOUT, "lifetime": 300, "in_flight": IN_FLIGHT}
+ONE_BY_ONE = 300
+"""Records that are sent one a message, for the comparison."""
+
+
+def rows(domains):
+    """Return the rows about DNS, with curves of the look at all keys and of the check."""
+    with tempfile.TemporaryDirectory() as folder, _world(Path(folder), domains) as world:
+        curve = {size: timed(lambda size=size: world.look(size)) for size in sizes(domains)}
+        checked = {size: timed(lambda size=size: world.check(size)) for size in sizes(min(domains, 1_000))}
+        curves = {"look for all keys in DNS": curve, "mailserver.check, DNS": checked}
+        made = (_published(world), _far(world), _dead(world), _batches(world), _check(world))
+        return Measured(made, curves)
+
+
+class World:
+    """Name servers on loopback: one zone near, the same far away, and the same with one of three servers silent."""
+
+    def __init__(self, folder, domains, server):
+        self.folder, self.domains, self.server = folder, domains, server
+        self.hosts = {}
+
+    def host(self, size, where="bench.test"):
+        """Return a host of so many domains below a zone."""
+        if (size, where) not in self.hosts:
+            folder = self.folder / f"{where}-{size}"
+            folder.mkdir()
+            host = KeyedHost(folder, names(size, where), (RESOLVER,), SETTINGS)
+            host.pem, host.public = PAIR.pem, PAIR.public
+            self.hosts[size, where] = host.write()
+        return self.hosts[size, where]
+
+    def look(self, size=None, where="bench.test"):
+        """Look for all keys as an unchanged run does."""
+        report = mailserver_propagation.check_published(self.host(size or self.domains, where).run())
+        if report.errors or report.waiting:
+            raise SystemExit(f"bench: DNS does not show what it should: {[*report.errors, *report.waiting][:2]}")
+
+    def check(self, size):
+        """Run the checks of DNS over so many domains; return the questions that were asked."""
+        asked = []
+
+        def ask(questions, options):
+            questions = list(questions)
+            asked.extend(questions)
+            return mailserver_dns.ask(questions, options, recursive=(RESOLVER,))
+
+        host = self.host(size)
+        place = host.place
+        os_paths = {**host.settings["os"]["opendkim"], "keys": place.keys}
+        os_paths.update(key_table=str(place.tables.key_table), signing_table=str(place.tables.signing_table))
+        whole = {**host.settings, "os": {**host.settings["os"], "opendkim": os_paths}}
+        means = Means(ask, lambda *_: None, lambda *_: None, lambda run: run.now)
+        mailserver_check_dns.findings(Host(whole, None), list(whole["domains"]), means)
+        return asked
+
+
+@contextlib.contextmanager
+def _world(folder, domains):
+    global PAIR
+    PAIR = KeyedHost(folder, names(domains))
+    lines = PAIR.record_lines()
+    servers = {
+        "bench.test": zone(["ns.test"], lines),
+        "far.test": zone(["far-ns.test"], lines),
+        "three.test": zone(["ns.test", "second-ns.test", "silent-ns.test"], lines),
+        "both.test": zone(["ns.test", "second-ns.test", "third-ns.test"], lines),
+        "sent.test": zone(["ns.test"]),
+        "lone.test": zone(["ns.test"]),
+    }
+    hosts = {
+        "ns": AUTHORITY, "far-ns": FAR, "second-ns": SECOND, "third-ns": SECOND, "silent-ns": SILENT
+    }  # fmt: skip
+    below = {name: re.findall(r"@ NS (\S+)\.", text) for name, text in servers.items()}
+    delegated = [f"{name.partition('.')[0]} NS {one}." for name, own in below.items() for one in own]
+    servers["test"] = zone(["ns.test"], "\n".join([*(f"{n} A {a}" for n, a in hosts.items()), *delegated]))
+    servers[""] = zone(["ns.test"], f"test NS ns.test.\nns.test. A {AUTHORITY}")
+    policy = f"update-policy {{ grant {KEY} zonesub ANY; }};"
+    options = {"sent.test": policy, "lone.test": policy}
+    with contextlib.ExitStack() as stack:
+        authority = NameServer(folder, AUTHORITY, servers, zone_options=options, keys={KEY: SECRET})
+        stack.enter_context(running({AUTHORITY: authority}))
+        stack.enter_context(running({RESOLVER: NameServer(folder, RESOLVER, root_servers=(AUTHORITY,))}))
+        stack.enter_context(_forwarder(FAR, DELAY))
+        stack.enter_context(_forwarder(SECOND, 0))
+        silent = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        silent.bind((SILENT, 53))
+        yield World(folder, domains, authority)
+
+
+@contextlib.contextmanager
+def _forwarder(address, delay):
+    program = Path(__file__).with_name("forwarder.py")
+    done = subprocess.Popen(
+        [sys.executable, program, address, AUTHORITY, str(delay)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        if done.stdout.readline() != "ready\n":
+            raise SystemExit(f"bench: no forwarder at {address}")
+        yield
+    finally:
+        done.terminate()
+        done.wait(30)
+
+
+def ask_plainly(questions, address, in_flight=IN_FLIGHT):
+    """Ask a server by one socket with so many queries in flight and dnspython's wire code: the floor of the rows."""
+    waiting, flying = deque(questions), {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        asking.connect((address, 53))
+        number = 0
+        while waiting or flying:
+            while waiting and len(flying) < in_flight:
+                number = (number + 1) % 0x10000
+                name, rdtype = waiting.popleft()
+                message = dns.message.make_query(f"{name}.", rdtype, use_edns=0, payload=1232, flags=0)
+                message.id = number
+                flying[number] = message
+                asking.send(message.to_wire())
+            if not select.select([asking], [], [], TIMEOUT)[0]:
+                waiting.extend((one.question[0].name.to_text()[:-1], one.question[0].rdtype) for one in flying.values())
+                flying.clear()
+                continue
+            response = dns.message.from_wire(asking.recv(65535))
+            flying.pop(response.id, None)
+
+
+def _key_names(domains, where="bench.test"):
+    return [(f"{SELECTOR}._domainkey.{name}", "TXT") for name in names(domains, where)]
+
+
+def _published(world):
+    world.host(world.domains)
+    asked = _key_names(world.domains)
+    ours, floor = by_turns(world.look, lambda: ask_plainly(asked, AUTHORITY))
+    what = f"dkim.published for {world.domains:,} names, name server beside it"
+    return Row(what, "one socket, 100 in flight, dnspython's wire code", ours / floor, 1.3)
+
+
+def _far(world):
+    queries = world.folder / "queries"
+    queries.write_text("".join(f"{name} TXT\n" for name, _ in _key_names(world.domains, "far.test")))
+    command = ["dnsperf", "-s", FAR, "-q", str(IN_FLIGHT), "-d", str(queries), "-n", "1"]
+    world.host(world.domains, "far.test")
+    ours, floor = by_turns(
+        lambda: world.look(where="far.test"),
+        lambda: subprocess.run(command, check=True, capture_output=True),
+    )
+    return Row(f"the same with {DELAY * 1000:g} ms round trip", "dnsperf -q 100 through the same", ours / floor, 2)
+
+
+def _dead(world):
+    def ask(where):
+        asked = [mailserver_dns.Question(*one) for one in _key_names(world.domains, where)]
+        return mailserver_dns.ask(asked, mailserver_dns.options(world.host(10).settings["dns"]), (RESOLVER,))
+
+    dead, well = by_turns(lambda: ask("three.test"), lambda: ask("both.test"))
+    what = "the same while one of three servers does not answer"
+    return Row(what, "all answering: more by", (dead - well) / TIMEOUT, 1, "t/o", note=f"time-out {TIMEOUT} s")
+
+
+def _batches(world):
+    credential = mailserver_publish.Credential(AUTHORITY, 53, KEY, "hmac-sha256", SECRET, 30)
+    text = f"v=DKIM1; k=rsa; p={PAIR.public}"
+    whole = [
+        mailserver_publish.Change(name, "sent.test", 3600, text, absent=True)
+        for name, _ in _key_names(world.domains, "sent.test")
+    ]
+    began = time.perf_counter()
+    options = mailserver_dns.options(world.host(10).settings["dns"])
+    sent = mailserver_publish.publish(whole, credential, options)
+    ours = (time.perf_counter() - began) / len(whole)
+    if any(one.result != "sent" for one in sent):
+        raise SystemExit(f"bench: not published: {next(one for one in sent if one.result != 'sent')}")
+    alone = _key_names(min(ONE_BY_ONE, world.domains), "lone.test")
+    one_by_one = timed(lambda: [_send_one(name, text) for name, _ in alone]) / len(alone)
+    what = f"RFC 2136 publishing of {world.domains:,} records"
+    return Row(what, "one record a message", one_by_one / ours, 6, least=True, note="faster")
+
+
+def _send_one(name, text):
+    message = dns.update.UpdateMessage("lone.test.", keyring=dns.tsig.Key(KEY, SECRET, "hmac-sha256"))
+    strings = [text[:255].encode(), text[255:].encode()]
+    record = dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, dns.rdatatype.TXT, strings)
+    message.absent(f"{name}.", "TXT")
+    message.add(f"{name}.", 3600, record)
+    response = dns.query.tcp(message, AUTHORITY, timeout=30)
+    if response.rcode():
+        raise SystemExit(f"bench: {name} was refused: {response.rcode()}")
+
+
+def _check(world):
+    size = min(world.domains, 1_000)
+    asked = [(one.name, one.rdtype) for one in world.check(size)]
+    ours, floor = by_turns(partial(world.check, size), lambda: ask_plainly(asked, AUTHORITY))
+    return Row(f"mailserver.check of {size:,} domains (area dns)", "its questions, 100 in flight", ours / floor, 2)

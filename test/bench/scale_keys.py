@@ -1,0 +1,67 @@
+"""Keys: the first run's against the bare generation, and one key's processor time against opendkim-genkey's."""
+
+import os
+import resource
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+import mailserver_keygen
+import mailserver_keystore
+from scale_host import HOST, KeyedHost, names
+from scale_measure import Measured, Row, by_turns, timed
+
+PARTS = 4
+
+
+def rows(domains):
+    """Return the rows about keys; a tenth of the domains get a key."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        return Measured((_first_run(Path(folder), max(domains // 10, PARTS)), _one_key(Path(folder))), {})
+
+
+def _first_run(folder, count):
+    hosts = iter([KeyedHost(_made(folder / str(part)), names(count // PARTS)) for part in range(PARTS)])
+    formula, bare = by_turns(lambda: _make(next(hosts)), lambda: _bare(count // PARTS), runs=PARTS)
+    what = f"first run, RSA-2048 keys for {count:,} domains"
+    return Row(what, "bare generation on all cores", formula / bare, 1.15)
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
+
+
+def _make(host):
+    report = mailserver_keygen.make_keys(host.run(), HOST)
+    if report.errors:
+        raise SystemExit(f"bench: no keys were made: {report.errors[:3]}")
+
+
+def _bare(count):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda _: rsa.generate_private_key(public_exponent=65537, key_size=2048), range(count)))
+
+
+def _one_key(folder, count=20):
+    genkey, ours = [], []
+    for _ in range(count):
+        before = _children()
+        command = ["opendkim-genkey", "-b", "2048", "-d", "bench.test", "-s", "s", "-D", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+        genkey.append(_children() - before)
+        ours.append(timed(lambda: list(mailserver_keystore.generate([2048])), clock=_own))
+    return Row("a key: processor time", "opendkim-genkey", sum(genkey) / sum(ours), 5, "×", least=True, note="less")
+
+
+def _children():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _own():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
