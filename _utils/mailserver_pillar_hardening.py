@@ -35,6 +35,8 @@ class Network:
             network = ipaddress.ip_network(str(value))
         except ValueError as err:
             raise Wrong(f"{shown(value)} is not {self.form}: {err}") from err
+        if "%" in str(value):
+            raise Wrong(f"{shown(value)} is not {self.form}: what follows the % is of one host alone")
         return str(network if "/" in str(value) else network.network_address)
 
 

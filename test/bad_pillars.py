@@ -1,5 +1,6 @@
 """Pillars that ask for something impossible: by hand for what keys say together, by the schema for each of them."""
 
+from mailserver_pillar_hardening import Network
 from mailserver_schema import (
     Address,
     Bool,
@@ -42,7 +43,7 @@ def nodes(kind, path=()):
 
 def _name(kind):
     """Return a name that a mapping of the schema takes."""
-    candidates = ("a.example", "alice", "myorigin", "smtp")
+    candidates = ("a.example", "alice", "myorigin", "192.0.2.1")
     return next(one for one in candidates if not _is_refused(kind, one))
 
 
@@ -99,6 +100,7 @@ _OUT_OF_RANGE = {
     Bool: ("yes", "", 1, 0, 1.0),
     Domain: ("", "example", "-a.example", "a..example", f"{'a' * 64}.example", "192.0.2.1", 5, ".", "a b.example"),
     Address: ("", "192.0.2.256", "2001:db8::g", 10**40, -1, "fe80::1%a\nb", "192.0.2.1/32"),
+    Network: ("", "192.0.2.256", "192.0.2.1/24", "192.0.2.0/33", "2001:db8::g", 10**40, -1, "fe80::1%a\nb", True),
     PasswordHash: ("", "secret", 5, "$6$a b", "$6$a:b", "$6$salt$a\x00b"),
 }
 
