@@ -46,8 +46,9 @@ def open_talk(service, budget):
     return {"smtp": SmtpTalk, "imap": ImapTalk, "pop3": Pop3Talk}[service.protocol](service, budget)
 
 
-_PUT_OFF = re.compile(r"(?!454)4\d\d\b")
-"""A reply for now (RFC 5321 section 4.2.1) that is not STARTTLS's own (RFC 3207 section 4): a milter that is down."""
+_PUT_OFF = re.compile(r"(?!454)4\d\d\b|454 4\.3\.")
+"""A reply for now (RFC 5321 section 4.2.1) that says nothing of TLS: it is not STARTTLS's own 454 (RFC 3207 section
+4), or it names the state of the mail system (RFC 3463 section 3.4). Postfix without its milter has `454 4.3.0`."""
 
 
 class Talk:

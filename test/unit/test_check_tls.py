@@ -277,14 +277,15 @@ def test_a_port_that_suddenly_has_no_tls_is_not_taken_for_a_system_that_cannot_o
     assert "area=protocol" in one.remedy
 
 
-def test_a_server_that_puts_off_every_command_says_nothing_of_its_tls(peers, tmp_path):
+@pytest.mark.parametrize("reply", ["454 4.3.0 Try again later", "451 4.7.1 Service unavailable - try again later"])
+def test_a_server_that_puts_off_every_command_says_nothing_of_its_tls(peers, tmp_path, reply):
     paths = write(tmp_path, [Issued()])
     peer = peers("submission", context_of(*paths))
-    peer.answers = {**peer.answers, "STARTTLS": "451 4.7.1 Service unavailable - try again later"}
+    peer.answers = {**peer.answers, "STARTTLS": reply}
     service = service_of("submission", peer.server_address[1])
     one = only(mailserver_check_tls.look_at(settings_of((), *paths), [service], Budget(), NOW))
     assert (one.id, one.status) == ("tls.protocol.modern", "unknown")
-    assert "451 4.7.1" in one.seen
+    assert reply[:9] in one.seen
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
