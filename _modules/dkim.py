@@ -237,16 +237,9 @@ def announce(names):
         salt mx1 dkim.announce '[20261124-mx1._domainkey.example.com]'
     """
     central = _settings()["dns"]["central"]
-    passed_on = __salt__["mine.send"](
-        mailserver_central.MINE,
-        mine_function="dkim.wanted",
-        names=list(names),
-        allow_tgt=central["publisher"],
-        allow_tgt_type=central["publisher_type"],
+    return mailserver_central.ask_publisher(
+        __salt__, central, mailserver_central.MINE, "dkim.wanted", names, mailserver_central.EVENT
     )
-    if passed_on and names:
-        passed_on = __salt__["event.send"](mailserver_central.EVENT, {})
-    return bool(passed_on)
 
 
 def publish_for(minion, domains):

@@ -523,16 +523,11 @@ def _ask_for(outcomes, central, test):
     if test:
         return _outcomes(outcomes, test)
     due = [one.change for one in outcomes if one.result == "due"]
-    passed_on = __salt__["mine.send"](
-        mailserver_central_policies.MINE,
-        mine_function="mailserver.wanted",
-        names=[f"{one.kind} {one.name}" for one in due],
-        allow_tgt=central["publisher"],
-        allow_tgt_type=central["publisher_type"],
-    )
-    if passed_on and due:
-        passed_on = __salt__["event.send"](mailserver_central_policies.EVENT, {})
-    if not passed_on:
+    names = [f"{one.kind} {one.name}" for one in due]
+    policies = mailserver_central_policies
+    if not mailserver_central.ask_publisher(
+        __salt__, central, policies.MINE, "mailserver.wanted", names, policies.EVENT
+    ):
         raise CommandExecutionError("mailserver.publish: the master could not be told; nothing was asked for")
     told = _outcomes([one for one in outcomes if one.result != "due"], test)
     del told["sent"], told["refused"]

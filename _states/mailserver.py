@@ -1,9 +1,10 @@
 """
-What a mail host needs beside its daemons: the firewall's mail ports, and its domains' records in DNS.
+What a mail host needs beside its daemons: that they serve what was staged, the firewall's mail ports, records in DNS.
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
 import json
+from functools import partial
 
 from salt.exceptions import CommandExecutionError
 
@@ -11,18 +12,190 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_acme
 import mailserver_certificate
+import mailserver_daemon
 import mailserver_dns
 import mailserver_firewall
+import mailserver_in_force
+import mailserver_packages
 import mailserver_packing
+import mailserver_services
 import mailserver_wants
-from mailserver_errors import MailserverError, MissingPackage
+from mailserver_check import run_command
+from mailserver_errors import MailserverError, MissingPackage, PackagesError
 
 __virtualname__ = "mailserver"
 
 
 def __virtual__():
     return __virtualname__
+
+
+def staged(name, **file):
+    """
+    Write a file of a daemon's configuration to where it is staged; :py:func:`in_force` then puts it in place.
+
+    name
+        The path of the file in place. What is shown as changed is what differs from it.
+
+    All other arguments are those of ``file.managed``. A dry run compares with the file in place, and writes nothing.
+    """
+    if __opts__["test"]:
+        return __states__["file.managed"](name, **file)
+    try:
+        place = str(mailserver_in_force.stage(name))
+    except (MailserverError, OSError) as err:
+        return {"name": name, "result": False, "changes": {}, "comment": f"{name} could not be staged: {err}"}
+    ret = __states__["file.managed"](place, **file)
+    return {**ret, "name": name, "comment": str(ret["comment"]).replace(place, name)}
+
+
+def in_force(name, service, files, check="", reload="", restart_for=None, settings=None, **looks):
+    """
+    Have a daemon serve with its staged files (:py:func:`staged`), or go on with those that it had.
+
+    name
+        The daemon: ``postfix``.
+    service
+        Its unit.
+    files
+        The files that are its configuration, together.
+    check
+        The command of its own parser; ``{staged}`` is the folder below which the staged files lie by their own paths.
+    reload
+        The command that has it read its files.
+    restart_for
+        For each file the settings that a reload does not change, or ``true`` for all of them.
+    settings
+        ``hostname``, ``addresses``, ``postfix`` and ``dovecot`` of the host's settings, as a mapping or as JSON text:
+        they say where Postfix or Dovecot is to answer.
+    sockets
+        Other places where it is to listen: ``inet:8891@127.0.0.1``, ``443``, ``[::]:443``.
+    log
+        A log file that it has beside the journal.
+    recipient
+        An address that it is to take mail for.
+    certificate, key
+        A pair that it serves, as files.
+    main_cf
+        The path of a main.cf, which names such pairs.
+
+    What parsers overlook is looked at, too (a certificate without its key, a port of another daemon's). Only then are
+    all files put in place at once. The daemon must then stay active, answer on every port (hello, TLS, a recipient)
+    and say nothing fatal in its log, else the former files are put back, and the state fails with what it said.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
+    configuration = mailserver_in_force.Configuration(name, tuple(files), restart_for or {})
+    if __opts__["test"]:
+        if mailserver_in_force.is_cut_short(configuration):
+            ret.update(result=None, comment=f"A change of {name}'s configuration was cut short, and would be completed")
+        return ret
+    try:
+        daemon = _daemon(name, service, check, reload, settings, configuration, looks)
+        outcome = mailserver_in_force.put_in_force(configuration, daemon)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err), "skip_watch": True}
+    if outcome.how:
+        ret["changes"] = dict.fromkeys(outcome.changed, "put in force")
+        ret["comment"] = f"{name} was {outcome.how}, and serves with the new configuration"
+    return ret
+
+
+def _daemon(name, service, check, reload, settings, configuration, looks):
+    settings = json.loads(settings) if isinstance(settings, str) else settings
+    asked = mailserver_services.services(settings) if settings else ()
+    return mailserver_daemon.Daemon(
+        unit=service,
+        check=check,
+        reload=reload,
+        services=tuple(one for one in asked if one.unit == name),
+        sockets=tuple(map(mailserver_daemon.place_of_socket, looks.get("sockets", ()))),
+        log=looks.get("log", ""),
+        # Before a first change was seen to serve, the tables of recipients need not be there yet.
+        recipient=looks.get("recipient", "") if mailserver_in_force.has_served(configuration) else "",
+        main_cf=looks.get("main_cf", ""),
+        pair=(looks["certificate"], looks["key"]) if looks.get("certificate") else (),
+    )
+
+
+def mod_watch(name, sfun=None, **kwargs):
+    """
+    Say, in a dry run, that what would be staged would be put in force.
+    """
+    if sfun == "in_force" and __opts__["test"]:
+        comment = f"{name}: the new configuration would be checked, put in force and seen to serve, or taken back"
+        return {"name": name, "result": None, "changes": {"configuration": "would be put in force"}, "comment": comment}
+    return {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
+
+
+def packages_noted(name, ended=False):
+    """
+    Note which packages a run brings to the host, for :py:func:`packages_removed`; nothing else is changed.
+
+    name
+        What the note is of.
+    ended
+        Whether the run has installed its packages; before that, the note is of what there was.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "It is noted which packages this formula brought"}
+    if __opts__["test"]:
+        return ret
+    try:
+        note, installed = mailserver_packages.read(), list(__salt__["pkg.list_pkgs"]())
+        if ended:
+            new = mailserver_packages.ended(note, installed)
+        else:
+            new = mailserver_packages.begun(note, mailserver_packages.wanted_by(__lowstate__), installed)
+        if new != note:
+            mailserver_packages.write(new)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return ret
+
+
+def packages_removed(name, queue):
+    """
+    Take away the packages that this formula brought, and no other (:py:func:`packages_noted`).
+
+    name
+        What is removed.
+    queue
+        Postfix's queue; with mail in it nothing is removed, since the mail would go, too.
+
+    Where another package needs one of them, or would come in its stead, none is removed, and the state fails.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "No package is left that this formula brought"}
+    try:
+        names = mailserver_packages.to_remove(mailserver_packages.read(), list(__salt__["pkg.list_pkgs"]()))
+        if names:
+            _may_go(names, queue)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    if not names:
+        return ret
+    if __opts__["test"]:
+        changes = {"removed": names}
+        return {**ret, "result": None, "changes": changes, "comment": f"{len(names)} packages would be removed"}
+    changes = __salt__["pkg.purge"](pkgs=names)
+    left = mailserver_packages.to_remove({"brought": names}, list(__salt__["pkg.list_pkgs"]()))
+    if left:
+        return {**ret, "result": False, "changes": changes, "comment": f"Not removed: {', '.join(left)}"}
+    return {**ret, "changes": changes, "comment": f"{len(names)} packages that this formula brought were removed"}
+
+
+def _may_go(names, queue):
+    waiting = mailserver_packages.queued(queue) if "postfix" in names else 0
+    if waiting:
+        raise PackagesError(
+            f"{waiting} messages are in Postfix's queue, and would go with its package; no package was removed. Have "
+            "them delivered (postqueue -f while it runs), or delete them (postsuper -d ALL), and run this again"
+        )
+    wrong = mailserver_packages.in_the_way(names, run_command)
+    if wrong:
+        raise PackagesError(
+            f"no package was removed: {wrong}; keep them (mailserver:clean:packages: false), or take those away first"
+        )
 
 
 def firewall_open(name, services=(), ports=()):
@@ -46,6 +219,48 @@ def firewall_closed(name, services=(), ports=()):
     Allow these services and ports in a firewalld zone no longer; the opposite of :py:func:`firewall_open`.
     """
     return _firewall(name, services, ports, "remove", mailserver_firewall.present, "closed")
+
+
+def firewall_passable(name, service):
+    """
+    Look that the firewall keeps the host from neither its master nor those who look after it; change nothing else.
+
+    name
+        The zone.
+    service
+        firewalld's unit.
+
+    A firewall that keeps the minion from all of its masters, who are reached without it, is stopped and disabled, and
+    the state fails. SSH or a Salt master that listens here on a port that the zone shuts out is a warning.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"Zone {name}: the master is reached"}
+    if __opts__["test"]:
+        return ret
+    masters = _masters()
+    stop, start = (partial(run_command, ("systemctl", verb, service)) for verb in ("stop", "start"))
+    if mailserver_firewall.keeps_from_master(masters, stop, start):
+        run_command(("systemctl", "disable", service))
+        comment = (
+            f"the firewall kept this host from its master ({masters[0][0]}), so it is stopped and disabled; look at "
+            "its rules for outgoing traffic (firewall-offline-cmd --direct --get-all-rules; --get-policies)"
+        )
+        return {**ret, "result": False, "changes": {service: {"old": "running", "new": "stopped"}}, "comment": comment}
+    try:
+        out = mailserver_firewall.shut_out(name, run_command(("ss", "-Hltnp")).out)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    if out:
+        how = "add what is to be let in to mailserver:firewalld:ports or to the zone"
+        ret["warnings"] = [f"Zone {name} shuts out {', '.join(out)}; {how}"]
+    return ret
+
+
+def _masters():
+    """Return (address, port) of the ports of the master that the minion is connected to; none where it has none."""
+    if __opts__.get("file_client") == "local" or not __opts__.get("master_ip"):
+        return []
+    ports = {__opts__.get("master_port", 4506), __opts__.get("publish_port", 4505)}
+    return [(__opts__["master_ip"], int(port)) for port in sorted(ports)]
 
 
 def _firewall(zone, services, ports, verb, find, wanted):
@@ -72,6 +287,73 @@ def _firewall(zone, services, ports, verb, find, wanted):
         return ret
     ret["comment"] = f"Zone {zone}: mail ports are now {wanted}"
     return ret
+
+
+def acme_credentials(name, rfc2136):
+    """
+    Have certbot's plugin for RFC 2136 know the server and the TSIG key that the host publishes its records with.
+
+    name
+        The file, which root alone may read; what is in it is not shown.
+    rfc2136
+        The section ``dns:rfc2136`` of the host's settings.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is as it should be"}
+    try:
+        text = mailserver_acme.credentials(rfc2136)
+        if mailserver_acme.is_private(name, text):
+            return ret
+        ret["changes"] = {name: "the TSIG key of dns:rfc2136, for certbot"}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"{name} would be written"}
+        mailserver_acme.put_private(name, text)
+    except MailserverError as err:
+        return {**ret, "result": False, "changes": {}, "comment": str(err)}
+    return {**ret, "comment": f"{name} was written"}
+
+
+def acme_issued(name, dns_names, acme, folder, credentials, reuse_key=False):
+    """
+    Have certbot get a certificate, unless it has the one that is wanted; its own timer renews it.
+
+    name
+        certbot's name of the certificate.
+    dns_names
+        The DNS names in it.
+    acme
+        The section ``tls:acme`` of the host's settings.
+    folder
+        certbot's folder.
+    credentials
+        The file of :py:func:`acme_credentials`.
+    reuse_key
+        Whether renewals keep the key, as a TLSA record wants it.
+
+    A certificate that cannot be had yet is awaited: the result is a warning with certbot's words, and the next
+    highstate tries again.
+    """
+    ret = {
+        "name": name,
+        "result": True,
+        "changes": {},
+        "comment": f"certbot has the certificate of {', '.join(dns_names)}",
+    }
+    reason = mailserver_acme.lacking(name, dns_names, acme, folder, reuse_key)
+    if reason is None:
+        return ret
+    if __opts__["test"]:
+        return {
+            **ret,
+            "result": None,
+            "comment": f"certbot would get a certificate for {', '.join(dns_names)}: {reason}",
+        }
+    try:
+        mailserver_acme.issue(mailserver_acme.command(name, dns_names, acme, credentials, reuse_key), acme["ca_file"])
+    except MailserverError as err:
+        comment = mailserver_acme.awaited(dns_names, reason, err)
+        return {**ret, "comment": comment, "warnings": [comment]}
+    ret["changes"] = {name: {"old": reason, "new": f"issued by {acme['server']} for {', '.join(dns_names)}"}}
+    return {**ret, "comment": f"certbot got a certificate for {', '.join(dns_names)}"}
 
 
 def records_published(name, settings):

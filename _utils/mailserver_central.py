@@ -54,6 +54,26 @@ def rows(run, names, oldest_queued):
     ]
 
 
+def ask_publisher(salt, central, mine, function, names, event):
+    """Put records into the mine, where only the publisher may read them, and tell the master that they wait.
+
+    :param salt: Salt's execution functions, by their names.
+    :param central: the pillar section ``dns:central``.
+    :param function: the function that returns the records at ``names``; none, nothing waits and nobody is troubled.
+    :return: whether the minion passed it on.
+    """
+    passed_on = salt["mine.send"](
+        mine,
+        mine_function=function,
+        names=list(names),
+        allow_tgt=central["publisher"],
+        allow_tgt_type=central["publisher_type"],
+    )
+    if passed_on and names:
+        passed_on = salt["event.send"](event, {})
+    return bool(passed_on)
+
+
 # ---- on the host that holds the credential
 
 

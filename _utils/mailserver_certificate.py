@@ -16,14 +16,23 @@ def read_chain(path):
     :raises OSError: the file cannot be read.
     :raises ValueError: something that calls itself a certificate is none.
     """
+    return parse_chain(Path(path).read_text(encoding="ascii", errors="replace"))
+
+
+def parse_chain(text):
+    """Return the certificates in PEM text, as :func:`read_chain` does those of a file."""
     from cryptography import x509
 
-    text = Path(path).read_text(encoding="ascii", errors="replace")
-    return [x509.load_pem_x509_certificate(block.encode()) for block in _BLOCK.findall(text)]
+    return [x509.load_pem_x509_certificate(block.encode()) for block in blocks(text)]
+
+
+def blocks(text):
+    """Return the certificates in PEM text as PEM texts of one each."""
+    return _BLOCK.findall(text)
 
 
 def file_of(settings, part):
-    """Return the path of the host's ``certificate`` or ``key``: the pillar's, or that of the self-signed pair."""
+    """Return the path of the ``certificate`` or ``key`` that the host serves, by their source or self-signed."""
     return settings["tls"][part] or settings["os"]["tls"][part]
 
 
@@ -39,10 +48,15 @@ def private_key(path):
 
     :raises ValueError: it is none, or encrypted, so that no daemon can read it either.
     """
+    return load_key(Path(path).read_bytes())
+
+
+def load_key(pem):
+    """Return the private key in PEM bytes, as :func:`private_key` does that of a file."""
     from cryptography.hazmat.primitives import serialization
 
     try:
-        return serialization.load_pem_private_key(Path(path).read_bytes(), None)
+        return serialization.load_pem_private_key(pem, None)
     except TypeError as err:
         raise ValueError("the key is encrypted") from err
 

@@ -39,14 +39,14 @@ def units(settings):
 
 def _units(host):
     names = units(host.settings)
-    running = [*names, *_behind(host, host.settings["os"]["postfix"]["service"])]
+    running = [*names, *behind(host, host.settings["os"]["postfix"]["service"])]
     return [
         *_each(host, running, "running.unit", "the unit is active", "is-active", _inactive),
         *_each(host, names, "running.unit_enabled", "the unit starts at boot", "is-enabled", _disabled),
     ]
 
 
-def _behind(host, service):
+def behind(host, service):
     """Return the unit that does the work where Postfix's own is an empty wrapper, as on Debian 12."""
     done = host.command(("systemctl", "show", "--property=ExecStart", "--value", f"{service}.service"))
     return [f"{service}@-"] if "path=/bin/true" in done.out else []

@@ -28,6 +28,13 @@ from mailserver_wire import Budget, any_certificate, open_talk, short
 
 WARN_BEFORE = timedelta(days=21)
 FAIL_BEFORE = timedelta(days=7)
+_AGAIN = "salt-call state.apply mailserver.tls sync_mods=all"
+_ISSUED = {
+    "text": "Put the new one and its key into mailserver:tls:certificate_text and :key_text, and run a highstate",
+    "ca": _AGAIN,
+    "acme": f"certbot renew --cert-name mailserver; if there is none yet, {_AGAIN}",
+}
+"""What renews the certificate of a source that the formula itself puts in place."""
 _RELOAD = "postfix reload; doveadm reload"
 _LATER = "Check again; if it stays: mailserver.check area=protocol says more"
 
@@ -157,8 +164,9 @@ def _certificate_files(settings, service):
 def _files(settings):
     """Return the findings about the files of certificate and key."""
     path, key_path = file_of(settings, "certificate"), file_of(settings, "key")
-    made = "salt-call state.apply mailserver.tls sync_mods=all makes a self-signed pair, if one of both files is gone"
-    remedy = "Put the files of mailserver:tls:certificate and :key there" if settings["tls"]["certificate"] else made
+    made = f"{_AGAIN} makes the pair anew, if one of both files is gone"
+    named = settings["tls"]["certificate"] and settings["tls"].get("source") not in _ISSUED
+    remedy = "Put the files of mailserver:tls:certificate and :key there" if named else made
     id, wanted = "tls.certificate.file", "the file holds a certificate (PEM)"
     try:
         chain = read_chain(path)
@@ -204,16 +212,17 @@ def _key_mode(path):
 def _certificate(settings, chain, about, service, now, budget):
     leaf = chain[0]
     self_signed = issued(leaf, leaf)
-    renew = "Renew it (certbot renew, or whatever made it)"
+    source = settings["tls"].get("source")
+    renew = _ISSUED.get(source, "Renew it (certbot renew, or whatever made it)")
     if not settings["tls"]["certificate"]:
         own = settings["os"]["tls"]
-        renew = f"rm {own['certificate']} {own['key']}; salt-call state.apply mailserver.tls sync_mods=all"
+        renew = f"rm {own['certificate']} {own['key']}; {_AGAIN}"
     renew = f"{renew}; then {_RELOAD}"
     note = "self-signed, " if self_signed else ""
     return [
         _names(leaf, settings["hostname"], about, service.place, note, renew, self_signed),
         _expiry(leaf, about, service.place, note, renew, now),
-        _chain(chain, about, service, self_signed, budget),
+        _chain(chain, about, service, self_signed, budget, source),
     ]
 
 
@@ -244,7 +253,7 @@ def _expiry(leaf, about, place, note, renew, now):
     return Finding("tls.certificate.expiry", status, about, wanted, f"{seen}: {when}", renew)
 
 
-def _chain(chain, about, service, self_signed, budget):
+def _chain(chain, about, service, self_signed, budget, source):
     id, wanted = "tls.certificate.chain", "each certificate is signed by the next (RFC 8446 section 4.4.2)"
     names = " < ".join(subject(one) for one in chain)
     seen = short(f"{service.place}: {names}")
@@ -252,6 +261,10 @@ def _chain(chain, about, service, self_signed, budget):
         "Have the file hold the host's certificate first, then those between it and the root, in their order (certbot: "
         f"fullchain.pem, not cert.pem); then {_RELOAD}"
     )
+    if self_signed and source in ("ca", "acme"):
+        seen = f"{service.place}: self-signed; the certificate of mailserver:tls:{source} is awaited"
+        remedy = f"{_AGAIN} says what is in its way"
+        return Finding(id, "warn", about, wanted, seen, remedy)
     if self_signed:
         return ok(id, about, wanted, f"{service.place}: self-signed")
     if not all(issued(one, other) for one, other in itertools.pairwise(chain)):

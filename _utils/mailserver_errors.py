@@ -60,6 +60,22 @@ class FirewallError(MailserverError):
     """firewalld does not run, or refused what was asked of it."""
 
 
+class ConfigurationRefused(MailserverError):
+    """A staged configuration did not pass its checks; the one in force was not touched."""
+
+
+class NotServing(MailserverError):
+    """A daemon did not serve with a new configuration; the message says what it said and what is in force now."""
+
+
+class PackagesError(MailserverError):
+    """The note of which packages the formula brought is damaged, or they cannot be taken away without harm."""
+
+
+class DaemonError(MailserverError):
+    """A daemon could not be reloaded or restarted; the message has the command and its words."""
+
+
 class ClockError(DkimError):
     """The host's clock lies before something that was already seen, so that no time can be trusted."""
 
@@ -88,6 +104,10 @@ class CertificateError(MailserverError):
     """A certificate that is asked for is missing, or cannot be read."""
 
 
+class AcmeError(MailserverError):
+    """certbot got no certificate, or what it needs for that is not there."""
+
+
 class WireError(MailserverError):
     """A conversation with a port of the host was cut off, or left its protocol; nothing could be judged."""
 
@@ -98,6 +118,10 @@ class NothingListens(WireError):
 
 class NoAnswer(WireError):
     """A port of the host did not answer within the limit."""
+
+
+class PutOff(WireError):
+    """A mail port takes no command for now."""
 
 
 class HandshakeFailed(WireError):

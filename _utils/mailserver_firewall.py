@@ -1,5 +1,8 @@
 """firewalld's zones, permanent and running: what is missing in either, and the commands that add or remove it."""
 
+import contextlib
+import re
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,13 +43,31 @@ def _check_services(services, run):
 
 
 def change(verb, zone, items, run=None):
-    """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded."""
-    run = run or firewall_cmd
+    """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded.
+
+    :raises FirewallError: firewalld refused some of it, and what was changed before that is undone.
+    """
+    run, done = run or firewall_cmd, []
+    try:
+        for where, kind, names in _steps(items):
+            done.append((where, kind, names))  # firewall-cmd may refuse the last of several after it took the others
+            run(*_WHERE[where], f"--zone={zone}", *(f"--{verb}-{kind}={name}" for name in names))
+    except FirewallError:
+        undo = {"add": "remove", "remove": "add"}[verb]
+        for where, kind, names in reversed(done):
+            for name in names:
+                with contextlib.suppress(FirewallError):
+                    run(*_WHERE[where], f"--zone={zone}", f"--{undo}-{kind}={name}")
+        raise
+
+
+def _steps(items):
+    """Yield (where, kind, names); firewall-cmd takes one kind at a time."""
     for where, names in items.items():
-        ports = [f"--{verb}-port={name}" for name in names if "/" in name]
-        services = [f"--{verb}-service={name}" for name in names if "/" not in name]
-        for options in filter(None, (services, ports)):  # firewall-cmd takes one kind at a time
-            run(*_WHERE[where], f"--zone={zone}", *options)
+        kinds = {"service": [one for one in names if "/" not in one], "port": [one for one in names if "/" in one]}
+        for kind, some in kinds.items():
+            if some:
+                yield where, kind, some
 
 
 def _absent(shown, services, ports):
@@ -74,3 +95,55 @@ def firewall_cmd(*arguments):
     if done.returncode:
         raise FirewallError(f"{_COMMAND} {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
     return done.stdout.strip()
+
+
+ADMINISTRATION = ("sshd", "salt-master")
+"""Programs by which a host, or a fleet, is looked after."""
+_USUAL = {"ssh": {"22/tcp"}, "salt-master": {"4505/tcp", "4506/tcp"}}
+
+
+def shut_out(zone, listening, run=None):
+    """Return what a zone shuts out of the programs by which the host is looked after: ``["sshd at 2222/tcp"]``.
+
+    :param listening: what ``ss -Hltnp`` printed.
+    """
+    run = run or firewall_cmd
+    lines = dict(line.strip().partition(": ")[::2] for line in run(f"--zone={zone}", "--list-all").splitlines())
+    if lines.get("target") == "ACCEPT":
+        return []
+    allowed = set(lines.get("ports", "").split())
+    for service in lines.get("services", "").split():
+        allowed |= _USUAL.get(service, set())
+    found = []
+    for line in listening.splitlines():
+        name, words = re.search(r'"([^"]+)"', line), line.split()
+        if not name or name[1] not in ADMINISTRATION or words[3].startswith(("127.", "[::1]")):
+            continue
+        port = f"{words[3].rpartition(':')[2]}/tcp"
+        if port not in allowed:
+            found.append(f"{name[1]} at {port}")
+    return sorted(set(found))
+
+
+def is_reached(address, port, limit=5):
+    """Tell whether a TCP connection to a port can be made."""
+    try:
+        socket.create_connection((address, port), limit).close()
+    except OSError:
+        return False
+    return True
+
+
+def keeps_from_master(masters, stop, start, reached=is_reached):
+    """Tell whether the firewall keeps the host from its master; it is then left stopped.
+
+    :param masters: (address, port) of each master's ports; one that answers is enough.
+    :param stop, start: have the firewall stop and start. Only what is reached without it is its fault.
+    """
+    if not masters or any(reached(*one) for one in masters):
+        return False
+    stop()
+    if any(reached(*one) for one in masters):
+        return True
+    start()
+    return False

@@ -107,7 +107,7 @@ def write_manifest(keys, manifest):
 
 
 def replace_file(path, text, mode, owner=None):
-    """Write ``text`` to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
+    """Write ``text`` (or bytes) to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
 
     :param owner: ``(uid, gid)``, or ``None`` for the process's own.
     :raises WriteError: it could not; what was there before is untouched, unless the disk failed at the last moment.
@@ -124,11 +124,11 @@ def replace_file(path, text, mode, owner=None):
 def _replace(path, text, mode, owner):
     descriptor, rough = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "wb") as file:
             if owner:
                 os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
-            file.write(text)
+            file.write(text.encode() if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(rough, path)

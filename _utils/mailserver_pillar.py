@@ -3,6 +3,8 @@
 import ipaddress
 import re
 
+import mailserver_pillar_hardening
+import mailserver_pillar_tls
 import mailserver_pillar_transport
 from mailserver_errors import PillarError
 from mailserver_postfix import (
@@ -31,9 +33,11 @@ from mailserver_schema import (
     Text,
     Wrong,
     did_you_mean,
+    place_in,
     read,
     shown,
 )
+from mailserver_services import MAILBOXES, SUBMISSION
 
 _PARAMETER = Text(r"[a-zA-Z][A-Za-z0-9_.-]*", "the name of a parameter")
 _SCALAR = OneOf((Bool(), Integer(-(2**31)), Text()))
@@ -375,6 +379,7 @@ SCHEMA = Section(
             ),
             "The firewall.",
         ),
+        **mailserver_pillar_hardening.HOST_KEYS,
         "selinux": Key(
             Section(
                 {
@@ -403,25 +408,7 @@ SCHEMA = Section(
             ),
             "Package repositories.",
         ),
-        "tls": Key(
-            Section(
-                {
-                    "certificate": Key(
-                        Text(r"/\S+", "an absolute path"),
-                        "Certificate chain, PEM.",
-                        computed="a self-signed one is made: mail servers take it, people's mail programs warn",
-                    ),
-                    "key": Key(Text(r"/\S+", "an absolute path"), "Its private key, PEM.", computed="as above"),
-                    "tlsa": Key(
-                        Bool(),
-                        "Emit and check the host's TLSA record (`3 1 1`, DANE for SMTP). Its zone must be signed. A "
-                        "new key needs its record in DNS for two TTLs before it is served: have renewals keep the key.",
-                        False,
-                    ),
-                }
-            ),
-            "The certificate of Postfix and Dovecot.",
-        ),
+        "tls": mailserver_pillar_tls.HOST_KEY,
         "mta_sts": mailserver_pillar_transport.HOST_KEY,
         "accounts": Key(
             Section(
@@ -528,6 +515,19 @@ SCHEMA = Section(
             ),
             "An address to which people write to see whether their mail is all right.",
         ),
+        "clean": Key(
+            Section(
+                {
+                    "packages": Key(
+                        Bool(),
+                        "Have `mailserver.clean` remove the packages that the formula brought, too; those that were "
+                        "there before it stay.",
+                        False,
+                    )
+                }
+            ),
+            "What `mailserver.clean` takes away besides.",
+        ),
         "python": Key(
             Section(
                 {
@@ -560,15 +560,17 @@ def resolve(pillar, parameters, grains):
     settings = read(SCHEMA, pillar, "mailserver", problems)
     _fill_host(settings, grains, problems)
     _fill_domains(settings, problems)
+    mailserver_pillar_tls.fill(settings, problems, parameters.get("tls", {}).get("folder"))
     mailserver_pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
     _fill_system(settings, parameters, grains)
+    mailserver_pillar_hardening.fill(settings, grains, problems)
     _check_publishing(settings, problems)
-    _check_tls(settings, problems)
     settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}
     system = settings["os"]["postfix"]
     system["version"] = settings["postfix"]["version"] = settings["postfix"]["version"] or system["version"]
     _check_postfix(settings, problems)
+    _check_ports(settings, problems)
     _check_reflector(settings, problems)
     if problems:
         raise PillarError(problems)
@@ -659,6 +661,7 @@ def _fill_firewall(settings):
         services = ["smtp"] + (["smtps"] if postfix["submissions"]["enabled"] else [])
         for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
             services.extend(_FIREWALLD_SERVICES.get(protocol, ()))
+        services.extend(["http"] if settings["tls"]["acme"]["challenge"] == "http-01" else [])
         services.extend(["https"] if mailserver_pillar_transport.served(settings) else [])
         firewall["services"] = services
     if firewall["ports"] is None:
@@ -695,15 +698,6 @@ def _check_publishing(settings, problems):
         )
 
 
-def _check_tls(settings, problems):
-    tls = settings["tls"]
-    if bool(tls["certificate"]) != bool(tls["key"]):
-        given, missing = ("certificate", "key") if tls["certificate"] else ("key", "certificate")
-        problems.append(
-            f"mailserver:tls:{missing}: not given, but mailserver:tls:{given} is; a certificate needs its key"
-        )
-
-
 def _check_postfix(settings, problems):
     if settings["sasl"]["type"] == "dovecot" and not settings["dovecot"]["enabled"]:
         problems.append("mailserver:sasl:type: Dovecot is to check logins, but mailserver:dovecot:enabled is false")
@@ -718,7 +712,30 @@ def _check_postfix(settings, problems):
             if not wrong and where != "main":
                 wrong = option_problem(value, system["version"])
             if wrong:
-                problems.append(f"mailserver:postfix:{where}:{name}: {wrong}")
+                problems.append(f"{place_in(f'mailserver:postfix:{where}', name)}: {wrong}")
+
+
+def _check_ports(settings, problems):
+    """Look that no two daemons are to listen on one port, and that each port is one."""
+    postfix, dovecot, opendkim = settings["postfix"], settings["dovecot"], settings["opendkim"]
+    taken = {25: "SMTP", settings["selftest"]["port"]: "mailserver:selftest:port"}
+    taken.update({port: f"mailserver:postfix:{name}" for name, port in SUBMISSION.items() if postfix[name]["enabled"]})
+    for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
+        taken.update(dict.fromkeys(MAILBOXES.get(protocol, ()), f"mailserver:dovecot:protocols ({protocol})"))
+    port = re.match(r"inet:(\d+)@", opendkim["socket"] or "") if opendkim["enabled"] else None
+    if port and not 0 < int(port[1]) < 65536:
+        problems.append(f"mailserver:opendkim:socket: {port[1]} is out of range: a port from 1 to 65535 is wanted")
+    elif port and int(port[1]) in taken:
+        problems.append(
+            f"mailserver:opendkim:socket: port {port[1]} is that of {taken[int(port[1])]}; take another one"
+        )
+    for number, text in enumerate(settings["firewalld"]["ports"] or ()):
+        ports = [int(one) for one in re.findall(r"\d+", text or "")]
+        if not all(0 < one < 65536 for one in ports) or ports != sorted(ports):
+            problems.append(
+                f"mailserver:firewalld:ports:{number}: {shown(text)} is out of range: ports from 1 to 65535 are "
+                "wanted, the lower one first"
+            )
 
 
 def _check_reflector(settings, problems):

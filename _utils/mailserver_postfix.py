@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_hardening
 from mailserver_postfix_versions import PARAMETERS, RESTRICTIONS, has_table, knows, parsed
 from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
 
@@ -170,6 +171,8 @@ def main_cf(settings, given):
         **_logins(settings),
         **_restrictions(settings),
         **_milters(settings),
+        **mailserver_hardening.limits(settings),
+        **mailserver_hardening.postscreen(settings),
         **settings["os"]["postfix"].get("main", {}),
     }
     version = settings["os"]["postfix"]["version"]
@@ -211,11 +214,14 @@ def _table(settings, path, rows):
 
 
 def extra_files(settings):
-    """Return the lines of the files, by their paths, that this Postfix needs beside main.cf for want of ``inline:``."""
+    """Return the lines of the files that this Postfix needs beside main.cf, by their paths."""
+    files = {}
+    if settings["postscreen"]["enabled"]:
+        files[mailserver_hardening.ACCESS_FILE] = mailserver_hardening.access_lines(settings)
     if has_table(settings["os"]["postfix"]["version"], "inline"):
-        return {}
+        return files
     tables = {TRANSPORT_FILE: _transports(settings), RECIPIENT_FILE: _own_recipients(settings)}
-    return {path: [f"{name} {value}" for name, value in rows.items()] for path, rows in tables.items() if rows}
+    return files | {path: [f"{name} {value}" for name, value in rows.items()] for path, rows in tables.items() if rows}
 
 
 def _identity(settings):
@@ -257,9 +263,25 @@ def _tls(settings):
         "smtpd_tls_auth_only": "yes",
         "smtpd_tls_protocols": modern,
         "smtpd_tls_mandatory_protocols": modern,
+        **_profile(settings["os"].get("tls", {}), _version(settings)),
         "smtpd_tls_loglevel": 1,
         "smtp_tls_security_level": "may",
         "smtp_tls_loglevel": 1,
+    }
+
+
+def _profile(system, version):
+    """Return Mozilla's profile for what the host serves; as a client it takes what other hosts have (docs/tls.md)."""
+    if "ciphers" not in system:
+        return {}
+    return {
+        "smtpd_tls_ciphers": "high",
+        "smtpd_tls_mandatory_ciphers": "high",
+        "tls_high_cipherlist": ":".join(system["ciphers"]),
+        "tls_preempt_cipherlist": "no",
+        "tls_eecdh_auto_curves": " ".join(system["curves"]),
+        "tls_ffdhe_auto_groups": "",
+        **({"tls_ssl_options": "NO_RENEGOTIATION"} if version >= (3, 4) else {}),
     }
 
 

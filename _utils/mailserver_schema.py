@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _RECORD_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What would end a line in a file, or do more on a terminal than be read; a tab is a blank."""
 _SIZE_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -22,6 +24,12 @@ def shown(value):
     """Return ``value`` as a message quotes it: short, on one line."""
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def place_in(where, name):
+    """Return the place of a key within another one, as a message names it: on one line, whatever the name is."""
+    text = str(name)
+    return f"{where}:{text if text.isprintable() else shown(text)}"
 
 
 def did_you_mean(name, valid):
@@ -43,8 +51,9 @@ class Text:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
         text = str(value)
-        if "\n" in text or "\r" in text:
-            raise Wrong(f"{shown(text)} has a line break in it, but {self.form} on one line is wanted")
+        if control := _CONTROL.search(text):
+            what = "a line break" if control[0] in "\n\r" else "a control character"
+            raise Wrong(f"{shown(text)} has {what} in it, but {self.form} on one line is wanted")
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise Wrong(f"{shown(text)} is not {self.form}")
         return text
@@ -57,7 +66,7 @@ class PasswordHash:
     form: str = "a password hash (openssl passwd -6)"
 
     def read(self, value):
-        if not isinstance(value, str) or not re.fullmatch(r"\$[0-9a-z]+\$[^\s:]+", value):
+        if not isinstance(value, str) or not re.fullmatch(r"\$[0-9a-z]+\$[!-9;-~]+", value):
             raise Wrong(f"the value is not {self.form}; a password itself does not belong in the pillar")
         return value
 
@@ -99,12 +108,16 @@ class Size:
     """Bytes, as a whole number or with a unit (``50MiB``); read as an integer."""
 
     form: str = "a number of bytes (10485760, 50MiB)"
+    most: int = 2**63 - 1
 
     def read(self, value):
         found = not isinstance(value, bool) and re.fullmatch(r"(\d+) ?([a-zA-Z]*)", str(value))
         if not found or found[2].upper() not in _SIZE_UNITS:
             raise Wrong(f"{shown(value)} is not {self.form}")
-        return int(found[1]) * _SIZE_UNITS[found[2].upper()]
+        size = int(found[1]) * _SIZE_UNITS[found[2].upper()]
+        if size > self.most:
+            raise Wrong(f"{shown(value)} is too large: at most {self.most} bytes are wanted")
+        return size
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,7 @@ class Duration:
     """A time span, as seconds or with a unit (``72h``, ``14d``); read as an integer number of seconds."""
 
     least: int = 0
+    most: int = 2**31 - 1
     form: str = "a time in seconds or with a unit (90s, 15m, 72h, 14d, 2w)"
 
     def read(self, value):
@@ -121,6 +135,8 @@ class Duration:
         seconds = int(found[1]) * _DURATION_UNITS[found[2]]
         if seconds < self.least:
             raise Wrong(f"{shown(value)} is too short: at least {self.least} seconds are wanted")
+        if seconds > self.most:
+            raise Wrong(f"{shown(value)} is too long: at most {self.most} seconds are wanted")
         return seconds
 
 
@@ -137,7 +153,7 @@ class Choice:
     def read(self, value):
         if isinstance(value, bool):
             value = "yes" if value else "no"
-        if value not in self.words:
+        if not any(value == word and type(value) is type(word) for word in self.words):
             raise Wrong(f"{shown(value)} is not {self.form}; {did_you_mean(value, self.words)}")
         return value
 
@@ -179,9 +195,12 @@ class Address:
 
     def read(self, value):
         try:
-            return str(ipaddress.ip_address(value if isinstance(value, str) else str(value)))
+            address = ipaddress.ip_address(value if isinstance(value, str) else str(value))
         except ValueError as err:
             raise Wrong(f"{shown(value)} is not {self.form}") from err
+        if getattr(address, "scope_id", None):
+            raise Wrong(f"{shown(value)} is not {self.form}: what follows the % is of one host alone")
+        return str(address)
 
 
 @dataclass(frozen=True)
@@ -203,9 +222,9 @@ class Scalars:
     form: str = "a list of plain values"
 
     def read(self, value):
-        if not isinstance(value, (list, tuple)) or any(isinstance(one, (dict, list, tuple)) for one in value):
+        if not isinstance(value, (list, tuple)):
             raise Wrong(f"{shown(value)} is not {self.form}")
-        return list(value)
+        return [one if isinstance(one, bool) else Text(form="a plain value").read(one) for one in value]
 
 
 @dataclass(frozen=True)
@@ -295,7 +314,7 @@ def _read_section(section, value, where, problems):
         value = {}
     for name in value:
         if name not in section.keys:
-            problems.append(f"{where}:{name}: unknown key; {did_you_mean(name, section.keys)}")
+            problems.append(f"{place_in(where, name)}: unknown key; {did_you_mean(name, section.keys)}")
     return {name: _read_key(key, value.get(name), f"{where}:{name}", problems) for name, key in section.keys.items()}
 
 
@@ -313,12 +332,12 @@ def _read_names(names, value, where, problems):
         return {}
     result, spelled = {}, {}
     for name, inner in value.items():
-        here = f"{where}:{name}"
+        here = place_in(where, name)
         try:
             known_as = names.key.read(name)
         except Wrong as err:
             problems.append(f"{here}: {err}")
-            known_as = name
+            continue
         if known_as in result:
             problems.append(f"{here}: listed twice: {spelled[known_as]!r} is the same name")
         spelled[known_as] = name

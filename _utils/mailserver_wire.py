@@ -7,7 +7,7 @@ import ssl
 import time
 from dataclasses import dataclass, field
 
-from mailserver_errors import HandshakeFailed, NoAnswer, NothingListens, WireError
+from mailserver_errors import HandshakeFailed, NoAnswer, NothingListens, PutOff, WireError
 
 _LONGEST_LINE = 8192
 _MOST_LINES = 200
@@ -44,6 +44,11 @@ def short(text, limit=160):
 def open_talk(service, budget):
     """Return a :class:`Talk` with a service, in its protocol, which is not connected yet."""
     return {"smtp": SmtpTalk, "imap": ImapTalk, "pop3": Pop3Talk}[service.protocol](service, budget)
+
+
+_PUT_OFF = re.compile(r"(?!454)4\d\d\b|454 4\.3\.")
+"""A reply for now (RFC 5321 section 4.2.1) that says nothing of TLS: it is not STARTTLS's own 454 (RFC 3207 section
+4), or it names the state of the mail system (RFC 3463 section 3.4). Postfix without its milter has `454 4.3.0`."""
 
 
 class Talk:
@@ -97,8 +102,13 @@ class Talk:
             raise HandshakeFailed(f"{self.service.place}: no TLS: {_reason(err)}") from err
 
     def starttls(self, context=None):
-        """Ask for TLS, and go on in it."""
+        """Ask for TLS, and go on in it.
+
+        :raises PutOff: no command is taken now, for reasons that have nothing to do with TLS.
+        """
         positive, words = self.ask_for_tls()
+        if _PUT_OFF.match(str(words)):
+            raise PutOff(f"{self.service.place} answered STARTTLS with {short(words)}")
         if not positive:
             raise HandshakeFailed(f"{self.service.place} answered STARTTLS with {short(words)}")
         self.handshake(context)

@@ -1,6 +1,8 @@
-# Undo what init.sls did. Packages, users, mail and DKIM keys stay.
+# Undo what init.sls did. Users, mail and DKIM keys stay, and so do packages, unless mailserver:clean:packages is true.
 include:
   - mailserver.schedule.clean
+  - mailserver.dns.clean
+  - mailserver.fail2ban.clean
   - mailserver.firewalld.clean
   - mailserver.mta_sts.clean
   - mailserver.postfix.clean
@@ -11,3 +13,5 @@ include:
   - mailserver.accounts.clean
   - mailserver.tls.clean
   - mailserver.selinux.clean
+  - mailserver.kept.clean
+  - mailserver.packages.clean

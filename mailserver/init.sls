@@ -1,6 +1,7 @@
 # A mail server as the pillar `mailserver` describes it: each component is a folder of its own.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 include:
+  - mailserver.packages
 {%- if mailserver.repositories.install %}
   - mailserver.repositories
 {%- endif %}
@@ -25,5 +26,6 @@ include:
 {%- if mailserver.firewalld.enabled %}
   - mailserver.firewalld
 {%- endif %}
+  - mailserver.fail2ban
   - mailserver.schedule
   - mailserver.dns

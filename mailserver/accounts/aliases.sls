@@ -1,7 +1,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:
-  - mailserver.postfix.config
+  - mailserver.postfix.in_force
 {%- for name, targets in mailserver.accounts.aliases.items() %}
 
 mailserver-accounts-alias-{{ name }}:
@@ -9,7 +9,7 @@ mailserver-accounts-alias-{{ name }}:
     - name: {{ name | json }}
     - target: {{ (targets if targets is string else targets | join(', ')) | json }}
     - require:
-        - file: mailserver-postfix-main
+        - mailserver: mailserver-postfix-in-force
 {%- endfor %}
 
 mailserver-accounts-aliases-database:
@@ -19,6 +19,6 @@ mailserver-accounts-aliases-database:
 {%- for name in mailserver.accounts.aliases %}
         - alias: mailserver-accounts-alias-{{ name }}
 {%- endfor %}
-        - file: mailserver-postfix-main
+        - mailserver: mailserver-postfix-in-force
     - require:
-        - file: mailserver-postfix-main
+        - mailserver: mailserver-postfix-in-force

@@ -1,4 +1,4 @@
-# dovecot.conf as a whole, in the language of the host's version; a file that doveconf refuses is not put in place.
+# dovecot.conf as a whole, in the language of the host's version; service.sls puts it in place, if doveconf accepts it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
 
@@ -14,7 +14,7 @@ mailserver-dovecot-distribution:
         - pkg: mailserver-dovecot-packages
 
 mailserver-dovecot-config:
-  file.managed:
+  mailserver.staged:
     - name: {{ config }}
     - source: salt://mailserver/dovecot/files/dovecot-{{ mailserver.os.dovecot.language }}.conf.jinja
     - template: jinja
@@ -23,15 +23,13 @@ mailserver-dovecot-config:
         dovecot: {{ mailserver.dovecot | json }}
         certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
         key: {{ mailserver.tls.key or mailserver.os.tls.key }}
+        profile: {{ {'ciphers': mailserver.os.tls.ciphers, 'curves': mailserver.os.tls.curves} | json }}
         sasl: {{ mailserver.sasl | json }}
         queue: {{ mailserver.os.postfix.queue }}
     - user: root
     - group: root
     - mode: '0644'
-    - check_cmd: doveconf -n -c
     - require:
         - cmd: mailserver-dovecot-distribution
         - pkg: mailserver-tls-packages
-{%- if not mailserver.tls.certificate %}
-        - cmd: mailserver-tls-self-signed
-{%- endif %}
+        - test: mailserver-tls-ready

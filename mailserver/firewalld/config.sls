@@ -11,3 +11,11 @@ mailserver-firewalld-open:
     - ports: {{ mailserver.firewalld.ports | json }}
     - require:
         - service: mailserver-firewalld-service
+
+mailserver-firewalld-passable:
+  mailserver.firewall_passable:
+    - name: {{ mailserver.firewalld.zone }}
+    - service: {{ mailserver.os.firewalld.service }}
+    - require:
+        - service: mailserver-firewalld-service
+        - cmd: mailserver-firewalld-minion-reconnects

@@ -1,4 +1,4 @@
-# One file of nginx's; one that nginx refuses, with all else that it has, is not put in place.
+# One file of nginx's, staged; service.sls puts it in place, if nginx accepts it with all else that it has.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set nginx = mailserver.os.nginx %}
 {%- set check = '/usr/local/libexec/mailserver/check-nginx' %}
@@ -20,7 +20,7 @@ mailserver-mta-sts-check:
     - makedirs: true
 
 mailserver-mta-sts-site:
-  file.managed:
+  mailserver.staged:
     - name: {{ nginx.site }}
     - source: salt://mailserver/mta_sts/files/mta-sts.conf.jinja
     - template: jinja
@@ -30,7 +30,6 @@ mailserver-mta-sts-site:
     - user: root
     - group: root
     - mode: '0644'
-    - check_cmd: {{ check }} {{ nginx.folder }} {{ nginx.site }}
     - require:
         - pkg: mailserver-mta-sts-packages
         - file: mailserver-mta-sts-check

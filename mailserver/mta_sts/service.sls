@@ -2,14 +2,11 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:
-  - mailserver.mta_sts.config
+  - mailserver.mta_sts.in_force
 
 mailserver-mta-sts-service:
   service.running:
     - name: {{ mailserver.os.nginx.service }}
     - enable: true
-    - reload: true
     - require:
-        - pkg: mailserver-mta-sts-packages
-    - watch:
-        - file: mailserver-mta-sts-site
+        - mailserver: mailserver-mta-sts-in-force

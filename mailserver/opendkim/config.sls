@@ -28,8 +28,17 @@ mailserver-opendkim-tables:
     - require:
         - file: mailserver-opendkim-folder
 
-mailserver-opendkim-trusted-hosts:
+mailserver-opendkim-check:
   file.managed:
+    - name: /usr/local/libexec/mailserver/check-opendkim
+    - source: salt://mailserver/opendkim/files/check-opendkim
+    - makedirs: true
+    - user: root
+    - group: root
+    - mode: '0755'
+
+mailserver-opendkim-trusted-hosts:
+  mailserver.staged:
     - name: {{ opendkim.trusted_hosts }}
     - source: salt://mailserver/opendkim/files/TrustedHosts.jinja
     - template: jinja
@@ -42,7 +51,7 @@ mailserver-opendkim-trusted-hosts:
         - file: mailserver-opendkim-folder
 
 mailserver-opendkim-config:
-  file.managed:
+  mailserver.staged:
     - name: {{ opendkim.config }}
     - source: salt://mailserver/opendkim/files/opendkim.conf.jinja
     - template: jinja
@@ -52,8 +61,7 @@ mailserver-opendkim-config:
     - user: root
     - group: root
     - mode: '0644'
-    - check_cmd: opendkim -n -x
     - require:
         - cmd: mailserver-opendkim-distribution
         - dkim: mailserver-opendkim-tables
-        - file: mailserver-opendkim-trusted-hosts
+        - mailserver: mailserver-opendkim-trusted-hosts

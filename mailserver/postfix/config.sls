@@ -1,4 +1,4 @@
-# main.cf and master.cf take the place of the old ones only after Postfix's own tools accepted them.
+# main.cf and master.cf are staged here; service.sls puts both in place at once, if Postfix's own tools accept them.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set folder = mailserver.os.postfix.folder %}
 
@@ -52,7 +52,7 @@ mailserver-postfix-{{ path }}:
   file.managed:
     - name: {{ path }}
     - contents: |
-        # Written by Salt (mailserver/postfix), for a Postfix that has no inline: tables.
+        # Written by Salt (mailserver/postfix); change the pillar, not this file.
 {%- for line in lines %}
         {{ line }}
 {%- endfor %}
@@ -62,11 +62,11 @@ mailserver-postfix-{{ path }}:
     - require:
         - pkg: mailserver-postfix-packages
     - require_in:
-        - file: mailserver-postfix-main
+        - mailserver: mailserver-postfix-main
 {%- endfor %}
 
 mailserver-postfix-main:
-  file.managed:
+  mailserver.staged:
     - name: {{ folder }}/main.cf
     - source: salt://mailserver/postfix/files/main.cf.jinja
     - template: jinja
@@ -75,42 +75,39 @@ mailserver-postfix-main:
     - user: root
     - group: root
     - mode: '0644'
-    - check_cmd: /usr/local/libexec/mailserver/check-postfix {{ folder }} main.cf
     - require:
         - file: mailserver-postfix-check
         - file: mailserver-postfix-sender-login
         - cmd: mailserver-postfix-distribution-main.cf
         - pkg: mailserver-tls-packages
-{%- if not mailserver.tls.certificate %}
-        - cmd: mailserver-tls-self-signed
-{%- endif %}
+        - test: mailserver-tls-ready
 
 mailserver-postfix-master:
-  file.managed:
+  mailserver.staged:
     - name: {{ folder }}/master.cf
     - source: salt://mailserver/postfix/files/master.cf.jinja
     - template: jinja
     - context:
         chroot: {{ mailserver.os.postfix.chroot | json }}
         syntax: {{ mailserver.postfix.syntax | json }}
+        postscreen: {{ mailserver.postscreen.enabled | json }}
         submission: {{ mailserver.postfix.submission | json }}
         submissions: {{ mailserver.postfix.submissions | json }}
         reflector: {{ (mailserver.os.reflector if mailserver.reflector.address else none) | json }}
     - user: root
     - group: root
     - mode: '0644'
-    - check_cmd: /usr/local/libexec/mailserver/check-postfix {{ folder }} master.cf
     - require:
-        - file: mailserver-postfix-main
+        - mailserver: mailserver-postfix-main
         - cmd: mailserver-postfix-distribution-master.cf
 {%- if mailserver.reflector.address %}
         - sls: mailserver.reflector.config
 {%- endif %}
 
-# What is in force from now on, for the operator to see.
+# What is to be in force, for the operator to see.
 mailserver-postfix-shown:
   cmd.run:
-    - name: postfix check && postconf -n
+    - name: postconf -c /var/lib/mailserver/staged{{ folder }} -n
     - onchanges:
-        - file: mailserver-postfix-main
-        - file: mailserver-postfix-master
+        - mailserver: mailserver-postfix-main
+        - mailserver: mailserver-postfix-master

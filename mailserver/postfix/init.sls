@@ -1,4 +1,5 @@
 include:
   - mailserver.postfix.package
   - mailserver.postfix.config
+  - mailserver.postfix.in_force
   - mailserver.postfix.service

@@ -1,7 +1,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:
-  - mailserver.postfix.config
+  - mailserver.postfix.in_force
   - mailserver.sasl
 
 mailserver-postfix-service:
@@ -9,14 +9,9 @@ mailserver-postfix-service:
     - name: {{ mailserver.os.postfix.service }}
     - enable: true
     - require:
-        - cmd: mailserver-postfix-shown
+        - mailserver: mailserver-postfix-in-force
 {%- if mailserver.sasl.type == 'cyrus' %}
-        - service: mailserver-sasl-service
-{%- endif %}
     - watch:
-        - file: mailserver-postfix-main
-        - file: mailserver-postfix-master
-{%- if mailserver.sasl.type == 'cyrus' %}
         - file: mailserver-sasl-postfix-config
 {%- for group in mailserver.os.sasl.user_groups %}
         - cmd: mailserver-sasl-postfix-in-{{ group }}

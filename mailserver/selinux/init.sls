@@ -1,7 +1,7 @@
 # SELinux: labels for what its policy does not know of, and the booleans of the pillar.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.selinux.enabled %}
-{%- set own_certificate = not mailserver.tls.certificate %}
+{%- set own_certificate = mailserver.tls.source != 'files' %}
 
 include:
   - mailserver.tls
@@ -35,7 +35,7 @@ mailserver-selinux-certificate-labelled:
     - recursive: true
     - require:
         - selinux: mailserver-selinux-certificate
-        - cmd: mailserver-tls-self-signed
+        - test: mailserver-tls-ready
 {%- endif %}
 {%- for name, value in mailserver.selinux.booleans.items() %}
 

@@ -1,7 +1,7 @@
-# Where the pillar names no certificate: a self-signed one, made once.
+# What Postfix and Dovecot serve from the start: a self-signed pair, made once, unless the pillar brings one of its own.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{%- set files = mailserver.os.tls %}
-{%- if not mailserver.tls.certificate %}
+{%- set files, tls = mailserver.os.tls, mailserver.tls %}
+{%- if tls.source != 'files' %}
 
 include:
   - mailserver.tls.package
@@ -12,6 +12,8 @@ mailserver-tls-folder:
     - user: root
     - group: root
     - mode: '0755'
+{%- endif %}
+{%- if tls.source in ('self-signed', 'ca', 'acme') %}
 
 # openssl would write into a key file that is there, and leave its mode as it was.
 mailserver-tls-self-signed:
@@ -35,4 +37,68 @@ mailserver-tls-self-signed:
     - require:
         - pkg: mailserver-tls-packages
         - file: mailserver-tls-folder
+{%- endif %}
+{%- if tls.source in ('text', 'ca', 'acme') %}
+
+mailserver-tls-{{ tls.source }}-folder:
+  file.directory:
+    - name: {{ files.folder }}/{{ tls.source }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+        - file: mailserver-tls-folder
+{%- endif %}
+{%- if tls.source in ('ca', 'acme') %}
+
+# Served until the first certificate was issued, so that the host comes up; an authority of Salt's signs this very key.
+mailserver-tls-{{ tls.source }}-first:
+  cmd.run:
+    - name: >-
+        umask 077 && install -m 0600 {{ files.key }} {{ tls.key }} &&
+        install -m 0644 {{ files.certificate }} {{ tls.certificate }}
+    - creates:
+        - {{ tls.key }}
+        - {{ tls.certificate }}
+    - require:
+        - cmd: mailserver-tls-self-signed
+        - file: mailserver-tls-{{ tls.source }}-folder
+{%- elif tls.source == 'text' %}
+{#- The settings have made sure that they are a pair. #}
+
+mailserver-tls-text-key:
+  file.managed:
+    - name: {{ tls.key }}
+    - contents_pillar: mailserver:tls:key_text
+    - user: root
+    - group: root
+    - mode: '0600'
+    - show_changes: false
+    - require:
+        - file: mailserver-tls-text-folder
+
+mailserver-tls-text-certificate:
+  file.managed:
+    - name: {{ tls.certificate }}
+    - contents_pillar: mailserver:tls:certificate_text
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - file: mailserver-tls-text-key
+{%- endif %}
+
+mailserver-tls-ready:
+  test.nop:
+{%- if tls.source == 'files' %}
+    - name: {{ tls.certificate }}
+{%- else %}
+    - require:
+{%- if tls.source == 'self-signed' %}
+        - cmd: mailserver-tls-self-signed
+{%- elif tls.source == 'text' %}
+        - file: mailserver-tls-text-certificate
+{%- else %}
+        - cmd: mailserver-tls-{{ tls.source }}-first
+{%- endif %}
 {%- endif %}

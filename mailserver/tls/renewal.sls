@@ -1,5 +1,7 @@
 # Whoever renews the certificate, and however: it is served at once.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set live = mailserver.os.tls.acme.folder ~ '/live/mailserver' %}
+{%- set issued = [live ~ '/fullchain.pem', live ~ '/privkey.pem'] if mailserver.tls.source == 'acme' else [] %}
 
 include:
   - mailserver.tls.certificate
@@ -22,6 +24,7 @@ mailserver-tls-renewal-{{ unit }}:
     - context:
         certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
         key: {{ mailserver.tls.key or mailserver.os.tls.key }}
+        issued: {{ issued | json }}
     - user: root
     - group: root
     - mode: '0644'
@@ -32,9 +35,7 @@ mailserver-tls-renewal:
     - name: mailserver-certificate.path
     - enable: true
     - require:
-{%- if not mailserver.tls.certificate %}
-        - cmd: mailserver-tls-self-signed
-{%- endif %}
+        - test: mailserver-tls-ready
         - file: mailserver-tls-serve
     - watch:
         - file: mailserver-tls-renewal-service

@@ -50,8 +50,8 @@ def rows(domains):
 class World:
     """Name servers on loopback: one zone near, the same far away, and the same with one of three servers silent."""
 
-    def __init__(self, folder, domains, server):
-        self.folder, self.domains, self.server = folder, domains, server
+    def __init__(self, folder, domains, server, pair):
+        self.folder, self.domains, self.server, self.pair = folder, domains, server, pair
         self.hosts = {}
 
     def host(self, size, where="bench.test"):
@@ -60,7 +60,7 @@ class World:
             folder = self.folder / f"{where}-{size}"
             folder.mkdir()
             host = KeyedHost(folder, names(size, where), (RESOLVER,), SETTINGS)
-            host.pem, host.public = PAIR.pem, PAIR.public
+            host.pem, host.public = self.pair.pem, self.pair.public
             self.hosts[size, where] = host.write()
         return self.hosts[size, where]
 
@@ -91,9 +91,8 @@ class World:
 
 @contextlib.contextmanager
 def _world(folder, domains):
-    global PAIR
-    PAIR = KeyedHost(folder, names(domains))
-    lines = PAIR.record_lines()
+    pair = KeyedHost(folder, names(domains))
+    lines = pair.record_lines()
     servers = {
         "bench.test": zone(["ns.test"], lines),
         "far.test": zone(["far-ns.test"], lines),
@@ -119,7 +118,7 @@ def _world(folder, domains):
         stack.enter_context(_forwarder(SECOND, 0))
         silent = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         silent.bind((SILENT, 53))
-        yield World(folder, domains, authority)
+        yield World(folder, domains, authority, pair)
 
 
 @contextlib.contextmanager
@@ -196,7 +195,7 @@ def _dead(world):
 
 def _batches(world):
     credential = mailserver_publish.Credential(AUTHORITY, 53, KEY, "hmac-sha256", SECRET, 30)
-    text = f"v=DKIM1; k=rsa; p={PAIR.public}"
+    text = f"v=DKIM1; k=rsa; p={world.pair.public}"
     whole = [
         mailserver_publish.Change(name, "sent.test", 3600, text, absent=True)
         for name, _ in _key_names(world.domains, "sent.test")

@@ -13,14 +13,15 @@ SIZES = (10, 100, 1_000, 10_000)
 class Row:
     """What was measured, with what it was compared, the figure, and the bound that it has to keep.
 
-    ``figure`` is a ratio unless ``unit`` says otherwise; ``least``: the bound is the least that is wanted, not the most.
+    ``figure`` is a ratio unless ``unit`` says otherwise; ``least``: the bound is the least that is wanted,
+    and not the most.
     """
 
     work: str
     compared: str
     figure: float
     bound: float
-    unit: str = "×"
+    unit: str = "x"
     least: bool = False
     note: str = ""
 

@@ -63,9 +63,8 @@ class Years(RuleBasedStateMachine):
 
     def keys(self, bits):
         first, self.made = self.made, self.made + len(bits)
-        return [
-            POOL[number] if number < len(POOL) else next(self.generate([1024])) for number in range(first, self.made)
-        ]
+        numbers = range(first, self.made)
+        return [POOL[number] if number < len(POOL) else next(self.generate([1024])) for number in numbers]
 
     def write(self, *arguments):
         if self.kill_at == 0:

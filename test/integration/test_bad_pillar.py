@@ -16,8 +16,11 @@ BAD = """mailserver:
     main:
       message_size_limit: plenty
       smtpd_tls_secrity_level: may
+      smtpd_banner: "mx\\nsmtpd_relay_restrictions = permit"
     submission: {{enabled: perhaps}}
   dovecot: {{protocols: [imap, pop4]}}
+  opendkim: {{socket: 'inet:25@127.0.0.1'}}
+  firewalld: {{ports: [99999/tcp]}}
 """
 
 # The place of each mistake, and what has to be said about it.
@@ -30,6 +33,9 @@ SAID = (
     ("mailserver:postfix:main:smtpd_tls_secrity_level", "did you mean 'smtpd_tls_security_level'?"),
     ("mailserver:postfix:submission:enabled", "'perhaps' is text, but true or false"),
     ("mailserver:dovecot:protocols:1", "'pop4'"),
+    ("mailserver:postfix:main:smtpd_banner", "has a line break in it"),
+    ("mailserver:opendkim:socket", "port 25 is that of SMTP"),
+    ("mailserver:firewalld:ports:0", "'99999/tcp' is out of range"),
 )
 
 

@@ -9,7 +9,9 @@ DONE_BY_DEBIANS_PACKAGES = {
     "mailserver-accounts-alias-postmaster",
     "mailserver-firewalld-service",
     "mailserver-sasl-enabled",
+    "mailserver-dovecot-service",
     "mailserver-opendkim-folder",
+    "mailserver-opendkim-service",
     "mailserver-sasl-postfix-folder",
 }
 # A dry run of Salt 3006 says of a scheduled job only in a comment that it would be added.

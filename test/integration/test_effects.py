@@ -298,12 +298,12 @@ def test_row_28_milters(lab, host):
 
 def test_row_29_postfix_is_checked_and_shown_before_it_restarts(first_run, host):
     by_id = {state["__id__"]: state for state in first_run[host].states.values()}
-    shown, service = by_id["mailserver-postfix-shown"], by_id["mailserver-postfix-service"]
-    assert shown["name"].startswith("postfix check && postconf -n")
+    shown, in_force = by_id["mailserver-postfix-shown"], by_id["mailserver-postfix-in-force"]
+    assert shown["name"].startswith("postconf -c /var/lib/mailserver/staged/etc/postfix -n")
     assert shown["result"] is True
     assert f"mydomain = {DOMAIN[host]}" in shown["changes"]["stdout"]
-    assert shown["__run_num__"] < service["__run_num__"]
-    assert service["changes"]
+    assert shown["__run_num__"] < in_force["__run_num__"]
+    assert in_force["changes"]
 
 
 def test_row_30_the_log_says_that_it_was_signed(lab, host):

@@ -9,7 +9,7 @@ REFUSED = """  postfix: {main: {header_checks: 'regexp:/etc/postfix/not-there'}}
   dovecot: {settings: {no_such_setting: 1}}
   opendkim: {settings: {NoSuchSetting: 'yes'}}
 """
-STATES = ("mailserver-postfix-main", "mailserver-dovecot-config", "mailserver-opendkim-config")
+STATES = ("mailserver-postfix-in-force", "mailserver-dovecot-in-force", "mailserver-opendkim-in-force")
 
 
 @pytest.fixture(scope="module")

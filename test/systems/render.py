@@ -99,6 +99,7 @@ def options(home):
         enable_gpu_grains=False,
         enable_fqdns_grains=False,
         master_type="disable",
+        features={"x509_v2": True},
     )
     return opts
 
@@ -215,9 +216,9 @@ def function(module, name, cache={}):  # noqa: B006 (one for the process)
 
 def write(high, chunk, folder):
     """Have Salt's file.managed write what the state asks for, below ``folder``; return where, by its path."""
-    if (chunk["state"], chunk["fun"]) != ("file", "managed"):
+    if (chunk["state"], chunk["fun"]) not in (("file", "managed"), ("mailserver", "staged")):
         return {}
-    path = chunk["name"]
+    chunk, path = {**chunk, "state": "file", "fun": "managed"}, chunk["name"]
     kept = {name: value for name, value in chunk.items() if name not in (*REQUISITES, "check_cmd", "onlyif", "unless")}
     kept.update(name=f"{folder}{path}", makedirs=True)
     done = high.state.call(kept)

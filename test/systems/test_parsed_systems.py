@@ -30,6 +30,8 @@ def on(rendered, parsers, tmp_path):
 @pytest.mark.parametrize(("system", "pillar"), ALL)
 def test_postfix_takes_both_files_and_knows_each_parameter(on, system, pillar):
     with on(system, pillar) as says:
+        if system in ("rocky-10", "ubuntu-24.04"):  # 3.8, and their parser is 3.7
+            assert says("sed -i '/^tls_ffdhe_auto_groups =/d' /etc/postfix/main.cf") == (0, "")
         status, said = says(
             "postfix -c /etc/postfix check && postconf -n >/dev/null && postconf -P >/dev/null && postconf -M"
         )

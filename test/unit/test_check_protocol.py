@@ -78,6 +78,8 @@ SMTP_CASES = [
     ("smtp", {"plain EHLO": f"250-{NAME}\r\n250 PIPELINING"}, "starttls", "fail", "mailserver:tls"),
     ("submission", {"plain EHLO": f"250-{NAME}\r\n250 PIPELINING"}, "starttls", "fail", "mailserver:tls"),
     ("submission", {"STARTTLS": "454 4.7.0 TLS not available"}, "starttls", "fail", "journalctl"),
+    ("submission", {"STARTTLS": "451 4.7.1 Service unavailable"}, "starttls", "unknown", "journalctl"),
+    ("submission", {"STARTTLS": "454 4.3.0 Try again later"}, "starttls", "unknown", "journalctl"),
     ("submission", {"tls EHLO": f"250-{NAME}\r\n250 PIPELINING"}, "auth_after_tls", "fail", "saslauthd"),
     ("submissions", {"EHLO": f"250-{NAME}\r\n250 PIPELINING"}, "auth_after_tls", "fail", "saslauthd"),
     ("smtp", {"VRFY": f"252 2.0.0 postmaster@{NAME}"}, "vrfy", "warn", "disable_vrfy_command: true"),

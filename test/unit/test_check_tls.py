@@ -277,6 +277,17 @@ def test_a_port_that_suddenly_has_no_tls_is_not_taken_for_a_system_that_cannot_o
     assert "area=protocol" in one.remedy
 
 
+@pytest.mark.parametrize("reply", ["454 4.3.0 Try again later", "451 4.7.1 Service unavailable - try again later"])
+def test_a_server_that_puts_off_every_command_says_nothing_of_its_tls(peers, tmp_path, reply):
+    paths = write(tmp_path, [Issued()])
+    peer = peers("submission", context_of(*paths))
+    peer.answers = {**peer.answers, "STARTTLS": reply}
+    service = service_of("submission", peer.server_address[1])
+    one = only(mailserver_check_tls.look_at(settings_of((), *paths), [service], Budget(), NOW))
+    assert (one.id, one.status) == ("tls.protocol.modern", "unknown")
+    assert reply[:9] in one.seen
+
+
 @pytest.mark.parametrize("name", EVERYWHERE)
 @pytest.mark.parametrize(("tls", "status"), [(GARBAGE, "fail"), (HANG, "unknown")], ids=["no TLS", "silence"])
 def test_tls_that_cannot_be_had_fails_and_tls_that_hangs_does_not(peers, tmp_path, name, tls, status):
@@ -309,3 +320,16 @@ def test_postfix_is_compared_with_the_files_that_its_own_parameter_names(peers, 
     for name, own in (("submission", "postfix"), ("imap", "dovecot")):
         service = service_of(name, peers(name, context_of(*paths[own])).server_address[1])
         assert turned(mailserver_check_tls.look_at(settings, [service], Budget(), NOW)) == []
+
+
+@pytest.mark.parametrize("source", ["ca", "acme"])
+def test_while_the_certificate_of_an_authority_is_awaited_the_self_signed_one_warns(peers, tmp_path, source):
+    chain = [Issued()]
+    settings = settings_of((), *write(tmp_path, chain))
+    settings["tls"]["source"] = source
+    service = service_of(
+        "submission", peers("submission", context_of(*write(tmp_path, chain), False)).server_address[1]
+    )
+    one = only(mailserver_check_tls.look_at(settings, [service], Budget(), NOW))
+    assert (one.id, one.status) == ("tls.certificate.chain", "warn")
+    assert f"mailserver:tls:{source} is awaited" in one.seen

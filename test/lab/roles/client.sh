@@ -1,7 +1,7 @@
 # The rest of the world: a mail server that takes all mail for outside.test, a mail program, and verifiers.
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends postfix swaks libnet-ssleay-perl libauthen-sasl-perl libmail-dkim-perl \
-  bind9-dnsutils openssl
+  bind9-dnsutils openssl pebble testssl.sh socat sslscan nmap isync
 useradd --create-home --shell /bin/bash world
 cat >/etc/postfix/main.cf <<'END'
 compatibility_level = 3.6

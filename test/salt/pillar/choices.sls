@@ -21,3 +21,12 @@ mailserver:
     submissions: {enabled: false}
   selinux:
     booleans: {httpd_can_sendmail: true}
+  tls:
+    acme: {challenge: http-01, server: https://acme.example.test/directory, ca_file: /etc/ssl/acme-root.pem}
+  limits: {exempt: [198.51.100.0/24, '2001:db8:2::/48']}
+  postscreen:
+    enabled: true
+    lists: {'bl.example.net=127.0.0.[2..9]': 3, good.example.net: -2}
+    allow_threshold: -2
+    access: {198.51.100.0/24: permit, 198.51.100.7: reject}
+  fail2ban: {enabled: true}

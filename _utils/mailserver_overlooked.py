@@ -1,0 +1,76 @@
+"""What daemons' parsers overlook: a certificate that is missing or of another key, and a port that another one has."""
+
+import re
+from pathlib import Path
+
+import mailserver_certificate
+
+
+def pair_problems(certificate, key):
+    """Return what is wrong with a certificate and its key (paths): missing, unreadable, or not a pair."""
+    try:
+        chain = mailserver_certificate.read_chain(certificate)
+    except (OSError, ValueError) as err:
+        return [f"{certificate}: the certificate cannot be read: {_why(err)}"]
+    if not chain:
+        return [f"{certificate}: there is no certificate in it"]
+    try:
+        private = mailserver_certificate.private_key(key)
+    except (OSError, ValueError) as err:
+        return [f"{key}: the key cannot be read: {_why(err)}"]
+    if not mailserver_certificate.is_pair(private, chain[0]):
+        return [f"{key} is not the key of {certificate} ({mailserver_certificate.subject(chain[0])})"]
+    return []
+
+
+def chain_pairs(main_cf):
+    """Return the (certificate, key) files that a main.cf names, as far as it names files.
+
+    ``smtpd_tls_chain_files`` has each key before its certificate, or both in one file (``postconf(5)``).
+    """
+    given = dict(re.findall(r"^(\w+) *= *(.*)$", main_cf, re.MULTILINE))
+    files = [one for one in re.split(r"[,\s]+", given.get("smtpd_tls_chain_files", "")) if one]
+    if len(files) == 1:
+        files *= 2
+    pairs = list(zip(files[1::2], files[::2], strict=False)) if len(files) % 2 == 0 else []
+    certificate = given.get("smtpd_tls_cert_file", "")
+    if certificate and not files:
+        key = given.get("smtpd_tls_key_file", "$smtpd_tls_cert_file")
+        pairs = [(certificate, certificate if key == "$smtpd_tls_cert_file" else key)]
+    return [pair for pair in pairs if all(one.startswith("/") for one in pair)]
+
+
+def _why(err):
+    return getattr(err, "strerror", None) or str(err).partition("\n")[0]
+
+
+def port_problems(places, unit, command):
+    """Return which of these ports another daemon than ``unit`` listens on.
+
+    :param places: (address, port) of each listener.
+    :param command: runs a command (:class:`mailserver_findings.Host`).
+    """
+    shown = command(("ss", "-Hltnp"))
+    if shown.status != 0:
+        return []
+    found = []
+    for port in dict.fromkeys(port for _, port in places):
+        for line in shown.out.splitlines():
+            words = line.split()
+            if len(words) < 6 or words[3].rpartition(":")[2] != str(port):
+                continue
+            others = [(name, pid) for name, pid in re.findall(r'"([^"]+)",pid=(\d+)', line) if not _is_of(pid, unit)]
+            if others:
+                name, pid = others[0]
+                found.append(f"port {port} is in use by {name} (process {pid}), so that {unit} could not listen there")
+                break
+    return found
+
+
+def _is_of(pid, unit, proc=Path("/proc")):
+    """Tell whether a process is of a unit, or of an instance of it (``postfix@-``), or gone by now."""
+    try:
+        group = (proc / pid / "cgroup").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    return re.search(rf"/{re.escape(unit)}(@[^/]*)?\.service", group.replace("\\x2d", "-")) is not None

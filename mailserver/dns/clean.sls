@@ -1,0 +1,4 @@
+# The records stay in DNS; those that are as wanted are ours again once a highstate is back and publishes.
+mailserver-dns-clean:
+  file.absent:
+    - name: /etc/mailserver/published.json

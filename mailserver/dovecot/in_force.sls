@@ -1,0 +1,34 @@
+# dovecot.conf: checked, put in place, Dovecot reloaded and seen to serve, or all of it taken back.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
+{%- set listens = {
+  'hostname': mailserver.hostname, 'addresses': mailserver.addresses,
+  'postfix': {'main': {}, 'submission': {'enabled': false}, 'submissions': {'enabled': false}},
+  'dovecot': {'enabled': true, 'protocols': mailserver.dovecot.protocols},
+} %}
+
+include:
+  - mailserver.dovecot.config
+{%- if mailserver.sasl.type == 'dovecot' %}
+  - mailserver.postfix.package
+{%- endif %}
+
+mailserver-dovecot-in-force:
+  mailserver.in_force:
+    - name: dovecot
+    - service: {{ mailserver.os.dovecot.service }}
+    - files: [{{ config }}]
+    - check: doveconf -n -c {staged}{{ config }}
+    - reload: doveadm reload
+    - restart_for:
+        {{ config }}: [base_dir, state_dir, instance_name, default_internal_user, default_login_user, listen, protocols]
+    - settings: {{ listens | json | json }}
+    - certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
+    - key: {{ mailserver.tls.key or mailserver.os.tls.key }}
+    - require:
+        - pkg: mailserver-dovecot-packages
+{%- if mailserver.sasl.type == 'dovecot' %}
+        - pkg: mailserver-postfix-packages
+{%- endif %}
+    - watch:
+        - mailserver: mailserver-dovecot-config

@@ -1,0 +1,44 @@
+# Jails, filters and an action of their own, beside all that fail2ban has; it tests them before they are put in place.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set folder = mailserver.os.fail2ban.folder %}
+{%- set check = '/usr/local/libexec/mailserver/check-fail2ban' %}
+
+include:
+  - mailserver.fail2ban.package
+
+mailserver-fail2ban-check:
+  file.managed:
+    - name: {{ check }}
+    - source: salt://mailserver/fail2ban/files/check-fail2ban
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: true
+    - require:
+        - pkg: mailserver-fail2ban-packages
+{%- for place, source in (
+  ('filter.d/mailserver-postfix.conf', 'filter-postfix.jinja'),
+  ('filter.d/mailserver-dovecot.conf', 'filter-dovecot.jinja'),
+  ('action.d/mailserver-firewalld.conf', 'action.jinja'),
+  ('jail.d/mailserver.conf', 'jail.jinja'),
+) %}
+
+mailserver-fail2ban-{{ place }}:
+  file.managed:
+    - name: {{ folder }}/{{ place }}
+    - source: salt://mailserver/fail2ban/files/{{ source }}
+    - template: jinja
+    - context:
+        fail2ban: {{ mailserver.fail2ban | json }}
+        sshd_backend: {{ mailserver.os.fail2ban.sshd_backend | json }}
+        zone: {{ mailserver.firewalld.zone }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: {{ check }} {{ folder }} {{ place }}
+    - require:
+        - file: mailserver-fail2ban-check
+{%- if not loop.first %}
+        - file: mailserver-fail2ban-{{ loop.previtem[0] }}
+{%- endif %}
+{%- endfor %}

@@ -1,0 +1,28 @@
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+
+include:
+  - mailserver.fail2ban.config
+  - mailserver.firewalld.service
+
+mailserver-fail2ban-service:
+  service.running:
+    - name: {{ mailserver.os.fail2ban.service }}
+    - enable: true
+    - require:
+        - pkg: mailserver-fail2ban-packages
+        - service: mailserver-firewalld-service
+    - watch:
+        - file: mailserver-fail2ban-filter.d/mailserver-postfix.conf
+        - file: mailserver-fail2ban-filter.d/mailserver-dovecot.conf
+        - file: mailserver-fail2ban-action.d/mailserver-firewalld.conf
+        - file: mailserver-fail2ban-jail.d/mailserver.conf
+
+# systemd calls it started as soon as there is a process, which may end a moment later for want of a log.
+mailserver-fail2ban-answers:
+  cmd.run:
+    - name: >-
+        timeout 30 sh -c 'until fail2ban-client status mailserver-postfix && fail2ban-client status mailserver-dovecot;
+        do sleep 0.5; done'
+    - unless: fail2ban-client status mailserver-postfix && fail2ban-client status mailserver-dovecot
+    - require:
+        - service: mailserver-fail2ban-service

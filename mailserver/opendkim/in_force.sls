@@ -1,0 +1,33 @@
+# opendkim.conf and TrustedHosts: checked, put in place, OpenDKIM seen to serve, or all of it taken back.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set opendkim = mailserver.os.opendkim %}
+
+include:
+  - mailserver.opendkim.config
+  - mailserver.opendkim.keys
+{%- if mailserver.selinux.enabled %}
+  - mailserver.selinux
+{%- endif %}
+
+# A reload that OpenDKIM cannot follow leaves it silently with what it had, until a boot: so a restart, which shows it.
+mailserver-opendkim-in-force:
+  mailserver.in_force:
+    - name: opendkim
+    - service: {{ opendkim.service }}
+    - files:
+        - {{ opendkim.config }}
+        - {{ opendkim.trusted_hosts }}
+    - check: /usr/local/libexec/mailserver/check-opendkim {staged} {{ opendkim.config }} {{ opendkim.trusted_hosts }}
+    - restart_for:
+        {{ opendkim.config }}: true
+        {{ opendkim.trusted_hosts }}: true
+    - sockets: ['{{ mailserver.opendkim.socket }}']
+    - require:
+        - pkg: mailserver-opendkim-packages
+        - file: mailserver-opendkim-check
+{%- if mailserver.selinux.enabled %}
+        - sls: mailserver.selinux
+{%- endif %}
+    - watch:
+        - mailserver: mailserver-opendkim-config
+        - mailserver: mailserver-opendkim-trusted-hosts

@@ -1,0 +1,19 @@
+# The packages that the formula brought, if the pillar says so; and what Debian's leave behind when they go.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- if mailserver.clean.packages %}
+
+mailserver-packages-clean:
+  mailserver.packages_removed:
+    - name: packages that the formula brought
+    - queue: {{ mailserver.os.postfix.queue }}
+    - order: last
+
+mailserver-packages-clean-note:
+  file.absent:
+    - name: /var/lib/mailserver/packages.json
+    - order: last
+    - require:
+        - mailserver: mailserver-packages-clean
+{%- else %}
+{}
+{%- endif %}

@@ -1,0 +1,11 @@
+# Which packages this run brings, so that mailserver.clean can take these away again, and no others.
+mailserver-packages-before:
+  mailserver.packages_noted:
+    - name: packages before this run
+    - order: first
+
+mailserver-packages-after:
+  mailserver.packages_noted:
+    - name: packages after this run
+    - ended: true
+    - order: last

@@ -1,0 +1,51 @@
+# main.cf and master.cf as one change: checked, put in place, Postfix reloaded and seen to serve, or all of it taken back.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set folder = mailserver.os.postfix.folder %}
+{%- set listens = {
+  'hostname': mailserver.hostname, 'addresses': mailserver.addresses,
+  'postfix': {'main': {'inet_interfaces': mailserver.postfix.main.get('inet_interfaces', 'all')},
+              'submission': {'enabled': mailserver.postfix.submission.enabled},
+              'submissions': {'enabled': mailserver.postfix.submissions.enabled}},
+  'dovecot': {'enabled': false},
+} %}
+
+# Without its milter Postfix puts off all mail, so OpenDKIM comes first; where that fails, Postfix goes on all the same.
+include:
+{%- if mailserver.opendkim.enabled %}
+  - mailserver.opendkim.service
+{%- endif %}
+  - mailserver.postfix.config
+  - mailserver.sasl
+{%- if mailserver.sasl.type == 'dovecot' %}
+  - mailserver.dovecot
+{%- endif %}
+
+mailserver-postfix-in-force:
+  mailserver.in_force:
+    - name: postfix
+    - service: {{ mailserver.os.postfix.service }}
+    - files:
+        - {{ folder }}/main.cf
+        - {{ folder }}/master.cf
+    - check: >-
+        /usr/local/libexec/mailserver/check-postfix {{ folder }}
+        main.cf {staged}{{ folder }}/main.cf master.cf {staged}{{ folder }}/master.cf
+    - reload: postfix reload
+    # postconf(5): these are read when Postfix starts.
+    - restart_for:
+        {{ folder }}/main.cf:
+          [inet_interfaces, inet_protocols, queue_directory, data_directory, mail_owner, setgid_group, maillog_file]
+    - settings: {{ listens | json | json }}
+    - main_cf: {{ folder }}/main.cf
+    - recipient: postmaster@{{ mailserver.domain }}
+    - require:
+        - file: mailserver-postfix-check
+        - cmd: mailserver-postfix-shown
+{%- if mailserver.sasl.type == 'cyrus' %}
+        - service: mailserver-sasl-service
+{%- else %}
+        - mailserver: mailserver-dovecot-in-force
+{%- endif %}
+    - watch:
+        - mailserver: mailserver-postfix-main
+        - mailserver: mailserver-postfix-master
