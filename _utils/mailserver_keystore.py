@@ -69,8 +69,12 @@ def locked(keys, wait=LOCK_WAIT, what="these keys"):
 
 
 _read_before = {}
-"""``{path: (mark of the file, manifest)}``: the states of a highstate read each manifest one after the other, and a
-manifest in place of another is always another file."""
+"""``{path: (mark of the file, manifest)}``: the states of a highstate read each manifest one after the other.
+
+A manifest is an immutable object. A file in place of another is another inode, and one that somebody edits has another
+ctime, which no tool sets. An inode's number may be used again, though, within a tick of the clock on a fast disk: so
+what this process writes is dropped from here.
+"""
 
 
 def domains_on_disk(keys):
@@ -87,7 +91,7 @@ def read_manifest(keys, domain):
     try:
         with open(path, encoding="utf-8") as file:
             found = os.fstat(file.fileno())
-            mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+            mark = (found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size)
             before = _read_before.get(path)
             if before and before[0] == mark:
                 return before[1]
@@ -103,7 +107,10 @@ def read_manifest(keys, domain):
 
 def write_manifest(keys, manifest):
     """Put a manifest in place of the one on disk, at once and for good (fsync of file and folder)."""
-    replace_file(Path(keys) / manifest.domain / MANIFEST, mailserver_dkim.emit(manifest), 0o644)
+    try:
+        replace_file(Path(keys) / manifest.domain / MANIFEST, mailserver_dkim.emit(manifest), 0o644)
+    finally:
+        _read_before.pop(f"{keys}/{manifest.domain}/{MANIFEST}", None)
 
 
 def replace_file(path, text, mode, owner=None):

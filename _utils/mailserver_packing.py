@@ -1,7 +1,7 @@
 """Settings of many domains as short JSON text: what is the same for many of them is written once.
 
-A host of ten thousand domains has a handful of kinds of them. All of them spelled out, text of megabytes would go through
-Jinja, YAML and back for each state.
+A host of ten thousand domains has a handful of kinds of them. All of them spelled out, text of megabytes would go
+through Jinja, YAML and back for each state.
 """
 
 import json

@@ -307,7 +307,7 @@ def _read_section(section, value, where, problems):
     if value is None:
         value = {}
     if value == {} and section.defaults is not None:
-        # Thousands of domains have next to nothing of their own, and reading a pickle back is the fastest way to a copy.
+        # Thousands of domains have next to nothing of their own, and reading a pickle back is the fastest copy.
         return pickle.loads(section.defaults)
     if not isinstance(value, dict):
         problems.append(f"{where}: {shown(value)} is {_type_name(value)}, but {section.form} is wanted")

@@ -1,7 +1,7 @@
 """Salt: an unchanged run of the DKIM states over thousands of domains, by the formula and by three states a domain.
 
-The states run under salt-call, in a mount namespace with an /etc of their own; what other states would do to the
-machine (packages, services) has stand-ins.
+The states run under salt-call, in a mount namespace where what they write is their own; what would be done to the
+machine (packages, services) has stand-ins, and so has the daemon that a new configuration is put in force with.
 """
 
 import contextlib
@@ -28,6 +28,17 @@ STAND_IN = '''
 def {}(name, **_):
     return {{"name": name, "result": True, "changes": {{}}, "comment": ""}}
 '''
+DAEMON = """
+
+Daemon.is_active = lambda self: True
+Daemon.refused = lambda self, staged: ""
+Daemon.take = lambda self, how: None
+Daemon.seen = lambda self: Seen(True, {})
+Daemon.settled = lambda self, before, since: []
+Daemon.moment = lambda self: ("", 0)
+"""
+OWN = ("/etc", "/var/lib", "/usr/local")
+"""Folders of which a run has a copy of its own, by an overlay."""
 USUAL = """
 {%- for name in pillar.mailserver.domains %}
 folder-{{ name }}:
@@ -106,7 +117,6 @@ class World:
         self.home, self.domains = home, names(domains)
         self.upper = home / "etc"
         (home / "pillar").mkdir(parents=True)
-        (home / "work").mkdir()
         self.upper.mkdir()
         (self.upper / "resolv.conf").write_text(f"nameserver {RESOLVER}\n")
         self._configure()
@@ -120,6 +130,8 @@ class World:
             shutil.copytree(TOP / name, roots / name, ignore=shutil.ignore_patterns("__pycache__"))
         for module, function in (("pkg", "installed"), ("service", "running")):
             (roots / "_states" / f"{module}.py").write_text(STAND_IN.format(function))
+        with (roots / "_utils" / "mailserver_daemon.py").open("a") as file:
+            file.write(DAEMON)
         bench = roots / "bench"
         bench.mkdir()
         (bench / "nothing.sls").write_text("nothing: {test.nop: []}\n")
@@ -189,10 +201,18 @@ class World:
             raise SystemExit(f"bench: this run is not what it was to measure: {json.dumps(wrong or told)[:2000]}")
         return ran
 
+    def _overlay(self, folder):
+        work = self.home / f"work{folder.replace('/', '-')}"
+        upper = self.home / folder.lstrip("/")
+        for one in (work, upper):
+            one.mkdir(parents=True, exist_ok=True)
+        return f"mount -t overlay overlay -o lowerdir={folder},upperdir={upper},workdir={work} {folder}"
+
     def _call(self, *words):
-        overlay = f"lowerdir=/etc,upperdir={self.upper},workdir={self.home / 'work'}"
         call = [
             "env",
+            "-u",
+            "PYTHONPATH",
             "PYTHONWARNINGS=ignore",
             Path(sys.executable).parent / "salt-call",
             "--local",
@@ -201,7 +221,7 @@ class World:
             "--out=json",
             *words,
         ]
-        inside = f'mount -t overlay overlay -o {overlay} /etc && exec "$@"'
+        inside = " && ".join([*map(self._overlay, OWN), 'exec "$@"'])
         out = self.home / "out"
         began = time.perf_counter()
         with out.open("wb") as file:
