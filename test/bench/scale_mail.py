@@ -73,7 +73,8 @@ def _running(folder, name, host, refile=False):
     milter, tables = OpenDkim(folder, name), host.place.tables
     signing = f"refile:{tables.signing_table}" if refile else f"file:{tables.domains_table}"
     # A socket of the file system: by TCP, OpenDKIM's short packets await acknowledgements, which hides what it costs.
-    milter.start(f"local:{milter.folder}/socket", KeyTable=f"{'refile' if refile else 'file'}:{tables.key_table}", SigningTable=signing)
+    socket, kind = f"local:{milter.folder}/socket", "refile" if refile else "file"
+    milter.start(socket, KeyTable=f"{kind}:{tables.key_table}", SigningTable=signing)
     try:
         yield milter
     finally:
