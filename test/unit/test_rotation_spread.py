@@ -1,7 +1,7 @@
 """The rotations of many domains are spread over the period, so that no day carries much more of them than another."""
 
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import pytest
 
