@@ -43,6 +43,8 @@ ACME = {
   tls: {{acme: {{challenge: dns-01, server: '{SERVER}', ca_file: {ACME_ROOT}, propagation: 3}}}}
 """,
 }
+SURVEYED = "  limits: {exempt: [198.18.0.31]}\n"
+"""testssl.sh and sslscan connect more often in a minute than a client may."""
 STATE = "mailserver_|-mailserver-tls-acme-issued_|-mailserver_|-acme_issued"
 
 
@@ -88,7 +90,7 @@ def awaited(lab):
     key = lab.sh("ns1", "cat /etc/bind/lab.key")
     lab.write("mx2", "/etc/mailserver/rfc2136.key", key)
     lab.sh("mx2", "chmod 0600 /etc/mailserver/rfc2136.key")
-    return highstate(lab, {host: pillar("default", ACME[host]) for host in MAIL_HOSTS})
+    return highstate(lab, {host: pillar("default", ACME[host] + SURVEYED) for host in MAIL_HOSTS})
 
 
 @pytest.fixture(scope="module")
