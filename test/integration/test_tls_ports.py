@@ -136,7 +136,7 @@ def test_the_credential_of_dns_01_is_for_root_alone_and_in_no_return(lab, issued
     assert secret not in json.dumps(issued["mx2"].returned)
 
 
-def testssl(lab, host, port):
+def run_testssl(lab, host, port):
     """What testssl.sh finds, by its ids: all but the simulation of clients, which are browsers."""
     starttls = f"--starttls {STARTTLS[port]}" if port in STARTTLS else ""
     file = f"/root/testssl-{host}-{port}.json"
@@ -149,7 +149,7 @@ def testssl(lab, host, port):
     return {one["id"]: one for one in json.loads(lab.sh("client", f"cat {file}"))}
 
 
-def sslscan(lab, host, port):
+def run_sslscan(lab, host, port):
     starttls = f"--starttls-{STARTTLS[port]}" if port in STARTTLS else ""
     text = lab.sh("client", f"sslscan --no-colour --xml=- {starttls} {host}.lab.test:{port}")
     return ElementTree.fromstring(text).find("ssltest")
@@ -161,7 +161,7 @@ def judged(request, lab, issued):
     asking = [item.callspec.params for item in request.session.items if "judged" in item.fixturenames]
     places = sorted({(one["host"], one["port"]) for one in asking})
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda place: (testssl(lab, *place), sslscan(lab, *place)), places))
+        found = list(pool.map(lambda place: (run_testssl(lab, *place), run_sslscan(lab, *place)), places))
     return dict(zip(places, found, strict=True))
 
 
