@@ -31,6 +31,8 @@ PACKAGES = (
     "dovecot-imapd",
     "dovecot-pop3d",
     "dovecot-lmtpd",
+    "dovecot-sieve",
+    "dovecot-managesieved",
     "opendkim",
     "firewalld",
 )
