@@ -36,7 +36,11 @@ def tables(settings):
     """Return the lines of the tables by their paths."""
     if not is_virtual(settings):
         return {}
-    rows = {MAILBOXES: dict.fromkeys(_mailboxes(settings), "x"), ALIASES: _aliases(settings), SENDERS: _senders(settings)}
+    rows = {
+        MAILBOXES: dict.fromkeys(_mailboxes(settings), "x"),
+        ALIASES: _aliases(settings),
+        SENDERS: _senders(settings),
+    }
     return {path: [f"{name} {value}" for name, value in found.items()] for path, found in rows.items()}
 
 
@@ -48,7 +52,9 @@ def _mailboxes(settings):
 def _aliases(settings):
     """Return whose mail goes where: the host's own aliases in each domain, unless somebody has the address."""
     virtual = settings["accounts"]["virtual"]
-    host = {f"{name}@{one}": f"{name}@{settings['hostname']}" for one in received(settings) for name in host_names(settings)}
+    host = {
+        f"{name}@{one}": f"{name}@{settings['hostname']}" for one in received(settings) for name in host_names(settings)
+    }
     # A catch-all is asked before mailboxes are, so each of these has to lead to itself.
     caught = {name: name for name in _mailboxes(settings) if name.rpartition("@")[2] in virtual["catch_all"]}
     given = {name: ", ".join(recipients) for name, recipients in virtual["aliases"].items()}

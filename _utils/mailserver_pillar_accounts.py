@@ -46,11 +46,11 @@ _USER = Section(
             PasswordHash(), "Password hash of crypt(3), of a kind that the host's libc knows.", computed="must be given"
         ),
         "aliases": Key(
-            Items(_MAILBOX), "More addresses of the user: mail for them arrives here, and the user may send as them.", ()
+            Items(_MAILBOX),
+            "More addresses of the user: mail for them arrives here, and the user may send as them.",
+            (),
         ),
-        "quota": Key(
-            Size(), "Bytes that the mailbox may hold; `0`: no limit.", computed="as `accounts:virtual:quota`"
-        ),
+        "quota": Key(Size(), "Bytes that the mailbox may hold; `0`: no limit.", computed="as `accounts:virtual:quota`"),
         "sieve": Key(
             Script(), "Sieve script for a user who has none of their own yet.", computed="as `accounts:virtual:sieve`"
         ),
@@ -96,7 +96,7 @@ KEYS = {
 def fill(settings, problems):
     """Fill in what depends on other keys, and append what is wrong.
 
-    Hashes and scripts are judged and then taken out: settings are shown and stored, and these are for their files alone.
+    Hashes and scripts are judged and then taken out: settings are shown and stored, and these are for their files.
     """
     accounts = settings["accounts"]
     virtual = accounts["virtual"]
@@ -153,8 +153,8 @@ def _check_daemons(settings, problems):
         problems.append(f"mailserver:accounts:users: given, but {virtual}; list mailboxes in {_WHERE}:users")
     if settings["hostname"] in received(settings):
         problems.append(
-            f"mailserver:domains:{settings['hostname']}: this is mailserver:hostname, too, whose mail is for the host's "
-            f"own users, but {virtual}; give the domain receive: false"
+            f"mailserver:domains:{settings['hostname']}: this is mailserver:hostname, too, whose mail is for the "
+            f"host's own users, but {virtual}; give the domain receive: false"
         )
 
 

@@ -154,7 +154,10 @@ BY_HAND = [
     ({"selftest": {"port": 8891}}, "mailserver:opendkim:socket"),
     (accounts({"users": {"alice@a.example": {}}}), "users:alice@a.example:password: not given"),
     (accounts({"users": {"alice@b.example": _ALICE}}), "b.example is not among mailserver:domains"),
-    (accounts({"users": {"alice@a.example": _ALICE}, "aliases": {"alice@a.example": ["x@b.example"]}}), "there already"),
+    (
+        accounts({"users": {"alice@a.example": _ALICE}, "aliases": {"alice@a.example": ["x@b.example"]}}),
+        "there already",
+    ),
     (accounts({"users": {"alice@a.example": {**_ALICE, "aliases": ["a@b.example"]}}}), "aliases:0: b.example is not"),
     (accounts({"aliases": {"info@a.example": ["alcie@a.example"]}}), "alcie@a.example leads nowhere"),
     (accounts({"aliases": {"info@a.example": ["no+tag@a.example"]}}), "no@a.example leads nowhere"),
