@@ -2,8 +2,10 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
 {%- set accounts = mailserver.accounts %}
-{%- set virtual = dict(mailserver.os.accounts, quota=accounts.virtual.quota, managesieve=accounts.virtual.managesieve)
-  if accounts.type == 'virtual' else none %}
+{#- A mailbox takes one message over its limit, so that what has to be refused is refused before it was sent. #}
+{%- set grace = mailserver.postfix.main.get('message_size_limit', 10240000) | int %}
+{%- set virtual = dict(mailserver.os.accounts, quota=accounts.virtual.quota, managesieve=accounts.virtual.managesieve,
+                       grace=grace) if accounts.type == 'virtual' else none %}
 
 include:
   - mailserver.dovecot.package
