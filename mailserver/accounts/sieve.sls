@@ -24,6 +24,8 @@ mailserver-accounts-sieve-{{ name }}:
     - group: root
     - mode: '0644'
     - check_cmd: sievec -d
+    # The minion's own folder is /, and the compiler finds no file right there.
+    - tmp_dir: {{ folder }}
     - require:
         - mailserver: mailserver-dovecot-in-force
   cmd.run:
