@@ -17,11 +17,13 @@ def parameters(settings):
 
     Whether a mailbox is full is asked before mail is taken, since nobody can be told later without a bounce to whoever
     is named as its sender. Dovecot being away is no reason to refuse: LMTP puts off what does not fit.
+    A name without a domain, as in /etc/aliases, is that of a user of the system, and so at the host's own name.
     """
     if not is_virtual(settings):
         return {}
     permitted = ["permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination"]
     return {
+        "myorigin": "$myhostname",
         "virtual_mailbox_domains": received(settings),
         "virtual_mailbox_maps": f"texthash:{MAILBOXES}",
         "virtual_alias_maps": f"texthash:{ALIASES}",

@@ -34,6 +34,7 @@ def test_received_domains_are_virtual_and_the_hosts_own_name_stays_local():
     main = settings()["postfix"]["main"]
     assert main["virtual_mailbox_domains"] == "a.example, b.example"
     assert main["mydestination"] == "$myhostname, localhost.$mydomain, localhost"
+    assert main["myorigin"] == "$myhostname"  # or `root: admin` in /etc/aliases would bounce
 
 
 def test_a_mailbox_and_a_sender_are_known_for_each_user_disabled_or_not():

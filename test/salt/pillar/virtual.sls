@@ -11,7 +11,7 @@ mailserver:
     {{ caught }}: {ttl: 60}
   accounts:
     type: virtual
-    aliases: {postmaster: root, abuse: postmaster}
+    aliases: {postmaster: operators, abuse: postmaster, operators: operator-on-call}
     virtual:
       users:
         alice@{{ domain }}: {password: {{ password }}, aliases: [a.liddell@{{ domain }}]}
