@@ -54,6 +54,7 @@ HALVES = {
         "test_watch",
         "test_check_faults",
         "test_broken_world",
+        "test_virtual_accounts",
         "test_faults",
     ),
 }
