@@ -6,6 +6,7 @@ mailserver-fail2ban-clean:
   file.absent:
     - names:
         - {{ folder }}/jail.d/mailserver.conf
+        - {{ folder }}/jail.d/mailserver-sshd.conf
         - {{ folder }}/action.d/mailserver-firewalld.conf
         - {{ folder }}/filter.d/mailserver-postfix.conf
         - {{ folder }}/filter.d/mailserver-dovecot.conf
