@@ -197,7 +197,7 @@ def test_nmap_finds_no_open_relay(lab, host):
 
 def test_nobody_learns_which_users_there_are(lab, host):
     for said in stranger(lab, "say", host, port=25, lines=["VRFY bob", "EXPN bob", "EXPN postmaster"]):
-        assert said.startswith("502 "), said
+        assert re.match(r"50[02] ", said), said
 
 
 ENDS = (
