@@ -215,4 +215,4 @@ def test_with_users_of_the_system_all_is_as_before(changed, lab, host):
     token, _ = lab.submit(host)
     assert f"for <bob@{DOMAIN[host]}>" in lab.delivered(host, "bob", token)
     assert lab.mailbox(host, "imap", token, user="bob")[0]
-    assert lab.sh(host, f"ls /var/vmail/{DOMAIN[host]}/alice/Maildir/new")
+    assert lab.sh(host, f"find /var/vmail/{DOMAIN[host]}/alice -type f -path '*/new/*'")
