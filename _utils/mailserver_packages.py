@@ -73,6 +73,16 @@ def to_remove(note, installed):
     return sorted(set(note["brought"]) & set(installed))
 
 
+def in_turns(names):
+    """Return the names in the order in which packages go, a list a turn.
+
+    Debian's packages ask ``ucf`` as they go which of their configuration files to take with them, and leave all where
+    it went with them or before.
+    """
+    last = [name for name in names if name == "ucf"]
+    return [turn for turn in ([name for name in names if name not in last], last) if turn]
+
+
 def simulated(text):
     """Return the names that ``apt-get --simulate`` would remove and those that it would install."""
     removed = set(re.findall(r"^(?:Purg|Remv) (\S+)", text, re.MULTILINE))

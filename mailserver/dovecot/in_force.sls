@@ -4,7 +4,7 @@
 {%- set virtual = mailserver.accounts.type == 'virtual' %}
 {%- set listens = {
   'hostname': mailserver.hostname, 'addresses': mailserver.addresses,
-  'postfix': {'main': {}, 'submission': {'enabled': false}, 'submissions': {'enabled': false}},
+  'postfix': {'main': {}, 'submission': {'enabled': false}, 'submissions': {'enabled': false} },
   'dovecot': {'enabled': true, 'protocols': mailserver.dovecot.protocols},
 } %}
 
@@ -24,8 +24,11 @@ mailserver-dovecot-in-force:
     - files: [{{ config }}]
     - check: doveconf -n -c {staged}{{ config }}
     - reload: doveadm reload
+    # Dovecot 2.4 has a line for each of its protocols, and makes the folder of a new one's sockets only when it starts.
     - restart_for:
-        {{ config }}: [base_dir, state_dir, instance_name, default_internal_user, default_login_user, listen, protocols]
+        {{ config }}:
+          [base_dir, state_dir, instance_name, default_internal_user, default_login_user, listen, protocols,
+           imap, pop3, lmtp, sieve]
     - settings: {{ listens | json | json }}
 {%- if virtual and mailserver.accounts.virtual.managesieve %}
     - sockets: ['4190']

@@ -5,7 +5,7 @@
   'hostname': mailserver.hostname, 'addresses': mailserver.addresses,
   'postfix': {'main': {'inet_interfaces': mailserver.postfix.main.get('inet_interfaces', 'all')},
               'submission': {'enabled': mailserver.postfix.submission.enabled},
-              'submissions': {'enabled': mailserver.postfix.submissions.enabled}},
+              'submissions': {'enabled': mailserver.postfix.submissions.enabled} },
   'dovecot': {'enabled': false},
 } %}
 

@@ -76,6 +76,19 @@ def test_the_packages_of_states_are_found_in_every_form():
 
 
 @pytest.mark.parametrize(
+    ("names", "turns"),
+    [
+        (["dovecot-core", "postfix", "ucf"], [["dovecot-core", "postfix"], ["ucf"]]),
+        (["postfix"], [["postfix"]]),
+        (["ucf"], [["ucf"]]),
+        ([], []),
+    ],
+)
+def test_what_packages_ask_for_their_configuration_goes_after_them(names, turns):
+    assert packages.in_turns(names) == turns
+
+
+@pytest.mark.parametrize(
     ("said", "why"),
     [
         ("Purg postfix [3.7]\nPurg ssl-cert [1]\n", ""),
