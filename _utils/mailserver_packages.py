@@ -12,6 +12,8 @@ from mailserver_errors import PackagesError
 from mailserver_keystore import replace_file
 
 NOTE = "/var/lib/mailserver/packages.json"
+_LAST = ("sensible-utils", "ucf")
+"""ucf, and what it needs."""
 QUEUES = ("incoming", "active", "deferred", "hold", "maildrop", "corrupt")
 
 
@@ -79,7 +81,7 @@ def in_turns(names):
     Debian's packages ask ``ucf`` as they go which of their configuration files to take with them, and leave all where
     it went with them or before.
     """
-    last = [name for name in names if name == "ucf"]
+    last = [name for name in names if name in _LAST]
     return [turn for turn in ([name for name in names if name not in last], last) if turn]
 
 

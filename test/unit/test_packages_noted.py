@@ -78,7 +78,7 @@ def test_the_packages_of_states_are_found_in_every_form():
 @pytest.mark.parametrize(
     ("names", "turns"),
     [
-        (["dovecot-core", "postfix", "ucf"], [["dovecot-core", "postfix"], ["ucf"]]),
+        (["dovecot-core", "sensible-utils", "ucf"], [["dovecot-core"], ["sensible-utils", "ucf"]]),
         (["postfix"], [["postfix"]]),
         (["ucf"], [["ucf"]]),
         ([], []),
