@@ -44,11 +44,14 @@ User {user}
 Pass {password}
 TLSType STARTTLS
 CertificateFile /tmp/{host}.pem
+
 IMAPStore far
 Account {host}
+
 MaildirStore near
 Path /tmp/{host}/
 Inbox /tmp/{host}/INBOX
+
 Channel load
 Far :far:
 Near :near:
