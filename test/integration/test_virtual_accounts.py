@@ -119,7 +119,7 @@ def answers(lab, applied):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("who", NO_LOGINS)
 def test_nobody_else_logs_in(answers, host, who, protocol):
-    assert answers[host, protocol, *NO_LOGINS[who]] == (False, True)
+    assert answers[(host, protocol, *NO_LOGINS[who])] == (False, True)
 
 
 SENDERS = [
