@@ -177,7 +177,10 @@ def packages_removed(name, queue):
     if __opts__["test"]:
         changes = {"removed": names}
         return {**ret, "result": None, "changes": changes, "comment": f"{len(names)} packages would be removed"}
-    changes = __salt__["pkg.purge"](pkgs=names)
+    changes = {}
+    for turn in mailserver_packages.in_turns(names):
+        for kind, some in __salt__["pkg.purge"](pkgs=turn).items():
+            changes[kind] = {**changes.get(kind, {}), **some} if isinstance(some, dict) else some
     left = mailserver_packages.to_remove({"brought": names}, list(__salt__["pkg.list_pkgs"]()))
     if left:
         return {**ret, "result": False, "changes": changes, "comment": f"Not removed: {', '.join(left)}"}

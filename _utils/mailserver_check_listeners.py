@@ -5,7 +5,8 @@ import re
 
 from mailserver_check_shared import not_run, together
 from mailserver_findings import Finding
-from mailserver_services import MAILBOXES, SUBMISSION
+from mailserver_pillar_accounts import has_managesieve
+from mailserver_services import MAILBOXES, SIEVE, SUBMISSION
 
 ID = "running.listener"
 SS = ("ss", "-ltnH")
@@ -58,11 +59,12 @@ def _wanted(settings, families):
             if protocols == "all" or f"ipv{version}" in protocols:
                 yield port, settings["os"]["postfix"]["service"], version, is_open
     listen = str(dovecot["settings"].get("listen", "*, ::"))
-    for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
-        for port in MAILBOXES.get(protocol, ()):
-            for version in sorted(families):
-                if version == 4 or ":" in listen:
-                    yield port, settings["os"]["dovecot"]["service"], version, listen == "*, ::"
+    protocols = dovecot["protocols"] if dovecot["enabled"] else ()
+    ports = [port for protocol in protocols for port in MAILBOXES.get(protocol, ())]
+    for port in [*ports, *([SIEVE] if has_managesieve(settings) else [])]:
+        for version in sorted(families):
+            if version == 4 or ":" in listen:
+                yield port, settings["os"]["dovecot"]["service"], version, listen == "*, ::"
 
 
 def _missing(bound, port, version, is_open):

@@ -76,14 +76,15 @@ def _open_relay(host, service, budget):
     if trusted:
         return "unknown", f"{service.address} is in mynetworks, so that this host is no stranger to itself", elsewhere
     secure = settings["postfix"]["main"].get("smtpd_tls_security_level") == "encrypt"
-    nobody, postmaster = f"no-such-user-{_USER}@{settings['hostname']}", f"postmaster@{settings['hostname']}"
-    own = _ask_all(service, budget, secure, [("", postmaster), ("", nobody)])
-    if len(own) < 2 or own[0].code >= 300:
+    postmaster = f"postmaster@{settings['hostname']}"
+    nobody = [f"no-such-user-{_USER}@{place}" for place in dict.fromkeys((settings["hostname"], settings["domain"]))]
+    own = _ask_all(service, budget, secure, [("", one) for one in (postmaster, *nobody)])
+    if len(own) <= len(nobody) or own[0].code >= 300:
         words = own[0] if own else "nothing"
         return "unknown", f"RCPT TO:<{postmaster}> was answered with {words}, so a refusal proves nothing", elsewhere
     asked = forms(settings["hostname"], settings["domain"], service.address)
     answers = _ask_all(service, budget, secure, asked)
-    return _judge(asked, answers, own[1].code < 300, trusted is None, elsewhere)
+    return _judge(asked, answers, any(reply.code < 300 for reply in own[1:]), trusted is None, elsewhere)
 
 
 def _judge(asked, answers, takes_anyone, perhaps_trusted, elsewhere):

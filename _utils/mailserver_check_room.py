@@ -3,6 +3,7 @@
 import json
 import os
 
+import mailserver_pillar_accounts
 from mailserver_check_shared import brief, not_run
 from mailserver_dkim import shown_time, utc
 from mailserver_findings import Done, Finding, ok
@@ -78,6 +79,8 @@ def _disks(host):
 
 def _homes(host):
     """Return the home folders of the pillar's users, where mail is delivered to; ``/home`` where it names none."""
+    if mailserver_pillar_accounts.is_virtual(host.settings):
+        return [host.settings["os"]["accounts"]["mail"]]
     users = list(host.settings["accounts"]["users"])
     rows = [line.split(":") for line in host.command(("getent", "passwd", *users)).out.splitlines()] if users else []
     return [row[5] for row in rows if len(row) > 5] or ["/home"]

@@ -12,6 +12,7 @@ from mailserver_errors import PackagesError
 from mailserver_keystore import replace_file
 
 NOTE = "/var/lib/mailserver/packages.json"
+DPKG_INFO = "/var/lib/dpkg/info"
 QUEUES = ("incoming", "active", "deferred", "hold", "maildrop", "corrupt")
 
 
@@ -71,6 +72,21 @@ def wanted_by(chunks):
 def to_remove(note, installed):
     """Return which packages are to be taken away: those that the formula brought, as far as they are still there."""
     return sorted(set(note["brought"]) & set(installed))
+
+
+def in_turns(names, info=DPKG_INFO):
+    """Return the names in the order in which packages go, a list a turn.
+
+    Some of Debian's packages ask ``ucf``, as they go, which configuration files are theirs, and leave them all where
+    it, or what it needs, went in the same turn.
+    """
+    first = [name for name in names if name != "ucf" and _asks_ucf(name, info)]
+    return [turn for turn in (first, [name for name in names if name not in first]) if turn]
+
+
+def _asks_ucf(name, info):
+    scripts = [*Path(info).glob(f"{name}.postrm"), *Path(info).glob(f"{name}:*.postrm")]
+    return any("ucf" in script.read_text(encoding="utf-8", errors="replace") for script in scripts)
 
 
 def simulated(text):

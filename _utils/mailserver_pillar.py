@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_pillar_accounts
 import mailserver_pillar_hardening
 import mailserver_pillar_tls
 import mailserver_pillar_transport
@@ -37,7 +38,7 @@ from mailserver_schema import (
     read,
     shown,
 )
-from mailserver_services import MAILBOXES, SUBMISSION
+from mailserver_services import MAILBOXES, SIEVE, SUBMISSION
 
 _PARAMETER = Text(r"[a-zA-Z][A-Za-z0-9_.-]*", "the name of a parameter")
 _SCALAR = OneOf((Bool(), Integer(-(2**31)), Text()))
@@ -302,7 +303,9 @@ SCHEMA = Section(
             Section(
                 {
                     "type": Key(
-                        Choice(("cyrus", "dovecot")), "Who checks SMTP logins: saslauthd, or Dovecot.", "cyrus"
+                        Choice(("cyrus", "dovecot")),
+                        "Who checks SMTP logins: saslauthd, or Dovecot.",
+                        computed="`cyrus`; `dovecot` with virtual accounts",
                     ),
                     "mechanisms": Key(
                         Items(Choice(("PLAIN", "LOGIN")), 1), "Login mechanisms offered.", ("PLAIN", "LOGIN")
@@ -441,6 +444,7 @@ SCHEMA = Section(
                         "Aliases: where mail for a name goes.",
                         {"postmaster": "root"},
                     ),
+                    **mailserver_pillar_accounts.KEYS,
                 }
             ),
             "Users and aliases.",
@@ -560,6 +564,7 @@ def resolve(pillar, parameters, grains):
     settings = read(SCHEMA, pillar, "mailserver", problems)
     _fill_host(settings, grains, problems)
     _fill_domains(settings, problems)
+    mailserver_pillar_accounts.fill(settings, problems)
     mailserver_pillar_tls.fill(settings, problems, parameters.get("tls", {}).get("folder"))
     mailserver_pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
@@ -661,6 +666,7 @@ def _fill_firewall(settings):
         services = ["smtp"] + (["smtps"] if postfix["submissions"]["enabled"] else [])
         for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
             services.extend(_FIREWALLD_SERVICES.get(protocol, ()))
+        services.extend(["managesieve"] if mailserver_pillar_accounts.has_managesieve(settings) else [])
         services.extend(["http"] if settings["tls"]["acme"]["challenge"] == "http-01" else [])
         services.extend(["https"] if mailserver_pillar_transport.served(settings) else [])
         firewall["services"] = services
@@ -722,6 +728,8 @@ def _check_ports(settings, problems):
     taken.update({port: f"mailserver:postfix:{name}" for name, port in SUBMISSION.items() if postfix[name]["enabled"]})
     for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
         taken.update(dict.fromkeys(MAILBOXES.get(protocol, ()), f"mailserver:dovecot:protocols ({protocol})"))
+    if mailserver_pillar_accounts.has_managesieve(settings):
+        taken[SIEVE] = "mailserver:accounts:virtual:managesieve"
     port = re.match(r"inet:(\d+)@", opendkim["socket"] or "") if opendkim["enabled"] else None
     if port and not 0 < int(port[1]) < 65536:
         problems.append(f"mailserver:opendkim:socket: {port[1]} is out of range: a port from 1 to 65535 is wanted")

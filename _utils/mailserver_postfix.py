@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_accounts
 import mailserver_hardening
 from mailserver_postfix_versions import PARAMETERS, RESTRICTIONS, has_table, knows, parsed
 from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
@@ -173,6 +174,7 @@ def main_cf(settings, given):
         **_milters(settings),
         **mailserver_hardening.limits(settings),
         **mailserver_hardening.postscreen(settings),
+        **mailserver_accounts.parameters(settings),
         **settings["os"]["postfix"].get("main", {}),
     }
     version = settings["os"]["postfix"]["version"]
@@ -215,7 +217,7 @@ def _table(settings, path, rows):
 
 def extra_files(settings):
     """Return the lines of the files that this Postfix needs beside main.cf, by their paths."""
-    files = {}
+    files = mailserver_accounts.tables(settings)
     if settings["postscreen"]["enabled"]:
         files[mailserver_hardening.ACCESS_FILE] = mailserver_hardening.access_lines(settings)
     if has_table(settings["os"]["postfix"]["version"], "inline"):
@@ -225,7 +227,7 @@ def extra_files(settings):
 
 
 def _identity(settings):
-    receive = [name for name, domain in settings["domains"].items() if domain["receive"]]
+    receive = mailserver_accounts.local_domains(settings)
     own = [] if settings["domain"] in settings["domains"] and settings["domain"] not in receive else ["$mydomain"]
     return {
         "compatibility_level": "3.6" if _version(settings) >= (3, 6) else "2",

@@ -40,6 +40,12 @@ def did_you_mean(name, valid):
     return "valid here: " + ", ".join(sorted(str(one) for one in valid))
 
 
+def _refuse_lines(text, form):
+    if control := _CONTROL.search(text):
+        what = "a line break" if control[0] in "\n\r" else "a control character"
+        raise Wrong(f"{shown(text)} has {what} in it, but {form} on one line is wanted")
+
+
 @dataclass(frozen=True)
 class Text:
     """A string; ``pattern`` (with ``form``, its description) narrows it."""
@@ -51,9 +57,7 @@ class Text:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
         text = str(value)
-        if control := _CONTROL.search(text):
-            what = "a line break" if control[0] in "\n\r" else "a control character"
-            raise Wrong(f"{shown(text)} has {what} in it, but {self.form} on one line is wanted")
+        _refuse_lines(text, self.form)
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise Wrong(f"{shown(text)} is not {self.form}")
         return text
@@ -251,6 +255,8 @@ class OneOf:
         return " or ".join(kind.form for kind in self.kinds)
 
     def read(self, value):
+        if isinstance(value, str):
+            _refuse_lines(value, self.form)
         for kind in self.kinds:
             problems = []
             found = read(kind, value, "", problems)

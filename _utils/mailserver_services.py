@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 LOOPBACK = "127.0.0.1"
 SUBMISSION = {"submission": 587, "submissions": 465}
+SIEVE = 4190
+"""The port of ManageSieve (RFC 5804)."""
 MAILBOXES = {"imap": (143, 993), "pop3": (110, 995)}
 """The ports of a protocol: with STARTTLS or STLS, and with TLS from the first byte."""
 

@@ -1,5 +1,6 @@
 """Pillars that ask for something impossible: by hand for what keys say together, by the schema for each of them."""
 
+from mailserver_pillar_accounts import Script
 from mailserver_pillar_hardening import Network
 from mailserver_schema import (
     Address,
@@ -43,7 +44,7 @@ def nodes(kind, path=()):
 
 def _name(kind):
     """Return a name that a mapping of the schema takes."""
-    candidates = ("a.example", "alice", "myorigin", "192.0.2.1")
+    candidates = ("a.example", "alice", "myorigin", "192.0.2.1", "alice@a.example")
     return next(one for one in candidates if not _is_refused(kind, one))
 
 
@@ -78,6 +79,8 @@ def wrongs(kind):
         yield from (*INJECTIONS, {"a": {"b": 1}}, [{"a": 1}], [["a"]], [*INJECTIONS[:1]])
     elif isinstance(kind, Scalars):
         yield from ("text", {"a": 1}, [{"a": 1}], [["a"]], *([one] for one in INJECTIONS))
+    elif isinstance(kind, Script):
+        yield from ({"a": 1}, [["a"]], ["a"], 5, True, "", "\n", *(one for one in INJECTIONS if _is_refused(kind, one)))
     else:
         yield from ({"a": 1}, [["a"]], ["a"], *INJECTIONS, *_out_of_range(kind))
 
@@ -103,6 +106,15 @@ _OUT_OF_RANGE = {
     Network: ("", "192.0.2.256", "192.0.2.1/24", "192.0.2.0/33", "2001:db8::g", 10**40, -1, "fe80::1%a\nb", True),
     PasswordHash: ("", "secret", 5, "$6$a b", "$6$a:b", "$6$salt$a\x00b"),
 }
+
+_ALICE = {"password": "$6$salt$hash"}
+
+
+def accounts(virtual, users=None, **others):
+    """Return a pillar with virtual accounts at one domain."""
+    given = {"type": "virtual", "virtual": virtual, **({"users": users} if users else {})}
+    return {"domains": {"a.example": {}}, "accounts": given, **others}
+
 
 BY_HAND = [
     ([], "mailserver: [] is a list"),
@@ -140,5 +152,23 @@ BY_HAND = [
     ({"firewalld": {"ports": ["20-10/tcp"]}}, "mailserver:firewalld:ports:0"),
     ({"firewalld": {"ports": ["0/tcp"]}}, "mailserver:firewalld:ports:0"),
     ({"selftest": {"port": 8891}}, "mailserver:opendkim:socket"),
+    (accounts({"users": {"alice@a.example": {}}}), "users:alice@a.example:password: not given"),
+    (accounts({"users": {"alice@b.example": _ALICE}}), "b.example is not among mailserver:domains"),
+    (
+        accounts({"users": {"alice@a.example": _ALICE}, "aliases": {"alice@a.example": ["x@b.example"]}}),
+        "there already",
+    ),
+    (accounts({"users": {"alice@a.example": {**_ALICE, "aliases": ["a@b.example"]}}}), "aliases:0: b.example is not"),
+    (accounts({"aliases": {"info@a.example": ["alcie@a.example"]}}), "alcie@a.example leads nowhere"),
+    (accounts({"aliases": {"info@a.example": ["no+tag@a.example"]}}), "no@a.example leads nowhere"),
+    (accounts({"catch_all": {"b.example": "x@b.example"}}), "catch_all:b.example: b.example is not among"),
+    (accounts({"users": {"check@a.example": _ALICE}}, reflector={"address": "check@a.example"}), "there already"),
+    (accounts({}, sasl={"type": "cyrus"}), "mailserver:sasl:type: cyrus, but"),
+    (accounts({}, dovecot={"enabled": False}), "mailserver:dovecot:enabled: false, but"),
+    (accounts({}, dovecot={"protocols": ["imap"]}), "mailserver:dovecot:protocols: lmtp is missing"),
+    (accounts({}, users={"alice": {}}), "mailserver:accounts:users: given"),
+    (accounts({}, hostname="a.example"), "mailserver:domains:a.example: this is mailserver:hostname"),
+    (accounts({}, opendkim={"socket": "inet:4190@127.0.0.1"}), "mailserver:accounts:virtual:managesieve"),
+    ({"accounts": {"virtual": {"sieve": "keep;"}}}, "mailserver:accounts:virtual:sieve: given"),
 ]
 """Pillars, and what is said of each."""

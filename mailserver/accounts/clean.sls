@@ -5,6 +5,8 @@
 mailserver-accounts-clean-alias-{{ name }}:
   alias.absent:
     - name: {{ name | json }}
-{%- else %}
-{}
 {%- endfor %}
+
+mailserver-accounts-clean-virtual:
+  file.absent:
+    - name: {{ mailserver.os.accounts.folder }}

@@ -1,6 +1,11 @@
 # dovecot.conf as a whole, in the language of the host's version; service.sls puts it in place, if doveconf accepts it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
+{%- set accounts = mailserver.accounts %}
+{#- A mailbox takes one message over its limit, so that what has to be refused is refused before it was sent. #}
+{%- set grace = mailserver.postfix.main.get('message_size_limit', 10240000) | int %}
+{%- set virtual = dict(mailserver.os.accounts, quota=accounts.virtual.quota, managesieve=accounts.virtual.managesieve,
+                       grace=grace) if accounts.type == 'virtual' else none %}
 
 include:
   - mailserver.dovecot.package
@@ -25,6 +30,7 @@ mailserver-dovecot-config:
         key: {{ mailserver.tls.key or mailserver.os.tls.key }}
         profile: {{ {'ciphers': mailserver.os.tls.ciphers, 'curves': mailserver.os.tls.curves} | json }}
         sasl: {{ mailserver.sasl | json }}
+        virtual: {{ virtual | json }}
         queue: {{ mailserver.os.postfix.queue }}
     - user: root
     - group: root

@@ -6,6 +6,9 @@ mailserver-dovecot-packages:
 {%- for package in mailserver.os.dovecot.packages %}
         - {{ package }}
 {%- endfor %}
+{%- for package in mailserver.os.dovecot.sieve_packages if mailserver.accounts.type == 'virtual' %}
+        - {{ package }}
+{%- endfor %}
 {%- for protocol, package in mailserver.os.dovecot.protocol_packages.items() if protocol in mailserver.dovecot.protocols %}
         - {{ package }}
 {%- endfor %}

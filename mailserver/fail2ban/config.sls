@@ -16,7 +16,8 @@ mailserver-fail2ban-check:
     - makedirs: true
     - require:
         - pkg: mailserver-fail2ban-packages
-{%- for place, source in (
+{%- set first = (('jail.d/mailserver-sshd.conf', 'jail-sshd.jinja'),) if mailserver.os.fail2ban.sshd_backend else () %}
+{%- for place, source in first + (
   ('filter.d/mailserver-postfix.conf', 'filter-postfix.jinja'),
   ('filter.d/mailserver-dovecot.conf', 'filter-dovecot.jinja'),
   ('action.d/mailserver-firewalld.conf', 'action.jinja'),

@@ -12,6 +12,9 @@ mailserver-fail2ban-service:
         - pkg: mailserver-fail2ban-packages
         - service: mailserver-firewalld-service
     - watch:
+{%- if mailserver.os.fail2ban.sshd_backend %}
+        - file: mailserver-fail2ban-jail.d/mailserver-sshd.conf
+{%- endif %}
         - file: mailserver-fail2ban-filter.d/mailserver-postfix.conf
         - file: mailserver-fail2ban-filter.d/mailserver-dovecot.conf
         - file: mailserver-fail2ban-action.d/mailserver-firewalld.conf

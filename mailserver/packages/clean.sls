@@ -14,6 +14,14 @@ mailserver-packages-clean-note:
     - order: last
     - require:
         - mailserver: mailserver-packages-clean
+
+mailserver-packages-clean-folders:
+  cmd.run:
+    - name: find /etc/mailserver /var/lib/mailserver -maxdepth 0 -empty -delete
+    - onlyif: find /etc/mailserver /var/lib/mailserver -maxdepth 0 -empty | grep -q .
+    - order: last
+    - require:
+        - file: mailserver-packages-clean-note
 {%- else %}
 {}
 {%- endif %}

@@ -5,7 +5,7 @@
   'hostname': mailserver.hostname, 'addresses': mailserver.addresses,
   'postfix': {'main': {'inet_interfaces': mailserver.postfix.main.get('inet_interfaces', 'all')},
               'submission': {'enabled': mailserver.postfix.submission.enabled},
-              'submissions': {'enabled': mailserver.postfix.submissions.enabled}},
+              'submissions': {'enabled': mailserver.postfix.submissions.enabled} },
   'dovecot': {'enabled': false},
 } %}
 
@@ -49,3 +49,16 @@ mailserver-postfix-in-force:
     - watch:
         - mailserver: mailserver-postfix-main
         - mailserver: mailserver-postfix-master
+{%- if mailserver.postfix.files %}
+
+# Tables that Postfix keeps in memory; where main.cf is the same, nothing else tells it that they changed.
+mailserver-postfix-tables-read:
+  cmd.run:
+    - name: postfix reload
+    - onchanges:
+{%- for path in mailserver.postfix.files %}
+        - file: mailserver-postfix-{{ path }}
+{%- endfor %}
+    - require:
+        - mailserver: mailserver-postfix-in-force
+{%- endif %}

@@ -5,6 +5,9 @@
 
 include:
   - mailserver.tls
+{%- if mailserver.accounts.type == 'virtual' %}
+  - mailserver.accounts.virtual
+{%- endif %}
 
 # Salt's selinux module appears with semanage.
 mailserver-selinux-packages:
@@ -36,6 +39,23 @@ mailserver-selinux-certificate-labelled:
     - require:
         - selinux: mailserver-selinux-certificate
         - test: mailserver-tls-ready
+{%- endif %}
+{%- if mailserver.accounts.type == 'virtual' %}
+
+mailserver-selinux-mail:
+  selinux.fcontext_policy_present:
+    - name: {{ mailserver.os.accounts.mail }}(/.*)?
+    - sel_type: mail_spool_t
+    - require:
+        - pkg: mailserver-selinux-packages
+
+mailserver-selinux-mail-labelled:
+  selinux.fcontext_policy_applied:
+    - name: {{ mailserver.os.accounts.mail }}
+    - recursive: true
+    - require:
+        - selinux: mailserver-selinux-mail
+        - file: mailserver-accounts-mail
 {%- endif %}
 {%- for name, value in mailserver.selinux.booleans.items() %}
 

@@ -52,8 +52,10 @@ HALVES = {
         "test_check",
         "test_report",
         "test_watch",
+        "test_hardening_seen",
         "test_check_faults",
         "test_broken_world",
+        "test_virtual_accounts",
         "test_faults",
     ),
 }

@@ -219,7 +219,8 @@ def write(high, chunk, folder):
     if (chunk["state"], chunk["fun"]) not in (("file", "managed"), ("mailserver", "staged")):
         return {}
     chunk, path = {**chunk, "state": "file", "fun": "managed"}, chunk["name"]
-    kept = {name: value for name, value in chunk.items() if name not in (*REQUISITES, "check_cmd", "onlyif", "unless")}
+    unwanted = (*REQUISITES, "check_cmd", "onlyif", "unless", "user", "group")  # these users are not on this machine
+    kept = {name: value for name, value in chunk.items() if name not in unwanted}
     kept.update(name=f"{folder}{path}", makedirs=True)
     done = high.state.call(kept)
     if not done["result"]:

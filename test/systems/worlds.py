@@ -23,7 +23,7 @@ ARCHIVE = "http://archive.debian.org/debian"
 
 LINES = {"3006": "3006.28", "3007": "3007.15", "3008": "3008.3"}
 WHEELS = ("dnspython>=2.6,<3", "dkimpy>=1.1.5,<2", "pyspf>=2.0.14,<3")
-CHOICES = ("default", "original", "choices", "authority")
+CHOICES = ("default", "original", "choices", "authority", "virtual")
 PACKAGES = (
     "postfix",
     "postfix-lmdb",
@@ -31,6 +31,8 @@ PACKAGES = (
     "dovecot-imapd",
     "dovecot-pop3d",
     "dovecot-lmtpd",
+    "dovecot-sieve",
+    "dovecot-managesieved",
     "opendkim",
     "firewalld",
 )

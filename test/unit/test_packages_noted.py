@@ -76,6 +76,23 @@ def test_the_packages_of_states_are_found_in_every_form():
 
 
 @pytest.mark.parametrize(
+    ("names", "turns"),
+    [
+        (["dovecot-core", "procps", "ucf"], [["dovecot-core"], ["procps", "ucf"]]),
+        (["libc", "postfix"], [["libc"], ["postfix"]]),
+        (["procps"], [["procps"]]),
+        (["ucf"], [["ucf"]]),
+        ([], []),
+    ],
+)
+def test_what_packages_ask_for_their_configuration_goes_after_them(names, turns, tmp_path):
+    for script in ("dovecot-core", "libc:amd64", "ucf"):
+        (tmp_path / f"{script}.postrm").write_text("for file in $(ucfq --with-colons $1); do\n")
+    (tmp_path / "postfix.postrm").write_text("rm -rf /var/spool/postfix\n")
+    assert packages.in_turns(names, tmp_path) == turns
+
+
+@pytest.mark.parametrize(
     ("said", "why"),
     [
         ("Purg postfix [3.7]\nPurg ssl-cert [1]\n", ""),

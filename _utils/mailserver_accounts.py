@@ -1,0 +1,72 @@
+"""What Postfix is told of virtual accounts: its parameters, and the tables that they name."""
+
+from mailserver_pillar_accounts import host_names, is_virtual, received
+
+LMTP, QUOTA = "private/dovecot-lmtp", "private/quota-status"
+"""Dovecot's sockets, in Postfix's queue folder."""
+MAILBOXES, ALIASES, SENDERS = (f"/etc/postfix/mailserver_{name}" for name in ("mailboxes", "aliases", "senders"))
+
+
+def local_domains(settings):
+    """Return the received domains whose mail is for users of the system."""
+    return [] if is_virtual(settings) else received(settings)
+
+
+def parameters(settings):
+    """Return the parameters of main.cf that virtual accounts want; none for users of the system.
+
+    Whether a mailbox is full is asked before mail is taken, since nobody can be told later without a bounce to whoever
+    is named as its sender. Dovecot being away is no reason to refuse: LMTP puts off what does not fit.
+    A name without a domain, as in /etc/aliases, is that of a user of the system, and so at the host's own name.
+    """
+    if not is_virtual(settings):
+        return {}
+    permitted = ["permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination"]
+    return {
+        "myorigin": "$myhostname",
+        "virtual_mailbox_domains": received(settings),
+        "virtual_mailbox_maps": f"texthash:{MAILBOXES}",
+        "virtual_alias_maps": f"texthash:{ALIASES}",
+        "virtual_transport": f"lmtp:unix:{LMTP}",
+        "smtpd_sender_login_maps": f"texthash:{SENDERS}",
+        "smtpd_recipient_restrictions": [*permitted, f"check_policy_service unix:{QUOTA}"],
+        "smtpd_policy_service_default_action": "DUNNO",
+    }
+
+
+def tables(settings):
+    """Return the lines of the tables by their paths."""
+    if not is_virtual(settings):
+        return {}
+    rows = {
+        MAILBOXES: dict.fromkeys(_mailboxes(settings), "x"),
+        ALIASES: _aliases(settings),
+        SENDERS: _senders(settings),
+    }
+    return {path: [f"{name} {value}" for name, value in found.items()] for path, found in rows.items()}
+
+
+def _mailboxes(settings):
+    reflector = settings["reflector"]["address"]
+    return [*settings["accounts"]["virtual"]["users"], *([reflector] if reflector else [])]
+
+
+def _aliases(settings):
+    """Return whose mail goes where: the host's own aliases in each domain, unless somebody has the address."""
+    virtual = settings["accounts"]["virtual"]
+    host = {
+        f"{name}@{one}": f"{name}@{settings['hostname']}" for one in received(settings) for name in host_names(settings)
+    }
+    # A catch-all is asked before mailboxes are, so each of these has to lead to itself.
+    caught = {name: name for name in _mailboxes(settings) if name.rpartition("@")[2] in virtual["catch_all"]}
+    given = {name: ", ".join(recipients) for name, recipients in virtual["aliases"].items()}
+    own = {alias: name for name, user in virtual["users"].items() for alias in user["aliases"]}
+    catch_all = {f"@{domain}": recipient for domain, recipient in virtual["catch_all"].items()}
+    free = {name: target for name, target in host.items() if name not in virtual["users"]}
+    return {**free, **caught, **given, **own, **catch_all}
+
+
+def _senders(settings):
+    """Return which login may send as which address: a user as each of their own, and as these with +anything."""
+    users = settings["accounts"]["virtual"]["users"]
+    return {address: name for name, user in users.items() for address in (name, *user["aliases"])}

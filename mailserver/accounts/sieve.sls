@@ -1,0 +1,39 @@
+# Sieve scripts for users who have none of their own: put in place if the compiler takes them, else the old ones stay.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set accounts, folder = mailserver.accounts, mailserver.os.accounts.folder %}
+{%- if accounts.type == 'virtual' %}
+{%- set scripts = {'default': 'mailserver:accounts:virtual:sieve'} if accounts.virtual.sieve else {'default': none} %}
+{%- for name, user in accounts.virtual.users.items() if user.sieve %}
+{%- do scripts.update({name: 'mailserver:accounts:virtual:users:' ~ name ~ ':sieve'}) %}
+{%- endfor %}
+
+# The compiler reads dovecot.conf, too.
+include:
+  - mailserver.dovecot.in_force
+{%- for name, key in scripts.items() %}
+
+mailserver-accounts-sieve-{{ name }}:
+  file.managed:
+    - name: {{ folder }}/{{ name }}.sieve
+{%- if key %}
+    - contents_pillar: {{ key }}
+{%- else %}
+    - contents: keep;
+{%- endif %}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: sievec -d
+    # The minion's own folder is /, and the compiler finds no file right there.
+    - tmp_dir: {{ folder }}
+    - require:
+        - mailserver: mailserver-dovecot-in-force
+  cmd.run:
+    - name: sievec {{ folder }}/{{ name }}.sieve
+    - unless: test {{ folder }}/{{ name }}.svbin -nt {{ folder }}/{{ name }}.sieve
+    - require:
+        - file: mailserver-accounts-sieve-{{ name }}
+{%- endfor %}
+{%- else %}
+{}
+{%- endif %}

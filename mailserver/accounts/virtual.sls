@@ -1,0 +1,68 @@
+# What Dovecot knows of virtual accounts: who they are, their password hashes, and the one user who owns all mail.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set accounts, files = mailserver.accounts, mailserver.os.accounts %}
+{%- if accounts.type == 'virtual' %}
+{#- The settings are shown and stored, and have no hashes. #}
+{%- set given = pillar.get('mailserver', {}).get('accounts', {}).get('virtual', {}).get('users', {}) %}
+
+include:
+  - mailserver.dovecot.package
+
+mailserver-accounts-vmail:
+  user.present:
+    - name: {{ files.user }}
+    - system: true
+    - usergroup: true
+    - home: {{ files.mail }}
+    - createhome: false
+    - shell: /usr/sbin/nologin
+
+mailserver-accounts-mail:
+  file.directory:
+    - name: {{ files.mail }}
+    - user: {{ files.user }}
+    - group: {{ files.user }}
+    - mode: '0700'
+    - require:
+        - user: mailserver-accounts-vmail
+
+mailserver-accounts-folder:
+  file.directory:
+    - name: {{ files.folder }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+        - pkg: mailserver-dovecot-packages
+
+mailserver-accounts-passwords:
+  file.managed:
+    - name: {{ files.folder }}/passwords
+    - contents:
+        - '# Written by Salt (mailserver/accounts); change the pillar mailserver:accounts:virtual:users, not this file.'
+{%- for name, user in accounts.virtual.users.items() if user.enabled %}
+        - {{ (name ~ ':{CRYPT}' ~ given[name].password) | json }}
+{%- endfor %}
+    - user: root
+    - group: dovecot
+    - mode: '0640'
+    - show_changes: false
+    - require:
+        - file: mailserver-accounts-folder
+
+mailserver-accounts-users:
+  file.managed:
+    - name: {{ files.folder }}/users
+    - source: salt://mailserver/accounts/files/users-{{ mailserver.os.dovecot.language }}.jinja
+    - template: jinja
+    - context:
+        users: {{ accounts.virtual.users | json }}
+        folder: {{ files.folder }}
+    - user: root
+    - group: dovecot
+    - mode: '0640'
+    - require:
+        - file: mailserver-accounts-folder
+{%- else %}
+{}
+{%- endif %}

@@ -1,0 +1,37 @@
+"""What every measurement on hosts of the lab does there: run a command, write a file, call Salt, start a unit."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+LAB = Path(__file__).resolve().parent.parent / "lab" / "lab"
+
+
+def lab(*words, text=None):
+    """Have the lab do something; return its output. A failure ends the benchmark."""
+    done = subprocess.run([LAB, *words], input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"bench: this failed: {' '.join(words)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def write(path, text):
+    """Write a file on the master."""
+    lab("exec", "master", "--", "tee", path, text=text)
+
+
+def salt(function):
+    """Call a function on both mail hosts; return what each answers."""
+    words = ("salt", "--out=json", "--static", "--timeout=600", "mx*", function)
+    return json.loads(lab("exec", "master", "--", *words))
+
+
+def start(host, unit, *words):
+    """Start a command as a unit, which stays when it ends."""
+    lab("exec", host, "--", "systemd-run", "--quiet", f"--unit={unit}", "-p", "RemainAfterExit=yes", *words)
+
+
+def state(host, unit):
+    """Return systemd's state of a unit: running, exited…"""
+    return lab("exec", host, "--", "systemctl", "show", "--value", "-p", "SubState", unit).strip()
