@@ -6,6 +6,7 @@ What a mail host needs beside its daemons: that they serve what was staged, the 
 import json
 from functools import partial
 
+import salt.utils.dictupdate
 from salt.exceptions import CommandExecutionError
 
 import mailserver_reload
@@ -179,8 +180,7 @@ def packages_removed(name, queue):
         return {**ret, "result": None, "changes": changes, "comment": f"{len(names)} packages would be removed"}
     changes = {}
     for turn in mailserver_packages.in_turns(names):
-        for kind, some in __salt__["pkg.purge"](pkgs=turn).items():
-            changes[kind] = {**changes.get(kind, {}), **some} if isinstance(some, dict) else some
+        salt.utils.dictupdate.update(changes, __salt__["pkg.purge"](pkgs=turn))
     left = mailserver_packages.to_remove({"brought": names}, list(__salt__["pkg.list_pkgs"]()))
     if left:
         return {**ret, "result": False, "changes": changes, "comment": f"Not removed: {', '.join(left)}"}

@@ -18,6 +18,7 @@ from mailserver_schema import (
     Size,
     Text,
     Wrong,
+    refuse_zone_index,
     shown,
 )
 
@@ -35,8 +36,7 @@ class Network:
             network = ipaddress.ip_network(str(value))
         except ValueError as err:
             raise Wrong(f"{shown(value)} is not {self.form}: {err}") from err
-        if "%" in str(value):
-            raise Wrong(f"{shown(value)} is not {self.form}: what follows the % is of one host alone")
+        refuse_zone_index(value, self.form)
         return str(network if "/" in str(value) else network.network_address)
 
 

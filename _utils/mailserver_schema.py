@@ -46,6 +46,15 @@ def _refuse_lines(text, form):
         raise Wrong(f"{shown(text)} has {what} in it, but {form} on one line is wanted")
 
 
+def refuse_zone_index(value, form):
+    """Refuse an address with a zone index (RFC 4007 section 11: ``fe80::1%eth0``), which ipaddress takes.
+
+    :raises Wrong: it has one.
+    """
+    if "%" in str(value):
+        raise Wrong(f"{shown(value)} is not {form}: what follows the % is of one host alone")
+
+
 @dataclass(frozen=True)
 class Text:
     """A string; ``pattern`` (with ``form``, its description) narrows it."""
@@ -202,8 +211,7 @@ class Address:
             address = ipaddress.ip_address(value if isinstance(value, str) else str(value))
         except ValueError as err:
             raise Wrong(f"{shown(value)} is not {self.form}") from err
-        if getattr(address, "scope_id", None):
-            raise Wrong(f"{shown(value)} is not {self.form}: what follows the % is of one host alone")
+        refuse_zone_index(value, self.form)
         return str(address)
 
 

@@ -241,15 +241,15 @@ WIRE_FAULTS = [
     tls(
         "TLS 1.0 at Postfix",
         "postconf -e 'smtpd_tls_protocols=>=TLSv1' 'smtpd_tls_mandatory_protocols=>=TLSv1' "
-        "tls_medium_cipherlist=ALL:@SECLEVEL=0",
+        "tls_high_cipherlist=ALL:@SECLEVEL=0",
         {"protocol.old": {WARN, FAIL}},
         keeps=POSTFIX,
         besides={"config.postfix.main": {WARN}},
     ),
     tls(
         "TLS 1.0 at Dovecot",
-        "sed -i 's/^ssl_min_protocol.*/ssl_min_protocol = TLSv1\\nssl_cipher_list = ALL:@SECLEVEL=0/' "
-        "/etc/dovecot/dovecot.conf",
+        "sed -i -e 's/^ssl_min_protocol.*/ssl_min_protocol = TLSv1/' "
+        "-e 's/^ssl_cipher_list.*/ssl_cipher_list = ALL:@SECLEVEL=0/' /etc/dovecot/dovecot.conf",
         {"protocol.old": {FAIL}},
         keeps="/etc/dovecot",
     ),

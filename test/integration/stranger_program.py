@@ -27,8 +27,10 @@ def unverified():
 class Talk:
     """SMTP by octets: smtplib would mend what is to be sent wrong."""
 
-    def __init__(self, host, port, source, tls=False):
+    def __init__(self, host, port, source, tls=False, early=False):
         self.socket = socket.create_connection((host, port), LIMIT, (source, 0))
+        if early:
+            self.send(b"EHLO client.lab.test\r\n")
         self.answers = self.socket.makefile("rb")
         self.greeting = self.answer()
         if tls:
@@ -38,6 +40,7 @@ class Talk:
             self.answers = self.socket.makefile("rb")
 
     def answer(self):
+        # postscreen's greeting comes in two parts, the first long before the other; the last line is without "-".
         while (line := self.answers.readline())[3:4] == b"-":
             pass
         return line.decode(errors="replace").strip()
@@ -101,28 +104,14 @@ def smuggle(host, source, port, sender, recipient, login, ends):
 
 def greeted(host, source, rcpt, mail="<world@outside.test>", early=False, token=""):
     """Talk to port 25 as a mail server does, or before its turn; what RCPT TO was answered, and the message."""
-    talk = socket.create_connection((host, 25), LIMIT, (source, 0))
-    if early:
-        talk.sendall(b"EHLO client.lab.test\r\n")
-    answers = talk.makefile("rb")
-
-    def answer():
-        # A greeting may come in two parts, the first long before the other: each answer ends with a line without "-".
-        while (line := answers.readline())[3:4] == b"-":
-            pass
-        return line.decode(errors="replace").strip()
-
-    said = [answer()]
+    talk = Talk(host, 25, source, early=early)
     # What came before the greeting, postscreen has thrown away: EHLO is to be said again.
-    for line in ("EHLO client.lab.test", f"MAIL FROM:{mail}", f"RCPT TO:{rcpt}"):
-        talk.sendall(line.encode() + b"\r\n")
-        said.append(answer())
-    if said[-1].startswith("2"):
-        for octets in (b"DATA\r\n", f"Subject: {token}\r\n\r\nHello.\r\n.\r\n".encode()):
-            talk.sendall(octets)
-            answered = answer()
-        return {"rcpt": said[-1], "end": answered}
-    return {"rcpt": said[-1], "said": said}
+    said = [talk.greeting, *map(talk.say, ("EHLO client.lab.test", f"MAIL FROM:{mail}", f"RCPT TO:{rcpt}"))]
+    if not said[-1].startswith("2"):
+        return {"rcpt": said[-1], "said": said}
+    talk.say("DATA")
+    talk.send(f"Subject: {token}\r\n\r\nHello.\r\n".encode())
+    return {"rcpt": said[-1], "end": talk.say(".")}
 
 
 def login(host, source, port, user, password, times):
