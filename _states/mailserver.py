@@ -234,11 +234,24 @@ def firewall_passable(name, service):
         firewalld's unit.
 
     A firewall that keeps the minion from all of its masters, who are reached without it, is stopped and disabled, and
-    the state fails. SSH or a Salt master that listens here on a port that the zone shuts out is a warning.
+    the state fails. SSH or a Salt master that listens here on a port that the zone shuts out is a warning. It is waited
+    for the minion's new connection to its master (a minute at most), so that what this run returns gets there.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"Zone {name}: the master is reached"}
     if __opts__["test"]:
         return ret
+    ret.update(_passable(name, service))
+    if _masters() and __opts__.get("__cli") != "salt-call":
+        port = __opts__.get("publish_port", 4505)
+        words = ("ss", "-Htn", "state", "established", "dport", "=", f":{port}")
+        if not mailserver_firewall.is_connected(lambda: run_command(words).out):
+            lost = f"the minion has no connection to its master's port {port}, which may not get what this run returns"
+            ret["warnings"] = [*ret.get("warnings", []), lost]
+    return ret
+
+
+def _passable(zone, service):
+    """Return what differs from a state's good end."""
     masters = _masters()
     stop, start = (partial(run_command, ("systemctl", verb, service)) for verb in ("stop", "start"))
     if mailserver_firewall.keeps_from_master(masters, stop, start):
@@ -247,15 +260,13 @@ def firewall_passable(name, service):
             f"the firewall kept this host from its master ({masters[0][0]}), so it is stopped and disabled; look at "
             "its rules for outgoing traffic (firewall-offline-cmd --direct --get-all-rules; --get-policies)"
         )
-        return {**ret, "result": False, "changes": {service: {"old": "running", "new": "stopped"}}, "comment": comment}
+        return {"result": False, "changes": {service: {"old": "running", "new": "stopped"}}, "comment": comment}
     try:
-        out = mailserver_firewall.shut_out(name, run_command(("ss", "-Hltnp")).out)
+        out = mailserver_firewall.shut_out(zone, run_command(("ss", "-Hltnp")).out)
     except MailserverError as err:
-        return {**ret, "result": False, "comment": str(err)}
-    if out:
-        how = "add what is to be let in to mailserver:firewalld:ports or to the zone"
-        ret["warnings"] = [f"Zone {name} shuts out {', '.join(out)}; {how}"]
-    return ret
+        return {"result": False, "comment": str(err)}
+    how = "add what is to be let in to mailserver:firewalld:ports or to the zone"
+    return {"warnings": [f"Zone {zone} shuts out {', '.join(out)}; {how}"]} if out else {}
 
 
 def _masters():

@@ -4,6 +4,7 @@ import contextlib
 import re
 import socket
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from mailserver_errors import FirewallError
@@ -147,3 +148,20 @@ def keeps_from_master(masters, stop, start, reached=is_reached):
         return True
     start()
     return False
+
+
+def is_connected(connections, limit=60, clock=time.monotonic, pause=time.sleep):
+    """Wait until the minion has a connection to its master; tell whether it has one after ``limit`` seconds.
+
+    While a minion of Salt 3008 has none, what it is to return is lost.
+
+    :param connections: return what ``ss -Htn`` prints of the established connections to the master's publish port.
+    """
+    until, step = clock() + limit, 0
+    while not connections().strip():
+        if clock() >= until:
+            return False
+        step = 1
+        pause(step)
+    pause(step)  # The minion opens its channel for what it returns right after this connection.
+    return True

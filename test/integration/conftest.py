@@ -41,7 +41,6 @@ HALVES = {
         "test_safe_change",
         "test_effects",
         "test_certificate",
-        "test_tls_ports",
         "test_rotation",
         "test_central_publishing",
         "test_publishing_records",
@@ -56,6 +55,7 @@ HALVES = {
         "test_check_faults",
         "test_broken_world",
         "test_virtual_accounts",
+        "test_tls_ports",
         "test_faults",
     ),
 }

@@ -3,7 +3,7 @@
 import pytest
 
 from mailserver_errors import FirewallError
-from mailserver_firewall import change, keeps_from_master, shut_out
+from mailserver_firewall import change, is_connected, keeps_from_master, shut_out
 
 
 class Firewall:
@@ -94,3 +94,14 @@ def test_only_a_firewall_that_keeps_the_host_from_its_master_is_left_stopped(wit
 
 def test_a_host_without_a_master_is_kept_from_none():
     assert keeps_from_master([], None, None) is False
+
+
+@pytest.mark.parametrize(
+    ("shown", "connected", "seconds"), [(["up"], True, 0), (["", " ", "up"], True, 3), ([""], False, 60)]
+)
+def test_a_run_waits_for_the_minions_new_connection_and_not_for_ever(shown, connected, seconds):
+    answers, now = iter(shown), [0]
+    found = is_connected(
+        lambda: next(answers, shown[-1]), clock=lambda: now[0], pause=lambda length: now.__setitem__(0, now[0] + length)
+    )
+    assert (found, now[0]) == (connected, seconds)
