@@ -21,7 +21,7 @@ from opendkim_daemon import OpenDkim
 from scale_host import NOW, SELECTOR, KeyedHost, names
 from scale_measure import Measured, Row, by_turns, sizes, tell, timed, told
 
-MESSAGES = 400
+MESSAGES = 300
 IN_FLIGHT = 8
 """Connections at once, as Postfix has several."""
 RELOADS = 40
