@@ -69,7 +69,7 @@ def locked(keys, wait=LOCK_WAIT, what="these keys"):
 
 
 _read_before = {}
-"""``{path: (mark of the file, manifest)}``: the states of a highstate read each manifest one after the other.
+"""``{path: (version of the file, manifest)}``: the states of a highstate read each manifest one after the other.
 
 A manifest is an immutable object. A file in place of another is another inode, and one that somebody edits has another
 ctime, which no tool sets. An inode's number may be used again, though, within a tick of the clock on a fast disk: so
@@ -89,20 +89,23 @@ def read_manifest(keys, domain):
     """
     path = f"{keys}/{domain}/{MANIFEST}"
     try:
+        before = _read_before.get(path)
+        if before and before[0] == _version(os.stat(path)):
+            return before[1]
         with open(path, encoding="utf-8") as file:
-            found = os.fstat(file.fileno())
-            mark = (found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size)
-            before = _read_before.get(path)
-            if before and before[0] == mark:
-                return before[1]
+            version = _version(os.fstat(file.fileno()))
             text = file.read()
     except FileNotFoundError:
         return mailserver_dkim.Manifest(domain)
     except (OSError, UnicodeDecodeError) as err:
         raise ManifestError(f"{path}: cannot be read: {err}") from err
     manifest = mailserver_dkim.parse(text, domain, path)
-    _read_before[path] = (mark, manifest)
+    _read_before[path] = (version, manifest)
     return manifest
+
+
+def _version(found):
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size
 
 
 def write_manifest(keys, manifest):
@@ -183,7 +186,7 @@ def sync_folder(folder):
 
 def private_path(keys, domain, selector):
     """Return the path of a private key file."""
-    return Path(keys) / domain / f"{selector}.private"
+    return Path(keys, domain, f"{selector}.private")
 
 
 def make_folder(keys, domain, owner):

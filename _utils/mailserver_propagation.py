@@ -46,13 +46,13 @@ def check_published(run, oldest_queued=None, publish=None):
         if not key.removed
     }
     # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
-    to_ask = {place: question_of(*place) for place, (key, wanted) in wants.items() if not key.revoked or wanted.why}
+    to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why]
     settled = sorted(place for place in to_ask if _is_settled(*wants[place]))
     turn = _whose_turn(run, settled)
     later = set(settled).difference(turn)
     if later:
         report.notes.append(f"{len(later)} keys that DNS showed before were not looked for now; their turn comes.")
-    seen = run.answers({place: question for place, question in to_ask.items() if place not in later})
+    seen = run.answers({place: question_of(*place) for place in to_ask if place not in later})
     if publish and not run.test:
         seen.update(_publish(run, wants, seen, publish, report))
     if len(settled) > SHARE and not run.test:
