@@ -234,8 +234,16 @@ def test_a_new_user_gets_mail_without_a_change_of_main_cf(changed, lab, host):
     assert lab.mailbox(host, "imap", token, user=f"erin@{DOMAIN[host]}")[0]
 
 
-def test_with_users_of_the_system_all_is_as_before(changed, lab, host):
+@pytest.fixture(scope="module")
+def back(changed, lab):
+    """Each host has mail of a virtual user, and users of the system again."""
+    for host in MAIL_HOSTS:
+        token, _ = send(lab, host, f"alice@{DOMAIN[host]}")
+        delivered(lab, host, "alice", token)
     lab.apply("default")
+
+
+def test_with_users_of_the_system_all_is_as_before(back, lab, host):
     for where in ((), ("--permanent",)):
         lab.run(host, "firewall-cmd", *where, "--zone=public", "--remove-service=managesieve", check=False)
     token, _ = lab.submit(host)
