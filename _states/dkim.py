@@ -4,7 +4,6 @@ DKIM keys: made, looked for in DNS, and only then signed with. One state handles
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
 import contextlib
-import json
 
 import mailserver_reload
 
@@ -14,6 +13,7 @@ import mailserver_keygen
 import mailserver_keystore
 import mailserver_milter
 import mailserver_opendkim
+import mailserver_packing
 import mailserver_propagation
 import mailserver_queue
 import mailserver_run
@@ -59,7 +59,7 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
         The folder of the keys, with a folder for each domain.
     domains
         The settings of the domains (``mailserver.settings``), with defaults filled in; as a mapping or, since YAML
-        takes long over thousands of them, as JSON text.
+        takes long over thousands of them, as JSON text (``mailserver.packed``).
     host
         The host's name, for selectors.
     key_table, signing_table
@@ -134,7 +134,7 @@ def _place(keys, key_table, signing_table, user="opendkim", group="opendkim"):
 def _act(place, domains, dns, nothing_to_do, act):
     """Do a part of the life cycle, and return its report as a state does."""
     ret = {"name": place.keys, "result": True, "changes": {}, "comment": ""}
-    domains, test = json.loads(domains) if isinstance(domains, str) else domains, __opts__["test"]
+    domains, test = mailserver_packing.unpacked(domains), __opts__["test"]
     try:
         # The lock is a file, and a dry run makes none.
         with contextlib.nullcontext() if test else mailserver_keystore.locked(place.keys):

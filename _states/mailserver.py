@@ -20,6 +20,7 @@ import mailserver_dns
 import mailserver_firewall
 import mailserver_in_force
 import mailserver_packages
+import mailserver_packing
 import mailserver_services
 import mailserver_wants
 from mailserver_check import run_command
@@ -378,7 +379,7 @@ def records_published(name, settings):
     settings
         ``domains``, ``hostname``, ``addresses``, ``dns``, ``tls`` and ``os`` of the host's settings
         (``mailserver.settings``); or the same as JSON text, which an SLS file of thousands of domains loads a hundred
-        times as fast.
+        times as fast. The domains may be packed (``mailserver.packed``).
 
     Nothing is changed, in DNS or here, unless ``publish_records`` in ``dns`` has what is absent or different published
     (``mailserver.publish``); the next run looks what came of it. What is absent, different or could not be seen is a
@@ -386,6 +387,7 @@ def records_published(name, settings):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     settings = json.loads(settings) if isinstance(settings, str) else settings
+    settings = {**settings, "domains": mailserver_packing.unpacked(settings["domains"])}
     try:
         tlsa = mailserver_certificate.tlsa_data(settings)
     except MailserverError as err:

@@ -61,6 +61,7 @@ LIFE = (
 """All stages in order. ``follows`` names the stages of which one must have been reached before."""
 
 STAGES = tuple(stage.name for stage in LIFE)
+_LAST_FIRST = STAGES[::-1]
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 
@@ -87,12 +88,15 @@ class Key:
     @property
     def stage(self):
         """The name of the last stage reached."""
-        return [name for name in STAGES if getattr(self, name)][-1]
+        return next(name for name in _LAST_FIRST if getattr(self, name))
 
     @property
     def since(self):
         """When the last stage was reached."""
         return getattr(self, self.stage)
+
+
+_COLUMNS = frozenset(field.name for field in fields(Key))
 
 
 @dataclass(frozen=True)
@@ -357,8 +361,7 @@ def parse(text, domain, where):
 def _row(row, where):
     if not isinstance(row, dict):
         raise ManifestError(f"{where}: not a mapping")
-    names = [field.name for field in fields(Key)]
-    odd = sorted(set(row).symmetric_difference(names))
+    odd = sorted(_COLUMNS.symmetric_difference(row))
     if odd:
         raise ManifestError(f"{where}, {odd[0]}: {'not a column' if odd[0] in row else 'missing'}")
     times = {name: _time(row[name], f"{where}, {name}") for name in STAGES}

@@ -95,8 +95,8 @@ def _settle(run, manifest, report):
 
 
 def _settle_file(run, name, key, report):
-    path = run.path(name, key.selector)
     if key.revoked:
+        path = run.path(name, key.selector)
         if path.exists() and not run.test:
             mailserver_keystore.destroy(path)
     elif mailserver_keystore.settle_key(run.place.keys, name, key, run.place.owner, run.test):

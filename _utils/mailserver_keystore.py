@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import fcntl
+import functools
 import grp
 import os
 import pwd
@@ -35,9 +36,14 @@ class Owner:
         :raises KeyFileError: the host has no such user or group.
         """
         try:
-            return pwd.getpwnam(self.user).pw_uid, grp.getgrnam(self.group).gr_gid
+            return _ids(self.user, self.group)
         except KeyError as err:
             raise KeyFileError(f"this host has no user or group {self.user}:{self.group} to own DKIM keys") from err
+
+
+@functools.lru_cache
+def _ids(user, group):
+    return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
 
 
 @contextlib.contextmanager
@@ -62,6 +68,15 @@ def locked(keys, wait=LOCK_WAIT, what="these keys"):
         yield
 
 
+_read_before = {}
+"""``{path: (version of the file, manifest)}``: the states of a highstate read each manifest one after the other.
+
+A manifest is an immutable object. A file in place of another is another inode, and one that somebody edits has another
+ctime, which no tool sets. An inode's number may be used again, though, within a tick of the clock on a fast disk: so
+what this process writes is dropped from here.
+"""
+
+
 def domains_on_disk(keys):
     """Return the names of all domains that have a manifest below the folder ``keys``."""
     return sorted(path.parent.name for path in Path(keys).glob(f"*/{MANIFEST}"))
@@ -72,19 +87,33 @@ def read_manifest(keys, domain):
 
     :raises ManifestError: the file is damaged or cannot be read.
     """
-    path = Path(keys) / domain / MANIFEST
+    path = f"{keys}/{domain}/{MANIFEST}"
     try:
-        text = path.read_text(encoding="utf-8")
+        before = _read_before.get(path)
+        if before and before[0] == _version(os.stat(path)):
+            return before[1]
+        with open(path, encoding="utf-8") as file:
+            version = _version(os.fstat(file.fileno()))
+            text = file.read()
     except FileNotFoundError:
         return mailserver_dkim.Manifest(domain)
     except (OSError, UnicodeDecodeError) as err:
         raise ManifestError(f"{path}: cannot be read: {err}") from err
-    return mailserver_dkim.parse(text, domain, str(path))
+    manifest = mailserver_dkim.parse(text, domain, path)
+    _read_before[path] = (version, manifest)
+    return manifest
+
+
+def _version(found):
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size
 
 
 def write_manifest(keys, manifest):
     """Put a manifest in place of the one on disk, at once and for good (fsync of file and folder)."""
-    replace_file(Path(keys) / manifest.domain / MANIFEST, mailserver_dkim.emit(manifest), 0o644)
+    try:
+        replace_file(Path(keys) / manifest.domain / MANIFEST, mailserver_dkim.emit(manifest), 0o644)
+    finally:
+        _read_before.pop(f"{keys}/{manifest.domain}/{MANIFEST}", None)
 
 
 def replace_file(path, text, mode, owner=None):
@@ -125,8 +154,25 @@ def sweep(*folders):
     Under the lock only: another run's file that is being written would be deleted as well.
     """
     for folder in folders:
-        for path in Path(folder).glob(f".*{UNFINISHED}"):
-            path.unlink(missing_ok=True)
+        for name in _listed(folder):
+            if name.startswith(".") and name.endswith(UNFINISHED):
+                Path(folder, name).unlink(missing_ok=True)
+
+
+def folders(keys):
+    """Return the paths of the folders in the folder ``keys``."""
+    try:
+        with os.scandir(keys) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _listed(folder):
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
 
 
 def sync_folder(folder):
@@ -140,7 +186,7 @@ def sync_folder(folder):
 
 def private_path(keys, domain, selector):
     """Return the path of a private key file."""
-    return Path(keys) / domain / f"{selector}.private"
+    return Path(keys, domain, f"{selector}.private")
 
 
 def make_folder(keys, domain, owner):
@@ -164,7 +210,7 @@ def _settle(path, mode, uid, gid):
 
 
 def _differs(path, mode, uid, gid):
-    found = path.stat()
+    found = os.stat(path)
     return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, uid, gid)
 
 

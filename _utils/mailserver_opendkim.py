@@ -86,7 +86,10 @@ def parse(key_table, signing_table):
 
     Lines that mean something else (a single address, a KeyTable entry that no line uses) are left out.
     """
-    keys = _keys(key_table)
+    return _signers(_keys(key_table), signing_table)
+
+
+def _signers(keys, signing_table):
     return {domain: keys[name][1] for domain, name in _names(keys, signing_table).items()}
 
 
@@ -122,8 +125,9 @@ def signers_in_force(paths):
     """Return the signers of the tables on disk or, when an earlier change was cut short, of those that worked."""
     kept = paths.kept
     source = kept if is_cut_short(paths) else {path: path for path in paths.all}
-    domains = parse(_read(source[paths.key_table]), _read(source[paths.domains_table]))
-    patterns = parse(_read(source[paths.key_table]), _read(source[paths.signing_table]))
+    keys = _keys(_read(source[paths.key_table]))
+    tables = (paths.signing_table, paths.domains_table)
+    patterns, domains = (_signers(keys, _read(source[table])) for table in tables)
     return {**patterns, **domains}
 
 

@@ -1,7 +1,11 @@
 """Every key is looked for in DNS: what is seen is stamped, what is not yet as it must be is published or reported."""
 
+import bisect
+import contextlib
+import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import mailserver_dkim
 import mailserver_dns
@@ -13,6 +17,11 @@ from mailserver_errors import DkimError, PublishError, WriteError
 from mailserver_key_records import change_of, judge_wanted, oldest_if_needed, question_of, record_of, wanted_of
 from mailserver_run import Report, merged, read_manifests
 
+SHARE = 500
+"""How many keys of which nothing is awaited a run looks for, by turns. mailserver.watch looks for all each hour."""
+LOOKED = "looked.json"
+"""The file, in the folder of the keys, of the last key whose turn it was, and of those that DNS did not show as it
+must: domain and selector of each."""
 _WAITS = {
     "absent": "is not in DNS",
     "different": "is in DNS, but not as it must be",
@@ -37,11 +46,47 @@ def check_published(run, oldest_queued=None, publish=None):
         if not key.removed
     }
     # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
-    to_ask = {place: question_of(*place) for place, (key, wanted) in wants.items() if not key.revoked or wanted.why}
-    seen = run.answers(to_ask)
+    to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why]
+    settled = sorted(place for place in to_ask if _is_settled(*wants[place]))
+    turn = _whose_turn(run, settled)
+    later = set(settled).difference(turn)
+    if later:
+        report.notes.append(f"{len(later)} keys that DNS showed before were not looked for now; their turn comes.")
+    seen = run.answers({place: question_of(*place) for place in to_ask if place not in later})
     if publish and not run.test:
         seen.update(_publish(run, wants, seen, publish, report))
+    if len(settled) > SHARE and not run.test:
+        wrong = [one for one in turn if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
+        _remember(run, {"last": turn[SHARE - 1], "wrong": wrong})
     return merged(report, *(_stamp_seen(run, manifest, wants, seen) for manifest in manifests.values()))
+
+
+def _is_settled(key, wanted):
+    """Tell whether nothing is awaited of a key: what DNS is to show of it was seen before, and is to stay."""
+    return not wanted.why and key.stage in ("signing", "retired")
+
+
+def _whose_turn(run, settled):
+    """Return those of the settled keys (sorted) that this run looks for: with many, each run has its share of them.
+
+    A share begins behind the end of the last one. What DNS did not show as it must is looked for in each run until it
+    does. Should the file of that get lost, nothing else does: one that is damaged is as good as none.
+    """
+    if len(settled) <= SHARE:
+        return settled
+    try:
+        known = json.loads((Path(run.place.keys) / LOOKED).read_text(encoding="utf-8"))
+        last, wrong = tuple(map(str, known["last"])), set(map(tuple, known["wrong"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        last, wrong = ("", ""), set()
+    begin = bisect.bisect_right(settled, last) % len(settled)
+    turned = [*settled[begin:], *settled[:begin]]
+    return [*turned[:SHARE], *(place for place in turned[SHARE:] if place in wrong)]
+
+
+def _remember(run, known):
+    with contextlib.suppress(WriteError):
+        mailserver_keystore.replace_file(Path(run.place.keys) / LOOKED, json.dumps(known), 0o644)
 
 
 def publisher(run, announce=None):

@@ -12,13 +12,14 @@ import mailserver_dkim
 import mailserver_dns
 import mailserver_keystore
 import mailserver_opendkim
+import mailserver_packing
 from mailserver_dkim import shown_time
 from mailserver_errors import ClockError, DkimError, ManifestError, SettingsError
 
 APPLIED = "/etc/mailserver/dkim.json"
 """The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
 them, and not by the pillar in the minion's memory: that may be older than the last highstate, or empty."""
-APPLIED_FORMAT = 1
+APPLIED_FORMAT = 2
 """To be raised, there and here, when what a run needs of these settings changes."""
 CLOCK = "clock.json"
 """The file of the trusted time, in the folder of the keys."""
@@ -76,10 +77,11 @@ def applied_settings(path=APPLIED, version=APPLIED_FORMAT, what="settings for DK
     try:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
         place_of(settings)
+        settings["domains"] = mailserver_packing.unpacked(settings["domains"])
         found = settings["format"]
     except FileNotFoundError as err:
         raise SettingsError(f"{path}: no highstate has put {what} in force on this host yet; {again}") from err
-    except (OSError, ValueError, KeyError, TypeError) as err:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as err:
         raise SettingsError(f"{path}: damaged ({err!r}); {again}") from err
     if found != version:
         raise SettingsError(f"{path}: another version of the formula wrote it (format {found!r}); {again}")
@@ -172,7 +174,7 @@ def begin(place, domains, dns, test=False):
     """
     path = Path(place.keys) / CLOCK
     if not test:
-        mailserver_keystore.sweep(place.keys, *Path(place.keys).glob("*/"))
+        mailserver_keystore.sweep(place.keys, *mailserver_keystore.folders(place.keys))
         mailserver_opendkim.tidy(place.tables)
     before = _clock(path)
     clock = mailserver_clock.advance(before, mailserver_clock.read())

@@ -1,7 +1,7 @@
 """Who signs: a key takes over once DNS shows it and it has soaked, proven by a probe and undone where that fails."""
 
+import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import mailserver_dkim
 import mailserver_keystore
@@ -137,7 +137,7 @@ def _new_signers(run, manifests, ready, old, report):
             report.notes.append(f"{name}: mail is not signed.")
             continue
         new[name] = signer
-        if not Path(signer.path).exists():
+        if not os.path.exists(signer.path):
             report.errors.append(
                 f"{name}: OpenDKIM is to sign with {signer.path}, which is gone, so all its mail waits (451). "
                 "Put it back from a backup or, to send unsigned until a new key is in DNS, set "

@@ -21,7 +21,7 @@ from mailserver_watch import Memory
 SETTINGS = "/etc/mailserver/settings.json"
 """All settings that the last highstate put in force (mailserver/schedule/init.sls). The pillar in a minion's memory may
 be older than that, or empty while the master is away, and a watch that goes by it would tell nonsense."""
-SETTINGS_FORMAT = 1
+SETTINGS_FORMAT = 2
 """To be raised, there and here, when settings change in a way that checks of another version do not understand."""
 MEMORY = "/var/lib/mailserver/watch/memory.json"
 """What was seen and told so far, of one run for the next."""

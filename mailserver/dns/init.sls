@@ -6,7 +6,7 @@
 mailserver-dns-records:
   mailserver.records_published:
     - name: records of {{ mailserver.domains | length }} domains
-    - settings: {{ {'domains': mailserver.domains, 'hostname': mailserver.hostname,
+    - settings: {{ {'domains': salt['mailserver.packed'](mailserver.domains), 'hostname': mailserver.hostname,
                     'addresses': mailserver.addresses, 'dns': mailserver.dns, 'tls': mailserver.tls,
                     'os': {'tls': mailserver.os.tls} } | json | json }}
     - order: last

@@ -9,11 +9,8 @@ include:
 {%- endif %}
 
 # What dkim.advance, the minion's schedule and all of `salt '*' dkim.…` go by, until the next highstate.
-{%- set domains = {} %}
-{%- for name, domain in mailserver.domains.items() %}
-{%- do domains.update({name: {'dkim': domain.dkim} }) %}
-{%- endfor %}
-{%- set applied = {'format': 1, 'hostname': mailserver.hostname, 'domains': domains, 'dns': mailserver.dns,
+{%- set domains = salt['mailserver.packed'](mailserver.domains, ['dkim']) %}
+{%- set applied = {'format': 2, 'hostname': mailserver.hostname, 'domains': domains, 'dns': mailserver.dns,
                    'opendkim': {'socket': mailserver.opendkim.socket}, 'os': {'opendkim': opendkim} } %}
 
 mailserver-opendkim-applied:
@@ -29,7 +26,7 @@ mailserver-opendkim-applied:
 mailserver-opendkim-keys:
   dkim.managed:
     - name: {{ opendkim['keys'] }}
-    - domains: {{ mailserver.domains | json | json }}
+    - domains: {{ domains | json }}
     - host: {{ mailserver.hostname }}
     - key_table: {{ opendkim.key_table }}
     - signing_table: {{ opendkim.signing_table }}

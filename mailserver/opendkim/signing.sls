@@ -1,6 +1,7 @@
 # The gate: a key signs only after DNS shows it everywhere. Nothing else requires these states, so nothing waits for DNS.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set opendkim = mailserver.os.opendkim %}
+{%- set domains = salt['mailserver.packed'](mailserver.domains, ['dkim']) %}
 
 include:
   - mailserver.opendkim.service
@@ -9,7 +10,7 @@ include:
 mailserver-opendkim-published:
   dkim.published:
     - name: {{ opendkim['keys'] }}
-    - domains: {{ mailserver.domains | json | json }}
+    - domains: {{ domains | json }}
     - dns: {{ mailserver.dns | json }}
     - key_table: {{ opendkim.key_table }}
     - signing_table: {{ opendkim.signing_table }}
@@ -19,7 +20,7 @@ mailserver-opendkim-published:
 mailserver-opendkim-signing:
   dkim.signing:
     - name: {{ opendkim['keys'] }}
-    - domains: {{ mailserver.domains | json | json }}
+    - domains: {{ domains | json }}
     - dns: {{ mailserver.dns | json }}
     - key_table: {{ opendkim.key_table }}
     - signing_table: {{ opendkim.signing_table }}

@@ -27,13 +27,20 @@ mailserver-postfix-distribution-{{ name }}:
         - pkg: mailserver-postfix-packages
 {%- endfor %}
 
+{%- set receiving = [] %}
+{%- for name, domain in mailserver.domains.items() if domain.receive %}
+{%- do receiving.append(name) %}
+{%- endfor %}
+
 mailserver-postfix-sender-login:
   file.managed:
     - name: {{ folder }}/sender_login
     - source: salt://mailserver/postfix/files/sender_login.jinja
     - template: jinja
     - context:
-        mailserver: {{ mailserver | json }}
+        domain: {{ mailserver.domain }}
+        hostname: {{ mailserver.hostname }}
+        receiving: {{ receiving | join(' ') | json }}
     - user: root
     - group: root
     - mode: '0644'

@@ -13,7 +13,8 @@
 {%- do users.update({name: dict(user, password=none)}) %}
 {%- endfor %}
 {%- set accounts = dict(mailserver.accounts, users=users) %}
-{%- set in_force = dict(mailserver, accounts=accounts, format=1) %}
+{%- set in_force = dict(mailserver, accounts=accounts, format=2,
+                       domains=salt['mailserver.packed'](mailserver.domains)) %}
 
 mailserver-schedule-settings:
   file.managed:

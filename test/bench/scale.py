@@ -4,9 +4,10 @@ import argparse
 import importlib
 from pathlib import Path
 
+import scale_plot
 from scale_measure import load
 
-GROUPS = ("keys", "dns", "page")
+GROUPS = ("salt", "keys", "dns", "mail", "postfix", "page")
 """Groups of rows; each is a module ``scale_GROUP`` with ``rows(domains)``, which returns a ``Measured``."""
 
 
@@ -15,7 +16,7 @@ def main(words=None):
     parser = argparse.ArgumentParser(prog="script/bench scale", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; all, if left out")
     parser.add_argument("--domains", type=int, default=10_000, help="how many domains (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="a folder for the table and the plots")
+    parser.add_argument("--out", type=Path, help="a folder for the table and the plot")
     asked = parser.parse_args(words)
     print(f"{asked.domains:,} domains; {load()}")
     rows, curves = [], {}
@@ -25,6 +26,11 @@ def main(words=None):
             print(row.text(), flush=True)
         rows += measured.rows
         curves.update(measured.curves or {})
+    print(scale_plot.text(curves))
+    if asked.out:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        (asked.out / "scale.txt").write_text("".join(f"{row.text()}\n" for row in rows) + scale_plot.text(curves))
+        scale_plot.png(curves, asked.out / "scale.png")
     print(f"{sum(row.is_ok for row in rows)} of {len(rows)} rows ok; {load()}")
     return rows, curves
 

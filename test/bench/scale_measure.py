@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 
@@ -61,6 +62,17 @@ def by_turns(*acts, runs=3):
 def sizes(domains):
     """Return the sizes of curves up to a number of domains."""
     return [one for one in SIZES if one <= domains] or [domains]
+
+
+def tell(what):
+    """Tell on stderr what comes next, and when: a run with thousands of domains takes minutes."""
+    print(f"{time.strftime('%H:%M:%S')}  {what}; {load()}", file=sys.stderr, flush=True)
+
+
+def told(row):
+    """Return a row, and tell of it: should the run be cut short, what was measured is known."""
+    tell(" ".join(row.text().split()))
+    return row
 
 
 def load():

@@ -1,7 +1,7 @@
 """What changed between runs: told once to each channel, in time, and never because a server did not answer."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailserver_errors import WatchError
@@ -100,6 +100,7 @@ KNOWN = st.text("owf", min_size=1, max_size=12)
 ANY = st.text("owfu.", min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(ANY, st.sampled_from((LOCAL, DNS)))
 def test_nothing_is_told_twice_without_a_change_between(letters, id):
     calm = {"-": "o"}
@@ -109,12 +110,14 @@ def test_nothing_is_told_twice_without_a_change_between(letters, id):
         state = calm.get(said, said)
 
 
+@settings(deadline=None)
 @given(ANY, st.sampled_from("owfu."), st.sampled_from((LOCAL, DNS)))
 def test_what_lasts_is_told(letters, lasting, id):
     said = told(letters + lasting * (A_DAY + LONG_RUNS), id).replace(" ", "")
     assert {"-": "o"}.get(said[-1:] or "o", said[-1:] or "o") == {".": "o"}.get(lasting, lasting)
 
 
+@settings(deadline=None)
 @given(KNOWN, st.data())
 def test_a_server_that_does_not_answer_for_a_while_changes_nothing_of_what_is_told(letters, data):
     bursts = [data.draw(st.sampled_from(("", "u", "uu"))) for _ in letters]
@@ -122,6 +125,7 @@ def test_a_server_that_does_not_answer_for_a_while_changes_nothing_of_what_is_to
     assert told(seen_through).replace(" ", "") == told(letters).replace(" ", "")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("owf"), st.booleans()), min_size=1, max_size=12))
 def test_what_did_not_reach_a_channel_is_told_it_later_if_it_still_holds(runs):
     watched, known = Watched(("mail", "event")), {"mail": "ok", "event": "ok"}

@@ -1,0 +1,44 @@
+"""Settings of many domains as short JSON text: what is the same for many of them is written once.
+
+A host of ten thousand domains has a handful of kinds of them. All of them spelled out, text of megabytes would go
+through Jinja, YAML and back for each state.
+"""
+
+import json
+import marshal
+
+_KINDS, _OF = "kinds", "of"
+
+
+def packed(domains, sections=None):
+    """Return JSON text of the settings of domains.
+
+    :param domains: ``{name: settings}``, plain data.
+    :param sections: the names of those of their sections that matter; all, if left out.
+    """
+    kinds, numbers, of = [], {}, {}
+    for name, domain in domains.items():
+        part = domain if sections is None else {section: domain[section] for section in sections}
+        of[name] = numbers.setdefault(_mark(part), len(kinds))
+        if of[name] == len(kinds):
+            kinds.append(part)
+    return json.dumps({_KINDS: kinds, _OF: of})
+
+
+def _mark(part):
+    try:
+        return marshal.dumps(part, 2)
+    except ValueError:
+        # A kind of mapping of somebody's own, as a renderer of pillars may make it.
+        return json.dumps(part)
+
+
+def unpacked(given):
+    """Return ``{name: settings}`` as :func:`packed` was given it; JSON text of a mapping, or one, is taken as it is.
+
+    Domains of a kind have their settings in common: they are to be read only.
+    """
+    found = json.loads(given) if isinstance(given, str) else given
+    if found.keys() != {_KINDS, _OF}:
+        return found
+    return {name: found[_KINDS][number] for name, number in found[_OF].items()}

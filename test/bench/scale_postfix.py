@@ -1,0 +1,97 @@
+"""Signing through Postfix, on a host of the lab: messages a second with few domains, many, and refile: tables."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import mailserver_opendkim
+from bench_lab import LAB, lab, salt, write
+from scale_host import names
+from scale_measure import Measured, Row
+
+HOST, DOMAIN = "mx1", "alpha.test"
+FEW = 10
+LANES = 10
+"""Senders at once, of domains all over the table; each has a process of Postfix's smtp-source, and two connections."""
+MESSAGES = 200
+"""Messages of each lane."""
+RUNS = 3
+PILLAR = f"mailserver: {{domains: {{{DOMAIN}: {{}}}}, schedule: {{enabled: false}}, watch: {{enabled: false}}}}"
+FOLDER = "/etc/opendkim/bench"
+CONFIG = "/etc/opendkim.conf"
+SIGNED = "journalctl -o cat -t opendkim | grep -c 'DKIM-Signature field added' || true"
+
+
+def rows(domains):
+    """Return the rows about messages that Postfix takes and OpenDKIM signs."""
+    os.environ.setdefault("LAB_NAME", "bench")
+    try:
+        key = _prepare()
+        kinds = {"few": (FEW, "file"), "many": (domains, "file"), "refile": (domains, "refile")}
+        for kind, (size, form) in kinds.items():
+            _write_tables(kind, names(size), key, form)
+        took = {kind: [] for kind in kinds}
+        for _ in range(RUNS):
+            for kind, (size, _) in kinds.items():
+                took[kind].append(_send(kind, names(size)))
+    finally:
+        subprocess.run([LAB, "down"], check=False)
+    few, many, refile = (statistics.median(took[kind]) for kind in ("few", "many", "refile"))
+    rate = f"{LANES * MESSAGES / many:.0f} messages a second"
+    made = (
+        Row(
+            f"signing through Postfix with {domains:,} domains", f"with {FEW}", few / many, 0.95, least=True, note=rate
+        ),
+        Row("the same", "refile: tables", refile / many, 2.5, least=True, note="faster"),
+    )
+    return Measured(made)
+
+
+def _on_host(script, text=None):
+    return lab("exec", HOST, "--", "sh", "-c", script, text=text)
+
+
+def _prepare():
+    """Have the host be a mail server with a key, which discards what it takes; return the path of the key."""
+    lab("up", "master", "ns1", "ns2", HOST)
+    write("/srv/pillar/top.sls", f"base: {{{HOST}: [bench]}}\n")
+    write("/srv/pillar/bench.sls", PILLAR)
+    for host, states in salt("state.highstate").items():
+        if not isinstance(states, dict) or any(one["result"] is False for one in states.values()):
+            sys.exit(f"bench: the highstate of {host} failed")
+    _on_host("postconf -e 'transport_maps = inline:{{discard.test=discard:}}' && systemctl reload postfix")
+    return _on_host(f"ls /etc/opendkim/keys/{DOMAIN}/*.private").strip()
+
+
+def _write_tables(kind, domains, key, form):
+    """Write tables by which the one key signs for each domain, and a configuration that names them."""
+    folder, rows = f"{FOLDER}/{kind}", {name: f"{name}:bench:{key}" for name in domains}
+    pattern = "*@{}" if form == "refile" else "{}"
+    _on_host(f"mkdir -p {folder} && cat >{folder}/KeyTable", mailserver_opendkim.key_table_text(rows))
+    signing = mailserver_opendkim.signing_table_text({name: name for name in domains}, pattern)
+    _on_host(f"cat >{folder}/SigningTable", signing)
+    named = "".join(f"{table} {form}:{folder}/{table}\n" for table in ("KeyTable", "SigningTable"))
+    _on_host(f"grep -vE '^(Key|Signing)Table' {CONFIG} >{folder}/conf; cat >>{folder}/conf", named)
+
+
+def _send(kind, domains):
+    """Have messages of domains all over the table sent, by tables of a kind; return the seconds that it took."""
+    _on_host(f"cp {FOLDER}/{kind}/conf {CONFIG} && systemctl restart opendkim")
+    senders = [domains[number * (len(domains) - 1) // (LANES - 1)] for number in range(LANES)]
+    _lanes(senders, 5)
+    before = int(_on_host(SIGNED))
+    began = time.perf_counter()
+    _lanes(senders, MESSAGES)
+    took = time.perf_counter() - began
+    signed = int(_on_host(f"sleep 1; {SIGNED}")) - before
+    if signed != LANES * MESSAGES:
+        sys.exit(f"bench: {LANES * MESSAGES} messages were sent, and {signed} signed")
+    return took
+
+
+def _lanes(senders, messages):
+    one = 'smtp-source -s 2 -m {} -f a@{} -t b@discard.test 127.0.0.1:25 & ids="$ids $!"'
+    started = "\n".join(one.format(messages, sender) for sender in senders)
+    _on_host(f"{started}\nfor id in $ids; do wait $id || exit 1; done")
