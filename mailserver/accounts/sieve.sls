@@ -28,9 +28,9 @@ mailserver-accounts-sieve-{{ name }}:
     - tmp_dir: {{ folder }}
     - require:
         - mailserver: mailserver-dovecot-in-force
-  cmd.run:
+  mailserver.command:
     - name: sievec {{ folder }}/{{ name }}.sieve
-    - unless: test {{ folder }}/{{ name }}.svbin -nt {{ folder }}/{{ name }}.sieve
+    - done: test {{ folder }}/{{ name }}.svbin -nt {{ folder }}/{{ name }}.sieve
     - require:
         - file: mailserver-accounts-sieve-{{ name }}
 {%- endfor %}

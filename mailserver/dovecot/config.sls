@@ -12,9 +12,9 @@ include:
   - mailserver.tls
 
 mailserver-dovecot-distribution:
-  cmd.run:
+  mailserver.command:
     - name: test ! -e {{ config }} || cp -a {{ config }} {{ config }}.dist
-    - creates: {{ config }}.dist
+    - done: test -e {{ config }}.dist
     - require:
         - pkg: mailserver-dovecot-packages
 
@@ -36,6 +36,6 @@ mailserver-dovecot-config:
     - group: root
     - mode: '0644'
     - require:
-        - cmd: mailserver-dovecot-distribution
+        - mailserver: mailserver-dovecot-distribution
         - pkg: mailserver-tls-packages
         - test: mailserver-tls-ready

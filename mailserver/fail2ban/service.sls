@@ -22,10 +22,10 @@ mailserver-fail2ban-service:
 
 # systemd calls it started as soon as there is a process, which may end a moment later for want of a log.
 mailserver-fail2ban-answers:
-  cmd.run:
+  mailserver.command:
     - name: >-
         timeout 30 sh -c 'until fail2ban-client status mailserver-postfix && fail2ban-client status mailserver-dovecot;
         do sleep 0.5; done'
-    - unless: fail2ban-client status mailserver-postfix && fail2ban-client status mailserver-dovecot
+    - done: fail2ban-client status mailserver-postfix && fail2ban-client status mailserver-dovecot
     - require:
         - service: mailserver-fail2ban-service

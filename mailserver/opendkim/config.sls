@@ -5,9 +5,9 @@ include:
   - mailserver.opendkim.package
 
 mailserver-opendkim-distribution:
-  cmd.run:
+  mailserver.command:
     - name: test ! -e {{ opendkim.config }} || cp -a {{ opendkim.config }} {{ opendkim.config }}.dist
-    - creates: {{ opendkim.config }}.dist
+    - done: test -e {{ opendkim.config }}.dist
     - require:
         - pkg: mailserver-opendkim-packages
 
@@ -62,6 +62,6 @@ mailserver-opendkim-config:
     - group: root
     - mode: '0644'
     - require:
-        - cmd: mailserver-opendkim-distribution
+        - mailserver: mailserver-opendkim-distribution
         - dkim: mailserver-opendkim-tables
         - mailserver: mailserver-opendkim-trusted-hosts

@@ -20,9 +20,9 @@ mailserver-postfix-check:
 {%- for name in ('main.cf', 'master.cf') %}
 
 mailserver-postfix-distribution-{{ name }}:
-  cmd.run:
+  mailserver.command:
     - name: test ! -e {{ folder }}/{{ name }} || cp -a {{ folder }}/{{ name }} {{ folder }}/{{ name }}.dist
-    - creates: {{ folder }}/{{ name }}.dist
+    - done: test -e {{ folder }}/{{ name }}.dist
     - require:
         - pkg: mailserver-postfix-packages
 {%- endfor %}
@@ -78,7 +78,7 @@ mailserver-postfix-main:
     - require:
         - file: mailserver-postfix-check
         - file: mailserver-postfix-sender-login
-        - cmd: mailserver-postfix-distribution-main.cf
+        - mailserver: mailserver-postfix-distribution-main.cf
         - pkg: mailserver-tls-packages
         - test: mailserver-tls-ready
 
@@ -99,7 +99,7 @@ mailserver-postfix-master:
     - mode: '0644'
     - require:
         - mailserver: mailserver-postfix-main
-        - cmd: mailserver-postfix-distribution-master.cf
+        - mailserver: mailserver-postfix-distribution-master.cf
 {%- if mailserver.reflector.address %}
         - sls: mailserver.reflector.config
 {%- endif %}

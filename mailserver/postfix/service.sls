@@ -14,6 +14,6 @@ mailserver-postfix-service:
     - watch:
         - file: mailserver-sasl-postfix-config
 {%- for group in mailserver.os.sasl.user_groups %}
-        - cmd: mailserver-sasl-postfix-in-{{ group }}
+        - mailserver: mailserver-sasl-postfix-in-{{ group }}
 {%- endfor %}
 {%- endif %}

@@ -10,9 +10,9 @@ include:
 {%- endif %}
 
 mailserver-reflector-ready:
-  cmd.run:
+  mailserver.command:
     - name: {{ check }}
-    - unless: {{ check }}
+    - done: {{ check }}
     - require:
         - file: mailserver-reflector-program
 {%- if mailserver.python.install %}

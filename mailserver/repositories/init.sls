@@ -15,9 +15,9 @@ mailserver-repositories-epel:
 
 # The command of the repository's own vendor, since what it is called and where it is kept differs.
 mailserver-repositories-codeready:
-  cmd.run:
+  mailserver.command:
     - name: {{ repositories.enable }} "{{ repositories.codeready }}"
-    - unless: dnf --quiet repolist --enabled "{{ repositories.codeready }}" | grep -q .
+    - done: dnf --quiet repolist --enabled "{{ repositories.codeready }}" | grep -q .
 {%- if repositories.enable.startswith('dnf config-manager') %}
     - require:
         - pkg: mailserver-repositories-plugins

@@ -7,9 +7,9 @@ include:
   - mailserver.postfix.package
 
 mailserver-sasl-config-distribution:
-  cmd.run:
+  mailserver.command:
     - name: test ! -e {{ sasl.config }} || cp -a {{ sasl.config }} {{ sasl.config }}.dist
-    - creates: {{ sasl.config }}.dist
+    - done: test -e {{ sasl.config }}.dist
     - require:
         - pkg: mailserver-sasl-packages
 
@@ -24,7 +24,7 @@ mailserver-sasl-config:
     - group: root
     - mode: '0644'
     - require:
-        - cmd: mailserver-sasl-config-distribution
+        - mailserver: mailserver-sasl-config-distribution
 
 mailserver-sasl-postfix-folder:
   file.directory:
@@ -52,9 +52,9 @@ mailserver-sasl-postfix-config:
 
 # The socket must be in the chroot, and services outside of it find it by the same name through the link.
 mailserver-sasl-socket-folder:
-  cmd.run:
+  mailserver.command:
     - name: install -d -o root -g sasl -m 0710 {{ sasl.socket_folder }}
-    - unless: test "$(stat -c %U:%G:%a {{ sasl.socket_folder }})" = root:sasl:710
+    - done: test "$(stat -c %U:%G:%a {{ sasl.socket_folder }})" = root:sasl:710
     - require:
         - pkg: mailserver-sasl-packages
         - pkg: mailserver-postfix-packages
@@ -86,9 +86,9 @@ mailserver-sasl-service-folder:
 {%- for group in sasl.user_groups %}
 
 mailserver-sasl-postfix-in-{{ group }}:
-  cmd.run:
+  mailserver.command:
     - name: usermod --append --groups {{ group }} postfix
-    - unless: id -nG postfix | grep -qw {{ group }}
+    - done: id -nG postfix | grep -qw {{ group }}
     - require:
         - pkg: mailserver-sasl-packages
         - pkg: mailserver-postfix-packages

@@ -12,13 +12,13 @@ mailserver-sasl-service:
         - file: mailserver-sasl-config
 {%- if mailserver.os.postfix.chroot %}
         - file: mailserver-sasl-service-folder
-        - cmd: mailserver-sasl-socket-folder
+        - mailserver: mailserver-sasl-socket-folder
 {%- endif %}
 
 # Debian 12's saslauthd is an init script that comes disabled, and Salt's own way does not enable such a one.
 mailserver-sasl-enabled:
-  cmd.run:
+  mailserver.command:
     - name: systemctl enable {{ mailserver.os.sasl.service }}
-    - unless: systemctl is-enabled --quiet {{ mailserver.os.sasl.service }}
+    - done: systemctl is-enabled --quiet {{ mailserver.os.sasl.service }}
     - require:
         - service: mailserver-sasl-service

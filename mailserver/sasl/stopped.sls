@@ -2,8 +2,8 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 mailserver-sasl-stopped:
-  cmd.run:
+  mailserver.command:
     - name: systemctl stop {{ mailserver.os.sasl.service }} && systemctl disable {{ mailserver.os.sasl.service }}
-    - onlyif: >-
-        systemctl is-active --quiet {{ mailserver.os.sasl.service }} ||
-        systemctl is-enabled --quiet {{ mailserver.os.sasl.service }}
+    - done: >-
+        ! systemctl is-active --quiet {{ mailserver.os.sasl.service }} &&
+        ! systemctl is-enabled --quiet {{ mailserver.os.sasl.service }}

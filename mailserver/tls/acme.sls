@@ -68,10 +68,11 @@ mailserver-tls-acme-issued:
 {%- endif %}
 
 mailserver-tls-acme-served:
-  cmd.run:
+  mailserver.command:
     - name: /usr/local/libexec/mailserver/serve-certificate {{ tls.certificate }} {{ tls.key }} {{ live }}/fullchain.pem {{ live }}/privkey.pem
-    - onlyif: test -e {{ live }}/fullchain.pem
-    - unless: cmp -s {{ live }}/fullchain.pem {{ tls.certificate }} && cmp -s {{ live }}/privkey.pem {{ tls.key }}
+    - done: >-
+        test ! -e {{ live }}/fullchain.pem ||
+        { cmp -s {{ live }}/fullchain.pem {{ tls.certificate }} && cmp -s {{ live }}/privkey.pem {{ tls.key }}; }
     - require:
         - mailserver: mailserver-tls-acme-issued
         - file: mailserver-tls-serve

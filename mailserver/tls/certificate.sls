@@ -17,7 +17,7 @@ mailserver-tls-folder:
 
 # openssl would write into a key file that is there, and leave its mode as it was.
 mailserver-tls-self-signed:
-  cmd.run:
+  mailserver.command:
     - name: >-
         umask 077 && rm -f {{ files.key }} &&
 {%- if files.openssl == '1.0' %}
@@ -31,9 +31,7 @@ mailserver-tls-self-signed:
 {%- endif %}
         -keyout {{ files.key }} -out {{ files.certificate }} &&
         chmod 0644 {{ files.certificate }}
-    - creates:
-        - {{ files.key }}
-        - {{ files.certificate }}
+    - done: test -e {{ files.key }} && test -e {{ files.certificate }}
     - require:
         - pkg: mailserver-tls-packages
         - file: mailserver-tls-folder
@@ -53,15 +51,13 @@ mailserver-tls-{{ tls.source }}-folder:
 
 # Served until the first certificate was issued, so that the host comes up; an authority of Salt's signs this very key.
 mailserver-tls-{{ tls.source }}-first:
-  cmd.run:
+  mailserver.command:
     - name: >-
         umask 077 && install -m 0600 {{ files.key }} {{ tls.key }} &&
         install -m 0644 {{ files.certificate }} {{ tls.certificate }}
-    - creates:
-        - {{ tls.key }}
-        - {{ tls.certificate }}
+    - done: test -e {{ tls.key }} && test -e {{ tls.certificate }}
     - require:
-        - cmd: mailserver-tls-self-signed
+        - mailserver: mailserver-tls-self-signed
         - file: mailserver-tls-{{ tls.source }}-folder
 {%- elif tls.source == 'text' %}
 {#- The settings have made sure that they are a pair. #}
@@ -95,10 +91,10 @@ mailserver-tls-ready:
 {%- else %}
     - require:
 {%- if tls.source == 'self-signed' %}
-        - cmd: mailserver-tls-self-signed
+        - mailserver: mailserver-tls-self-signed
 {%- elif tls.source == 'text' %}
         - file: mailserver-tls-text-certificate
 {%- else %}
-        - cmd: mailserver-tls-{{ tls.source }}-first
+        - mailserver: mailserver-tls-{{ tls.source }}-first
 {%- endif %}
 {%- endif %}
