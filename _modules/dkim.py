@@ -343,9 +343,9 @@ def _told(run, report):
         __context__["retcode"] = 2
     return {
         "changes": report.changes,
-        "notes": report.notes,
-        "waiting": [*run.warnings, *report.waiting],
-        "errors": report.errors,
+        "notes": mailserver_run.brief(report.notes),
+        "waiting": [*run.warnings, *mailserver_run.brief(report.waiting)],
+        "errors": mailserver_run.brief(report.errors),
     }
 
 

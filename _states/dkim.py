@@ -147,9 +147,10 @@ def _act(place, domains, dns, nothing_to_do, act):
         ret["result"] = False
     elif test and report.changes:
         ret["result"] = None
-    warnings = [*run.warnings, *report.waiting]
+    warnings = [*run.warnings, *mailserver_run.brief(report.waiting)]
     if warnings:
         ret["warnings"] = warnings
     # Salt's highstate output wraps warnings, which breaks records; the comment has the lines as they are to be copied.
-    ret["comment"] = "\n".join([*report.errors, *warnings, *report.notes]) or nothing_to_do
+    told = [*mailserver_run.brief(report.errors), *warnings, *mailserver_run.brief(report.notes)]
+    ret["comment"] = "\n".join(told) or nothing_to_do
     return ret

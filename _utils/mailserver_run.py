@@ -45,6 +45,20 @@ class Report:
         self.changes.setdefault(domain, {})[selector] = {"old": old, "new": new}
 
 
+SHOWN = 25
+"""How many texts of a kind a report is shown with: a minion's answer of megabytes is cut by the master, unreadably."""
+
+
+def brief(texts):
+    """Return the first of many texts of a report, and last how many more there are and where to find them."""
+    if len(texts) <= SHOWN:
+        return texts
+    more = (
+        f"{len(texts) - SHOWN:,} more like these; dkim.status has each key, mailserver.records what is to be published."
+    )
+    return [*texts[:SHOWN], more]
+
+
 def merged(*reports):
     """Return several reports as one; ``changes`` of a domain are joined."""
     whole = Report()

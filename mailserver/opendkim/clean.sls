@@ -21,6 +21,7 @@ mailserver-opendkim-clean-files:
         - {{ opendkim.signing_table }}
         - {{ opendkim.signing_table }}.domains
         - {{ opendkim.trusted_hosts }}
+        - /etc/systemd/system/{{ opendkim.service }}.service.d/mailserver.conf
         - /etc/mailserver/dkim.json
     - require:
         - service: mailserver-opendkim-clean-service

@@ -28,6 +28,19 @@ mailserver-opendkim-tables:
     - require:
         - file: mailserver-opendkim-folder
 
+mailserver-opendkim-unit:
+  file.managed:
+    - name: /etc/systemd/system/{{ opendkim.service }}.service.d/mailserver.conf
+    - source: salt://mailserver/opendkim/files/opendkim.service
+    - makedirs: true
+    - user: root
+    - group: root
+    - mode: '0644'
+  module.run:
+    - name: service.systemctl_reload
+    - onchanges:
+        - file: mailserver-opendkim-unit
+
 mailserver-opendkim-check:
   file.managed:
     - name: /usr/local/libexec/mailserver/check-opendkim

@@ -25,6 +25,7 @@ mailserver-opendkim-in-force:
     - require:
         - pkg: mailserver-opendkim-packages
         - file: mailserver-opendkim-check
+        - module: mailserver-opendkim-unit
 {%- if mailserver.selinux.enabled %}
         - sls: mailserver.selinux
 {%- endif %}

@@ -4,6 +4,7 @@ What is measured is the milter itself, at its socket; what Postfix does besides 
 """
 
 import contextlib
+import re
 import shutil
 import tempfile
 import threading
@@ -16,9 +17,11 @@ import mailserver_milter
 import mailserver_opendkim
 from mailserver_errors import ProbeError
 from opendkim_daemon import OpenDkim
-from scale_host import SELECTOR, KeyedHost, names
+from scale_host import SELECTOR, TOP, KeyedHost, names
 from scale_measure import Measured, Row, by_turns, sizes, tell, timed, told
 
+UNIT = TOP / "mailserver" / "opendkim" / "files" / "opendkim.service"
+"""What the formula has systemd give OpenDKIM."""
 MESSAGES = 300
 IN_FLIGHT = 8
 """Connections at once, as Postfix has several."""
@@ -84,6 +87,7 @@ def _running(folder, name, host, refile=False):
     milter, tables = OpenDkim(folder, name), host.place.tables
     signing = f"refile:{tables.signing_table}" if refile else f"file:{tables.domains_table}"
     # A socket of the file system: by TCP, OpenDKIM's short packets await acknowledgements, which hides what it costs.
+    milter.environment = dict(re.findall(r"^Environment=(\w+)=(\S+)$", UNIT.read_text(), re.MULTILINE))
     socket, kind = f"local:{milter.folder}/socket", "refile" if refile else "file"
     milter.start(socket, KeyTable=f"{kind}:{tables.key_table}", SigningTable=signing)
     try:

@@ -45,6 +45,7 @@ class OpenDkim:
         self.log = self.folder / "log"
         self.process = None
         self.socket = ""
+        self.environment = {}
 
     def key(self, selector, key, mode=0o600):
         path = self.folder / f"{selector}.private"
@@ -76,7 +77,9 @@ class OpenDkim:
         config = self.folder / "opendkim.conf"
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(["opendkim", "-f", "-x", str(config)], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                ["opendkim", "-f", "-x", str(config)], stdout=log, stderr=log, env={**os.environ, **self.environment}
+            )
         await_that(self._listens, f"OpenDKIM does not listen at {self.socket}")
         return self
 

@@ -1,0 +1,49 @@
+"""What a run over thousands of domains tells fits into a minion's answer, and says where the rest is."""
+
+import importlib.util
+import pwd
+from pathlib import Path
+
+import pytest
+
+import mailserver_keystore
+import mailserver_opendkim
+from mailserver_run import SHOWN, Place, Report, brief
+
+TOP = Path(__file__).resolve().parents[2]
+MANY = [f"d{number}.example: its record is not in DNS" for number in range(10_000)]
+
+
+@pytest.fixture
+def state(tmp_path):
+    """Return what a state of ``_states/dkim.py`` returns for a report."""
+    spec = importlib.util.spec_from_file_location("dkim_state", TOP / "_states" / "dkim.py")
+    states = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(states)
+    states.__opts__ = {"test": False}
+    me = pwd.getpwuid(0).pw_name
+    tables = mailserver_opendkim.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
+    place = Place(str(tmp_path / "keys"), tables, mailserver_keystore.Owner(me, me))
+    Path(place.keys).mkdir()
+    return lambda report: states._act(place, {}, {}, "nothing", lambda run: report)
+
+
+def test_a_few_texts_are_shown_whole():
+    assert brief(MANY[:SHOWN]) == MANY[:SHOWN]
+    assert brief([]) == []
+
+
+def test_of_many_texts_the_first_are_shown_and_the_others_counted():
+    shown = brief(MANY)
+    assert shown[:-1] == MANY[:SHOWN]
+    assert shown[-1].startswith(f"{10_000 - SHOWN:,} more")
+    assert "mailserver.records" in shown[-1]
+
+
+@pytest.mark.parametrize("kind", ["waiting", "errors", "notes"])
+def test_a_state_tells_briefly_what_it_has_to_tell_of_thousands_of_domains(state, kind):
+    told = state(Report(**{kind: list(MANY)}))
+    assert told["result"] is (kind != "errors")
+    assert MANY[0] in told["comment"]
+    assert MANY[-1] not in told["comment"]
+    assert len(str(told)) < 10_000
