@@ -130,11 +130,11 @@ def _own_pillar():
 def _digest(*arguments):
     """Return a hash of all that settings depend on, so that a changed pillar, or host, never gets the old ones."""
     host = [__grains__.get(name) for name in ("fqdn", "ipv4", "ipv6", "osfinger", "os_family")]
-    # Pairs, because JSON's own objects take no keys but text, and a bad pillar may have others.
     try:
         # Each SLS file asks, and JSON takes a hundred times as long over thousands of domains.
         text = marshal.dumps([*arguments, host], 2)
     except ValueError:
+        # Pairs, because JSON's own objects take no keys but text, and a bad pillar may have others.
         text = json.dumps(_plain([*arguments, host]), default=str).encode()
     return hashlib.sha256(text).hexdigest()
 

@@ -27,6 +27,14 @@ def salt(function):
     return json.loads(lab("exec", "master", "--", *words))
 
 
+def highstate():
+    """Have the mail hosts be what their pillar asks for; a state that fails ends the benchmark."""
+    for host, states in salt("state.highstate").items():
+        failed = states if isinstance(states, list) else [one for one in states.values() if one["result"] is False]
+        if failed:
+            sys.exit(f"bench: the highstate of {host} failed:\n{json.dumps(failed, indent=1)}")
+
+
 def start(host, unit, *words):
     """Start a command as a unit, which stays when it ends."""
     lab("exec", host, "--", "systemd-run", "--quiet", f"--unit={unit}", "-p", "RemainAfterExit=yes", *words)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_lab import lab, salt, write
+from bench_lab import highstate, lab, write
 
 HERE = Path(__file__).resolve().parent
 PYTHON = "/opt/saltstack/salt/bin/python"
@@ -119,10 +119,7 @@ def prepare():
     write("/srv/pillar/top.sls", "base: {mx1: [mx1], mx2: [mx2]}\n")
     for host, domain in HOSTS.items():
         write(f"/srv/pillar/{host}.sls", pillar(domain, hashed.stdout.strip()))
-    for host, states in salt("state.highstate").items():
-        failed = states if isinstance(states, list) else [one for one in states.values() if one["result"] is False]
-        if failed:
-            sys.exit(f"bench: the highstate of {host} failed:\n{json.dumps(failed, indent=1)}")
+    highstate()
 
 
 def program(host, name, argument):

@@ -7,7 +7,7 @@ import sys
 import time
 
 import mailserver_opendkim
-from bench_lab import LAB, lab, salt, write
+from bench_lab import LAB, highstate, lab, write
 from scale_host import names
 from scale_measure import Measured, Row
 
@@ -58,9 +58,7 @@ def _prepare():
     lab("up", "master", "ns1", "ns2", HOST)
     write("/srv/pillar/top.sls", f"base: {{{HOST}: [bench]}}\n")
     write("/srv/pillar/bench.sls", PILLAR)
-    for host, states in salt("state.highstate").items():
-        if not isinstance(states, dict) or any(one["result"] is False for one in states.values()):
-            sys.exit(f"bench: the highstate of {host} failed")
+    highstate()
     _on_host("postconf -e 'transport_maps = inline:{{discard.test=discard:}}' && systemctl reload postfix")
     return _on_host(f"ls /etc/opendkim/keys/{DOMAIN}/*.private").strip()
 
