@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+AREAS = ("config", "running", "protocol", "tls", "dns")
+WIRE = ("protocol", "tls")
+"""The areas that are looked at through a host's ports."""
 WARN, FAIL, UNKNOWN = "warn", "fail", "unknown"
 POSTFIX, OPENDKIM, TLS = "/etc/postfix", "/etc/opendkim /etc/opendkim.conf", "/etc/ssl/mailserver"
 PYTHON, MODULES = "/opt/saltstack/salt/bin/python", "/var/cache/salt/minion/extmods/utils"
@@ -35,9 +38,27 @@ class Fault:
         return {**{f"{self.area}.{id}": statuses for id, statuses in self.wanted.items()}, **self.besides}
 
     @property
+    def asked(self):
+        """The areas that are asked while it is there: all in which it is certain what they find.
+
+        Of a file that changed while no daemon was told, ports say either thing: Postfix's processes come and go, and
+        each has the files as they were when it started.
+        """
+        return [area for area in AREAS if area not in WIRE or not self._is_file_alone]
+
+    @property
     def areas(self):
         """The areas in which the mended fault is to be gone."""
         return sorted({id.partition(".")[0] for id in self.findings})
+
+    @property
+    def mending(self):
+        """The script by which daemons are as before, once the files are."""
+        return "\n".join([self.then, self.mends, RESTART if self._is_file_alone else ""])
+
+    @property
+    def _is_file_alone(self):
+        return self.keeps == POSTFIX and not self.then
 
 
 @dataclass(frozen=True)

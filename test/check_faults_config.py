@@ -19,7 +19,7 @@ CONFIG_FAULTS = [
         "a line that Postfix does not understand",
         "echo smtpd_helo_required yes >>/etc/postfix/main.cf",
         {"postfix.parser": {FAIL}},
-        besides={"protocol.smtp.bare_newline": {UNKNOWN}, "running.queue_length": {UNKNOWN}},
+        besides={"running.queue_length": {UNKNOWN}},
     ),
     config(
         "an old copy in the chroot",
@@ -58,7 +58,6 @@ CONFIG_FAULTS = [
         "everybody in mynetworks",
         "postconf -e mynetworks=0.0.0.0/0",
         {"postfix.main": {WARN}, "postfix.mynetworks": {FAIL}},
-        besides={"protocol.smtp.open_relay": {UNKNOWN}},
     ),
     config(
         "all of a private network in mynetworks",

@@ -211,7 +211,7 @@ WIRE_FAULTS = [
         f"systemctl stop mailserver-certificate.path\n{certificate()}",
         {"certificate.served": {WARN}},
         then="",
-        mends=f"{FRESH}\nsystemctl start mailserver-certificate.path",
+        mends=f"{FRESH}\npostfix reload\nsystemctl start mailserver-certificate.path",
     ),
     tls("a certificate that expired", certificate(since=-9, until=-1), {"certificate.expiry": {FAIL}}),
     tls("a certificate that soon expires", certificate(until=10), {"certificate.expiry": {WARN}}),

@@ -6,12 +6,11 @@ import select
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from check_faults import MODULES, PYTHON
+from check_faults import AREAS, MODULES, PYTHON
 
 PROGRAM = (Path(__file__).parent / "check_program.py").read_text()
 LIMIT = 150
 """Seconds within which a look has ended by its own limits, whatever the world does."""
-AREAS = ("config", "running", "protocol", "tls", "dns")
 
 
 class Look:

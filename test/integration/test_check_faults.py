@@ -3,8 +3,9 @@
 import contextlib
 
 import pytest
-from looking import AREAS, looks, on_all, statuses
+from looking import looks, on_all, statuses
 
+from check_faults import AREAS
 from check_faults_config import CONFIG_FAULTS
 from check_faults_dns import DNS_FAULTS
 from check_faults_running import RUNNING_FAULTS
@@ -54,13 +55,13 @@ def broken(lab, fault):
         on_both("\n".join(["set -e", keep if fault.keeps else "", fault.breaks, fault.then]))
         yield
     finally:
-        on_both("\n".join([back if fault.keeps else "", fault.then, fault.mends]))
+        on_both("\n".join([back if fault.keeps else "", fault.mending]))
 
 
 @pytest.mark.parametrize("fault", [*CONFIG_FAULTS, *RUNNING_FAULTS, *WIRE_FAULTS], ids=named)
 def test_a_fault_of_the_host_is_found_and_nothing_else_until_it_is_mended(lab, eyes, fault):
     with broken(lab, fault):
-        see(lab, eyes, fault.findings)
+        see(lab, eyes, fault.findings, fault.asked)
     see(lab, eyes, {}, fault.areas)
 
 
