@@ -58,7 +58,7 @@ class Fault:
 
     @property
     def _is_file_alone(self):
-        return self.keeps == POSTFIX and not self.then
+        return self.keeps == POSTFIX and not self.then and self.area not in WIRE
 
 
 @dataclass(frozen=True)
