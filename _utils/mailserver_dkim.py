@@ -60,6 +60,7 @@ LIFE = (
 )
 """All stages in order. ``follows`` names the stages of which one must have been reached before."""
 
+NEVER = datetime.max.replace(tzinfo=timezone.utc)
 STAGES = tuple(stage.name for stage in LIFE)
 _LAST_FIRST = STAGES[::-1]
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -265,6 +266,25 @@ def keeps_revoked(key, policy, now):
     """Return why a revoked key's record, whose ``p=`` is empty, must stay; ``""``: it is to be removed now."""
     ends = revocation_ends(key, policy)
     return f"it stays revoked until {shown_time(ends)} (mailserver:dkim:revoke_for)" if now < ends else ""
+
+
+def settled_until(manifest, policy):
+    """Return until when nothing of a domain's keys is awaited or due (:data:`NEVER`: for good); ``None``: something is.
+
+    One key signs, none waits to take over, and all that retired once signed, so that their retention runs.
+    """
+    stages = [key.stage for key in manifest.keys]
+    if stages.count("signing") != 1 or not {"generated", "published"}.isdisjoint(stages):
+        return None
+    moments = [rotates_at(manifest.domain, signer(manifest), policy)]
+    for key in manifest.keys:
+        if key.stage == "retired":
+            if key.signing is None:
+                return None
+            moments.append(retention_ends(key, policy))
+        elif key.stage == "revoked":
+            moments.append(revocation_ends(key, policy))
+    return min((moment for moment in moments if moment), default=NEVER)
 
 
 def go_back(manifest, now):

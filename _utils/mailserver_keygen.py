@@ -1,9 +1,12 @@
 """Keys are made where a domain needs one, or taken over; the files of those that are there are put right."""
 
+import os
+
 import mailserver_dkim
 import mailserver_keystore
 import mailserver_opendkim
 import mailserver_records
+import mailserver_settled
 from mailserver_errors import DkimError
 from mailserver_key_records import record_of
 from mailserver_run import Report, read_manifests
@@ -20,11 +23,15 @@ def make_keys(run, host, also=(), force=False):
     :param also: domains that get a successor whether or not it is due; with ``force`` even where one waits already.
     """
     report, new = Report(), {}
-    in_force = mailserver_opendkim.signers_in_force(run.place.tables)
-    for name, manifest in read_manifests(run, report).items():
+    look = mailserver_settled.Look(run, also, thorough=True)
+    _sweep(run, look.settled)
+    manifests = read_manifests(run, report, look.rest)
+    for name, manifest in manifests.items():
         if _gets_key(run, manifest, name in also, force):
             new[name] = manifest
         _settle(run, manifest, report)
+    look.note(manifests)
+    in_force = mailserver_opendkim.signers_in_force(run.place.tables) if new else {}
     selectors = {name: _selector(run, manifest, host, in_force.get(name)) for name, manifest in new.items()}
     lacking = [] if run.test else [name for name, one in selectors.items() if not run.path(name, one).exists()]
     # Each key is written while the next are being made, so that the disk's time is not added to the processor's.
@@ -37,6 +44,14 @@ def make_keys(run, host, also=(), force=False):
         except (DkimError, OSError) as err:
             report.errors.append(f"{name}: {err}")
     return report
+
+
+def _sweep(run, settled):
+    """Delete what killed runs left unfinished, but not in folders that are as an earlier run left them: it is swept."""
+    if not run.test:
+        folders = mailserver_keystore.folders(run.place.keys)
+        changed = [folder for folder in folders if os.path.basename(folder) not in settled]
+        mailserver_keystore.sweep(run.place.keys, *changed)
 
 
 def _gets_key(run, manifest, at_once, force):

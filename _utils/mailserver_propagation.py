@@ -12,6 +12,7 @@ import mailserver_dns
 import mailserver_keystore
 import mailserver_publish
 import mailserver_records
+import mailserver_settled
 from mailserver_dkim import shown_time
 from mailserver_errors import DkimError, PublishError, WriteError
 from mailserver_key_records import change_of, judge_wanted, oldest_if_needed, question_of, record_of, wanted_of
@@ -37,28 +38,41 @@ def check_published(run, oldest_queued=None, publish=None):
     :param publish: has records published (:func:`publisher`); ``None``: people do it.
     """
     report = Report()
-    manifests = read_manifests(run, report)
+    look = mailserver_settled.Look(run)
+    manifests = read_manifests(run, report, look.rest)
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
-    wants = {
+    wants = _wants(run, manifests, oldest)
+    # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
+    to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why]
+    settled = [place for place in to_ask if _is_settled(*wants[place])]
+    settled += ((name, selector) for name, known in look.settled.items() for selector in known.shown)
+    settled.sort()
+    turn = _whose_turn(run, settled)
+    later = set(settled).difference(turn)
+    if later:
+        report.notes.append(f"{len(later)} keys that DNS showed before were not looked for now; their turn comes.")
+    more = read_manifests(run, report, {name for name, _ in turn if name in look.settled})
+    manifests.update(more)
+    wants.update(_wants(run, more, oldest))
+    to_ask = [place for place in dict.fromkeys((*to_ask, *turn)) if place in wants and place not in later]
+    seen = run.answers({place: question_of(*place) for place in to_ask})
+    if publish and not run.test:
+        seen.update(_publish(run, wants, seen, publish, report))
+    if len(settled) > SHARE and not run.test:
+        shown = [one for one in turn if one in seen]
+        wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
+        _remember(run, {"last": turn[SHARE - 1], "wrong": wrong})
+    return merged(report, *(_stamp_seen(run, manifest, wants, seen) for manifest in manifests.values()))
+
+
+def _wants(run, manifests, oldest):
+    """Return ``{(domain, selector): (key, Wanted)}`` of all keys that are not removed."""
+    return {
         (name, key.selector): (key, wanted_of(run, name, key, oldest))
         for name, manifest in manifests.items()
         for key in manifest.keys
         if not key.removed
     }
-    # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
-    to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why]
-    settled = sorted(place for place in to_ask if _is_settled(*wants[place]))
-    turn = _whose_turn(run, settled)
-    later = set(settled).difference(turn)
-    if later:
-        report.notes.append(f"{len(later)} keys that DNS showed before were not looked for now; their turn comes.")
-    seen = run.answers({place: question_of(*place) for place in to_ask if place not in later})
-    if publish and not run.test:
-        seen.update(_publish(run, wants, seen, publish, report))
-    if len(settled) > SHARE and not run.test:
-        wrong = [one for one in turn if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
-        _remember(run, {"last": turn[SHARE - 1], "wrong": wrong})
-    return merged(report, *(_stamp_seen(run, manifest, wants, seen) for manifest in manifests.values()))
 
 
 def _is_settled(key, wanted):

@@ -134,6 +134,11 @@ class Run:
         """The settings of those domains that are to have a key."""
         return {name: domain for name, domain in self.domains.items() if domain["dkim"]["enabled"]}
 
+    @cached_property
+    def top(self):
+        """The folder of the keys, as paths below it begin."""
+        return str(Path(self.place.keys))
+
     def policy(self, name):
         """Return a domain's settings for its keys, the section ``dkim``."""
         return self.domains[name]["dkim"]
@@ -161,9 +166,9 @@ class Run:
         return {place: asked[question] for place, question in questions.items()}
 
 
-def read_manifests(run, report):
-    """Return the manifests of all domains with DKIM; a damaged one is an error of the report, and left out."""
-    manifests, troubles = read_each(run.wanted, run.manifest)
+def read_manifests(run, report, names=None):
+    """Return the manifests of these domains, or of all with DKIM; a damaged one is an error of the report."""
+    manifests, troubles = read_each(run.wanted if names is None else names, run.manifest)
     report.errors += [f"{name}: {why}" for name, why in troubles.items()]
     return manifests
 
@@ -182,13 +187,12 @@ def read_each(names, read):
 def begin(place, domains, dns, test=False):
     """Return a :class:`Run` at the trusted time (:mod:`mailserver_clock`); it warns of a clock that is not believed.
 
-    What killed runs left unfinished is deleted first: a run that is no test begins under the lock.
+    A run that is no test begins under the lock; what killed runs left beside the tables is deleted.
 
     :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
     """
     path = Path(place.keys) / CLOCK
     if not test:
-        mailserver_keystore.sweep(place.keys, *mailserver_keystore.folders(place.keys))
         mailserver_opendkim.tidy(place.tables)
     before = _clock(path)
     clock = mailserver_clock.advance(before, mailserver_clock.read())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import mailserver_dkim
 import mailserver_keystore
 import mailserver_opendkim
+import mailserver_settled
 from mailserver_dkim import shown_time
 from mailserver_errors import CutoverError, DkimError
 from mailserver_key_records import judge, question_of, record_of
@@ -29,8 +30,17 @@ def sign(run, reload, probe, instead=()):
     :param instead: domains that go back to the predecessor of the key that signs.
     """
     report, tables = Report(), run.place.tables
-    manifests = read_manifests(run, report)
-    old = mailserver_opendkim.signers_in_force(tables)
+    cut_short = mailserver_opendkim.is_cut_short(tables)
+    look = mailserver_settled.Look(run, instead)
+    manifests = read_manifests(run, report, look.rest)
+    settled = {name: _signs(run, name, known.signer) for name, known in look.settled.items()}
+    old = {**settled, **_signers_told(run, manifests)}
+    is_as_told = not cut_short and mailserver_opendkim.is_written(tables, old)
+    if not is_as_told:
+        # The tables are not as the manifests say: who signs is to be found out domain by domain.
+        manifests.update(read_manifests(run, report, list(settled)))
+        settled = {}
+        old = mailserver_opendkim.signers_in_force(tables)
     ready = _ready(run, manifests, instead, report)
     if old and not run.domains:
         report.errors.append(
@@ -39,9 +49,9 @@ def sign(run, reload, probe, instead=()):
         )
         return report
     _witness(run, manifests, ready, old, report)
-    new = _new_signers(run, manifests, ready, old, report)
-    cut_short = mailserver_opendkim.is_cut_short(tables)
-    if not (ready or cut_short or new != old or not mailserver_opendkim.is_written(tables, new)):
+    new = _new_signers(run, manifests, ready, old, settled, report)
+    is_written = new == old and (is_as_told or mailserver_opendkim.is_written(tables, new))
+    if is_written and not ready and not cut_short:
         return report
     _describe(run, old, new, ready, cut_short, report)
     if run.test:
@@ -128,10 +138,25 @@ def soak(run, manifest, negative_ttl):
     return mailserver_dkim.soak(manifest, run.policy(manifest.domain), negative_ttl)
 
 
-def _new_signers(run, manifests, ready, old, report):
-    """Return who is to sign; a key whose file is not as it must be leaves the old signer, and ``ready``."""
-    new = {}
+def _signs(run, name, selector):
+    return mailserver_opendkim.Signer(selector, f"{run.top}/{name}/{selector}.private")
+
+
+def _signers_told(run, manifests):
+    """Return ``{domain: Signer}`` as manifests say who signs now."""
+    signers = {name: mailserver_dkim.signer(manifest) for name, manifest in manifests.items()}
+    return {name: _signs(run, name, key.selector) for name, key in signers.items() if key}
+
+
+def _new_signers(run, manifests, ready, old, settled, report):
+    """Return who is to sign; a key whose file is not as it must be leaves the old signer, and ``ready``.
+
+    :param settled: those of whom that is known (:mod:`mailserver_settled`).
+    """
+    new = dict(settled)
     for name in run.wanted:
+        if name in settled:
+            continue
         signer = _signer(run, name, manifests.get(name), ready, old.get(name), report) or old.get(name)
         if signer is None:
             report.notes.append(f"{name}: mail is not signed.")
@@ -151,7 +176,7 @@ def _signer(run, name, manifest, ready, present, report):
     key = ready[name].key if name in ready else manifest and mailserver_dkim.signer(manifest)
     if not key:
         return None
-    signer = mailserver_opendkim.Signer(key.selector, str(run.path(name, key.selector)))
+    signer = _signs(run, name, key.selector)
     if signer != present:
         try:
             mailserver_keystore.check_private(run.place.keys, name, key)

@@ -29,6 +29,7 @@ import mailserver_pillar
 import mailserver_propagation
 import mailserver_records
 import mailserver_run
+import mailserver_settled
 import mailserver_signing
 from mailserver_lifecycle import Host
 from mailserver_run import Place, Run
@@ -164,6 +165,22 @@ class World:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.copytree(kept, self.etc, dirs_exist_ok=True)
         self.restart()
+
+
+@contextlib.contextmanager
+def large_host():
+    """Have runs leave alone what is settled, as they do with thousands of domains, however few there are.
+
+    A test changes files faster than a clock of a tick can tell, so that their content is what they are told apart by.
+    """
+    with mock.patch.multiple(mailserver_settled, LEAST=0, YOUNG=0, _version=_content):
+        yield
+
+
+def _content(path):
+    found = os.stat(path)
+    content = sorted(os.listdir(path)) if stat.S_ISDIR(found.st_mode) else Path(path).read_bytes()
+    return f"{found.st_uid}{found.st_gid}{found.st_mode}{hash(str(content))}:0"
 
 
 class Child:

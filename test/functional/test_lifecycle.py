@@ -1,5 +1,6 @@
 """From no key to signed mail, with a real OpenDKIM and a real name server: nothing signs before DNS shows it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,11 +21,17 @@ import mailserver_milter
 import mailserver_opendkim
 import mailserver_run
 import mailserver_status
-from lifecycle_world import AUTHORITY, NAMES, START, Child, at, check_keys, settings
+from lifecycle_world import AUTHORITY, NAMES, START, Child, at, check_keys, large_host, settings
 from mailserver_errors import CutoverError, DkimError, LockHeld, ProbeError
 from mailserver_lifecycle import Host
 from name_server import zone
 from opendkim_daemon import Key, await_that
+
+
+@pytest.fixture(params=[contextlib.nullcontext, large_host], ids=["small host", "large host"], autouse=True)
+def size(request):
+    with request.param():
+        yield
 
 
 def test_a_new_key_signs_only_after_dns_shows_it(world):

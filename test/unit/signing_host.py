@@ -1,0 +1,61 @@
+"""A host whose domains' keys sign, and what DNS shows of them: for tests of runs over many domains."""
+
+import pwd
+from datetime import datetime, timedelta, timezone
+
+import mailserver_keystore
+import mailserver_opendkim
+import mailserver_pillar
+import mailserver_propagation
+from mailserver_dkim import Key, Manifest
+from mailserver_dns import Answers, Seen
+from mailserver_run import Place, Run
+
+NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
+MADE = NOW - timedelta(days=1)
+NAMES = [f"d{number}.example" for number in range(7)]
+(PEM,) = mailserver_keystore.generate([2048])
+PUBLIC, _ = mailserver_keystore.public_half(PEM, "a test's key")
+
+
+class World:
+    """A host whose keys sign, and a DNS that shows all of them but those of ``gone``; ``silent`` are not answered."""
+
+    def __init__(self, folder):
+        me = pwd.getpwuid(0).pw_name
+        tables = mailserver_opendkim.tables(folder / "KeyTable", folder / "SigningTable")
+        self.place = Place(str(folder / "keys"), tables, mailserver_keystore.Owner(me, me))
+        whole = {"domain": NAMES[0], "addresses": ["192.0.2.25"], "domains": {name: {} for name in NAMES}}
+        self.settings = mailserver_pillar.resolve(whole, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.example"})
+        self.gone, self.silent, self.asked = set(), set(), []
+        for name in NAMES:
+            mailserver_keystore.make_folder(self.place.keys, name, self.place.owner)
+            mailserver_keystore.write_private(self.place.keys, name, "s", PEM, self.place.owner)
+            self.write(name, signing=MADE)
+
+    def write(self, name, signing=MADE, **stamps):
+        key = Key("s", "rsa", 2048, PUBLIC, MADE, MADE, signing, **stamps)
+        mailserver_keystore.write_manifest(self.place.keys, Manifest(name, (key,)))
+
+    def run(self, test=False, now=NOW):
+        return Run(self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask)
+
+    def look(self, test=False, now=NOW):
+        """Look as a run does; return the domains that DNS was asked for, and the report."""
+        self.asked = []
+        report = mailserver_propagation.check_published(self.run(test, now))
+        return self.asked, report
+
+    def ask(self, questions, _options):
+        return {question: self.answers(question) for question in questions}
+
+    def answers(self, question):
+        domain = question.name.partition("._domainkey.")[2]
+        self.asked.append(domain)
+        if domain in self.silent:
+            seen = Seen("ns", "192.0.2.53", "unknown", detail="no answer in 5 s")
+        elif domain in self.gone:
+            seen = Seen("ns", "192.0.2.53", "absent", detail="NXDOMAIN")
+        else:
+            seen = Seen("ns", "192.0.2.53", "answer", (f"v=DKIM1; k=rsa; p={PUBLIC}".encode(),), 300)
+        return Answers(question, question.name, domain, 300, (seen,))
