@@ -22,6 +22,7 @@ import mailserver_in_force
 import mailserver_packages
 import mailserver_packing
 import mailserver_services
+import mailserver_turns
 import mailserver_wants
 from mailserver_check import run_command
 from mailserver_errors import MailserverError, MissingPackage, PackagesError
@@ -406,9 +407,11 @@ def records_published(name, settings):
         (``mailserver.settings``); or the same as JSON text, which an SLS file of thousands of domains loads a hundred
         times as fast. The domains may be packed (``mailserver.packed``).
 
-    Nothing is changed, in DNS or here, unless ``publish_records`` in ``dns`` has what is absent or different published
-    (``mailserver.publish``); the next run looks what came of it. What is absent, different or could not be seen is a
-    warning with the line to publish; with ``strict`` in ``dns``, what is absent or different is a failure.
+    With more than 500 domains it looks for those that were not as wanted, those whose settings changed, and 500 of the
+    others, by turns (``mailserver.watch`` looks for all). Nothing is changed, in DNS or here, unless
+    ``publish_records`` in ``dns`` has what is absent or different published (``mailserver.publish``); the next run
+    looks what came of it. What is absent, different or could not be seen is a warning with the line to publish; with
+    ``strict`` in ``dns``, what is absent or different is a failure.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     settings = json.loads(settings) if isinstance(settings, str) else settings
@@ -417,7 +420,9 @@ def records_published(name, settings):
         tlsa = mailserver_certificate.tlsa_data(settings)
     except MailserverError as err:
         tlsa, ret["warnings"] = None, [str(err)]
-    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"], tlsa)
+    host = (settings["hostname"], settings["addresses"], tlsa)
+    turn = mailserver_turns.Domains(settings["domains"], settings["dns"])
+    wanted = mailserver_wants.wants(settings["domains"], *host, only=frozenset(turn.due))
     try:
         answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))
     except MissingPackage as err:
@@ -427,9 +432,13 @@ def records_published(name, settings):
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     findings = mailserver_wants.compare(wanted, answers)
+    if not __opts__["test"]:
+        turn.note(finding.want.of for finding in mailserver_wants.troubles(findings))
     published = _publish(ret, findings) if settings["dns"].get("publish_records") else ()
     findings = [one for one in findings if not mailserver_wants.is_of(one, published)]
     ret["comment"] = "\n".join([*filter(None, [ret["comment"]]), mailserver_wants.comment(findings)])
+    if turn.later:
+        ret["comment"] += f"\n{len(turn.later):,} domains as wanted before were not looked for now; their turn comes."
     warnings = mailserver_wants.warnings(findings)
     if warnings:
         ret["warnings"] = [*ret.get("warnings", ()), *warnings]

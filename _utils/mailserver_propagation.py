@@ -1,6 +1,5 @@
 """Every key is looked for in DNS: what is seen is stamped, what is not yet as it must be is published or reported."""
 
-import bisect
 import contextlib
 import json
 from dataclasses import replace
@@ -17,9 +16,8 @@ from mailserver_dkim import shown_time
 from mailserver_errors import DkimError, PublishError, WriteError
 from mailserver_key_records import change_of, judge_wanted, oldest_if_needed, question_of, record_of, wanted_of
 from mailserver_run import Report, merged, read_manifests
+from mailserver_turns import SHARE, rotated
 
-SHARE = 500
-"""How many keys of which nothing is awaited a run looks for, by turns. mailserver.watch looks for all each hour."""
 LOOKED = "looked.json"
 """The file, in the folder of the keys, of the last key whose turn it was, and of those that DNS did not show as it
 must: domain and selector of each."""
@@ -93,8 +91,7 @@ def _whose_turn(run, settled):
         last, wrong = tuple(map(str, known["last"])), set(map(tuple, known["wrong"]))
     except (OSError, ValueError, TypeError, KeyError):
         last, wrong = ("", ""), set()
-    begin = bisect.bisect_right(settled, last) % len(settled)
-    turned = [*settled[begin:], *settled[:begin]]
+    turned = rotated(settled, last)
     return [*turned[:SHARE], *(place for place in turned[SHARE:] if place in wrong)]
 
 

@@ -48,17 +48,19 @@ class Finding:
     sentences: tuple = ()
 
 
-def wants(domains, hostname, addresses, tlsa=None):
+def wants(domains, hostname, addresses, tlsa=None, only=None):
     """Return what the host and its domains want of DNS, but for their DKIM keys, which have states of their own.
 
     :param domains: the settings ``domains``, with all defaults.
     :param addresses: of the host, as its name is to resolve.
+    :param only: the domains whose own wants are meant; all, if left out.
     :param tlsa: what the host's TLSA record is to say of its certificate, hexadecimal; ``None``: it is to have none.
     """
     found = [*_host_wants(domains, hostname, addresses), *_tlsa_wants(domains, hostname, tlsa)]
     others = {}
     for name, domain in domains.items():
-        found.extend(_domain_wants(name, domain))
+        if only is None or name in only:
+            found.extend(_domain_wants(name, domain))
         others.update({host: _other_host(host) for host in domain["mx"] if host != hostname})
     return [*found, *others.values()]
 

@@ -232,7 +232,9 @@ class World:
             "--out=json",
             *words,
         ]
-        inside = " && ".join([*map(self._overlay, OWN), 'exec "$@"'])
+        # No host has its keys in an overlay, where each stat costs twice as much.
+        keys = f"mount --bind {self.upper}/opendkim /etc/opendkim"
+        inside = " && ".join([*map(self._overlay, OWN), keys, 'exec "$@"'])
         out = self.home / "out"
         began = time.perf_counter()
         with out.open("wb") as file:

@@ -1,0 +1,76 @@
+"""By turns: of thousands of domains whose records were as wanted, a run looks for a share, and for all others."""
+
+import bisect
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+from mailserver_errors import WriteError
+from mailserver_keystore import replace_file
+
+SHARE = 500
+"""How many things that were as wanted a run looks for. mailserver.watch looks for all each hour."""
+NOTE = "/var/lib/mailserver/records.json"
+"""Which domains' records were as wanted, and whose turn was last; without it all are looked for."""
+FORMAT = 1
+
+
+def rotated(things, last):
+    """Return sorted things in the order of their turns: from the one behind ``last`` on, round the end."""
+    begin = bisect.bisect_right(things, last) % len(things) if things else 0
+    return [*things[begin:], *things[:begin]]
+
+
+class Domains:
+    """The domains of which a run looks for the records: ``due``, and ``later`` those that were as wanted before.
+
+    :param domains: the settings of all domains.
+    :param dns: how DNS is asked, plain data: where that changed, or a domain's settings did, it is asked anew.
+    :param path: of the note.
+    """
+
+    def __init__(self, domains, dns, path=NOTE):
+        self._path, self._dns, self._made = Path(path), dns, {}
+        self._marks = {name: self._mark(domain) for name, domain in domains.items()}
+        right, last = _read(self._path) if len(domains) > SHARE else ({}, "")
+        settled = sorted(name for name, mark in self._marks.items() if right.get(name) == mark)
+        turned = rotated(settled, last)
+        self._share, self.later = turned[:SHARE], turned[SHARE:]
+        later = frozenset(self.later)
+        self.due = [name for name in domains if name not in later]
+
+    def note(self, wrong):
+        """Write down whose records were as wanted.
+
+        :param wrong: those of ``due`` whose records are not, or could not be seen.
+        """
+        if len(self._marks) <= SHARE:
+            return
+        wrong = frozenset(wrong)
+        right = {name: self._marks[name] for name in (*self.due, *self.later) if name not in wrong}
+        marks = sorted(set(right.values()))
+        of = {name: marks.index(mark) for name, mark in right.items()}
+        last = self._share[-1] if self._share else ""
+        with contextlib.suppress(WriteError, OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, json.dumps({"format": FORMAT, "last": last, "marks": marks, "of": of}), 0o644)
+
+    def _mark(self, domain):
+        """Return what settings are told apart by; many domains have them in common."""
+        if id(domain) not in self._made:
+            text = json.dumps([domain, self._dns], sort_keys=True)
+            self._made[id(domain)] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._made[id(domain)]
+
+
+def _read(path):
+    """Return ``({domain: mark}, whose turn was last)``; a damaged file is as good as none."""
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        if note["format"] == FORMAT:
+            marks = list(map(str, note["marks"]))
+            return {name: marks[number] for name, number in note["of"].items()}, str(note["last"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        pass
+    return {}, ""
