@@ -12,11 +12,11 @@ import mailserver_keystore
 import mailserver_publish
 import mailserver_records
 import mailserver_settled
+import mailserver_turns
 from mailserver_dkim import shown_time
 from mailserver_errors import DkimError, PublishError, WriteError
 from mailserver_key_records import change_of, judge_wanted, oldest_if_needed, question_of, record_of, wanted_of
 from mailserver_run import Report, merged, read_manifests
-from mailserver_turns import SHARE, rotated
 
 LOOKED = "looked.json"
 """The file, in the folder of the keys, of the last key whose turn it was, and of those that DNS did not show as it
@@ -56,10 +56,10 @@ def check_published(run, oldest_queued=None, publish=None):
     seen = run.answers({place: question_of(*place) for place in to_ask})
     if publish and not run.test:
         seen.update(_publish(run, wants, seen, publish, report))
-    if len(settled) > SHARE and not run.test:
+    if len(settled) > mailserver_turns.MANY and not run.test:
         shown = [one for one in turn if one in seen]
         wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
-        _remember(run, {"last": turn[SHARE - 1], "wrong": wrong})
+        _remember(run, {"last": turn[: mailserver_turns.SHARE][-1], "wrong": wrong})
     return merged(report, *(_stamp_seen(run, manifest, wants, seen) for manifest in manifests.values()))
 
 
@@ -84,15 +84,15 @@ def _whose_turn(run, settled):
     A share begins behind the end of the last one. What DNS did not show as it must is looked for in each run until it
     does. Should the file of that get lost, nothing else does: one that is damaged is as good as none.
     """
-    if len(settled) <= SHARE:
+    if len(settled) <= mailserver_turns.MANY:
         return settled
     try:
         known = json.loads((Path(run.place.keys) / LOOKED).read_text(encoding="utf-8"))
         last, wrong = tuple(map(str, known["last"])), set(map(tuple, known["wrong"]))
     except (OSError, ValueError, TypeError, KeyError):
         last, wrong = ("", ""), set()
-    turned = rotated(settled, last)
-    return [*turned[:SHARE], *(place for place in turned[SHARE:] if place in wrong)]
+    turned, share = mailserver_turns.rotated(settled, last), mailserver_turns.SHARE
+    return [*turned[:share], *(place for place in turned[share:] if place in wrong)]
 
 
 def _remember(run, known):

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import mailserver_dkim
 import mailserver_keystore
+import mailserver_turns
 from mailserver_errors import WriteError
 
-LEAST = 500
-"""Up to so many domains, each run looks into all of them."""
 NOTE = "settled"
 """The file of the note, in the folder of the keys."""
 _FORMAT = 1
@@ -46,7 +45,7 @@ class Look:
 
     def __init__(self, run, but=(), thorough=False):
         self._run, self._thorough, self._marks = run, thorough, {}
-        self._is_used = len(run.wanted) > LEAST
+        self._is_used = len(run.wanted) > mailserver_turns.MANY
         self._noted = _read(run) if self._is_used else {}
         self.settled = dict(self._unchanged(frozenset(but)))
         self.rest = [name for name in run.wanted if name not in self.settled]

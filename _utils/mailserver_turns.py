@@ -9,8 +9,10 @@ from pathlib import Path
 from mailserver_errors import WriteError
 from mailserver_keystore import replace_file
 
-SHARE = 500
-"""How many things that were as wanted a run looks for. mailserver.watch looks for all each hour."""
+MANY = 500
+"""Up to so many domains, or keys that DNS showed, a run looks at all of them."""
+SHARE = 200
+"""For how many of more than that a run looks in DNS. mailserver.watch looks for all each hour."""
 NOTE = "/var/lib/mailserver/records.json"
 """Which domains' records were as wanted, and whose turn was last; without it all are looked for."""
 FORMAT = 1
@@ -33,7 +35,7 @@ class Domains:
     def __init__(self, domains, dns, path=NOTE):
         self._path, self._dns, self._made = Path(path), dns, {}
         self._marks = {name: self._mark(domain) for name, domain in domains.items()}
-        right, last = _read(self._path) if len(domains) > SHARE else ({}, "")
+        right, last = _read(self._path) if len(domains) > MANY else ({}, "")
         settled = sorted(name for name, mark in self._marks.items() if right.get(name) == mark)
         turned = rotated(settled, last)
         self._share, self.later = turned[:SHARE], turned[SHARE:]
@@ -45,7 +47,7 @@ class Domains:
 
         :param wrong: those of ``due`` whose records are not, or could not be seen.
         """
-        if len(self._marks) <= SHARE:
+        if len(self._marks) <= MANY:
             return
         wrong = frozenset(wrong)
         right = {name: self._marks[name] for name in (*self.due, *self.later) if name not in wrong}

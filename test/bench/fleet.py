@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 import mailserver_dkim
 from mailserver_dkim import Key
-from mailserver_propagation import SHARE
+from mailserver_turns import SHARE
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 DAYS, DAY = 90, 86_400

@@ -7,7 +7,7 @@ from pathlib import Path
 import scale_plot
 from scale_measure import load
 
-GROUPS = ("salt", "keys", "dns", "mail", "postfix", "page")
+GROUPS = ("salt", "formula", "keys", "dns", "mail", "postfix", "page")
 """Groups of rows; each is a module ``scale_GROUP`` with ``rows(domains)``, which returns a ``Measured``."""
 
 

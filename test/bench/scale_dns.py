@@ -22,6 +22,7 @@ import dns.update
 import mailserver_check_dns
 import mailserver_dns
 import mailserver_propagation
+import mailserver_turns
 import mailserver_publish
 from mailserver_check_answers import Means
 from mailserver_findings import Host
@@ -66,7 +67,7 @@ class World:
 
     def look(self, size=None, where="bench.test"):
         """Look for all keys, as a run does of which all are awaited: no share of them is left for later."""
-        mailserver_propagation.SHARE = sys.maxsize
+        mailserver_turns.MANY = sys.maxsize
         report = mailserver_propagation.check_published(self.host(size or self.domains, where).run())
         if report.errors or report.waiting:
             raise SystemExit(f"bench: DNS does not show what it should: {[*report.errors, *report.waiting][:2]}")

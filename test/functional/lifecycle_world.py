@@ -31,6 +31,7 @@ import mailserver_records
 import mailserver_run
 import mailserver_settled
 import mailserver_signing
+import mailserver_turns
 from mailserver_lifecycle import Host
 from mailserver_run import Place, Run
 from name_server import NameServer, zone
@@ -173,7 +174,8 @@ def large_host():
 
     A test changes files faster than a clock of a tick can tell, so that their content is what they are told apart by.
     """
-    with mock.patch.multiple(mailserver_settled, LEAST=0, YOUNG=0, _version=_content):
+    exact = mock.patch.multiple(mailserver_settled, YOUNG=0, _version=_content)
+    with exact, mock.patch.object(mailserver_turns, "MANY", 0):
         yield
 
 

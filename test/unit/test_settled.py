@@ -13,6 +13,7 @@ import mailserver_keygen
 import mailserver_keystore
 import mailserver_settled
 import mailserver_signing
+import mailserver_turns
 
 FIRST, REST = NAMES[0], NAMES[1:]
 LATER = NOW + timedelta(hours=1)
@@ -20,7 +21,7 @@ LATER = NOW + timedelta(hours=1)
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    monkeypatch.setattr(mailserver_settled, "LEAST", 0)
+    monkeypatch.setattr(mailserver_turns, "MANY", 0)
     monkeypatch.setattr(mailserver_settled, "YOUNG", 0)
     world = World(tmp_path)
     monkeypatch.setattr(mailserver_keystore, "_read_before", {})
@@ -57,7 +58,7 @@ def read_from_disk(monkeypatch):
 
 
 def test_up_to_500_domains_each_run_looks_into_all_and_notes_nothing(tmp_path):
-    assert mailserver_settled.LEAST == 500
+    assert mailserver_turns.MANY == 500
     world = World(tmp_path)
     make(world)
     assert unsettled(world) == NAMES
@@ -79,7 +80,7 @@ def test_an_unchanged_run_reads_no_manifest_and_does_nothing(world, monkeypatch)
 
 
 def test_what_dns_shows_is_looked_for_by_turns_and_only_those_manifests_are_read(world, monkeypatch):
-    monkeypatch.setattr("mailserver_propagation.SHARE", 2)
+    monkeypatch.setattr(mailserver_turns, "SHARE", 2)
     read = read_from_disk(monkeypatch)
     turns = [name for _ in range(4) for name in world.look(now=LATER)[0]]
     assert sorted(turns) == sorted([FIRST, *NAMES])
@@ -87,7 +88,7 @@ def test_what_dns_shows_is_looked_for_by_turns_and_only_those_manifests_are_read
 
 
 def test_a_drift_is_told_in_each_run(world, monkeypatch):
-    monkeypatch.setattr("mailserver_propagation.SHARE", 2)
+    monkeypatch.setattr(mailserver_turns, "SHARE", 2)
     world.gone = {FIRST}
     assert all("DNS does not show this key as it must" in world.look(now=LATER)[1].errors[0] for _ in range(5))
 

@@ -4,6 +4,7 @@ import pytest
 from signing_host import NAMES, World
 
 import mailserver_propagation
+import mailserver_turns
 
 
 @pytest.fixture
@@ -13,11 +14,12 @@ def world(tmp_path):
 
 @pytest.fixture
 def two_a_run(monkeypatch):
-    monkeypatch.setattr(mailserver_propagation, "SHARE", 2)
+    monkeypatch.setattr(mailserver_turns, "MANY", 2)
+    monkeypatch.setattr(mailserver_turns, "SHARE", 2)
 
 
 def test_up_to_500_keys_are_all_looked_for_in_each_run(world):
-    assert mailserver_propagation.SHARE == 500
+    assert mailserver_turns.MANY == 500
     assert [sorted(world.look()[0]) for _ in range(2)] == [NAMES, NAMES]
 
 
