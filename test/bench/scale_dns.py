@@ -22,8 +22,8 @@ import dns.update
 import mailserver_check_dns
 import mailserver_dns
 import mailserver_propagation
-import mailserver_turns
 import mailserver_publish
+import mailserver_turns
 from mailserver_check_answers import Means
 from mailserver_findings import Host
 from name_server import NameServer, running, zone
