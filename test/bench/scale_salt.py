@@ -138,7 +138,7 @@ class World:
         roots = self.home / "roots"
         for name in ("_modules", "_utils", "_states", "mailserver"):
             shutil.copytree(TOP / name, roots / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for module, function in (("pkg", "installed"), ("service", "running")):
+        for module, function in (("pkg", "installed"), ("service", "running"), ("module", "run")):
             (roots / "_states" / f"{module}.py").write_text(STAND_IN.format(function))
         with (roots / "_utils" / "mailserver_daemon.py").open("a") as file:
             file.write(DAEMON)
