@@ -26,6 +26,7 @@ import mailserver_central_policies
 import mailserver_certificate
 import mailserver_check
 import mailserver_dns
+import mailserver_garbage
 import mailserver_key_records
 import mailserver_mta_sts
 import mailserver_nsupdate
@@ -85,7 +86,10 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     key = _digest(pillar, saltenv, parameters)
     if key not in cache:
         try:
-            found = mailserver_pillar.resolve(pillar, _of_system(parameters or _read_parameters(saltenv)), __grains__)
+            with mailserver_garbage.kept():
+                found = mailserver_pillar.resolve(
+                    pillar, _of_system(parameters or _read_parameters(saltenv)), __grains__
+                )
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
         cache[key] = found

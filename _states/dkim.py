@@ -9,6 +9,7 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_garbage
 import mailserver_keygen
 import mailserver_keystore
 import mailserver_milter
@@ -137,7 +138,8 @@ def _act(place, domains, dns, nothing_to_do, act):
     domains, test = mailserver_packing.unpacked(domains), __opts__["test"]
     try:
         # The lock is a file, and a dry run makes none.
-        with contextlib.nullcontext() if test else mailserver_keystore.locked(place.keys):
+        lock = contextlib.nullcontext() if test else mailserver_keystore.locked(place.keys)
+        with lock, mailserver_garbage.kept():
             run = mailserver_run.begin(place, domains, dns, test)
             report = act(run)
     except (MailserverError, OSError) as err:
