@@ -119,9 +119,13 @@ def plan():
         raise CommandExecutionError(str(err)) from err
 
 
-def advance():
+def advance(everything=False):
     """
     Do for all keys of this host what is due: make, publish, look in DNS, sign, revoke, remove. Safe at any time.
+
+    everything
+        With more than 500 keys, look in DNS for all of them, and have what is missing published again where the host
+        may publish. Else a run looks for those of which something is awaited, and by turns for 200 of the others.
 
     Returns ``changes``, ``notes``, ``waiting`` (what DNS or time has yet to bring) and ``errors``; with errors the
     return code is not 0.
@@ -131,8 +135,9 @@ def advance():
     .. code-block:: bash
 
         salt '*' dkim.advance
+        salt mx1 dkim.advance everything=True
     """
-    return _advance()
+    return _advance(lambda run: {"everything": everything})
 
 
 def rotate(domain=None, force=False):

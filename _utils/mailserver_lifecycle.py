@@ -27,15 +27,16 @@ class Host:
     announce: Callable | None = None
 
 
-def advance(run, host, also=(), instead=(), force=False):
+def advance(run, host, also=(), instead=(), force=False, everything=False):
     """Do for all keys what is due: make, publish, look, sign, revoke, remove; all that was done, in one report.
 
     :param also, force: see :func:`mailserver_keygen.make_keys`.
     :param instead: see :func:`mailserver_signing.sign`.
+    :param everything: see :func:`mailserver_propagation.check_published`.
     """
     return merged(
         make_keys(run, host.name, also, force),
-        check_published(run, host.oldest_queued, publisher(run, host.announce)),
+        check_published(run, host.oldest_queued, publisher(run, host.announce), everything),
         sign(run, host.reload, host.probe, instead),
     )
 

@@ -28,12 +28,15 @@ _WAITS = {
 }
 
 
-def check_published(run, oldest_queued=None, publish=None):
-    """Look for every key in DNS, and stamp what was seen: published, revoked, removed.
+def check_published(run, oldest_queued=None, publish=None, everything=False):
+    """Look for keys in DNS, and stamp what was seen: published, revoked, removed.
+
+    With thousands of keys it looks for those of which something is awaited, and for a share of the others.
 
     :param oldest_queued: called with the run, returns what :func:`mailserver_dkim.keeps_record` wants to know of the
         mail queue; asked only where it matters.
     :param publish: has records published (:func:`publisher`); ``None``: people do it.
+    :param everything: look for all keys, and for no share of them.
     """
     report = Report()
     look = mailserver_settled.Look(run)
@@ -45,7 +48,7 @@ def check_published(run, oldest_queued=None, publish=None):
     settled = [place for place in to_ask if _is_settled(*wants[place])]
     settled += ((name, selector) for name, known in look.settled.items() for selector in known.shown)
     settled.sort()
-    turn = _whose_turn(run, settled)
+    turn = settled if everything else _whose_turn(run, settled)
     later = set(settled).difference(turn)
     if later:
         report.notes.append(f"{len(later)} keys that DNS showed before were not looked for now; their turn comes.")

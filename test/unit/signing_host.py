@@ -40,10 +40,10 @@ class World:
     def run(self, test=False, now=NOW):
         return Run(self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask)
 
-    def look(self, test=False, now=NOW):
+    def look(self, test=False, now=NOW, **more):
         """Look as a run does; return the domains that DNS was asked for, and the report."""
         self.asked = []
-        report = mailserver_propagation.check_published(self.run(test, now))
+        report = mailserver_propagation.check_published(self.run(test, now), **more)
         return self.asked, report
 
     def ask(self, questions, _options):

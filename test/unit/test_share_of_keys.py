@@ -47,6 +47,15 @@ def test_a_key_of_which_something_is_awaited_is_looked_for_in_each_run(world, tw
     assert all(NAMES[6] in world.look()[0] for _ in range(4))
 
 
+def test_who_asks_for_everything_has_all_looked_for(world, two_a_run):
+    world.look()
+    world.gone = {NAMES[5]}
+    asked, report = world.look(everything=True)
+    assert sorted(asked) == NAMES
+    assert [NAMES[5] in error for error in report.errors] == [True]
+    assert NAMES[5] in world.look()[0]
+
+
 def test_a_dry_run_takes_no_turn_away(world, two_a_run):
     assert [world.look(test=True)[0] for _ in range(2)] == [NAMES[:2], NAMES[:2]]
     assert world.look()[0] == NAMES[:2]
