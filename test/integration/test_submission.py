@@ -22,9 +22,9 @@ def test_a_sender_address_must_belong_to_the_login(lab, host, sender):
     assert "Sender address rejected: not owned by user alice" in done.out
 
 
-@pytest.mark.parametrize("sender", ["alice@{}", "Alice@{}", "alice+tag@{}"])
+@pytest.mark.parametrize("sender", ["alice@{0}", "Alice@{0}", "alice+tag@{0}", "alice@{1}"])
 def test_a_user_sends_as_every_address_of_theirs(lab, host, sender):
-    assert lab.submit(host, sender=sender.format(DOMAIN[host]))[1].status == 0
+    assert lab.submit(host, sender=sender.format(DOMAIN[host], DOMAIN[host].upper()))[1].status == 0
 
 
 def test_a_stranger_cannot_relay(lab, host):
