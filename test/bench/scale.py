@@ -30,7 +30,8 @@ def main(words=None):
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)
         (asked.out / "scale.txt").write_text("".join(f"{row.text()}\n" for row in rows) + scale_plot.text(curves))
-        scale_plot.png(curves, asked.out / "scale.png")
+        if curves:
+            scale_plot.png(curves, asked.out / "scale.png")
     print(f"{sum(row.is_ok for row in rows)} of {len(rows)} rows ok; {load()}")
     return rows, curves
 
