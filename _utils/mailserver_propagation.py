@@ -52,7 +52,7 @@ def check_published(run, oldest_queued=None, publish=None, everything=False):
     later = set(settled).difference(turn)
     if later:
         report.notes.append(f"{len(later)} keys that DNS showed before were not looked for now; their turn comes.")
-    more = read_manifests(run, report, {name for name, _ in turn if name in look.settled})
+    more = read_manifests(run, report, dict.fromkeys(name for name, _ in turn if name in look.settled))
     manifests.update(more)
     wants.update(_wants(run, more, oldest))
     to_ask = [place for place in dict.fromkeys((*to_ask, *turn)) if place in wants and place not in later]
