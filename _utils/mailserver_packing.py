@@ -4,6 +4,7 @@ A host of ten thousand domains has a handful of kinds of them. All of them spell
 through Jinja, YAML and back for each state.
 """
 
+import hashlib
 import json
 import marshal
 
@@ -42,3 +43,20 @@ def unpacked(given):
     if found.keys() != {_KINDS, _OF}:
         return found
     return {name: found[_KINDS][number] for name, number in found[_OF].items()}
+
+
+class Marks:
+    """What settings are told apart by from run to run; made once for the many domains that have theirs in common.
+
+    :param more: plain data that counts as well.
+    """
+
+    def __init__(self, more=None):
+        self._more, self._made = more, {}
+
+    def of(self, settings):
+        """Return the mark of settings that live as long as this does: they are known again by their identity."""
+        if id(settings) not in self._made:
+            text = json.dumps([settings, self._more], sort_keys=True)
+            self._made[id(settings)] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._made[id(settings)]

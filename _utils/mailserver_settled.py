@@ -7,7 +7,6 @@ judged as on a small host, which has none.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import mailserver_dkim
 import mailserver_keystore
+import mailserver_packing
 import mailserver_turns
 from mailserver_errors import WriteError
 
@@ -44,7 +44,7 @@ class Look:
     """
 
     def __init__(self, run, but=(), thorough=False):
-        self._run, self._thorough, self._marks = run, thorough, {}
+        self._run, self._thorough, self._marks = run, thorough, mailserver_packing.Marks()
         self._is_used = len(run.wanted) > mailserver_turns.MANY
         self._noted = _read(run) if self._is_used else {}
         self.settled = dict(self._unchanged(frozenset(but)))
@@ -71,7 +71,7 @@ class Look:
         now = self._run.now.timestamp()
         for name, domain in self._run.wanted.items():
             words = self._noted.get(name, "").split("\t")
-            if len(words) != 5 or name in but or words[0] != self._mark(domain):
+            if len(words) != 5 or name in but or words[0] != self._marks.of(domain["dkim"]):
                 continue
             _, until, signer, selectors, versions = words
             shown = selectors.split(" ")
@@ -96,7 +96,7 @@ class Look:
         if any(int(version.partition(":")[2]) > time.time_ns() - YOUNG * 1_000_000_000 for version in versions):
             return None
         words = (
-            self._mark(self._run.domains[name]),
+            self._marks.of(self._run.policy(name)),
             str(int(until.timestamp())),
             mailserver_dkim.signer(manifest).selector,
             " ".join(shown),
@@ -106,13 +106,6 @@ class Look:
 
     def _folder(self, name):
         return f"{self._run.top}/{name}"
-
-    def _mark(self, domain):
-        """Return what the settings of a domain's keys are told apart by; many domains have them in common."""
-        policy = domain["dkim"]
-        if id(policy) not in self._marks:
-            self._marks[id(policy)] = hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:16]
-        return self._marks[id(policy)]
 
 
 def _head(run):

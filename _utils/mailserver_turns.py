@@ -2,10 +2,10 @@
 
 import bisect
 import contextlib
-import hashlib
 import json
 from pathlib import Path
 
+import mailserver_packing
 from mailserver_errors import WriteError
 from mailserver_keystore import replace_file
 
@@ -33,8 +33,8 @@ class Domains:
     """
 
     def __init__(self, domains, dns, path=NOTE):
-        self._path, self._dns, self._made = Path(path), dns, {}
-        self._marks = {name: self._mark(domain) for name, domain in domains.items()}
+        marks, self._path = mailserver_packing.Marks(dns), Path(path)
+        self._marks = {name: marks.of(domain) for name, domain in domains.items()}
         right, last = _read(self._path) if len(domains) > MANY else ({}, "")
         settled = sorted(name for name, mark in self._marks.items() if right.get(name) == mark)
         turned = rotated(settled, last)
@@ -57,13 +57,6 @@ class Domains:
         with contextlib.suppress(WriteError, OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._path, json.dumps({"format": FORMAT, "last": last, "marks": marks, "of": of}), 0o644)
-
-    def _mark(self, domain):
-        """Return what settings are told apart by; many domains have them in common."""
-        if id(domain) not in self._made:
-            text = json.dumps([domain, self._dns], sort_keys=True)
-            self._made[id(domain)] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return self._made[id(domain)]
 
 
 def _read(path):
