@@ -42,6 +42,7 @@ import mailserver_schema
 import mailserver_selftest
 import mailserver_transport_records
 import mailserver_wants
+import mailserver_watch_memory
 import mailserver_watch_run
 from mailserver_errors import MailserverError
 
@@ -368,7 +369,7 @@ def watch():
 
         salt mx1 mailserver.watch
     """
-    path = __opts__.get("mailserver.watch_memory", mailserver_watch_run.MEMORY)
+    path = __opts__.get("mailserver.watch_memory", mailserver_watch_memory.PATH)
     try:
         told = mailserver_watch_run.watch(_in_force(), path, _send_event)
     except (MailserverError, OSError) as err:

@@ -18,6 +18,7 @@ import mailserver_packing
 import mailserver_propagation
 import mailserver_queue
 import mailserver_run
+import mailserver_settled
 import mailserver_signing
 from mailserver_errors import MailserverError
 
@@ -71,7 +72,13 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
     Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
     """
     place = _place(name, key_table, signing_table, user, group)
-    return _act(place, domains, {}, "Every domain has its key", lambda run: mailserver_keygen.make_keys(run, host))
+    return _act(
+        place,
+        domains,
+        {},
+        "Every domain has its key",
+        lambda run: mailserver_keygen.make_keys(run, host, look=_look(run, domains, begins=True)),
+    )
 
 
 def published(name, domains, dns, key_table, signing_table):
@@ -94,7 +101,10 @@ def published(name, domains, dns, key_table, signing_table):
         dns,
         "DNS shows every key",
         lambda run: mailserver_propagation.check_published(
-            run, mailserver_queue.oldest_for, mailserver_propagation.publisher(run, __salt__["dkim.announce"])
+            run,
+            mailserver_queue.oldest_for,
+            mailserver_propagation.publisher(run, __salt__["dkim.announce"]),
+            look=_look(run, domains),
         ),
     )
 
@@ -123,6 +133,7 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
             run,
             lambda: mailserver_opendkim.reload_service(service),
             lambda domain, selector, record: mailserver_milter.probe(socket, domain, selector, record),
+            look=_look(run, domains),
         ),
     )
 
@@ -130,6 +141,18 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
 def _place(keys, key_table, signing_table, user="opendkim", group="opendkim"):
     paths = mailserver_opendkim.tables(key_table, signing_table)
     return mailserver_run.Place(keys, paths, mailserver_keystore.Owner(user, group))
+
+
+def _look(run, domains, begins=False):
+    """Return the look at the domains' files that the first of a highstate's DKIM states took, or take it.
+
+    What changes between two of its states, the next run sees; a run is a matter of seconds.
+    """
+    taken_of, look = __context__.get("dkim.look", (None, None))
+    if begins or taken_of != (run.top, domains):
+        look = mailserver_settled.Look(run, thorough=begins)
+        __context__["dkim.look"] = ((run.top, domains), look)
+    return look
 
 
 def _act(place, domains, dns, nothing_to_do, act):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import mailserver_garbage
 from mailserver_dns_message import (
     AUTHORITATIVE,
     RECURSION_DESIRED,
@@ -134,7 +135,8 @@ def ask(questions: Iterable[Question], options: Options, recursive: tuple | None
             raise DnsError(f"{question.name!r} {question.rdtype} is no question for DNS: {err}") from err
     run = _Run(dns, options, _system_resolvers(dns) if recursive is None else tuple(recursive))
     # A thread of its own: Salt may have an event loop in this one, running or not, and asyncio.run() would unset it.
-    with ThreadPoolExecutor(1) as thread:
+    # Each question has tasks and futures: with thousands, the search for cycles would take longer than the answers.
+    with mailserver_garbage.kept(), ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, run.answers(questions)).result()
 
 

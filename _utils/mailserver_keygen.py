@@ -12,7 +12,7 @@ from mailserver_key_records import record_of
 from mailserver_run import Report, read_manifests
 
 
-def make_keys(run, host, also=(), force=False):
+def make_keys(run, host, also=(), force=False, look=None):
     """Make a key for each domain that has none that signs or may sign, or whose signer has served its time.
 
     A key that a hand-written OpenDKIM configuration signs with already, or that an interrupted run left on disk, is
@@ -21,9 +21,11 @@ def make_keys(run, host, also=(), force=False):
 
     :param host: the host's name, for selectors.
     :param also: domains that get a successor whether or not it is due; with ``force`` even where one waits already.
+    :param look: a thorough :class:`mailserver_settled.Look` at the run's domains, of which ``also`` are not settled; one
+        of its own, if left out.
     """
     report, new = Report(), {}
-    look = mailserver_settled.Look(run, also, thorough=True)
+    look = look or mailserver_settled.Look(run, also, thorough=True)
     _sweep(run, look.settled)
     manifests = read_manifests(run, report, look.rest)
     for name, manifest in manifests.items():

@@ -9,6 +9,7 @@ from mailserver_errors import DkimError
 from mailserver_keygen import make_keys
 from mailserver_propagation import check_published, publisher
 from mailserver_run import merged
+from mailserver_settled import Look
 from mailserver_signing import sign
 
 
@@ -34,10 +35,11 @@ def advance(run, host, also=(), instead=(), force=False, everything=False):
     :param instead: see :func:`mailserver_signing.sign`.
     :param everything: see :func:`mailserver_propagation.check_published`.
     """
+    look = Look(run, {*also, *instead}, thorough=True)
     return merged(
-        make_keys(run, host.name, also, force),
-        check_published(run, host.oldest_queued, publisher(run, host.announce), everything),
-        sign(run, host.reload, host.probe, instead),
+        make_keys(run, host.name, also, force, look),
+        check_published(run, host.oldest_queued, publisher(run, host.announce), everything, look),
+        sign(run, host.reload, host.probe, instead, look),
     )
 
 

@@ -28,18 +28,20 @@ _WAITS = {
 }
 
 
-def check_published(run, oldest_queued=None, publish=None, everything=False):
+def check_published(run, oldest_queued=None, publish=None, everything=False, look=None):
     """Look for keys in DNS, and stamp what was seen: published, revoked, removed.
 
-    With thousands of keys it looks for those of which something is awaited, and for a share of the others.
+    With thousands of keys it looks for those of which something is awaited, for those that the last watch saw wrong,
+    and for a share of the others.
 
     :param oldest_queued: called with the run, returns what :func:`mailserver_dkim.keeps_record` wants to know of the
         mail queue; asked only where it matters.
     :param publish: has records published (:func:`publisher`); ``None``: people do it.
     :param everything: look for all keys, and for no share of them.
+    :param look: the :class:`mailserver_settled.Look` of an earlier part of the same highstate; one of its own, if left
+        out.
     """
-    report = Report()
-    look = mailserver_settled.Look(run)
+    report, look = Report(), look or mailserver_settled.Look(run)
     manifests = read_manifests(run, report, look.rest)
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
     wants = _wants(run, manifests, oldest)
@@ -84,8 +86,9 @@ def _is_settled(key, wanted):
 def _whose_turn(run, settled):
     """Return those of the settled keys (sorted) that this run looks for: with many, each run has its share of them.
 
-    A share begins behind the end of the last one. What DNS did not show as it must is looked for in each run until it
-    does. Should the file of that get lost, nothing else does: one that is damaged is as good as none.
+    A share begins behind the end of the last one. What DNS did not show as it must, to a run or to the last watch, is
+    looked for in each run until it does. Should the file of that get lost, nothing else does: one that is damaged is as
+    good as none.
     """
     if len(settled) <= mailserver_turns.MANY:
         return settled
@@ -95,7 +98,8 @@ def _whose_turn(run, settled):
     except (OSError, ValueError, TypeError, KeyError):
         last, wrong = ("", ""), set()
     turned, share = mailserver_turns.rotated(settled, last), mailserver_turns.SHARE
-    return [*turned[:share], *(place for place in turned[share:] if place in wrong)]
+    watched = mailserver_turns.seen_wrong(("dns.dkim",), run.wanted)
+    return [*turned[:share], *(place for place in turned[share:] if place in wrong or place[0] in watched)]
 
 
 def _remember(run, known):

@@ -40,7 +40,7 @@ class Look:
 
     :param but: domains that are not settled, whatever was noted.
     :param thorough: look at the key files, too, of which the domain's folder and manifest do not tell. The first of the
-        states of a highstate does that for all.
+        states of a highstate does that for all, which go by what it saw.
     """
 
     def __init__(self, run, but=(), thorough=False):

@@ -21,17 +21,19 @@ class Ready:
     text: str
 
 
-def sign(run, reload, probe, instead=()):
+def sign(run, reload, probe, instead=(), look=None):
     """Turn signing on for each published key that has soaked and that DNS shows now; off for domains that went.
 
     :param reload: has OpenDKIM read its tables (:func:`mailserver_opendkim.reload_service`).
     :param probe: called with (domain, selector, text of the record); raises ProbeError unless a message of the domain
         came back signed with the selector and verified.
     :param instead: domains that go back to the predecessor of the key that signs.
+    :param look: the :class:`mailserver_settled.Look` of an earlier part of the same highstate, to which ``instead`` are
+        not settled; one of its own, if left out.
     """
     report, tables = Report(), run.place.tables
     cut_short = mailserver_opendkim.is_cut_short(tables)
-    look = mailserver_settled.Look(run, instead)
+    look = look or mailserver_settled.Look(run, instead)
     manifests = read_manifests(run, report, look.rest)
     settled = {name: _signs(run, name, known.signer) for name, known in look.settled.items()}
     old = {**settled, **_signers_told(run, manifests)}

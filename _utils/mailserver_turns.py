@@ -1,4 +1,7 @@
-"""By turns: of thousands of domains whose records were as wanted, a run looks for a share, and for all others."""
+"""By turns: of thousands of domains whose records were as wanted, a run looks for a share, and for all others.
+
+The others are those that want something, and those that ``mailserver.watch``, which looks for all, last saw wrong.
+"""
 
 import bisect
 import contextlib
@@ -6,22 +9,35 @@ import json
 from pathlib import Path
 
 import mailserver_packing
+import mailserver_watch_memory
 from mailserver_errors import WriteError
 from mailserver_keystore import replace_file
 
 MANY = 500
 """Up to so many domains, or keys that DNS showed, a run looks at all of them."""
-SHARE = 200
-"""For how many of more than that a run looks in DNS. mailserver.watch looks for all each hour."""
+SHARE = 100
+"""For how many of more than that, by turns, a run looks in DNS."""
 NOTE = "/var/lib/mailserver/records.json"
 """Which domains' records were as wanted, and whose turn was last; without it all are looked for."""
 FORMAT = 1
+_CHECKS = ("dns.mx", "dns.spf", "dns.dmarc", "dns.mta_sts", "dns.tls_rpt", "dns.caa")
+"""The checks of ``mailserver.check`` that look at these records."""
 
 
 def rotated(things, last):
     """Return sorted things in the order of their turns: from the one behind ``last`` on, round the end."""
     begin = bisect.bisect_right(things, last) % len(things) if things else 0
     return [*things[begin:], *things[:begin]]
+
+
+def seen_wrong(ids, domains):
+    """Return those of the domains of which the last watch saw a record that is not as it must be.
+
+    :param ids: of the checks that look at the records.
+    """
+    parents = (about.split(".") for about in mailserver_watch_memory.wrong(ids))
+    names = (".".join(labels[number:]) for labels in parents for number in range(len(labels)))
+    return {name for name in names if name in domains}
 
 
 class Domains:
@@ -36,7 +52,8 @@ class Domains:
         marks, self._path = mailserver_packing.Marks(dns), Path(path)
         self._marks = {name: marks.of(domain) for name, domain in domains.items()}
         right, last = _read(self._path) if len(domains) > MANY else ({}, "")
-        settled = sorted(name for name, mark in self._marks.items() if right.get(name) == mark)
+        wrong = seen_wrong(_CHECKS, domains) if right else ()
+        settled = sorted(name for name, mark in self._marks.items() if right.get(name) == mark and name not in wrong)
         turned = rotated(settled, last)
         self._share, self.later = turned[:SHARE], turned[SHARE:]
         later = frozenset(self.later)

@@ -1,17 +1,13 @@
 """What changed between runs of mailserver.check: which findings got worse or better, and who was told of it so far."""
 
-import json
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from mailserver_check import AREAS
-from mailserver_errors import WatchError
 from mailserver_findings import STATUSES, ok, worst
+from mailserver_watch_memory import GONE, Row
 
-FORMAT = 1
-GONE = "gone"
-"""The status of what was not right, and is not looked at any more: its domain left the pillar, its port is shut."""
 LONG_RUNS, LONG = 3, 24 * 3600
 """What could not be found out in so many runs, and for so many seconds, is told; before that nothing is."""
 LONGEST = 500
@@ -22,65 +18,6 @@ _ONE_CERTIFICATE = ("tls.certificate.names", "tls.certificate.expiry", "tls.cert
 _TOGETHER = ("config", "running")
 """The areas whose checks put what is right together (:func:`mailserver_check_shared.together`)."""
 _CALM = ("ok", GONE)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is remembered of one thing that was looked at; what has no row is ok, and everybody knows.
-
-    ``status`` is what holds, ``last`` the texts of the finding that said so. ``doubt`` is a status that was seen in one
-    run and is not believed yet. ``blind`` counts the runs since it could last be found out, ``since`` is the first of
-    them (Unix seconds). ``told`` maps a channel to the status that it was told last.
-    """
-
-    status: str = "ok"
-    last: dict = field(default_factory=dict)
-    doubt: str = ""
-    blind: int = 0
-    since: int = 0
-    told: dict = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What is kept from run to run: the rows by (id, about); ``None`` before the first run. ``textfile`` is the file
-    for Prometheus that the last run wrote."""
-
-    rows: dict | None = None
-    textfile: str = ""
-
-
-def parse(text, where):
-    """Return the :class:`Memory` of a file.
-
-    :raises WatchError: it is damaged, or another version of the formula wrote it.
-    """
-    try:
-        found = json.loads(text)
-        version = found["format"]
-        rows = {(one["id"], one["about"]): _row(one) for one in found["rows"]} if version == FORMAT else {}
-        memory = Memory(rows, str(found.get("textfile", "")))
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise WatchError(f"{where}: damaged ({err!r})") from err
-    if version != FORMAT:
-        raise WatchError(f"{where}: another version of the formula wrote it (format {version!r})")
-    return memory
-
-
-def _row(one):
-    row = Row(*(one[name] for name in ("status", "last", "doubt", "blind", "since", "told")))
-    statuses = (*STATUSES, GONE)
-    if row.status not in statuses or row.doubt not in ("", *statuses) or set(row.told.values()) - set(statuses):
-        raise ValueError(f"no status: {row}")
-    if {type(row.blind), type(row.since)} != {int} or set(row.last) - {"wanted", "seen", "remedy"}:
-        raise ValueError(f"no row: {row}")
-    return row
-
-
-def emit(memory):
-    """Return the text of a memory's file."""
-    rows = [{"id": id, "about": about, **vars(row)} for (id, about), row in sorted(memory.rows.items())]
-    return json.dumps({"format": FORMAT, "textfile": memory.textfile, "rows": rows}, ensure_ascii=False) + "\n"
 
 
 def advance(rows, findings, now):

@@ -7,7 +7,8 @@ from email.utils import format_datetime, make_msgid
 
 from mailserver_errors import NotTold
 from mailserver_findings import STATUSES
-from mailserver_watch import GONE, KINDS
+from mailserver_watch import KINDS
+from mailserver_watch_memory import GONE
 
 SENDMAIL = "/usr/sbin/sendmail"
 LIMIT = 60

@@ -14,17 +14,16 @@ import mailserver_prometheus
 import mailserver_run
 import mailserver_watch
 import mailserver_watch_mail
+import mailserver_watch_memory
 from mailserver_errors import MailserverError, NotTold, WatchError, WriteError
 from mailserver_findings import counts, worst
-from mailserver_watch import Memory
+from mailserver_watch_memory import Memory
 
 SETTINGS = "/etc/mailserver/settings.json"
 """All settings that the last highstate put in force (mailserver/schedule/init.sls). The pillar in a minion's memory may
 be older than that, or empty while the master is away, and a watch that goes by it would tell nonsense."""
 SETTINGS_FORMAT = 2
 """To be raised, there and here, when settings change in a way that checks of another version do not understand."""
-MEMORY = "/var/lib/mailserver/watch/memory.json"
-"""What was seen and told so far, of one run for the next."""
 CONNECT_LIMIT, LOCK_WAIT = 5, 60
 RUN = "run"
 """The channel of what a run returns."""
@@ -66,7 +65,7 @@ def metrics(settings, seen):
 def watch(settings, path, send_event, submit=mailserver_watch_mail.submit, look=look):
     """Look at the whole host, and tell what changed since everybody was told last.
 
-    :param path: where the :class:`mailserver_watch.Memory` is kept.
+    :param path: where the :class:`mailserver_watch_memory.Memory` is kept.
     :param send_event: called with an event's data; returns whether the master has it.
     :param submit: see :func:`mailserver_watch_mail.submit`.
     :return: ``status``, ``counts``, ``changed`` (since the last run, see :func:`mailserver_watch.grouped`), and
@@ -93,9 +92,9 @@ def watch(settings, path, send_event, submit=mailserver_watch_mail.submit, look=
 
 
 def remembered(path):
-    """Return the :class:`mailserver_watch.Memory` of the last run, and what is wrong with its file as a list."""
+    """Return the :class:`mailserver_watch_memory.Memory` of the last run, and what is wrong with its file as a list."""
     try:
-        return mailserver_watch.parse(Path(path).read_text(encoding="utf-8"), path), []
+        return mailserver_watch_memory.parse(Path(path).read_text(encoding="utf-8"), path), []
     except FileNotFoundError:
         return Memory(), []
     except (OSError, UnicodeDecodeError) as err:
@@ -140,7 +139,7 @@ def _told(rows, channel, tell):
 
 def _keep(path, memory):
     try:
-        mailserver_keystore.replace_file(path, mailserver_watch.emit(memory), 0o600)
+        mailserver_keystore.replace_file(path, mailserver_watch_memory.emit(memory), 0o600)
     except WriteError as err:
         return [f"{err}. Until then each run tells what it told before"]
     return []

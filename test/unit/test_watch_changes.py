@@ -6,21 +6,8 @@ from hypothesis import strategies as st
 
 from mailserver_errors import WatchError
 from mailserver_findings import Finding
-from mailserver_watch import (
-    GONE,
-    LONG,
-    LONG_RUNS,
-    LONGEST,
-    MOST_ABOUT,
-    Memory,
-    advance,
-    changes,
-    delivered,
-    emit,
-    grouped,
-    kept,
-    parse,
-)
+from mailserver_watch import LONG, LONG_RUNS, LONGEST, MOST_ABOUT, advance, changes, delivered, grouped, kept
+from mailserver_watch_memory import GONE, Memory, emit, parse
 
 HOUR = 3600
 LOCAL, DNS = "running.unit", "dns.spf.published"
