@@ -1,15 +1,26 @@
-"""What Postfix is told of virtual accounts: its parameters, and the tables that they name."""
+"""What Postfix is told of received domains and of virtual accounts: parameters, and the tables that they name."""
 
 from mailserver_pillar_accounts import host_names, is_virtual, received
 
 LMTP, QUOTA = "private/dovecot-lmtp", "private/quota-status"
 """Dovecot's sockets, in Postfix's queue folder."""
-MAILBOXES, ALIASES, SENDERS = (f"/etc/postfix/mailserver_{name}" for name in ("mailboxes", "aliases", "senders"))
+DOMAINS, MAILBOXES, ALIASES, SENDERS = (
+    f"/etc/postfix/mailserver_{name}" for name in ("domains", "mailboxes", "aliases", "senders")
+)
+MOST_LISTED = 100
+"""So many received domains are a list in main.cf, which Postfix reads from top to bottom for each address; of more, it
+has a table."""
 
 
 def local_domains(settings):
     """Return the received domains whose mail is for users of the system."""
     return [] if is_virtual(settings) else received(settings)
+
+
+def domain_list(settings):
+    """Return the received domains as a parameter of Postfix names them."""
+    domains = received(settings)
+    return [f"texthash:{DOMAINS}"] if len(domains) > MOST_LISTED else domains
 
 
 def parameters(settings):
@@ -24,7 +35,7 @@ def parameters(settings):
     permitted = ["permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination"]
     return {
         "myorigin": "$myhostname",
-        "virtual_mailbox_domains": received(settings),
+        "virtual_mailbox_domains": domain_list(settings),
         "virtual_mailbox_maps": f"texthash:{MAILBOXES}",
         "virtual_alias_maps": f"texthash:{ALIASES}",
         "virtual_transport": f"lmtp:unix:{LMTP}",
@@ -36,13 +47,12 @@ def parameters(settings):
 
 def tables(settings):
     """Return the lines of the tables by their paths."""
-    if not is_virtual(settings):
-        return {}
-    rows = {
-        MAILBOXES: dict.fromkeys(_mailboxes(settings), "x"),
-        ALIASES: _aliases(settings),
-        SENDERS: _senders(settings),
-    }
+    rows, domains = {}, received(settings)
+    if len(domains) > MOST_LISTED:
+        rows[DOMAINS] = dict.fromkeys(domains, "x")
+    if is_virtual(settings):
+        rows[MAILBOXES] = dict.fromkeys(_mailboxes(settings), "x")
+        rows[ALIASES], rows[SENDERS] = _aliases(settings), _senders(settings)
     return {path: [f"{name} {value}" for name, value in found.items()] for path, found in rows.items()}
 
 

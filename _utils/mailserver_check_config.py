@@ -36,6 +36,7 @@ def _of_postfix(host):
         *postfix.services(host.settings, shown["master.cf"].out),
         *postfix.options(host.settings, shown["options"].out),
         *postfix.maps(host, named),
+        *postfix.tables(host.settings["postfix"]["files"]),
         *postfix.networks(effective.get("mynetworks", "")),
         *([postfix.default_action(effective)] if effective.get("smtpd_milters") else []),
         *mailserver_check_sockets.findings(host, effective, shown["master.cf"].out),

@@ -180,6 +180,29 @@ def _map(host, type, path):
     return None
 
 
+def tables(wanted):
+    """Return whether the tables that the formula writes have the rows of the pillar: ``{path: lines}``."""
+    id, right = "config.postfix.table", "its rows are as in the pillar"
+    found, good = [], []
+    for path, lines in wanted.items():
+        differs = _rows_differ(path, lines)
+        good += [] if differs else [path]
+        found += [Finding(id, "warn", path, right, differs, f"{_AGAIN}.")] if differs else []
+    return found + together(id, good, "tables", right)
+
+
+def _rows_differ(path, wanted):
+    """Return how the rows of a table differ from those that are wanted, ``""`` if they do not."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as err:
+        return f"{path} cannot be read: {err}"
+    there = [line for line in lines if line.strip() and not line.startswith("#")]
+    lacks, more = sorted({*wanted}.difference(there)), sorted({*there}.difference(wanted))
+    told = [lacks and f"it lacks {brief(lacks)}", more and f"it has {brief(more)} besides"]
+    return "; ".join(filter(None, told)) or ("" if there == wanted else "its rows are in another order")
+
+
 def _is_old(type, path):
     made = Path(f"{path}{_INDEXED.get(type, '')}")
     try:

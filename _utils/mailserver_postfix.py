@@ -229,6 +229,7 @@ def extra_files(settings):
 def _identity(settings):
     receive = mailserver_accounts.local_domains(settings)
     own = [] if settings["domain"] in settings["domains"] and settings["domain"] not in receive else ["$mydomain"]
+    listed = mailserver_accounts.domain_list(settings) if receive else []
     return {
         "compatibility_level": "3.6" if _version(settings) >= (3, 6) else "2",
         "myhostname": settings["hostname"],
@@ -236,7 +237,7 @@ def _identity(settings):
         "myorigin": "$mydomain",
         "inet_interfaces": "all",
         "inet_protocols": "all",
-        "mydestination": ["$myhostname", "localhost.$mydomain", "localhost", *own, *receive],
+        "mydestination": ["$myhostname", "localhost.$mydomain", "localhost", *own, *listed],
         "mynetworks": "127.0.0.0/8, [::ffff:127.0.0.0]/104, [::1]/128",
     }
 

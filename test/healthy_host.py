@@ -88,6 +88,7 @@ class Machine:
         pillar = {"domain": DOMAINS[0], "domains": {name: {} for name in DOMAINS}, **pillar}
         self.settings = resolve(pillar, system, {"fqdn": "mx1.a.example"})
         self.answers = {}
+        self._move_tables()
         self._make_postfix()
         self._make_opendkim()
         self._answer_what_runs()
@@ -133,6 +134,14 @@ class Machine:
         path.chmod(0o644)
         return path
 
+    def _move_tables(self):
+        """Have the tables that Postfix reads beside main.cf in the folder."""
+        postfix, there = self.settings["postfix"], "/etc/postfix/mailserver_"
+        moved = {path: path.replace(there, f"{self.folder}/mailserver_") for path in postfix["files"]}
+        postfix["files"] = {moved[path]: rows for path, rows in postfix["files"].items()}
+        own = f"texthash:{self.folder}/mailserver_"
+        postfix["main"] = {name: text.replace(f"texthash:{there}", own) for name, text in postfix["main"].items()}
+
     def _make_postfix(self):
         folder, postfix = self.folder, self.settings["postfix"]
         self._write("sender_login")
@@ -164,7 +173,10 @@ class Machine:
         self.says("postconf -P", lines(options))
         self.says(ON_TERMINAL)
         self.says("postfix check")
-        for table in (f"hash:{folder}/aliases", f"regexp:{folder}/sender_login"):
+        for path, rows in postfix["files"].items():
+            self._write(Path(path).name, "\n".join(["# By Salt", *rows, ""]))
+        tables = [f"texthash:{path}" for path in postfix["files"]]
+        for table in (f"hash:{folder}/aliases", f"regexp:{folder}/sender_login", *tables):
             self.says(f"postmap -q check@example.invalid {table}", status=1)
         self.says("id -u postfix", f"{POSTFIX}\n")
         self.says("id -G postfix", f"{POSTFIX} {os.getgid()}\n")

@@ -1,11 +1,17 @@
 """A domain is added, changed and removed by a pillar edit and a highstate from the master."""
 
+import uuid
+
 import pytest
 from messages import WORLD, arrived, judge, sent_and_judged
 
 from conftest import PILLARS
 
 HOST, DOMAIN = "mx1", "delta.test"
+MANY = [f"d{number}.many.test" for number in range(101)]
+TABLE = "/etc/postfix/mailserver_domains"
+REFUSED = 24
+"""swaks's exit status: the recipient was refused."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,3 +93,52 @@ def test_it_comes_back_with_the_key_that_it_had(lab):
     had = selector(lab)
     set_domains(lab, f"    {DOMAIN}: {{ttl: 60}}\n")
     assert f"{DOMAIN}: mail is now signed with {had}." in highstate(lab).said("dkim.signing")
+
+
+def set_many(lab, names):
+    set_domains(lab, "".join(f"    {name}: {{dkim: {{enabled: false}}}}\n" for name in names))
+
+
+def send(lab, domain):
+    """Send a message to a user at a domain from outside; its token, and swaks's exit status."""
+    token = uuid.uuid4().hex
+    words = ("--from", "world@outside.test", "--to", f"bob@{domain}", "--body", token)
+    return token, lab.swaks(HOST, *words, check=False).status
+
+
+def tables(lab):
+    """Return what the check finds of Postfix's tables."""
+    findings = lab.salt(HOST, "mailserver.check", "area=config", "everything=True")[HOST]["findings"]
+    return [(one["about"], one["status"], one["seen"]) for one in findings if one["id"] == "config.postfix.table"]
+
+
+def test_more_than_100_domains_are_a_table_that_postfix_reads_anew_when_they_change(lab):
+    set_many(lab, MANY)
+    highstate(lab)
+    assert f"texthash:{TABLE}" in lab.sh(HOST, "postconf -h mydestination")
+    assert not highstate(lab).changed
+    token, _ = send(lab, MANY[-1])
+    assert token in lab.delivered(HOST, "bob", token)
+    added = "added.many.test"
+    assert send(lab, added)[1] == REFUSED
+    set_many(lab, [*MANY[1:], added])
+    assert "mailserver-postfix-main" not in highstate(lab).changed
+    token, _ = send(lab, added)
+    assert token in lab.delivered(HOST, "bob", token)
+    assert send(lab, MANY[0])[1] == REFUSED
+
+
+def test_a_row_that_somebody_added_to_the_table_is_found(lab):
+    assert [(about, status) for about, status, _ in tables(lab)] == [(TABLE, "ok")]
+    lab.sh(HOST, f"echo 'by-hand.example x' >>{TABLE}")
+    assert tables(lab) == [(TABLE, "warn", "it has by-hand.example x besides")]
+    assert f"mailserver-postfix-{TABLE}" in highstate(lab).changed
+    assert tables(lab)[0][1] == "ok"
+
+
+def test_with_few_domains_main_cf_lists_them_again(lab):
+    set_domains(lab, "")
+    highstate(lab)
+    assert "texthash" not in lab.sh(HOST, "postconf -h mydestination")
+    token, _ = send(lab, "alpha.test")
+    assert token in lab.delivered(HOST, "bob", token)

@@ -37,6 +37,27 @@ def test_received_domains_are_virtual_and_the_hosts_own_name_stays_local():
     assert main["myorigin"] == "$myhostname"  # or `root: admin` in /etc/aliases would bounce
 
 
+@pytest.mark.parametrize(
+    ("kind", "parameter", "others"),
+    [("virtual", "virtual_mailbox_domains", ""), ("system", "mydestination", "$myhostname, localhost.$mydomain, localhost, $mydomain, ")],
+)
+def test_more_than_100_domains_are_a_table_and_not_a_list_that_postfix_reads_from_top_to_bottom(
+    kind, parameter, others
+):
+    names = [f"d{number}.example" for number in range(101)]
+
+    def made(names):
+        domains = {**{name: {} for name in names}, "sent.example": {"receive": False}}
+        given = {"domain": names[0], "domains": domains, "accounts": {"type": kind}}
+        return resolve(given, SYSTEM, GRAINS)["postfix"]
+
+    assert made(names[1:])["main"][parameter] == others + ", ".join(names[1:])
+    assert "/etc/postfix/mailserver_domains" not in made(names[1:])["files"]
+    found = made(names)
+    assert found["main"][parameter] == f"{others}texthash:/etc/postfix/mailserver_domains"
+    assert found["files"]["/etc/postfix/mailserver_domains"] == [f"{name} x" for name in names]
+
+
 def test_a_mailbox_and_a_sender_are_known_for_each_user_disabled_or_not():
     found = settings()
     assert set(table(found, "mailboxes")) == {"alice@a.example", "bob@b.example"}

@@ -13,6 +13,10 @@ NEVER_BROKEN = {
         "a fault of the formula itself; whatever is known to bring one about is mended",
         "test_check_areas.py::test_an_area_that_breaks_is_unknown_and_hides_no_other",
     ),
+    "config.postfix.table": (
+        "the hosts of that lab have no tables; test_domains.py, which gives one to a host, breaks it",
+        "test_check_config.py::test_a_table_is_compared_with_the_pillar",
+    ),
     "dns.servers": (
         "it only tells what was not asked, and is always ok",
         "test_check_dns.py::test_servers_that_were_left_out_are_named",
