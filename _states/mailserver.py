@@ -408,8 +408,8 @@ def records_published(name, settings):
         (``mailserver.settings``); or the same as JSON text, which an SLS file of thousands of domains loads a hundred
         times as fast. The domains may be packed (``mailserver.packed``).
 
-    With more than 500 domains it looks for those that were not as wanted, those whose settings changed, and 200 of the
-    others, by turns (``mailserver.watch`` looks for all). Nothing is changed, in DNS or here, unless
+    With more than 500 domains it looks for those that were not as wanted, those whose settings changed, those that the
+    last ``mailserver.watch`` saw wrong, and 100 of the others, by turns. Nothing is changed, in DNS or here, unless
     ``publish_records`` in ``dns`` has what is absent or different published (``mailserver.publish``); the next run
     looks what came of it. What is absent, different or could not be seen is a warning with the line to publish; with
     ``strict`` in ``dns``, what is absent or different is a failure.

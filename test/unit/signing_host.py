@@ -1,12 +1,15 @@
 """A host whose domains' keys sign, and what DNS shows of them: for tests of runs over many domains."""
 
+import importlib.util
 import pwd
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import mailserver_keystore
 import mailserver_opendkim
 import mailserver_pillar
 import mailserver_propagation
+import mailserver_watch_memory
 from mailserver_dkim import Key, Manifest
 from mailserver_dns import Answers, Seen
 from mailserver_run import Place, Run
@@ -16,6 +19,23 @@ MADE = NOW - timedelta(days=1)
 NAMES = [f"d{number}.example" for number in range(7)]
 (PEM,) = mailserver_keystore.generate([2048])
 PUBLIC, _ = mailserver_keystore.public_half(PEM, "a test's key")
+
+
+def dkim_states():
+    """Return ``_states/dkim.py``, as Salt loads it: not by an import."""
+    spec = importlib.util.spec_from_file_location("dkim_state", Path(__file__).parents[2] / "_states" / "dkim.py")
+    states = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(states)
+    states.__opts__, states.__context__ = {"test": False}, {}
+    return states
+
+
+def watched(monkeypatch, folder, rows):
+    """Have the last watch remember rows, ``{(id, about): fields of a row}``; ``None``: its memory is damaged."""
+    path = folder / "memory.json"
+    found = {place: mailserver_watch_memory.Row(**fields) for place, fields in (rows or {}).items()}
+    path.write_text("{" if rows is None else mailserver_watch_memory.emit(mailserver_watch_memory.Memory(found)))
+    monkeypatch.setattr(mailserver_watch_memory, "PATH", str(path))
 
 
 class World:

@@ -39,7 +39,10 @@ def test_received_domains_are_virtual_and_the_hosts_own_name_stays_local():
 
 @pytest.mark.parametrize(
     ("kind", "parameter", "others"),
-    [("virtual", "virtual_mailbox_domains", ""), ("system", "mydestination", "$myhostname, localhost.$mydomain, localhost, $mydomain, ")],
+    [
+        ("virtual", "virtual_mailbox_domains", ""),
+        ("system", "mydestination", "$myhostname, localhost.$mydomain, localhost, $mydomain, "),
+    ],
 )
 def test_more_than_100_domains_are_a_table_and_not_a_list_that_postfix_reads_from_top_to_bottom(
     kind, parameter, others

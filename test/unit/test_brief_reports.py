@@ -1,26 +1,22 @@
 """What a run over thousands of domains tells fits into a minion's answer, and says where the rest is."""
 
-import importlib.util
 import pwd
 from pathlib import Path
 
 import pytest
+from signing_host import dkim_states
 
 import mailserver_keystore
 import mailserver_opendkim
 from mailserver_run import SHOWN, Place, Report, brief
 
-TOP = Path(__file__).resolve().parents[2]
 MANY = [f"d{number}.example: its record is not in DNS" for number in range(10_000)]
 
 
 @pytest.fixture
 def state(tmp_path):
     """Return what a state of ``_states/dkim.py`` returns for a report."""
-    spec = importlib.util.spec_from_file_location("dkim_state", TOP / "_states" / "dkim.py")
-    states = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(states)
-    states.__opts__ = {"test": False}
+    states = dkim_states()
     me = pwd.getpwuid(0).pw_name
     tables = mailserver_opendkim.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
     place = Place(str(tmp_path / "keys"), tables, mailserver_keystore.Owner(me, me))

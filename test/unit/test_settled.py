@@ -6,16 +6,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from signing_host import MADE, NAMES, NOW, PEM, World
+from signing_host import MADE, NAMES, NOW, PEM, World, dkim_states
 
 import mailserver_dkim
 import mailserver_keygen
 import mailserver_keystore
+import mailserver_lifecycle
 import mailserver_settled
 import mailserver_signing
 import mailserver_turns
+from mailserver_run import Report
 
 FIRST, REST = NAMES[0], NAMES[1:]
+FILES = ("", "keys.json", "s.private")
 LATER = NOW + timedelta(hours=1)
 
 
@@ -126,6 +129,33 @@ def test_a_key_file_gets_its_mode_back_and_what_a_killed_run_left_is_deleted(wor
     assert make(world, LATER).changes == {FIRST: {"s": {"old": "wrong owner or mode", "new": "0600"}}}
     assert (folder(world) / "s.private").stat().st_mode & 0o777 == 0o600
     assert not (folder(world, NAMES[3]) / ".s.private.x.unfinished").exists()
+
+
+def test_the_parts_of_a_run_go_by_one_look_at_the_files(world, monkeypatch):
+    looks, before = [], mailserver_settled._version
+    monkeypatch.setattr(mailserver_settled, "_version", lambda path: looks.append(path) or before(path))
+    host = mailserver_lifecycle.Host("mx1.example", lambda: None, lambda *_: None)
+    report = mailserver_lifecycle.advance(world.run(now=LATER), host)
+    assert (report.changes, report.errors) == ({}, [])
+    assert sorted(looks) == sorted(f"{folder(world, name)}/{file}" for name in NAMES for file in FILES)
+
+
+def test_the_states_of_a_highstate_go_by_one_look_and_by_no_other_domains(world):
+    state, run = dkim_states(), world.run(now=LATER)
+    first = state._look(run, "as packed", begins=True)
+    assert state._look(run, "as packed") is first
+    assert state._look(run, "other domains") is not first
+    assert state._look(run, "as packed", begins=True) is not first
+
+
+@pytest.mark.parametrize("which", ["also", "instead"])
+def test_a_domain_of_which_a_run_wants_something_is_looked_into_by_all_its_parts(world, monkeypatch, which):
+    rests = []
+    for part in ("make_keys", "check_published", "sign"):
+        monkeypatch.setattr(mailserver_lifecycle, part, lambda *given: rests.append(given[-1].rest) or Report())
+    host = mailserver_lifecycle.Host("mx1.example", lambda: None, lambda *_: None)
+    mailserver_lifecycle.advance(world.run(now=LATER), host, **{which: [FIRST]})
+    assert rests == [[FIRST]] * 3
 
 
 def test_a_damaged_manifest_is_an_error_in_each_run(world):

@@ -1,7 +1,7 @@
 """With many keys a run looks for a share of those that DNS showed before; none is left out for good."""
 
 import pytest
-from signing_host import NAMES, World
+from signing_host import NAMES, World, watched
 
 import mailserver_propagation
 import mailserver_turns
@@ -40,6 +40,30 @@ def test_what_is_wrong_is_told_in_each_run_until_it_is_right(world, two_a_run):
     world.gone = set()
     assert NAMES[0] in world.look()[0]
     assert not world.look()[1].errors
+
+
+@pytest.mark.parametrize("saw", [{"status": "fail"}, {"status": "warn"}, {"doubt": "warn"}])
+def test_what_the_last_watch_saw_wrong_is_looked_for_in_the_next_run(world, two_a_run, tmp_path, monkeypatch, saw):
+    world.look()
+    watched(monkeypatch, tmp_path, {("dns.dkim", f"s._domainkey.{NAMES[5]}"): saw})
+    assert world.look()[0] == [NAMES[2], NAMES[3], NAMES[5]]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {("dns.dkim", f"s._domainkey.{NAMES[5]}"): {"status": "unknown"}},
+        {("dns.dkim", f"s._domainkey.{NAMES[5]}"): {"status": "gone"}},
+        {("dns.spf", NAMES[5]): {"status": "fail"}},
+        {("dns.dkim", "s._domainkey.gone.example"): {"status": "fail"}},
+        None,
+    ],
+    ids=["nobody knows", "no longer there", "another record", "another domain", "damaged"],
+)
+def test_what_else_the_watch_remembers_changes_no_turns(world, two_a_run, tmp_path, monkeypatch, rows):
+    world.look()
+    watched(monkeypatch, tmp_path, rows)
+    assert world.look()[0] == NAMES[2:4]
 
 
 def test_a_key_of_which_something_is_awaited_is_looked_for_in_each_run(world, two_a_run):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from signing_host import watched
 
 import mailserver_turns
 
@@ -59,6 +60,20 @@ def test_what_is_wrong_is_looked_for_in_each_run_until_it_is_right(turns):
 def test_a_drift_is_found_when_its_turn_comes_and_told_from_then_on(turns):
     turns()
     assert [NAMES[3] in turns(wrong=[NAMES[3]]) for _ in range(4)] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(("id", "below"), [("dns.spf", ""), ("dns.dmarc", "_dmarc."), ("dns.mta_sts", "")])
+def test_what_the_last_watch_saw_wrong_is_looked_for_at_once(turns, tmp_path, monkeypatch, id, below):
+    turns()
+    watched(monkeypatch, tmp_path, {(id, f"{below}{NAMES[5]}"): {"status": "warn"}})
+    assert turns() == [*NAMES[:2], NAMES[5]]
+
+
+def test_what_the_watch_saw_of_other_things_changes_no_turns(turns, tmp_path, monkeypatch):
+    turns()
+    others = [("dns.spf.lookups", NAMES[5]), ("dns.dkim", f"s._domainkey.{NAMES[5]}")]
+    watched(monkeypatch, tmp_path, {place: {"status": "warn"} for place in others})
+    assert turns() == NAMES[:2]
 
 
 def test_other_settings_of_a_domain_are_looked_for_at_once(turns):
