@@ -125,7 +125,8 @@ def advance(everything=False):
 
     everything
         With more than 500 keys, look in DNS for all of them, and have what is missing published again where the host
-        may publish. Else a run looks for those of which something is awaited or wrong, and by turns for 100 of the others.
+        may publish. Else a run looks for those of which something is awaited or wrong, and for 100 of the others, by
+        turns.
 
     Returns ``changes``, ``notes``, ``waiting`` (what DNS or time has yet to bring) and ``errors``; with errors the
     return code is not 0.

@@ -21,8 +21,8 @@ def make_keys(run, host, also=(), force=False, look=None):
 
     :param host: the host's name, for selectors.
     :param also: domains that get a successor whether or not it is due; with ``force`` even where one waits already.
-    :param look: a thorough :class:`mailserver_settled.Look` at the run's domains, of which ``also`` are not settled; one
-        of its own, if left out.
+    :param look: a thorough :class:`mailserver_settled.Look`, to which ``also`` are not settled; one of its own, if left
+        out.
     """
     report, new = Report(), {}
     look = look or mailserver_settled.Look(run, also, thorough=True)

@@ -16,7 +16,7 @@ REFUSED = 24
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_pillar(lab):
-    lab.apply("default")
+    lab.sign()
     lab.forget_pillar()
 
 
