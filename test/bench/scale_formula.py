@@ -16,11 +16,12 @@ from pathlib import Path
 import mailserver_keystore
 from bench_lab import LAB, lab, write
 from scale_host import KeyedHost, names
-from scale_measure import Measured, Row, tell, told
+from scale_measure import Measured, Row, sizes, tell, told
 from scale_postfix import LANES, MESSAGES, have_discarded, sent
+from scale_postfix import RUNS as ROUNDS
 
 HOST, ZONE = "mx1", "alpha.test"
-FEW, RUNS, BATCH = 10, 3, 100
+RUNS, BATCH = 3, 100
 SETTLES = 5
 """Highstates after which nothing changes any more: keys that DNS shows have to be seen, and a run notes what it saw."""
 CALL = """
@@ -50,38 +51,45 @@ def rows(domains):
         lab("up", "master", "ns1", "ns2", HOST)
         lab("reset", HOST)
         (pem,) = mailserver_keystore.generate([2048])
-        few, few_sent = _unchanged(names(FEW, ZONE), pem)
-        many, many_sent = _unchanged(names(domains, ZONE), pem)
+        ran, took = {}, {}
+        for size in sizes(domains):
+            ran[size], took[size] = _unchanged(names(size, ZONE), pem, is_first=not ran)
         write("/srv/salt/nothing.sls", "nothing: {test.nop: []}\n")
         write("/srv/salt/top.sls", f"base: {{{HOST}: [nothing]}}\n")
         empty = _median()
     finally:
         subprocess.run([LAB, "down"], check=False)
+    least, (few, many) = min(ran), (ran[min(ran)], ran[domains])
     alone = empty.seconds + many.dkim
-    took = f"{many.seconds:.1f} s, {few.seconds:.1f} s; an empty one {empty.seconds:.1f} s"
+    seconds = f"{many.seconds:.1f} s, {few.seconds:.1f} s; an empty one {empty.seconds:.1f} s"
     made = (
         Row(
             f"unchanged highstate of the whole formula, {domains:,} domains",
-            f"the same with {FEW}",
+            f"the same with {least}",
             many.seconds / few.seconds,
             1.5,
-            note=took,
+            note=seconds,
         ),
         Row("its DKIM states alone, and an empty run", "an empty run", alone / empty.seconds, 1.15),
         Row("resident memory of the minion's run", "", many.memory, 300, "MB"),
         Row(
             "messages through that host's Postfix, all signed",
-            f"the same with {FEW}",
-            few_sent / many_sent,
+            f"the same with {least}",
+            took[least] / took[domains],
             0.95,
             least=True,
-            note=f"{LANES * MESSAGES / many_sent:.0f} a second",
+            note=f"{LANES * MESSAGES / took[domains]:.0f} a second",
         ),
     )
-    return Measured(tuple(map(told, made)))
+    curves = {
+        "the whole formula, unchanged highstate": {size: one.seconds for size, one in ran.items()},
+        "its DKIM states": {size: one.dkim for size, one in ran.items()},
+        "a message through that host": {size: seconds / LANES / MESSAGES for size, seconds in took.items()},
+    }
+    return Measured(tuple(map(told, made)), curves)
 
 
-def _unchanged(domains, pem):
+def _unchanged(domains, pem, is_first):
     """Have the host serve these domains, which sign with one key.
 
     Return a median unchanged highstate, and the seconds that messages of these domains then take.
@@ -91,8 +99,8 @@ def _unchanged(domains, pem):
     write("/srv/salt/top.sls", f"base: {{{HOST}: [mailserver]}}\n")
     write("/srv/pillar/top.sls", f"base: {{{HOST}: [bench]}}\n")
     write("/srv/pillar/bench.sls", "#!json\n" + json.dumps({"mailserver": pillar}))
-    if len(domains) == FEW:
-        tell(f"formula: {_highstate().seconds:.0f} s for the first highstate, of {FEW} domains")
+    if is_first:
+        tell(f"formula: {_highstate().seconds:.0f} s for the first highstate, of {len(domains)} domains")
     _seed(domains, pem)
     _publish()
     for _ in range(SETTLES):
@@ -101,7 +109,7 @@ def _unchanged(domains, pem):
         if not ran.changes:
             unchanged = _median()
             have_discarded()
-            return unchanged, statistics.median(sent(domains) for _ in range(RUNS))
+            return unchanged, statistics.median(sent(domains) for _ in range(ROUNDS))
     sys.exit(f"bench: after {SETTLES} highstates there still were changes: {', '.join(ran.changes)}")
 
 

@@ -69,18 +69,14 @@ def rows(domains):
             tell(f"salt: a host of {size:,} domains")
             worlds[size] = World(Path(folder) / str(size), size)
             runs[size] = _by_turns(worlds[size], (EMPTY, OPENDKIM))
-        least, most = runs[min(runs)], runs[max(runs)]
+        most = runs[max(runs)]
         tell("salt: one domain added, and the usual way")
         world = worlds[max(worlds)]
         added = world.add().apply(OPENDKIM, changes=True)
         usual = world.prepare_usual().apply(USUAL_SLS)
     empty, unchanged = most[EMPTY], most[OPENDKIM]
     alone = empty.seconds + unchanged.dkim
-    what = f"unchanged run of mailserver.opendkim, {domains:,} domains"
     made = (
-        Row(what, f"the same with {min(runs)}", unchanged.seconds / least[OPENDKIM].seconds, 1.5),
-        Row("the DKIM states alone, and an empty run", "an empty run", alone / empty.seconds, 1.15),
-        Row("the whole run: resident memory", "", unchanged.memory, 300, "MB"),
         Row("the DKIM states alone, and an empty run", "three states a domain", usual.seconds / alone, 25, least=True,
             note="faster"),
         Row(f"one domain added to {domains:,}", "unchanged run", added.seconds / unchanged.seconds, 1.3),
