@@ -17,10 +17,15 @@ def local_domains(settings):
     return [] if is_virtual(settings) else received(settings)
 
 
+def is_long(domains):
+    """Tell whether these are more domains than a list of Postfix's is good for."""
+    return len(domains) > MOST_LISTED
+
+
 def domain_list(settings):
     """Return the received domains as a parameter of Postfix names them."""
     domains = received(settings)
-    return [f"texthash:{DOMAINS}"] if len(domains) > MOST_LISTED else domains
+    return [f"texthash:{DOMAINS}"] if is_long(domains) else domains
 
 
 def parameters(settings):
@@ -48,7 +53,7 @@ def parameters(settings):
 def tables(settings):
     """Return the lines of the tables by their paths."""
     rows, domains = {}, received(settings)
-    if len(domains) > MOST_LISTED:
+    if is_long(domains):
         rows[DOMAINS] = dict.fromkeys(domains, "x")
     if is_virtual(settings):
         rows[MAILBOXES] = dict.fromkeys(_mailboxes(settings), "x")

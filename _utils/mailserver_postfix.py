@@ -5,6 +5,7 @@ import re
 
 import mailserver_accounts
 import mailserver_hardening
+from mailserver_pillar_accounts import received
 from mailserver_postfix_versions import PARAMETERS, RESTRICTIONS, has_table, knows, parsed
 from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
 
@@ -302,8 +303,17 @@ def _logins(settings):
         "smtpd_sasl_path": "private/auth" if dovecot else "smtpd",
         "smtpd_sasl_security_options": "noanonymous",
         "broken_sasl_auth_clients": "no",
-        "smtpd_sender_login_maps": SENDER_LOGIN_MAP,
+        "smtpd_sender_login_maps": _sender_login_map(settings),
     }
+
+
+def _sender_login_map(settings):
+    """Return the map of who may send as whom: of many domains it takes tens of megabytes, which proxymap(8) then has
+    once, and not each smtpd. A list of the operator's own, or of an old Postfix, may not let proxymap open it.
+    """
+    is_long = mailserver_accounts.is_long(received(settings)) and _version(settings) >= (3, 0)
+    is_open = "proxy_read_maps" not in settings["postfix"]["main"]
+    return f"proxy:{SENDER_LOGIN_MAP}" if is_long and is_open else SENDER_LOGIN_MAP
 
 
 def _restrictions(settings):

@@ -119,7 +119,11 @@ def test_more_than_100_domains_are_a_table_that_postfix_reads_anew_when_they_cha
     assert not highstate(lab).changed
     token, _ = send(lab, MANY[-1])
     assert token in lab.delivered(HOST, "bob", token)
+    token, _ = lab.submit(HOST, sender=f"alice+tag@{MANY[-1]}", to=f"bob@{MANY[0]}")
+    assert token in lab.delivered(HOST, "bob", token)
     added = "added.many.test"
+    refused = lab.submit(HOST, sender=f"alice@{added}", check=False)[1]
+    assert "553 5.7.1" in refused.out
     assert send(lab, added)[1] == REFUSED
     set_many(lab, [*MANY[1:], added])
     assert "mailserver-postfix-main" not in highstate(lab).changed

@@ -61,6 +61,23 @@ def test_more_than_100_domains_are_a_table_and_not_a_list_that_postfix_reads_fro
     assert found["files"]["/etc/postfix/mailserver_domains"] == [f"{name} x" for name in names]
 
 
+@pytest.mark.parametrize(
+    ("count", "version", "main", "proxy"),
+    [
+        (100, "3.10", {}, ""),
+        (101, "3.10", {}, "proxy:"),
+        (101, "2.10", {}, ""),
+        (101, "3.10", {"proxy_read_maps": "$virtual_alias_maps"}, ""),
+    ],
+    ids=["few domains", "many", "an old Postfix", "a list of the operator's own"],
+)
+def test_of_many_domains_one_process_has_the_map_of_senders_and_not_each_smtpd(count, version, main, proxy):
+    names = [f"d{number}.example" for number in range(count)]
+    given = {"domain": names[0], "domains": {name: {} for name in names}, "postfix": {"main": main}}
+    made = resolve(given, {**SYSTEM, "postfix": {"version": version, "service": "postfix"}}, GRAINS)["postfix"]
+    assert made["main"]["smtpd_sender_login_maps"] == f"{proxy}regexp:/etc/postfix/sender_login"
+
+
 def test_a_mailbox_and_a_sender_are_known_for_each_user_disabled_or_not():
     found = settings()
     assert set(table(found, "mailboxes")) == {"alice@a.example", "bob@b.example"}
