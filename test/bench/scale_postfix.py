@@ -20,7 +20,7 @@ LANES = 10
 """Senders at once, of domains all over the table; each has a process of Postfix's smtp-source."""
 CONNECTIONS = 8
 """Of each lane; Postfix has at most 100 of them served at once."""
-MESSAGES = 200
+MESSAGES = 300
 """Messages of each lane."""
 RUNS = 5
 PILLAR = f"mailserver: {{domains: {{{DOMAIN}: {{}}}}, schedule: {{enabled: false}}, watch: {{enabled: false}}}}"
