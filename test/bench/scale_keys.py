@@ -46,7 +46,7 @@ def _bare(count):
         list(pool.map(lambda _: rsa.generate_private_key(public_exponent=65537, key_size=2048), range(count)))
 
 
-def _one_key(folder, count=80):
+def _one_key(folder, count=200):
     genkey, ours = [], []
     for _ in range(count):
         before = _children()

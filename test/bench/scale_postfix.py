@@ -19,7 +19,7 @@ HOST, DOMAIN = "mx1", "alpha.test"
 LANES = 10
 """Senders at once, of domains all over the table; each has a process of Postfix's smtp-source."""
 CONNECTIONS = 8
-"""Of each lane; Postfix has at most 100 of them served at once."""
+"""Of each lane, which send one message after the other; Postfix has at most 100 of them served at once."""
 MESSAGES = 300
 """Messages of each lane."""
 RUNS = 5
@@ -108,6 +108,6 @@ def sent(domains):
 
 
 def _lanes(senders, messages):
-    one = 'smtp-source -s {} -m {} -f a@{} -t b@discard.test 127.0.0.1:25 & ids="$ids $!"'
+    one = 'smtp-source -d -s {} -m {} -f a@{} -t b@discard.test 127.0.0.1:25 & ids="$ids $!"'
     started = "\n".join(one.format(CONNECTIONS, messages, sender) for sender in senders)
     _on_host(f"{started}\nfor id in $ids; do wait $id || exit 1; done")
