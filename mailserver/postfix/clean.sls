@@ -19,7 +19,8 @@ mailserver-postfix-clean-files:
   file.absent:
     - names:
         - {{ folder }}/sender_login
-{%- for path in mailserver.postfix.files %}
+{#- Those of an earlier pillar, too. #}
+{%- for path in salt['file.find'](folder, name='mailserver_*', type='f') | sort %}
         - {{ path }}
 {%- endfor %}
         - /usr/local/libexec/mailserver

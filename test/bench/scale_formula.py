@@ -21,7 +21,7 @@ from scale_postfix import LANES, MESSAGES, have_discarded, sent
 from scale_postfix import RUNS as ROUNDS
 
 HOST, ZONE = "mx1", "alpha.test"
-RUNS, BATCH = 3, 100
+RUNS, BATCH = 5, 100
 SETTLES = 5
 """Highstates after which nothing changes any more: keys that DNS shows have to be seen, and a run notes what it saw."""
 KEPT = "/root/kept-{}"

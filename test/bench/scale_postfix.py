@@ -96,7 +96,7 @@ def _send(kind, domains):
 def sent(domains):
     """Have messages of domains all over the list sent and signed; return the seconds that it took."""
     senders = [domains[number * (len(domains) - 1) // (LANES - 1)] for number in range(LANES)]
-    _lanes(senders, 5)
+    _lanes(senders, 2 * CONNECTIONS)
     before = int(_on_host(SIGNED))
     began = time.perf_counter()
     _lanes(senders, MESSAGES)
