@@ -21,10 +21,10 @@ from scale_postfix import LANES, MESSAGES, have_discarded, sent
 from scale_postfix import RUNS as ROUNDS
 
 HOST, ZONE = "mx1", "alpha.test"
-RUNS, BATCH = 5, 100
+RUNS, BATCH = 3, 100
 SETTLES = 5
 """Highstates after which nothing changes any more: keys that DNS shows have to be seen, and a run notes what it saw."""
-KEPT = "/root/kept-{}"
+KEPT = "/root/kept-{0}"
 """Where a host's configuration for so many domains is kept. The keys of few domains are among those of many."""
 KEEP = f"mkdir {KEPT} && cp -a --parents /etc/postfix /etc/opendkim/*Table* {KEPT}"
 PUT = f"cp -a {KEPT}/. / && systemctl restart opendkim postfix"
