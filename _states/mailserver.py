@@ -18,7 +18,6 @@ import mailserver_certificate
 import mailserver_daemon
 import mailserver_dns
 import mailserver_firewall
-import mailserver_garbage
 import mailserver_in_force
 import mailserver_packages
 import mailserver_packing
@@ -425,8 +424,7 @@ def records_published(name, settings):
     turn = mailserver_turns.Domains(settings["domains"], settings["dns"])
     wanted = mailserver_wants.wants(settings["domains"], *host, only=frozenset(turn.due))
     try:
-        with mailserver_garbage.kept():
-            answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))
+        answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))
     except MissingPackage as err:
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"DNS would be asked for {len(wanted)} things; now: {err}"}

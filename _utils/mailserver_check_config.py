@@ -6,7 +6,7 @@ from pathlib import Path
 import mailserver_check_dkim
 import mailserver_check_postfix as postfix
 import mailserver_check_sockets
-from mailserver_check_shared import brief, drifts, not_run, said
+from mailserver_check_shared import drifts, not_run, rows_differ, said
 from mailserver_findings import Finding, ok
 
 _OPENDKIM = "Run: salt-call state.apply mailserver.opendkim sync_mods=all"
@@ -121,12 +121,9 @@ def _trusted(settings):
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as err:
         return Finding(id, "fail", path, wanted, f"{path}: {err.strerror}", f"{_OPENDKIM}.")
-    theirs, ours = {line.partition("#")[0].strip() for line in lines} - {""}, set(settings["opendkim"]["trusted_hosts"])
-    if theirs == ours:
+    theirs = {line.partition("#")[0].strip() for line in lines} - {""}
+    seen = rows_differ(path, settings["opendkim"]["trusted_hosts"], theirs)
+    if not seen:
         return ok(id, path, wanted)
-    lacks, more = sorted(ours - theirs), sorted(theirs - ours)
-    seen = "; ".join(
-        filter(None, [lacks and f"{path} lacks {brief(lacks)}", more and f"{path} has {brief(more)} besides"])
-    )
     remedy = f"{_OPENDKIM}. If the file is right, write it into the pillar: mailserver:opendkim:trusted_hosts"
     return Finding(id, "warn", path, wanted, seen, remedy)

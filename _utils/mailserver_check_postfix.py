@@ -4,7 +4,7 @@ import ipaddress
 import re
 from pathlib import Path
 
-from mailserver_check_shared import brief, drifts, not_run, said, together
+from mailserver_check_shared import brief, drifts, not_run, rows_differ, said, together
 from mailserver_findings import Finding, ok
 
 SHOW = {
@@ -185,22 +185,20 @@ def tables(wanted):
     id, right = "config.postfix.table", "its rows are as in the pillar"
     found, good = [], []
     for path, lines in wanted.items():
-        differs = _rows_differ(path, lines)
+        differs = _table_differs(path, lines)
         good += [] if differs else [path]
         found += [Finding(id, "warn", path, right, differs, f"{_AGAIN}.")] if differs else []
     return found + together(id, good, "tables", right)
 
 
-def _rows_differ(path, wanted):
+def _table_differs(path, wanted):
     """Return how the rows of a table differ from those that are wanted, ``""`` if they do not."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as err:
         return f"{path} cannot be read: {err}"
     there = [line for line in lines if line.strip() and not line.startswith("#")]
-    lacks, more = sorted({*wanted}.difference(there)), sorted({*there}.difference(wanted))
-    told = [lacks and f"it lacks {brief(lacks)}", more and f"it has {brief(more)} besides"]
-    return "; ".join(filter(None, told)) or ("" if there == wanted else "its rows are in another order")
+    return rows_differ("it", wanted, there) or ("" if there == wanted else "its rows are in another order")
 
 
 def _is_old(type, path):

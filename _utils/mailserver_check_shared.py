@@ -44,6 +44,16 @@ def brief(items, limit=3):
     return ", ".join(items[:limit]) + more
 
 
+def rows_differ(where, wanted, there):
+    """Return which of the wanted rows are not there, and which are besides; ``""``: they are the same.
+
+    :param where: what has the rows, as the sentence is to call it.
+    """
+    lacks, more = sorted({*wanted}.difference(there)), sorted({*there}.difference(wanted))
+    told = [lacks and f"{where} lacks {brief(lacks)}", more and f"{where} has {brief(more)} besides"]
+    return "; ".join(filter(None, told))
+
+
 def together(id, names, kind, wanted):
     """Return one finding, in a list, that all these things are as wanted; none where there are none."""
     names = list(names)

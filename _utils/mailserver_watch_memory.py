@@ -74,13 +74,13 @@ def emit(memory):
     return json.dumps({"format": FORMAT, "textfile": memory.textfile, "rows": rows}, ensure_ascii=False) + "\n"
 
 
-def wrong(ids, path=None):
+def wrong(ids):
     """Return what the last watch found wrong by checks with these ids: what each was about.
 
     Nothing, where no watch has run, or its memory is damaged: it says so itself.
     """
     try:
-        rows = parse(Path(path or PATH).read_text(encoding="utf-8"), path or PATH).rows
+        rows = parse(Path(PATH).read_text(encoding="utf-8"), PATH).rows
     except (OSError, UnicodeDecodeError, WatchError):
         return []
     return [about for (id, about), row in rows.items() if id in ids and {row.status, row.doubt} & {*_WRONG}]
