@@ -16,7 +16,7 @@ import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_milter
 import mailserver_nsupdate
-import mailserver_opendkim
+import mailserver_opendkim_daemon
 import mailserver_queue
 import mailserver_records
 import mailserver_run
@@ -324,7 +324,7 @@ def _begin(test, settings=None):
         raise CommandExecutionError(str(err)) from err
     host = mailserver_lifecycle.Host(
         settings["hostname"],
-        lambda: mailserver_opendkim.reload_service(service),
+        lambda: mailserver_opendkim_daemon.reload_service(service),
         lambda name, selector, record: mailserver_milter.probe(socket, name, selector, record),
         mailserver_queue.oldest_for,
         announce,

@@ -14,6 +14,7 @@ import mailserver_keygen
 import mailserver_keystore
 import mailserver_milter
 import mailserver_opendkim
+import mailserver_opendkim_daemon
 import mailserver_packing
 import mailserver_propagation
 import mailserver_queue
@@ -131,7 +132,7 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
         "Who signs is as it should be",
         lambda run: mailserver_signing.sign(
             run,
-            lambda: mailserver_opendkim.reload_service(service),
+            lambda: mailserver_opendkim_daemon.reload_service(service),
             lambda domain, selector, record: mailserver_milter.probe(socket, domain, selector, record),
             look=_look(run, domains),
         ),

@@ -1,7 +1,6 @@
 """OpenDKIM's tables: who signs for which domain, and the change from some signers to others as one transaction."""
 
 import re
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,20 +287,6 @@ def _forget(paths):
     for kept in paths.kept.values():
         kept.unlink(missing_ok=True)
     sync_folder(paths.key_table.parent)
-
-
-def reload_service(service):
-    """Have the running OpenDKIM read its tables (SIGUSR1): it takes them at the next new connection.
-
-    :raises CutoverError: it does not run, or systemd refused.
-    """
-    command = ("systemctl", "kill", "--signal=USR1", "--kill-who=main", service)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise CutoverError(f"{' '.join(command)}: {err}") from err
-    if done.returncode:
-        raise CutoverError(f"OpenDKIM could not be reloaded: {' '.join(command)}: {done.stderr.strip()}")
 
 
 def patient(probe, limit=PROBE_LIMIT, clock=time.monotonic, pause=time.sleep):

@@ -24,7 +24,7 @@ class Ready:
 def sign(run, reload, probe, instead=(), look=None):
     """Turn signing on for each published key that has soaked and that DNS shows now; off for domains that went.
 
-    :param reload: has OpenDKIM read its tables (:func:`mailserver_opendkim.reload_service`).
+    :param reload: has OpenDKIM read its tables (:func:`mailserver_opendkim_daemon.reload_service`).
     :param probe: called with (domain, selector, text of the record); raises ProbeError unless a message of the domain
         came back signed with the selector and verified.
     :param instead: domains that go back to the predecessor of the key that signs.
