@@ -17,21 +17,24 @@ def packed(domains, sections=None):
     :param domains: ``{name: settings}``, plain data.
     :param sections: the names of those of their sections that matter; all, if left out.
     """
-    kinds, numbers, of = [], {}, {}
+    kinds, numbers, known, of = [], {}, {}, {}
     for name, domain in domains.items():
-        part = domain if sections is None else {section: domain[section] for section in sections}
-        of[name] = numbers.setdefault(_mark(part), len(kinds))
-        if of[name] == len(kinds):
-            kinds.append(part)
+        if id(domain) not in known:
+            part = domain if sections is None else {section: domain[section] for section in sections}
+            known[id(domain)] = numbers.setdefault(mark(part), len(kinds))
+            if known[id(domain)] == len(kinds):
+                kinds.append(part)
+        of[name] = known[id(domain)]
     return json.dumps({_KINDS: kinds, _OF: of})
 
 
-def _mark(part):
+def mark(data):
+    """Return what plain data is told apart by, within a run."""
     try:
-        return marshal.dumps(part, 2)
+        return marshal.dumps(data, 2)
     except ValueError:
-        # A kind of mapping of somebody's own, as a renderer of pillars may make it.
-        return json.dumps(part)
+        # A kind of mapping of somebody's own, as a renderer of pillars may make it; or what is no plain data.
+        return repr(data)
 
 
 def unpacked(given):

@@ -34,6 +34,7 @@ from mailserver_schema import (
     Text,
     Wrong,
     did_you_mean,
+    each_kind,
     place_in,
     read,
     shown,
@@ -199,7 +200,9 @@ SCHEMA = Section(
             computed="the host's own addresses, from grains",
         ),
         "domains": Key(
-            Names(Domain(), _DOMAIN), "The mail domains: a mapping, so that several pillar files can add to it.", {}
+            Names(Domain(), _DOMAIN, alike=True),
+            "The mail domains: a mapping, so that several pillar files can add to it.",
+            {},
         ),
         "dkim": Key(Section(DKIM_KEYS), "DKIM for all domains; each can differ under `domains:NAME:dkim`."),
         "dns": Key(
@@ -625,7 +628,7 @@ def outward_addresses(grains):
 
 
 def _fill_domains(settings, problems):
-    for name, domain in settings["domains"].items():
+    for name, domain in each_kind(settings["domains"], problems):
         if domain["addresses"] is None:
             domain["addresses"] = list(settings["addresses"])
         if domain["mx"] is None:

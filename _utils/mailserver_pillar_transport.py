@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 import mailserver_mta_sts
-from mailserver_schema import Address, Choice, Duration, Items, Key, Section, Text, Wrong, shown
+from mailserver_schema import Address, Choice, Duration, Items, Key, Section, Text, Wrong, each_kind, shown
 
 LONGEST_SERVED = 4000
 """Bytes: nginx takes no longer parameter than its buffer of 4096, and a policy is one."""
@@ -102,10 +102,11 @@ def served(settings):
 def fill(settings, problems):
     """Fill in what depends on other keys, and append what is wrong to ``problems``."""
     serving = served(settings)
-    for name, domain in settings["domains"].items():
+    by_us = frozenset(serving)
+    for name, domain in each_kind(settings["domains"], problems):
         if domain["mta_sts"]["addresses"] is None:
-            domain["mta_sts"]["addresses"] = list(settings["addresses"]) if name in serving else []
-        _check_policy(name, domain, serving, problems)
+            domain["mta_sts"]["addresses"] = list(settings["addresses"]) if name in by_us else []
+        _check_policy(name, domain, by_us, problems)
     for part in ("certificate", "key"):
         if settings["mta_sts"][part] is None:
             settings["mta_sts"][part] = settings["tls"][part]
@@ -117,7 +118,7 @@ def fill(settings, problems):
             )
 
 
-def _check_policy(name, domain, serving, problems):
+def _check_policy(name, domain, by_us, problems):
     policy, where = domain["mta_sts"], f"mailserver:domains:{name}:mta_sts"
     if policy["max_age"] is not None and policy["max_age"] > mailserver_mta_sts.LONGEST:
         problems.append(
@@ -129,7 +130,7 @@ def _check_policy(name, domain, serving, problems):
             f"{where}:mode: a policy has to name the hosts that take the domain's mail, but "
             f"mailserver:domains:{name}:mx names none"
         )
-    if name in serving and len(mailserver_mta_sts.policy_text(domain)) > LONGEST_SERVED:
+    if name in by_us and len(mailserver_mta_sts.policy_text(domain)) > LONGEST_SERVED:
         problems.append(f"{where}: the policy names so many hosts that nginx could not serve it")
 
 

@@ -2,11 +2,11 @@
 
 import copy
 import difflib
-import functools
 import ipaddress
-import pickle
 import re
 from dataclasses import dataclass, field
+
+import mailserver_packing
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _RECORD_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
@@ -241,11 +241,15 @@ class Scalars:
 
 @dataclass(frozen=True)
 class Names:
-    """A mapping from names (of kind ``key``) to values (of kind ``of``); ``nullable`` keeps ``null`` as ``None``."""
+    """A mapping from names (of kind ``key``) to values (of kind ``of``); ``nullable`` keeps ``null`` as ``None``.
+
+    ``alike``: there may be thousands, of a few kinds; what equal ones are read as is one object.
+    """
 
     key: object
     of: object
     nullable: bool = False
+    alike: bool = False
 
     @property
     def form(self):
@@ -294,13 +298,6 @@ class Section:
     keys: dict = field(default_factory=dict)
     form: str = "a mapping"
 
-    @functools.cached_property
-    def defaults(self):
-        """What an empty mapping is read as, pickled; ``None``: something is wrong with that."""
-        problems = []
-        found = {name: _read_key(key, None, "", problems) for name, key in self.keys.items()}
-        return None if problems else pickle.dumps(found)
-
 
 def read(kind, value, where, problems):
     """Read ``value`` as ``kind``; append what is wrong to ``problems``, each with its place (``a:b:c``), and go on."""
@@ -320,9 +317,6 @@ def read(kind, value, where, problems):
 def _read_section(section, value, where, problems):
     if value is None:
         value = {}
-    if value == {} and section.defaults is not None:
-        # Thousands of domains have next to nothing of their own, and reading a pickle back is the fastest copy.
-        return pickle.loads(section.defaults)
     if not isinstance(value, dict):
         problems.append(f"{where}: {shown(value)} is {_type_name(value)}, but {section.form} is wanted")
         value = {}
@@ -344,7 +338,7 @@ def _read_names(names, value, where, problems):
     if not isinstance(value, dict):
         problems.append(f"{where}: {shown(value)} is {_type_name(value)}, but {names.form} is wanted")
         return {}
-    result, spelled = {}, {}
+    result, spelled, known = {}, {}, {}
     for name, inner in value.items():
         here = place_in(where, name)
         try:
@@ -356,8 +350,36 @@ def _read_names(names, value, where, problems):
             problems.append(f"{here}: listed twice: {spelled[known_as]!r} is the same name")
         spelled[known_as] = name
         keep_null = inner is None and names.nullable
-        result[known_as] = None if keep_null else read(names.of, inner, here, problems)
+        if keep_null:
+            result[known_as] = None
+        elif names.alike:
+            result[known_as] = _read_alike(names.of, inner, here, problems, known)
+        else:
+            result[known_as] = read(names.of, inner, here, problems)
     return result
+
+
+def _read_alike(kind, value, where, problems, known):
+    """Read a value, unless ``known`` has what an equal one was read as; what is wrong is told of each."""
+    mark, before = mailserver_packing.mark(value), len(problems)
+    if mark in known:
+        return known[mark]
+    found = read(kind, value, where, problems)
+    if len(problems) == before:
+        known[mark] = found
+    return found
+
+
+def each_kind(domains, problems):
+    """Yield each domain, ``(name, settings)``; of those that have theirs in common, the others only if the first one's
+    brought ``problems``."""
+    fine = set()
+    for name, domain in domains.items():
+        if id(domain) not in fine:
+            before = len(problems)
+            yield name, domain
+            if len(problems) == before:
+                fine.add(id(domain))
 
 
 def _read_items(items, value, where, problems):

@@ -36,3 +36,9 @@ def test_true_and_one_are_different_settings():
 def test_a_thousand_domains_of_one_kind_take_little_more_than_their_names():
     names = {f"d{number}.example": DOMAINS["a.example"] for number in range(1000)}
     assert len(packed(names)) < 30 * len(names)
+
+
+def test_mappings_of_somebodys_own_are_told_apart_too():
+    own = type("Own", (dict,), {})
+    given = {"a.example": own(ttl=1), "b.example": own(ttl=2), "c.example": own(ttl=1)}
+    assert unpacked(packed(given)) == given

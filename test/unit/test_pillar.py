@@ -238,6 +238,37 @@ def test_an_alias_has_one_target_or_several():
     assert settings({"domains": {"a.example": {}}, "accounts": {"aliases": aliases}})["accounts"]["aliases"] == aliases
 
 
+def test_domains_of_which_the_pillar_says_the_same_have_their_settings_in_common():
+    own = {"ttl": 60, "spf": {"include": ["spf.example.net"]}}
+    pillar = {"domain": "a.example", "domains": {"a.example": own, "b.example": dict(own), "c.example": {"ttl": 61}}}
+    domains = settings(pillar)["domains"]
+    assert domains["a.example"] is domains["b.example"]
+    assert (
+        {**domains["a.example"], "ttl": 61}
+        != domains["c.example"]
+        == settings({"domains": {"c.example": {"ttl": 61}}})["domains"]["c.example"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "place"),
+    [
+        ({"ttl": -1}, "ttl"),
+        ({"dkim": {"selector": "{day}"}}, "dkim:selector"),
+        ({"mta_sts": {"mode": "enforce"}, "mx": []}, "mta_sts:mode"),
+    ],
+)
+def test_what_is_wrong_with_each_of_several_domains_is_told_of_each(own, place):
+    names = ("a.example", "b.example")
+    found = problems({"domain": names[0], "domains": {name: dict(own) for name in names}})
+    assert [one.split(": ")[0] for one in found] == [f"mailserver:domains:{name}:{place}" for name in names]
+
+
+def test_logins_of_which_the_pillar_says_the_same_have_their_settings_each():
+    users = settings({"domains": {"a.example": {}}, "accounts": {"users": {"a": {}, "b": {}}}})["accounts"]["users"]
+    assert users["a"] is not users["b"]
+
+
 def test_a_domain_that_this_host_receives_no_mail_for_wants_no_mx_here():
     assert settings({"domains": {"a.example": {"receive": False}}})["domains"]["a.example"]["mx"] == []
 

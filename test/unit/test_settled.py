@@ -173,7 +173,8 @@ def test_a_key_that_others_know_is_looked_into_by_every_part_of_a_run(world):
 
 
 def test_other_settings_of_a_domains_keys_are_looked_into(world):
-    world.settings["domains"][FIRST]["dkim"]["rotate_after"] = 86400
+    domains = world.settings["domains"]
+    domains[FIRST] = {**domains[FIRST], "dkim": {**domains[FIRST]["dkim"], "rotate_after": 86400}}
     assert unsettled(world) == [FIRST]
 
 
