@@ -12,15 +12,23 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import mailserver_keygen
 import mailserver_keystore
 from scale_host import HOST, KeyedHost, names
-from scale_measure import Measured, Row, by_turns, timed
+from scale_measure import Measured, Row, by_turns, sizes, timed
 
 PARTS = 4
 
 
 def rows(domains):
     """Return the rows about keys; a tenth of the domains get a key."""
+    count = max(domains // 10, PARTS)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        return Measured((_first_run(Path(folder), max(domains // 10, PARTS)), _one_key(Path(folder))), {})
+        # All keys of ten thousand domains would take longer than the rest of the bench.
+        curve = {size: _took(Path(folder) / f"of-{size}", size) for size in sizes(count)}
+        return Measured((_first_run(Path(folder), count), _one_key(Path(folder))), {"first run, its keys": curve})
+
+
+def _took(folder, size):
+    host = KeyedHost(_made(folder), names(size))
+    return timed(lambda: _make(host))
 
 
 def _first_run(folder, count):

@@ -28,6 +28,7 @@ from streaming import (
 import network
 from conftest import MAIL_HOSTS
 from mailserver_dkim import new_selector
+from mailserver_opendkim_daemon import MOST_LOST
 
 LONG = PUBLISHES + LIFE % ("14d", "30d")
 SCHEDULED = LONG.replace("enabled: false", "every: 10s, splay: 1s")
@@ -211,6 +212,23 @@ def test_opendkim_killed_around_the_reload_leaves_no_message_unsigned(lab, momen
         for host in MAIL_HOSTS:
             lab.until(lambda host=host: is_active(lab, host), f"{host}: systemd did not bring OpenDKIM back")
         advance_until_others_sign(lab, before)
+
+
+def test_opendkim_that_lost_many_sockets_is_restarted_by_a_rotation_and_no_message_is_lost(lab):
+    program = (Path(__file__).parent / "lose_sockets_program.py").read_text()
+    before, process = signers(lab), "systemctl show --property=MainPID --value opendkim"
+    with mail_all_the_time(lab):
+        lost = {host: int(lab.run(host, PYTHON, "-", DOMAINS[host][0], stdin=program).out) for host in MAIL_HOSTS}
+        assert all(count >= MOST_LOST for count in lost.values()), lost
+        old = {host: lab.sh(host, process) for host in MAIL_HOSTS}
+        lab.salt("mx*", "dkim.rotate")
+        advance_until_others_sign(lab, before)
+        new = {host: lab.sh(host, process) for host in MAIL_HOSTS}
+        lab.salt("mx*", "dkim.rotate")
+        advance_until_others_sign(lab, signers(lab))
+    assert all(old[host] != new[host] for host in MAIL_HOSTS)
+    # The next change of keys is by a signal again.
+    assert {host: lab.sh(host, process) for host in MAIL_HOSTS} == new
 
 
 def test_when_opendkim_never_comes_back_the_tables_that_worked_stay_and_mail_waits(lab):

@@ -1,0 +1,57 @@
+"""Run on a mail host, by Salt's own Python, with a domain: reload OpenDKIM under load until it has lost many sockets.
+
+Prints how many it has lost (mailserver_opendkim_daemon).
+"""
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, "/var/cache/salt/minion/extmods/utils")
+
+import mailserver_milter
+import mailserver_opendkim_daemon
+from mailserver_errors import ProbeError
+
+LANES, LIMIT = 8, 120
+SOCKET = "inet:8891@127.0.0.1"
+PROCESS = ("systemctl", "show", "--property=MainPID", "--value", "opendkim")
+RELOAD = ("systemctl", "kill", "--signal=USR1", "--kill-who=main", "opendkim")
+
+
+def lost():
+    """Return the sockets that the daemon has lost."""
+    pid = subprocess.run(PROCESS, capture_output=True, text=True, check=True).stdout.strip()
+    return mailserver_opendkim_daemon.lost_sockets(pid)
+
+
+def lane(domain, ends):
+    """Have messages signed, one after the other."""
+    message = f"From: a@{domain}\r\n\r\nx\r\n".encode()
+    while not ends.is_set():
+        with contextlib.suppress(ProbeError):
+            mailserver_milter.sign(SOCKET, message, f"a@{domain}", ["b@outside.test"])
+
+
+def main(domain):
+    """Reload until enough is lost."""
+    ends = threading.Event()
+    lanes = [threading.Thread(target=lane, args=(domain, ends)) for _ in range(LANES)]
+    for one in lanes:
+        one.start()
+    limit = time.monotonic() + LIMIT
+    # More than enough, since a configuration that messages still need is closed later.
+    while lost() < mailserver_opendkim_daemon.MOST_LOST + 50 and time.monotonic() < limit:
+        subprocess.run(RELOAD, check=True)
+        time.sleep(0.02)
+    ends.set()
+    for one in lanes:
+        one.join()
+    time.sleep(1)
+    print(lost())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
