@@ -24,7 +24,8 @@ class Ready:
 def sign(run, reload, probe, instead=(), look=None):
     """Turn signing on for each published key that has soaked and that DNS shows now; off for domains that went.
 
-    :param reload: has OpenDKIM read its tables (:func:`mailserver_opendkim_daemon.reload_service`).
+    :param reload: has OpenDKIM read its tables, and returns what people should know of it, or ``None``
+        (:func:`mailserver_opendkim_daemon.reload_service`).
     :param probe: called with (domain, selector, text of the record); raises ProbeError unless a message of the domain
         came back signed with the selector and verified.
     :param instead: domains that go back to the predecessor of the key that signs.
@@ -59,8 +60,13 @@ def sign(run, reload, probe, instead=(), look=None):
     if run.test:
         return report
     prove = mailserver_opendkim.patient(_prover(run, manifests, ready, probe))
+
+    def have_read():
+        told = reload()
+        report.notes.extend([told] if told else [])
+
     try:
-        failed = mailserver_opendkim.cutover(tables, old, new, reload, prove, unproven=ready)
+        failed = mailserver_opendkim.cutover(tables, old, new, have_read, prove, unproven=ready)
     except (CutoverError, OSError) as err:
         return Report(errors=[*report.errors, str(err)])
     _take_back(failed, old, new, report)

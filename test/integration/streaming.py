@@ -72,13 +72,15 @@ def rotate(lab, limit=90):
 
 
 def advance_until_others_sign(lab, before, limit=90):
-    """Advance until no domain is signed for with its key of ``before`` any more."""
+    """Advance until no domain is signed for with its key of ``before`` any more; return the reports of all runs."""
+    reports = []
 
     def others_sign():
-        advance(lab)
+        reports.append(advance(lab))
         return all(now != before[place] for place, now in signers(lab).items())
 
     lab.until(others_sign, "the successors do not sign", limit)
+    return reports
 
 
 def bring_master_back(lab):

@@ -222,11 +222,14 @@ def test_opendkim_that_lost_many_sockets_is_restarted_by_a_rotation_and_no_messa
         assert all(count >= MOST_LOST for count in lost.values()), lost
         old = {host: lab.sh(host, process) for host in MAIL_HOSTS}
         lab.salt("mx*", "dkim.rotate")
-        advance_until_others_sign(lab, before)
+        reports = advance_until_others_sign(lab, before)
         new = {host: lab.sh(host, process) for host in MAIL_HOSTS}
         lab.salt("mx*", "dkim.rotate")
         advance_until_others_sign(lab, signers(lab))
-    assert all(old[host] != new[host] for host in MAIL_HOSTS)
+    for host in MAIL_HOSTS:
+        assert old[host] != new[host]
+        notes = [note for report in reports for note in report[host]["notes"]]
+        assert sum("OpenDKIM was restarted and not reloaded" in note for note in notes) == 1, notes
     # The next change of keys is by a signal again.
     assert {host: lab.sh(host, process) for host in MAIL_HOSTS} == new
 
