@@ -29,12 +29,16 @@ def packed(domains, sections=None):
 
 
 def mark(data):
-    """Return what plain data is told apart by, within a run."""
+    """Return what plain data is told apart by, within a run.
+
+    :raises TypeError: it is not plain.
+    """
     try:
         return marshal.dumps(data, 2)
     except ValueError:
-        # A kind of mapping of somebody's own, as a renderer of pillars may make it; or what is no plain data.
-        return repr(data)
+        # A kind of mapping of somebody's own, as a renderer of pillars may make it. Not by what it shows of itself:
+        # pillars of Salt 3008 show asterisks.
+        return json.dumps(data)
 
 
 def unpacked(given):

@@ -361,9 +361,13 @@ def _read_names(names, value, where, problems):
 
 def _read_alike(kind, value, where, problems, known):
     """Read a value, unless ``known`` has what an equal one was read as; what is wrong is told of each."""
-    mark, before = mailserver_packing.mark(value), len(problems)
+    try:
+        mark = mailserver_packing.mark(value)
+    except TypeError:
+        return read(kind, value, where, problems)
     if mark in known:
         return known[mark]
+    before = len(problems)
     found = read(kind, value, where, problems)
     if len(problems) == before:
         known[mark] = found

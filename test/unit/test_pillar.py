@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from salt.utils.secret import hide
 
 from mailserver_errors import PillarError
 from mailserver_pillar import SCHEMA, outward_addresses, resolve
@@ -248,6 +250,18 @@ def test_domains_of_which_the_pillar_says_the_same_have_their_settings_in_common
         != domains["c.example"]
         == settings({"domains": {"c.example": {"ttl": 61}}})["domains"]["c.example"]
     )
+
+
+def test_domains_of_a_pillar_that_shows_asterisks_have_settings_of_their_own():
+    own = {f"{name}.example": {"tls_rpt": {"rua": [f"mailto:tls@{name}.example"]}} for name in ("a", "b")}
+    domains = settings({"domain": "a.example", "domains": hide(own)})["domains"]
+    assert [one["tls_rpt"]["rua"] for one in domains.values()] == [["mailto:tls@a.example"], ["mailto:tls@b.example"]]
+
+
+def test_what_is_no_plain_data_in_several_domains_is_told_of_each():
+    names = ("a.example", "b.example")
+    found = problems({"domain": names[0], "domains": hide({name: {"ttl": date(2026, 1, 1)} for name in names})})
+    assert [one.split(": ")[0] for one in found] == [f"mailserver:domains:{name}:ttl" for name in names]
 
 
 @pytest.mark.parametrize(
