@@ -15,18 +15,26 @@ def reload_service(service):
 
     Connections that come while it reads make a resolver each, and it forgets all of them but one (OpenDKIM 2.11.0:
     nothing keeps two connections from setting up the resolver of a new configuration at once): 0.27 MB, and four
-    sockets that no time-out closes. Before those reach the limit of open files, where it would take no more mail, it
+    sockets that no time-out closes. Before those reach the limit of open files, where it has mail wait (451), it
     is restarted, which has it read its tables as well.
 
     :return: a sentence that tells of a restart; ``None``: the signal was sent.
     :raises CutoverError: it does not run, or systemd refused.
     """
-    lost = lost_sockets(_main_process(service))
+    lost = lost_sockets(main_process(service))
     if lost < MOST_LOST:
         _systemctl("kill", "--signal=USR1", "--kill-who=main", service)
         return None
     _systemctl("restart", service)
     return f"OpenDKIM was restarted and not reloaded: it held {lost} sockets that it lost at earlier reloads."
+
+
+def main_process(service):
+    """Return the number of a unit's main process, as text; ``0``: none runs.
+
+    :raises CutoverError: systemd refused.
+    """
+    return _systemctl("show", "--property=MainPID", "--value", service).strip() or "0"
 
 
 def lost_sockets(pid):
@@ -47,10 +55,6 @@ def _file(link):
         return os.readlink(link)
     except OSError:
         return ""  # Closed meanwhile.
-
-
-def _main_process(service):
-    return _systemctl("show", "--property=MainPID", "--value", service).strip() or "0"
 
 
 def _systemctl(*words):

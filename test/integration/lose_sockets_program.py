@@ -12,19 +12,17 @@ import time
 sys.path.insert(0, "/var/cache/salt/minion/extmods/utils")
 
 import mailserver_milter
-import mailserver_opendkim_daemon
 from mailserver_errors import ProbeError
+from mailserver_opendkim_daemon import MOST_LOST, lost_sockets, main_process
 
 LANES, LIMIT = 8, 120
 SOCKET = "inet:8891@127.0.0.1"
-PROCESS = ("systemctl", "show", "--property=MainPID", "--value", "opendkim")
 RELOAD = ("systemctl", "kill", "--signal=USR1", "--kill-who=main", "opendkim")
 
 
 def lost():
-    """Return the sockets that the daemon has lost."""
-    pid = subprocess.run(PROCESS, capture_output=True, text=True, check=True).stdout.strip()
-    return mailserver_opendkim_daemon.lost_sockets(pid)
+    """Return how many sockets the daemon has lost."""
+    return lost_sockets(main_process("opendkim"))
 
 
 def lane(domain, ends):
@@ -43,7 +41,7 @@ def main(domain):
         one.start()
     limit = time.monotonic() + LIMIT
     # More than enough, since a configuration that messages still need is closed later.
-    while lost() < mailserver_opendkim_daemon.MOST_LOST + 50 and time.monotonic() < limit:
+    while lost() < MOST_LOST + 50 and time.monotonic() < limit:
         subprocess.run(RELOAD, check=True)
         time.sleep(0.02)
     ends.set()
