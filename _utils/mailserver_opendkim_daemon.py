@@ -7,7 +7,8 @@ from pathlib import Path
 from mailserver_errors import CutoverError
 
 MOST_LOST = 500
-"""Sockets that OpenDKIM may have lost before it is restarted instead: 125 resolvers, 34 MB."""
+"""Sockets that OpenDKIM may have lost before it is restarted instead: 125 resolvers, 34 MB. Where its limit of open files
+is low, half of that."""
 
 
 def reload_service(service):
@@ -21,8 +22,9 @@ def reload_service(service):
     :return: a sentence that tells of a restart; ``None``: the signal was sent.
     :raises CutoverError: it does not run, or systemd refused.
     """
-    lost = lost_sockets(main_process(service))
-    if lost < MOST_LOST:
+    pid = main_process(service)
+    lost = lost_sockets(pid)
+    if lost < most_lost(pid):
         _systemctl("kill", "--signal=USR1", "--kill-who=main", service)
         return None
     _systemctl("restart", service)
@@ -35,6 +37,16 @@ def main_process(service):
     :raises CutoverError: systemd refused.
     """
     return _systemctl("show", "--property=MainPID", "--value", service).strip() or "0"
+
+
+def most_lost(pid):
+    """Return how many sockets a process may lose: :data:`MOST_LOST`, but no more than half of its open files."""
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+    except OSError:
+        return MOST_LOST
+    words = next((line.split() for line in limits.splitlines() if line.startswith("Max open files")), [])
+    return min(MOST_LOST, int(words[3]) // 2) if words and words[3].isdigit() else MOST_LOST
 
 
 def lost_sockets(pid):

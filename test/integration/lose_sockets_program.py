@@ -1,6 +1,6 @@
 """Run on a mail host, by Salt's own Python, with a domain: reload OpenDKIM under load until it has lost many sockets.
 
-Prints how many it has lost (mailserver_opendkim_daemon).
+Prints how many it has lost, and from how many on it is restarted (mailserver_opendkim_daemon).
 """
 
 import contextlib
@@ -13,9 +13,9 @@ sys.path.insert(0, "/var/cache/salt/minion/extmods/utils")
 
 import mailserver_milter
 from mailserver_errors import ProbeError
-from mailserver_opendkim_daemon import MOST_LOST, lost_sockets, main_process
+from mailserver_opendkim_daemon import lost_sockets, main_process, most_lost
 
-LANES, LIMIT = 8, 120
+LANES, LIMIT = 8, 1200
 SOCKET = "inet:8891@127.0.0.1"
 RELOAD = ("systemctl", "kill", "--signal=USR1", "--kill-who=main", "opendkim")
 
@@ -33,22 +33,28 @@ def lane(domain, ends):
             mailserver_milter.sign(SOCKET, message, f"a@{domain}", ["b@outside.test"])
 
 
-def main(domain):
-    """Reload until enough is lost."""
+def lose(domain, count, limit):
+    """Reload under load until so many sockets are lost, or the time is over."""
     ends = threading.Event()
     lanes = [threading.Thread(target=lane, args=(domain, ends)) for _ in range(LANES)]
     for one in lanes:
         one.start()
-    limit = time.monotonic() + LIMIT
-    # More than enough, since a configuration that messages still need is closed later.
-    while lost() < MOST_LOST + 50 and time.monotonic() < limit:
+    while lost() < count and time.monotonic() < limit:
         subprocess.run(RELOAD, check=True)
         time.sleep(0.02)
     ends.set()
     for one in lanes:
         one.join()
-    time.sleep(1)
-    print(lost())
+
+
+def main(domain):
+    """Lose sockets until enough of them stay lost."""
+    limit, most = time.monotonic() + LIMIT, most_lost(main_process("opendkim"))
+    while lost() < most and time.monotonic() < limit:
+        # More than enough, since a configuration that the last messages still need is closed a moment after them.
+        lose(domain, most + 40, limit)
+        time.sleep(1)
+    print(lost(), most)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,22 @@ def test_opendkim_is_restarted_before_the_sockets_that_it_lost_reach_the_limit_o
     assert systemctl.read_text() == "kill --signal=USR1 --kill-who=main opendkim\nrestart opendkim\n"
 
 
+@pytest.mark.parametrize(("files", "most"), [("64", 32), ("8192", daemon.MOST_LOST), ("unlimited", daemon.MOST_LOST)])
+def test_half_of_a_low_limit_of_open_files_may_be_lost(files, most, monkeypatch):
+    limits = f"Limit   Soft Limit   Hard Limit   Units\nMax open files   {files}   {files}   files\n"
+    monkeypatch.setattr(daemon.Path, "read_text", lambda self, **how: limits)
+    assert daemon.most_lost(1) == most
+
+
+def test_the_limit_of_a_process_that_runs_is_read():
+    words = ["sh", "-c", "ulimit -n 64; echo ready; read _"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+        one.stdout.readline()
+        assert daemon.most_lost(one.pid) == 32
+        one.stdin.close()
+    assert daemon.most_lost(one.pid) == daemon.MOST_LOST
+
+
 @pytest.mark.parametrize("lost", [0, 10**6])
 def test_what_systemd_refused_is_told(systemctl, monkeypatch, lost):
     monkeypatch.setattr(daemon, "lost_sockets", lambda pid: lost)
