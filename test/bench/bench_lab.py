@@ -16,6 +16,14 @@ def lab(*words, text=None):
     return done.stdout
 
 
+def run(host, *words, text=None, check=True):
+    """Run a command in a host; return its output. A failure ends the benchmark, unless ``check`` is false."""
+    done = subprocess.run([LAB, "exec", host, "--", *words], input=text, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        sys.exit(f"bench: {host}: this failed: {' '.join(words)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
 def write(path, text):
     """Write a file on the master."""
     lab("exec", "master", "--", "tee", path, text=text)

@@ -133,7 +133,7 @@ def mail_all_the_time(lab):
         for host in MAIL_HOSTS:
             lab.until(lambda host=host: _ended(lab, host, tag), f"{host} still cannot send a message", 90)
     for host in MAIL_HOSTS:
-        found.sent[host] = int(lab.sh(host, "cat /run/stream-sent"))
+        found.sent[host] = int(lab.sh(host, f"cat {stream.sent_file(f'{tag}-{host}')}"))
         lab.until(lambda host=host: _is_empty(lab, host), f"{host}: mail is left in the queue", 90)
     judged = json.loads(lab.run("client", PYTHON, "-c", stream.JUDGES).out)
     found.counts = {host: judged[f"{tag}-{host}"] for host in MAIL_HOSTS}

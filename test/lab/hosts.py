@@ -90,6 +90,14 @@ class Running:
         self._furnish(self.folder / "root")
         self._spawn(base)
 
+    def reboot(self, started):
+        """Cut the host's power, and boot it again from what its disk holds."""
+        base = base_for(self.host.release, self.host.role, started)
+        self.end()
+        if not _wait(self._remove_control_groups, 10):
+            raise LabError(f"{self.host.name}: its control groups are still in use: {self.control_groups[0]}")
+        self._spawn(base)
+
     def _forget_old_key(self):
         master = Running(self.lab, HOSTS["master"])
         if master.leader() is not None:

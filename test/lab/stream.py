@@ -4,17 +4,18 @@ KEY_FILE = "/etc/mailserver/rfc2136.key"
 RECIPIENT = "world@outside.test"
 
 # Run on a mail host: mail leaves as a program on the host sends it, now for the one domain, now for the other, and each
-# message is tried until it is taken. Ends after so many, or when /run/stream-ends appears; /run/stream-sent counts.
+# message is tried until it is taken. Ends after so many, or when /run/stream-ends appears. The count goes on from what
+# its file says already.
 SENDER = """
 rm -f /run/stream-ends
 set -- {domains}
-number=0
+number=$(cat {counter} 2>/dev/null || echo 0)
 while [ $number -lt {messages} ] && [ ! -e /run/stream-ends ]; do
   number=$((number + 1))
   until smtp-source -m 1 -f "alice@$1" -t {recipient} -S "stream {tag} $number" 127.0.0.1:25 2>/dev/null; do
     sleep 0.2
   done
-  echo $number >/run/stream-sent
+  echo $number >{counter}.new && mv {counter}.new {counter}
   first=$1; shift; set -- "$@" "$first"
   sleep {pause}
 done
@@ -71,9 +72,18 @@ print(json.dumps(counts))
 """
 
 
-def sender(tag, domains, messages=1_000_000, pause=0.05):
-    """Return the shell script that sends ``messages`` for the ``domains`` in turn, ``pause`` seconds between two."""
-    return SENDER.format(tag=tag, domains=" ".join(domains), messages=messages, pause=pause, recipient=RECIPIENT)
+def sender(tag, domains, messages=1_000_000, pause=0.05, counter=None):
+    """Return the shell script that sends ``messages`` for the ``domains`` in turn, ``pause`` seconds between two.
+
+    :param counter: the file that counts them, and from which a second start goes on; one for the tag, if left out.
+    """
+    fields = {"tag": tag, "domains": " ".join(domains), "messages": messages, "pause": pause, "recipient": RECIPIENT}
+    return SENDER.format(counter=counter or sent_file(tag), **fields)
+
+
+def sent_file(tag):
+    """Return the file that counts what a stream has sent."""
+    return f"/run/stream-sent-{tag}"
 
 
 def signers(counts):
