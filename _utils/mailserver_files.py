@@ -210,10 +210,16 @@ def _fill(file, octets, mode, owner):
 def delete(path):
     """Delete a file, if it is there, and sync its folder; of a link the link itself goes."""
     path = Path(path)
-    with contextlib.suppress(FileNotFoundError), opened_folder(path.parent) as folder:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path.name, dir_fd=folder)
-        os.fsync(folder)
+    try:
+        with contextlib.suppress(FileNotFoundError), opened_folder(path.parent) as folder:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path.name, dir_fd=folder)
+            os.fsync(folder)
+    except UnsafeFile:
+        raise
+    except OSError as err:
+        # Of a file in an open folder, the system names the last part only.
+        raise OSError(err.errno, err.strerror, str(path)) from err
 
 
 def sweep(folder):
