@@ -17,7 +17,7 @@ import mailserver_keystore
 import mailserver_run
 from mailserver_dkim import Key, Manifest
 from mailserver_errors import DkimError, KeyFileError, ManifestError, UnsafeFile
-from mailserver_opendkim import tables
+from mailserver_opendkim import signers_in_force, tables
 from mailserver_run import Place
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -310,3 +310,15 @@ def test_a_file_is_replaced_and_a_link_of_its_name_goes(host):
     assert path.read_text() == "new"
     assert not path.is_symlink()
     assert host.victim.read_text() == "root:secret"
+
+
+def test_a_fifo_in_place_of_a_table_is_named_and_a_link_to_one_is_read(host):
+    paths = tables(host.etc / "KeyTable", host.etc / "SigningTable")
+    (host.etc / "mine").write_text(f"s._domainkey.{NAME} {NAME}:s:{host.path(NAME, 's.private')}\n")
+    paths.key_table.symlink_to(host.etc / "mine")
+    paths.signing_table.write_text(f"*@{NAME} s._domainkey.{NAME}\n")
+    assert list(signers_in_force(paths)) == [NAME]
+    paths.domains_table.unlink(missing_ok=True)
+    os.mkfifo(paths.domains_table)
+    with pytest.raises(UnsafeFile, match="a FIFO"):
+        signers_in_force(paths)
