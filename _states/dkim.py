@@ -10,6 +10,7 @@ import mailserver_reload
 mailserver_reload.drop_outdated()
 
 import mailserver_garbage
+import mailserver_key_folders
 import mailserver_keygen
 import mailserver_keystore
 import mailserver_milter
@@ -21,7 +22,7 @@ import mailserver_queue
 import mailserver_run
 import mailserver_settled
 import mailserver_signing
-from mailserver_errors import MailserverError
+from mailserver_errors import KeyFileError, MailserverError
 
 __virtualname__ = "dkim"
 
@@ -52,6 +53,39 @@ def tables(name, signing_table):
     except MailserverError as err:
         return {**ret, "result": False, "changes": {}, "comment": f"The tables could not be made: {err}"}
     return {**ret, "comment": f"These tables were made: {', '.join(missing)}"}
+
+
+def folders(name, user="opendkim", group="opendkim"):
+    """
+    Make the folder of the keys and the domains' folders in it root's own: OpenDKIM reads there, and writes nothing.
+
+    name
+        The folder of the keys.
+    user, group
+        Who OpenDKIM runs as.
+
+    A folder that another user could write to is looked at first. What only an intruder would put there (a link, a FIFO,
+    another's file, a list of keys that root did not write) fails the state; the folder then stays as it was.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "The folders are root's"}
+    test = __opts__["test"]
+    try:
+        owner = mailserver_keystore.Owner(user, group)
+        lock = contextlib.nullcontext() if test else mailserver_keystore.locked(name)
+        with lock:
+            ret["changes"], troubles = mailserver_key_folders.settle(name, owner, test)
+    except KeyFileError as err:
+        # Before its package is installed there is no such user.
+        return {**ret, "result": None if test else False, "comment": str(err)}
+    except (MailserverError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    if troubles:
+        return {**ret, "result": False, "comment": "\n".join(troubles.values())}
+    if test and ret["changes"]:
+        return {**ret, "result": None, "comment": "These folders would become root's, and OpenDKIM's group may pass"}
+    if ret["changes"]:
+        ret["comment"] = "These folders are root's now, and OpenDKIM's group may pass"
+    return ret
 
 
 def managed(name, domains, host, key_table, signing_table, user="opendkim", group="opendkim"):

@@ -263,7 +263,7 @@ def _writable(found, reader):
 def _key(look, name):
     path, selector = look.path(name), look.signing[name].partition("._domainkey.")[0]
     try:
-        public, bits = mailserver_keystore.public_half(path.read_text(encoding="ascii", errors="replace"), str(path))
+        public, bits = mailserver_keystore.public_half(mailserver_keystore.read_private(path.resolve()), str(path))
     except (OSError, DkimError, UnicodeError) as err:
         return "fail", str(err), _lost(name)
     row = look.manifests[name].key(selector)

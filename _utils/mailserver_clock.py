@@ -1,6 +1,7 @@
 """A time that no jump of the host's clock can move: it grows by what was witnessed, run after run."""
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,10 +12,12 @@ EARLIEST = 1_767_225_600
 """2026-01-01: a clock that says less was never set."""
 TOLERANCE = 6 * 3600
 """Seconds by which the host's clock and what was witnessed may differ before it counts as a jump."""
-CREDIT = 86400
-"""Seconds that count as passed between two runs with a boot in between, where the host's clock moved by too much."""
-LONGEST_OFF = 7 * 86400
-"""Seconds by which the host's clock may move between two runs with a boot in between and not count as a jump."""
+CREDIT = 3 * 86400
+"""Seconds that the host's clock may add in all to what was witnessed; each second of agreement since proves one."""
+SETTLES = 86400
+"""Seconds after a boot for which the host's clock may still be set right, and then tell how long the host was off."""
+MOST_TAKEN_BACK = 7 * 86400
+"""Seconds of credit that the host's clock may take back later."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Clock:
-    """The trusted time as of the last run, and the reading that it was taken with."""
+    """The trusted time as of the last run, and the reading that it was taken with.
+
+    ``credit`` are seconds of ``trusted`` that nobody witnessed, as far as the host's clock may still take them back,
+    and ``unproved`` those that count against :data:`CREDIT` (less than none: so many were taken back, and may be
+    given again). ``unseen``: how long the host was off before this boot is not settled yet.
+    """
 
     trusted: float
     wall: float
     boot: str
     uptime: float
+    credit: float = 0.0
+    unproved: float = 0.0
+    unseen: bool = False
 
     @property
     def is_believed(self):
@@ -50,25 +61,49 @@ def read():
 def advance(clock, reading):
     """Return the :class:`Clock` after a new reading; ``clock`` is ``None`` at the first run.
 
-    Between two runs of the same boot, the kernel's count of seconds tells how long it was, whatever the clock was set
-    to. Across a boot the host's clock is believed if it moved by less than a week, else a day passes at most. The
-    trusted time never goes back, and follows the host's clock while the two agree.
+    The kernel's count of seconds tells how long it was since the last run or, if the host booted in between, how long
+    it was at least. The host's clock is compared with the trusted time, never with what it said itself before:
+
+    * It is ahead by what nobody witnessed, since the host was off: that is believed, up to :data:`CREDIT` in all.
+      What it says for longer in agreement with what is witnessed is proved, and no longer counts against that.
+    * It is behind by what was believed so: the trusted time waits for it. It never goes back, nor grows by less in all
+      than what was witnessed.
+    * Else it is not believed, and leaves the trusted time alone.
 
     :raises ClockError: at the first run, the host's clock was obviously never set.
     """
     if clock is None:
         _check_was_set(reading.wall)
         return Clock(reading.wall, reading.wall, reading.boot, reading.uptime)
-    if reading.boot == clock.boot:
-        passed = max(reading.uptime - clock.uptime, 0)
-    else:
-        passed = reading.wall - clock.wall
-        if not 0 <= passed <= LONGEST_OFF:
-            passed = CREDIT if passed > 0 else 0
-    trusted = clock.trusted + passed
-    if abs(reading.wall - trusted) <= TOLERANCE:
-        trusted = max(reading.wall, clock.trusted)
-    return Clock(trusted, reading.wall, reading.boot, reading.uptime)
+    is_same = reading.boot == clock.boot
+    passed = max(reading.uptime - clock.uptime if is_same else reading.uptime, 0)
+    now = replace(clock, trusted=clock.trusted + passed, unseen=clock.unseen or not is_same, **asdict(reading))
+    return _proved(_compared(now, passed), passed)
+
+
+def _compared(clock, passed):
+    """Return the clock after its trusted time was compared with the host's clock."""
+    ahead = clock.wall - clock.trusted
+    if ahead > 0:
+        left = CREDIT - clock.unproved
+        return _credited(clock, ahead) if ahead <= (left if clock.unseen else min(left, TOLERANCE)) else clock
+    # A clock that is behind by more than all credit is wrong, whatever that was.
+    back = min(-ahead, passed, clock.credit) if -ahead <= clock.credit + TOLERANCE else 0
+    # What was taken back by mistake may be given again.
+    return replace(_credited(clock, -back), unseen=True) if back else clock
+
+
+def _credited(clock, seconds):
+    credit = min(clock.credit + seconds, MOST_TAKEN_BACK)
+    return replace(clock, trusted=clock.trusted + seconds, credit=credit, unproved=clock.unproved + seconds)
+
+
+def _proved(clock, passed):
+    """Return the clock after ``passed`` seconds were witnessed, if the host's clock agrees with them."""
+    if not clock.is_believed:
+        return clock
+    unproved = max(clock.unproved - passed, 0) if clock.unproved > 0 else clock.unproved
+    return replace(clock, unproved=unproved, unseen=clock.unseen and clock.uptime < SETTLES)
 
 
 def believe(clock):
@@ -77,7 +112,7 @@ def believe(clock):
     :raises ClockError: it was obviously never set.
     """
     _check_was_set(clock.wall)
-    return replace(clock, trusted=clock.wall)
+    return Clock(clock.wall, clock.wall, clock.boot, clock.uptime)
 
 
 def _check_was_set(wall):
@@ -90,13 +125,20 @@ def emit(clock):
     return json.dumps(asdict(clock)) + "\n"
 
 
+OF_UNKNOWN_CREDIT = {"credit": CREDIT, "unproved": CREDIT, "unseen": True}
+"""What an earlier version of the formula did not write down: it may have believed that much, and more."""
+
+
 def parse(text, where):
     """Read the text of a clock's file.
 
     :raises ClockError: it is damaged.
     """
     try:
-        found = Clock(**json.loads(text))
-        return Clock(float(found.trusted), float(found.wall), str(found.boot), float(found.uptime))
-    except (ValueError, TypeError) as err:
-        raise ClockError(f"{where}: damaged ({err}); delete it if the host's clock is right now") from err
+        found = {**OF_UNKNOWN_CREDIT, **json.loads(text)}
+        numbers = {name: float(found[name]) for name in ("trusted", "wall", "uptime", "credit", "unproved")}
+        if not all(map(math.isfinite, numbers.values())):
+            raise ValueError("a time that is no number")
+        return Clock(boot=str(found["boot"]), unseen=bool(found["unseen"]), **numbers)
+    except (ValueError, TypeError, KeyError) as err:
+        raise ClockError(f"{where}: damaged ({err!r}); delete it if the host's clock is right now") from err

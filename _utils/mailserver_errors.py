@@ -44,6 +44,10 @@ class WriteError(DkimError):
     """A file could not be written, or not for good; it is never half written."""
 
 
+class UnsafeFile(DkimError, OSError):
+    """A file or folder is not what root may touch: a link, a FIFO, or another user's; it was left as it is."""
+
+
 class CutoverError(DkimError):
     """New signing tables could not be put in force; the tables that worked are back."""
 

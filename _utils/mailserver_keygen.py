@@ -94,7 +94,7 @@ def _write(run, manifest, selector, pem):
     mailserver_keystore.make_folder(keys, name, owner)
     if pem:
         mailserver_keystore.write_private(keys, name, selector, pem, owner)
-    public, bits = mailserver_keystore.public_half(path.read_text(encoding="ascii"), str(path))
+    public, bits = mailserver_keystore.public_half(mailserver_keystore.read_private(path), str(path))
     key = mailserver_dkim.Key(selector, "rsa", bits, public, run.now)
     mailserver_keystore.settle_key(keys, name, key, owner)
     line = mailserver_records.zone_line(record_of(name, run.domains[name], key))

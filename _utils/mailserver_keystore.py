@@ -8,19 +8,18 @@ import grp
 import os
 import pwd
 import stat
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import mailserver_dkim
-from mailserver_errors import KeyFileError, LockHeld, ManifestError, WriteError
+import mailserver_files
+import mailserver_key_folders
+from mailserver_errors import KeyFileError, LockHeld, ManifestError, UnsafeFile, WriteError
 
 MANIFEST = "keys.json"
 LOCK_WAIT = 60
-UNFINISHED = ".unfinished"
-"""How the name of a file ends that is being written (:func:`replace_file`)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,9 @@ def locked(keys, wait=LOCK_WAIT, what="these keys"):
     """
     folder = Path(keys)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
+    with mailserver_files.opened(folder / ".lock", os.O_CREAT, 0o600) as file:
+        # Who can read it can hold it, too, and then no run would ever begin.
+        os.fchmod(file, 0o600)
         ends = time.monotonic() + wait
         while True:
             try:
@@ -85,22 +86,23 @@ def domains_on_disk(keys):
 def read_manifest(keys, domain):
     """Return the :class:`mailserver_dkim.Manifest` of ``domain``; one without keys where there is no file.
 
-    :raises ManifestError: the file is damaged or cannot be read.
+    :raises ManifestError: the file is damaged, cannot be read, or may say what another user than root wrote.
     """
     path = f"{keys}/{domain}/{MANIFEST}"
     try:
         before = _read_before.get(path)
-        if before and before[0] == _version(os.stat(path)):
+        if before and before[0] == _version(os.lstat(path)):
             return before[1]
-        with open(path, encoding="utf-8") as file:
-            version = _version(os.fstat(file.fileno()))
-            text = file.read()
+        octets, found = mailserver_files.read(path, roots=True)
+        text = octets.decode()
     except FileNotFoundError:
         return mailserver_dkim.Manifest(domain)
+    except UnsafeFile as err:
+        raise ManifestError(str(err)) from err
     except (OSError, UnicodeDecodeError) as err:
         raise ManifestError(f"{path}: cannot be read: {err}") from err
     manifest = mailserver_dkim.parse(text, domain, path)
-    _read_before[path] = (version, manifest)
+    _read_before[path] = (_version(found), manifest)
     return manifest
 
 
@@ -122,30 +124,11 @@ def replace_file(path, text, mode, owner=None):
     :param owner: ``(uid, gid)``, or ``None`` for the process's own.
     :raises WriteError: it could not; what was there before is untouched, unless the disk failed at the last moment.
     """
-    path = Path(path)
     try:
-        _replace(path, text, mode, owner)
-        sync_folder(path.parent)
+        mailserver_files.replace(path, text.encode() if isinstance(text, str) else text, mode, owner)
     except OSError as err:
         reason = err.strerror or str(err)
         raise WriteError(f"{path}: could not be written: {reason}; mend this, and the next run goes on") from err
-
-
-def _replace(path, text, mode, owner):
-    descriptor, rough = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if owner:
-                os.fchown(file.fileno(), *owner)
-            os.fchmod(file.fileno(), mode)
-            file.write(text.encode() if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(rough, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(rough)
-        raise
 
 
 def sweep(*folders):
@@ -154,9 +137,7 @@ def sweep(*folders):
     Under the lock only: another run's file that is being written would be deleted as well.
     """
     for folder in folders:
-        for name in _listed(folder):
-            if name.startswith(".") and name.endswith(UNFINISHED):
-                Path(folder, name).unlink(missing_ok=True)
+        mailserver_files.sweep(folder)
 
 
 def folders(keys):
@@ -168,20 +149,10 @@ def folders(keys):
         return []
 
 
-def _listed(folder):
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-
-
 def sync_folder(folder):
     """Have the folder's entries on disk for good."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with mailserver_files.opened_folder(folder) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def private_path(keys, domain, selector):
@@ -190,27 +161,28 @@ def private_path(keys, domain, selector):
 
 
 def make_folder(keys, domain, owner):
-    """Make the domain's folder (0700, its owner); the folder above lets the owner's group pass (0750)."""
-    uid, gid = owner.ids()
-    top = Path(keys)
+    """Make the domain's folder and the one above it: root's, and the owner's group may pass (0750).
+
+    :raises UnsafeFile: there is something else of that name.
+    """
+    top, ids = Path(keys), owner.ids()
     top.mkdir(parents=True, exist_ok=True)
-    _settle(top, 0o750, 0, gid)
-    folder = top / domain
-    folder.mkdir(exist_ok=True)
-    _settle(folder, 0o700, uid, gid)
+    with mailserver_files.opened_folder(top) as descriptor, contextlib.suppress(FileExistsError):
+        os.mkdir(domain, 0o700, dir_fd=descriptor)
+    for folder in (top, top / domain):
+        mailserver_key_folders.settle_folder(folder, ids)
 
 
-def _settle(path, mode, uid, gid):
-    """Give ``path`` this mode and owner; return whether it had another."""
-    wrong = _differs(path, mode, uid, gid)
+def _settle(descriptor, mode, uid, gid):
+    """Give an open file or folder this mode and owner; return whether it had another."""
+    wrong = _differs(os.fstat(descriptor), mode, uid, gid)
     if wrong:
-        os.chown(path, uid, gid)
-        os.chmod(path, mode)
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
     return wrong
 
 
-def _differs(path, mode, uid, gid):
-    found = os.stat(path)
+def _differs(found, mode, uid, gid):
     return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, uid, gid)
 
 
@@ -261,20 +233,19 @@ def write_private(keys, domain, selector, pem, owner):
     :raises KeyFileError: a file of that name is there.
     """
     path = private_path(keys, domain, selector)
-    if path.exists():
+    if os.path.lexists(path):
         raise KeyFileError(f"{path}: already there, and never overwritten")
     replace_file(path, pem, 0o600, owner.ids())
 
 
 def destroy(path):
     """Delete a private key file, if it is there, and sync its folder, so that no power cut brings it back."""
-    Path(path).unlink(missing_ok=True)
-    sync_folder(Path(path).parent)
+    mailserver_files.delete(path)
 
 
 def is_compromised(keys, domain, selector):
     """Tell whether somebody said that a private key is known to others (:func:`mark_compromised`)."""
-    return _mark(keys, domain, selector).exists()
+    return os.path.lexists(_mark(keys, domain, selector))
 
 
 def mark_compromised(keys, domain, selector):
@@ -295,25 +266,53 @@ def settle_key(keys, domain, key, owner, test=False):
     """Give a key file the owner and mode that OpenDKIM insists on; return whether they were different.
 
     :param test: only look.
-    :raises KeyFileError: the file is missing.
+    :raises KeyFileError: the file is missing, or it may be another's that got this name.
     """
     path = private_path(keys, domain, key.selector)
     try:
-        return _would_settle(path, owner) if test else _settle(path, 0o600, *owner.ids())
+        with mailserver_files.opened(path) as descriptor:
+            return _settle_private(path, descriptor, key, owner, test)
     except FileNotFoundError as err:
         raise KeyFileError(
             f"{path}: missing; without it the key {key.selector} cannot sign. Restore it from a backup or have a new "
             f"key made: salt-call dkim.rotate {domain} force=True"
         ) from err
+    except UnsafeFile as err:
+        raise KeyFileError(str(err)) from err
 
 
-def _would_settle(path, owner):
+def _settle_private(path, descriptor, key, owner, test):
+    found = os.fstat(descriptor)
+    ids = _ids_if_there(owner) if test else owner.ids()
+    if not _differs(found, 0o600, *ids):
+        return False
+    if found.st_nlink > 1 and found.st_uid != ids[0]:
+        raise UnsafeFile(
+            f"{path}: it has {found.st_nlink} names, so it may be another's file, and is not given to {owner.user}; "
+            "put a copy of the key in its place"
+        )
+    return True if test else _settle(descriptor, 0o600, *ids)
+
+
+def _ids_if_there(owner):
     try:
-        ids = owner.ids()
+        return owner.ids()
     except KeyFileError:
         # The package that brings the user is not installed yet, so the file cannot be that user's.
-        ids = (None, None)
-    return _differs(path, 0o600, *ids)
+        return None, None
+
+
+def read_private(path):
+    """Return the text of a private key file.
+
+    :raises KeyFileError: it cannot be read, or is no regular file.
+    """
+    try:
+        return mailserver_files.read_text(path, encoding="ascii")
+    except UnsafeFile as err:
+        raise KeyFileError(str(err)) from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise KeyFileError(f"{path}: cannot be read: {err}") from err
 
 
 def check_private(keys, domain, key):
@@ -322,10 +321,7 @@ def check_private(keys, domain, key):
     :raises KeyFileError: missing, unreadable, or another key.
     """
     path = private_path(keys, domain, key.selector)
-    try:
-        pem = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as err:
-        raise KeyFileError(f"{path}: cannot be read: {err}") from err
+    pem = read_private(path)
     if public_half(pem, str(path))[0] != key.public:
         raise KeyFileError(
             f"{path}: it is not the key whose record was emitted for {key.selector}; was it replaced by hand?"

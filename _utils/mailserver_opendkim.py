@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import mailserver_files
 from mailserver_errors import CutoverError, ProbeError, WriteError
 from mailserver_keystore import replace_file, sweep, sync_folder
 
@@ -137,7 +138,8 @@ def is_cut_short(paths):
 
 def _read(path):
     try:
-        return path.read_text(encoding="utf-8")
+        # A link is the operator's; a FIFO in place of a table would have the run wait for ever, with the lock held.
+        return mailserver_files.read_text(path.resolve())
     except FileNotFoundError:
         return ""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mailserver_dkim
 import mailserver_dns
+import mailserver_files
 import mailserver_keystore
 import mailserver_publish
 import mailserver_records
@@ -93,7 +94,7 @@ def _whose_turn(run, settled):
     if len(settled) <= mailserver_turns.MANY:
         return settled
     try:
-        known = json.loads((Path(run.place.keys) / LOOKED).read_text(encoding="utf-8"))
+        known = json.loads(mailserver_files.read_text(Path(run.place.keys) / LOOKED, roots=True))
         last, wrong = tuple(map(str, known["last"])), set(map(tuple, known["wrong"]))
     except (OSError, ValueError, TypeError, KeyError):
         last, wrong = ("", ""), set()

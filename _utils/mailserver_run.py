@@ -10,11 +10,13 @@ from pathlib import Path
 import mailserver_clock
 import mailserver_dkim
 import mailserver_dns
+import mailserver_files
+import mailserver_key_folders
 import mailserver_keystore
 import mailserver_opendkim
 import mailserver_packing
 from mailserver_dkim import shown_time
-from mailserver_errors import ClockError, DkimError, ManifestError, SettingsError
+from mailserver_errors import ClockError, DkimError, KeyFileError, ManifestError, SettingsError, UnsafeFile
 
 APPLIED = "/etc/mailserver/dkim.json"
 """The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
@@ -117,7 +119,8 @@ class Run:
     """One run: where, for which domains (their settings), at what time (trusted, UTC), and whether it only looks.
 
     ``dns`` is the pillar's section of that name; ``ask`` asks DNS (:func:`mailserver_dns.ask`). The host's clock is
-    ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to believe it.
+    ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to believe it. ``refused``
+    maps domains to why what is in their folders is not believed (:func:`mailserver_key_folders.settle`).
     """
 
     place: Place
@@ -128,6 +131,7 @@ class Run:
     ask: Callable = mailserver_dns.ask
     clock_ahead: float = 0.0
     warnings: tuple = ()
+    refused: dict = field(default_factory=dict)
 
     @cached_property
     def wanted(self):
@@ -153,6 +157,8 @@ class Run:
 
     def manifest(self, name):
         """Return a domain's :class:`mailserver_dkim.Manifest`, as it is on disk now."""
+        if name in self.refused:
+            raise ManifestError(self.refused[name])
         return mailserver_keystore.read_manifest(self.place.keys, name)
 
     def write(self, manifest):
@@ -187,11 +193,14 @@ def read_each(names, read):
 def begin(place, domains, dns, test=False):
     """Return a :class:`Run` at the trusted time (:mod:`mailserver_clock`); it warns of a clock that is not believed.
 
-    A run that is no test begins under the lock; what killed runs left beside the tables is deleted.
+    A run that is no test begins under the lock; what killed runs left beside the tables is deleted, and the folders of
+    the keys are made root's.
 
     :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
+    :raises UnsafeFile: another user could write to the folder of the keys, and somebody did.
     """
     path = Path(place.keys) / CLOCK
+    refused = _refused(place, test)
     if not test:
         mailserver_opendkim.tidy(place.tables)
     before = _clock(path)
@@ -200,7 +209,17 @@ def begin(place, domains, dns, test=False):
         _write_clock(path, clock)
     now = mailserver_dkim.utc(clock.trusted)
     warnings = () if clock.is_believed else (_disbelief(clock),)
-    return Run(place, domains, dns, now, test, clock_ahead=clock.wall - clock.trusted, warnings=warnings)
+    ahead = clock.wall - clock.trusted
+    return Run(place, domains, dns, now, test, clock_ahead=ahead, warnings=warnings, refused=refused)
+
+
+def _refused(place, test):
+    try:
+        place.owner.ids()
+    except KeyFileError:
+        # The package that brings the user is not installed yet: nothing can be this user's.
+        return {}
+    return mailserver_key_folders.settle(place.keys, place.owner, test)[1]
 
 
 def believe_clock(keys):
@@ -249,9 +268,11 @@ def _rewritten(keys, manifests, change):
 
 def _clock(path):
     try:
-        return mailserver_clock.parse(path.read_text(encoding="utf-8"), str(path))
+        return mailserver_clock.parse(mailserver_files.read_text(path, roots=True), str(path))
     except FileNotFoundError:
         return None
+    except UnsafeFile as err:
+        raise ClockError(str(err)) from err
     except (OSError, UnicodeDecodeError) as err:
         raise ClockError(f"{path}: cannot be read: {err}") from err
 
@@ -262,7 +283,8 @@ def _write_clock(path, clock):
 
 def _disbelief(clock):
     wall, now = mailserver_dkim.utc(clock.wall), mailserver_dkim.utc(clock.trusted)
+    waits = ", and waits until the clock gets there" if wall < now and clock.credit else ""
     return (
         f"The host's clock says {shown_time(wall)}, but by all that was witnessed it is {shown_time(now)}; that "
-        "is what the keys go by. Set the clock right or, if it is right, run: salt-call dkim.believe_clock"
+        f"is what the keys go by{waits}. Set the clock right or, if it is right, run: salt-call dkim.believe_clock"
     )

@@ -1,14 +1,19 @@
 """A message through the host's own Postfix and back to this host, judged by independent code against live DNS."""
 
+import contextlib
 import json
+import os
+import pwd
 import queue
 import secrets
 import socketserver
 import subprocess
+import sys
 import threading
 import time
 from email import message_from_bytes
 from email.utils import formatdate
+from pathlib import Path
 
 import mailserver_dmarc
 import mailserver_milter
@@ -20,6 +25,8 @@ LIMIT = 60
 SENDMAIL = "/usr/sbin/sendmail"
 _LOOK_EVERY = 3
 _LARGEST = 10 * 1024 * 1024
+_MOST_WAITING = 8
+_ESTABLISHED, _LISTENS = "01", "0A"
 
 
 def run(domain, settings, sender=None):
@@ -45,14 +52,18 @@ def run(domain, settings, sender=None):
 def send(sender, port, postfix=None, limit=LIMIT):
     """Send a message from ``sender`` by Postfix's sendmail(1), and return it as it arrives at the loopback ``port``.
 
+    Any user of the host can connect to the port, see the recipient in the list of processes or in the queue, and hand
+    sendmail a message to it. So only Postfix and root are answered, and only a message that has in its header what was
+    handed to sendmail unseen is taken for the one that was sent.
+
     :param postfix: how to reach Postfix; a :class:`Postfix`.
     :param limit: seconds to wait.
     :return: the message as bytes, with CRLF.
     """
     postfix = postfix or Postfix()
-    token = secrets.token_hex(8)
-    recipient = f"selftest+{token}@{SELFTEST_DOMAIN}"
-    with Receiver(port) as receiver:
+    recipient = f"selftest+{secrets.token_hex(8)}@{SELFTEST_DOMAIN}"
+    token = secrets.token_hex(16)
+    with Receiver(port, token) as receiver:
         postfix.submit(sender, recipient, _message(sender, recipient, token))
         ends = time.monotonic() + limit
         missing = 0
@@ -90,7 +101,7 @@ def _message(sender, recipient, token):
     return (
         f"From: {sender}\n"
         f"To: {recipient}\n"
-        f"Subject: Self-test {token}\n"
+        "Subject: Self-test\n"
         f"Date: {formatdate(localtime=True)}\n"
         f"Message-ID: <{token}@{sender.rpartition('@')[2]}>\n"
         "MIME-Version: 1.0\n"
@@ -161,21 +172,25 @@ def waiting(listing, recipient):
 
 
 class Receiver:
-    """A small SMTP server on loopback that keeps what it takes, by recipient."""
+    """A small SMTP server on loopback that keeps what Postfix delivers, by recipient.
 
-    def __init__(self, port):
-        self.port = port
-        self.taken = queue.Queue()
+    :param token: what is in the header ``Message-ID`` of the message that is awaited.
+    """
+
+    def __init__(self, port, token):
+        self.port, self._token = port, token.encode("ascii")
+        self.taken = queue.Queue(_MOST_WAITING)
 
     def __enter__(self):
         try:
             self.server = _Server(("127.0.0.1", self.port), _Session)
         except OSError as err:
             raise SelftestError(
-                f"port {self.port} of 127.0.0.1 cannot be listened on ({err.strerror or err}): another self-test may "
-                "be under way, else give mailserver:selftest:port another number"
+                f"port {self.port} of 127.0.0.1 cannot be listened on ({err.strerror or err}){_by_whom(self.port)}: "
+                "another self-test may be under way, else give mailserver:selftest:port another number"
             ) from err
         self.server.taken = self.taken
+        self.server.clients = _clients()
         self.thread = _start(self.server)
         return self
 
@@ -187,7 +202,7 @@ class Receiver:
     def await_message(self, recipient, limit):
         """Return the message to ``recipient``, or ``None`` if none came within ``limit`` seconds.
 
-        What an earlier self-test left in the queue is taken and dropped.
+        What an earlier self-test left in the queue is taken and dropped, and so is what anybody else sent there.
         """
         ends = time.monotonic() + max(limit, 0)
         while True:
@@ -195,8 +210,55 @@ class Receiver:
                 recipients, message = self.taken.get(timeout=max(ends - time.monotonic(), 0.001))
             except queue.Empty:
                 return None
-            if recipient.lower() in recipients:
+            if recipient.lower() in recipients and self._is_ours(message):
                 return message
+
+    def _is_ours(self, message):
+        header = message.partition(b"\r\n\r\n")[0]
+        return any(line.lower().startswith(b"message-id:") and self._token in line for line in header.split(b"\r\n"))
+
+
+def _clients():
+    """Return the numbers of the users who may connect: Postfix's, root, and who runs this."""
+    found = {0, os.geteuid()}
+    with contextlib.suppress(KeyError, SelftestError):
+        owner = Postfix._run("postconf", "-h", "mail_owner").stdout.decode("utf-8", "replace").strip()
+        found.add(pwd.getpwnam(owner or "postfix").pw_uid)
+    return found
+
+
+def _by_whom(port):
+    """Return in words who has a port already, as far as that is known."""
+    for local, _, state, uid in _connections():
+        if local[1] == port and state == _LISTENS:
+            with contextlib.suppress(KeyError):
+                return f", user {pwd.getpwuid(uid).pw_name} does"
+            return f", user {uid} does"
+    return ""
+
+
+def client_of(local, remote):
+    """Return the number of the user who has the other end of a connection on this host; ``None``: it is closed.
+
+    :param local, remote: this end and that one, each an address and a port.
+    """
+    for theirs, ours, state, uid in _connections():
+        # What is closed already belongs to nobody, and is listed as root's.
+        if (theirs, ours, state) == (remote, local, _ESTABLISHED):
+            return uid
+    return None
+
+
+def _connections():
+    """Yield the host's connections by TCP over IPv4: both ends, the state and the user (proc(5), /proc/net/tcp)."""
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        words = line.split()
+        yield _end(words[1]), _end(words[2]), words[3], int(words[7])
+
+
+def _end(text):
+    address, _, port = text.partition(":")
+    return ".".join(map(str, int(address, 16).to_bytes(4, sys.byteorder))), int(port, 16)
 
 
 def _start(server):
@@ -209,6 +271,10 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
+
+    def verify_request(self, request, client_address):
+        """Answer nobody but Postfix and root."""
+        return client_of(request.getsockname(), client_address) in self.clients
 
     def handle_error(self, request, client_address):
         """Say nothing: a client that goes away is no event for Salt's log."""
@@ -256,8 +322,12 @@ class _Session(socketserver.StreamRequestHandler):
                 self._say("552 too large")
                 return
             lines.append(line[1:] if line.startswith(b".") else line)
-        self.server.taken.put((frozenset(self.recipients), b"".join(lines)))
-        self._say("250 taken")
+        try:
+            self.server.taken.put((frozenset(self.recipients), b"".join(lines)), timeout=LIMIT)
+        except queue.Full:
+            self._say("452 too many")
+        else:
+            self._say("250 taken")
 
     def _say(self, *lines):
         self.wfile.write("".join(f"{line}\r\n" for line in lines).encode("ascii"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mailserver_dkim
+import mailserver_files
 import mailserver_keystore
 import mailserver_packing
 import mailserver_turns
@@ -116,7 +117,7 @@ def _head(run):
 def _read(run):
     """Return what was noted, ``{domain: the rest of its line}``."""
     try:
-        head, *lines = Path(run.top, NOTE).read_text(encoding="utf-8").split("\n")
+        head, *lines = mailserver_files.read_text(Path(run.top, NOTE), roots=True).split("\n")
     except (OSError, UnicodeDecodeError):
         return {}
     return dict(line.partition("\t")[::2] for line in lines[:-1]) if head == _head(run) else {}
@@ -140,5 +141,5 @@ def _version(path):
 
     :raises OSError: it is not there.
     """
-    found = os.stat(path)
+    found = os.lstat(path)
     return f"{found.st_ino}:{found.st_ctime_ns}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mailserver_check
 import mailserver_dkim
+import mailserver_files
 import mailserver_keystore
 import mailserver_prometheus
 import mailserver_run
@@ -153,7 +154,7 @@ def write_textfile(settings, seen, before):
     path = settings["watch"]["prometheus"]
     try:
         if before and before != path:
-            Path(before).unlink(missing_ok=True)
+            mailserver_files.delete(before)
         if path:
             mailserver_keystore.replace_file(path, metrics(settings, seen), 0o644)
     except (MailserverError, OSError) as err:

@@ -3,20 +3,12 @@
 
 include:
   - mailserver.opendkim.package
+  - mailserver.opendkim.keys
 
 mailserver-opendkim-distribution:
   mailserver.command:
     - name: test ! -e {{ opendkim.config }} || cp -a {{ opendkim.config }} {{ opendkim.config }}.dist
     - done: test -e {{ opendkim.config }}.dist
-    - require:
-        - pkg: mailserver-opendkim-packages
-
-mailserver-opendkim-folder:
-  file.directory:
-    - name: {{ opendkim.folder }}
-    - user: root
-    - group: root
-    - mode: '0755'
     - require:
         - pkg: mailserver-opendkim-packages
 

@@ -19,9 +19,28 @@ mailserver-opendkim-applied:
     - contents: {{ applied | json | json }}
     - user: root
     - group: root
-    - mode: '0644'
+    - mode: '0600'
     - makedirs: true
+    - dir_mode: '0755'
     - show_changes: false
+
+mailserver-opendkim-folder:
+  file.directory:
+    - name: {{ opendkim.folder }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+        - pkg: mailserver-opendkim-packages
+
+# They were OpenDKIM's own, where an earlier formula or a person made them. One that fails concerns its own domain: dkim.managed tells of it again.
+mailserver-opendkim-key-folders:
+  dkim.folders:
+    - name: {{ opendkim['keys'] }}
+    - user: {{ opendkim.user }}
+    - group: {{ opendkim.group }}
+    - require:
+        - file: mailserver-opendkim-folder
 
 mailserver-opendkim-keys:
   dkim.managed:
@@ -34,3 +53,4 @@ mailserver-opendkim-keys:
     - group: {{ opendkim.group }}
     - require:
         - pkg: mailserver-opendkim-packages
+        - file: mailserver-opendkim-folder

@@ -46,9 +46,12 @@ mailserver-reflector-settings:
     - name: /etc/mailserver/reflector.json
     - contents: {{ settings | json | json }}
     - user: root
-    - group: root
-    - mode: '0644'
+    - group: {{ reflector.user }}
+    - mode: '0640'
     - makedirs: true
+    - dir_mode: '0755'
+    - require:
+        - user: mailserver-reflector-user
 
 mailserver-reflector-modules:
   file.managed:

@@ -85,7 +85,7 @@ def test_private_keys_are_the_owners_alone(world):
     world.make()
     path = mailserver_keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
     path.chmod(0o644)
     assert world.make(1).changes == {
         "alpha.test": {world.key().selector: {"old": "wrong owner or mode", "new": "0600"}}

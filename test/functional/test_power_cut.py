@@ -18,7 +18,7 @@ ALPHA, BETA = NAMES
 DAYS = 24
 ROTATES = 136 * DAYS
 HAND_MADE, FIRST, SECOND = "20210808", "20261124-mx1", f"{at(ROTATES):%Y%m%d}-mx1"
-READING = ("os.listdir", "os.scandir", "glob.glob", "pathlib.Path.glob", "pathlib.Path.rglob", "tempfile.mkstemp")
+READING = ("os.listdir", "os.scandir", "glob.glob", "pathlib.Path.glob", "pathlib.Path.rglob")
 OF_DESCRIPTORS = ("os.chmod", "os.chown", "os.truncate", "os.fsync", "write")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -44,8 +44,21 @@ def step_of(world, event, arguments):
 
 def _paths(event, arguments):
     if event in OF_DESCRIPTORS and isinstance(arguments[0], int):
-        arguments = (os.readlink(f"/proc/self/fd/{arguments[0]}"),)
+        arguments = (_path_of(arguments[0]),)
+    if event == "os.rename":
+        arguments = _absolute(arguments[0], arguments[2]), _absolute(arguments[1], arguments[3])
+    if event in ("os.remove", "os.mkdir", "os.rmdir"):
+        arguments = (_absolute(arguments[0], arguments[-1]),)
     return [os.fsdecode(one) for one in arguments if isinstance(one, (str, bytes, os.PathLike))]
+
+
+def _path_of(descriptor):
+    return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def _absolute(path, folder):
+    """Return a path that was given relative to a folder's descriptor, as Python audits it (-1: there is none)."""
+    return os.path.join(_path_of(folder), os.fsdecode(path)) if folder >= 0 else path
 
 
 def _changes_nothing(event, arguments, path):
@@ -56,7 +69,7 @@ def _changes_nothing(event, arguments, path):
 
 def die_before(number, world, told):
     """Have this process killed before its step ``number``; it writes the steps before that one to ``told``."""
-    passed, fsync = itertools.count(), os.fsync
+    passed, fsync, open_file = itertools.count(), os.fsync, os.open
 
     def watch(event, arguments):
         step = step_of(world, event, arguments)
@@ -70,12 +83,17 @@ def die_before(number, world, told):
         sys.audit("os.fsync", descriptor)
         fsync(descriptor)
 
+    def audited_open(path, flags, mode=0o777, *, dir_fd=None):
+        if dir_fd is not None:
+            sys.audit("open", _absolute(path, dir_fd), "", flags)
+        return open_file(path, flags, mode, dir_fd=dir_fd)
+
     def audit_writes(_frame, event, called):
         if event == "c_call" and called.__name__ == "write" and isinstance(called.__self__, io.IOBase):
             sys.audit("write", called.__self__.name)
 
-    # Python itself audits neither of the two.
-    os.fsync = audited_fsync
+    # Python itself audits neither of the two, and of a file in an open folder not where it is.
+    os.fsync, os.open = audited_fsync, audited_open
     sys.setprofile(audit_writes)
     sys.addaudithook(watch)
 

@@ -1,5 +1,8 @@
 """An operator says that the clock is right: whatever it was before, no retention is cut short, or lasts a year."""
 
+import grp
+import os
+import pwd
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -24,6 +27,7 @@ HOUR, DAY, YEAR = 3600, 86400, 365 * 86400
 START = EARLIEST + 5 * YEAR
 RETENTION, SOAK = 14 * DAY, HOUR
 POLICY = {"retention": RETENTION, "soak": SOAK}
+OWNER = mailserver_keystore.Owner(pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name)
 FOR_GOOD = mailserver_keystore.replace_file
 
 
@@ -50,7 +54,7 @@ class Host:
     def now(self):
         """The time that a run goes by."""
         with self.clocks():
-            place = Place(str(self.keys), tables(self.keys / "KeyTable", self.keys / "SigningTable"), None)
+            place = Place(str(self.keys), tables(self.keys / "KeyTable", self.keys / "SigningTable"), OWNER)
             return mailserver_run.begin(place, {}, {}).now
 
     def believe(self, kill_at=None):

@@ -1,5 +1,9 @@
 """The self-test: what is said about a message, and what happens to one that does not come back."""
 
+import contextlib
+import os
+import pwd
+import re
 import smtplib
 import socket
 
@@ -289,8 +293,89 @@ def test_a_message_arrives_as_it_was_sent_and_older_ones_are_dropped(port):
     assert b"\r\n\r\n..\r\n.dot\r\n" in message
 
 
-DEFERRED = {"id": "4Xq", "queue": "deferred", "reason": "451 4.7.1 try later"}
 HELD_BACK = {"id": "8Yq", "queue": "maildrop", "reason": ""}
+
+
+class Beset(Queue):
+    """A Postfix on a host where another user sends forged messages to the port before the real one, and after it."""
+
+    def __init__(self, port, forge, deliver=True):
+        super().__init__(port, [[HELD_BACK], []], deliver)
+        self.forge, self.log_of = forge, []
+
+    def submit(self, sender, recipient, message):
+        self.log_of.append(self.forge(self.port, sender, recipient))
+        super().submit(sender, recipient, message)
+
+
+def by_another_user(port, sender, recipient):
+    """A forged message by a connection of another user's own; return what became of it."""
+    told, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.setgroups([])
+            os.setgid(pwd.getpwnam("daemon").pw_gid)
+            os.setuid(pwd.getpwnam("daemon").pw_uid)
+            os.write(tells, through_postfix(port, sender, recipient))
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(tells)
+    with os.fdopen(told, "rb") as file:
+        return file.read()
+
+
+def and_gone(port, sender, recipient):
+    """As :func:`by_another_user`, by a client that says all at once and closes before it is looked at."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        text = (
+            f"EHLO x\r\nMAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n{FORGED.format(sender)}.\r\nQUIT\r\n"
+        )
+        client.sendall(text.encode())
+
+
+FORGED = "From: {}\r\nMessage-ID: <forged@alpha.test>\r\nSubject: Self-test\r\n\r\nforged\r\n"
+
+
+def through_postfix(port, sender, recipient):
+    """A forged message to the recipient, which anybody can see, by way of Postfix."""
+    try:
+        with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+            client.sendmail(sender, [recipient], FORGED.format(sender).encode())
+        return b"taken"
+    except (OSError, smtplib.SMTPException):
+        return b"refused"
+
+
+@pytest.mark.parametrize(
+    ("forge", "became"), [(by_another_user, b"refused"), (through_postfix, b"taken"), (and_gone, None)]
+)
+def test_a_forged_message_is_never_taken_for_the_one_that_was_sent(port, forge, became):
+    if forge is by_another_user and os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    postfix = Beset(port, forge)
+    message = mailserver_selftest.send("selftest@alpha.test", port, postfix)
+    assert b"forged" not in message
+    assert postfix.log_of == [became]
+    with pytest.raises(SelftestError, match="bounced or discarded"):
+        mailserver_selftest.send("selftest@alpha.test", port, Beset(port, forge, deliver=False))
+
+
+def test_what_proves_a_message_is_not_in_sight_of_other_users(port):
+    seen = []
+
+    class Seen(Queue):
+        def submit(self, sender, recipient, message):
+            seen.append((sender, recipient, message))
+            super().submit(sender, recipient, message)
+
+    mailserver_selftest.send("selftest@alpha.test", port, Seen(port, [[]], deliver=True))
+    ((sender, recipient, message),) = seen
+    (proof,) = re.findall(rb"^Message-ID: <(\w{32})@", message, re.MULTILINE)
+    assert proof.decode() not in f"{sender} {recipient}"
+
+
+DEFERRED = {"id": "4Xq", "queue": "deferred", "reason": "451 4.7.1 try later"}
 
 
 @pytest.mark.parametrize(
@@ -311,7 +396,9 @@ def test_a_message_that_does_not_come_back_is_explained_and_deleted(port, states
 def test_a_port_in_use_is_said_to_be(port):
     with (
         socket.create_server(("127.0.0.1", port)),
-        pytest.raises(SelftestError, match=rf"port {port} .*another self-test may be under way.*selftest:port"),
+        pytest.raises(
+            SelftestError, match=rf"port {port} .*user \w+ does.*another self-test may be under way.*selftest:port"
+        ),
     ):
         mailserver_selftest.send("selftest@alpha.test", port, Queue(port, [[]]))
 
