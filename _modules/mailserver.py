@@ -28,6 +28,7 @@ import mailserver_check
 import mailserver_dns
 import mailserver_garbage
 import mailserver_key_records
+import mailserver_logins
 import mailserver_mta_sts
 import mailserver_nsupdate
 import mailserver_overview
@@ -116,6 +117,25 @@ def packed(domains, sections=None):
         salt mx1 mailserver.packed '{a.example: {ttl: 60}, b.example: {ttl: 60}}'
     """
     return mailserver_packing.packed(domains, sections)
+
+
+def first_user_id():
+    """
+    Return the lowest id that a user of this host has who is a person (``UID_MIN`` of ``/etc/login.defs``, or 1000).
+
+    Users with a lower one log in to the mail server only if the pillar names them (``accounts:users``).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.first_user_id
+    """
+    try:
+        text = Path(mailserver_logins.LOGIN_DEFS).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    return mailserver_logins.first_user_id(text)
 
 
 def _own_pillar():
