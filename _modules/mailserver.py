@@ -21,6 +21,7 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_addresses
 import mailserver_central
 import mailserver_central_policies
 import mailserver_certificate
@@ -91,7 +92,7 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
         try:
             with mailserver_garbage.kept():
                 found = mailserver_pillar.resolve(
-                    pillar, _of_system(parameters or _read_parameters(saltenv)), __grains__
+                    pillar, _of_system(parameters or _read_parameters(saltenv)), _host_grains()
                 )
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
@@ -138,6 +139,15 @@ def first_user_id():
     return mailserver_logins.first_user_id(text)
 
 
+def _host_grains():
+    """Return the grains without the IPv6 addresses that pass; the grains themselves do not tell them apart."""
+    found = {name: __grains__[name] for name in __grains__}
+    with contextlib.suppress(OSError, ValueError):
+        flags = Path("/proc/net/if_inet6").read_text(encoding="ascii")
+        found["ipv6"] = mailserver_addresses.lasting(found.get("ipv6") or (), flags)
+    return found
+
+
 def _own_pillar():
     """Return the pillar ``mailserver`` as it is now: a running minion has in memory what it was when it started.
 
@@ -155,7 +165,9 @@ def _own_pillar():
 
 def _digest(*arguments):
     """Return a hash of all that settings depend on, so that a changed pillar, or host, never gets the old ones."""
-    host = [__grains__.get(name) for name in ("fqdn", "ipv4", "ipv6", "osfinger", "os_family")]
+    known = ("fqdn", "ipv4", "ipv6", "ip4_interfaces", "ip6_interfaces", "osfinger", "os_family")
+    grains = _host_grains()
+    host = [grains.get(name) for name in known]
     try:
         # Each SLS file asks, and JSON takes a hundred times as long over thousands of domains.
         text = marshal.dumps([*arguments, host], 2)
@@ -264,9 +276,12 @@ def records(domain=None, format="data"):
         _check_domain("records", domain, domains)
         domains = {domain: domains[domain]}
     try:
-        return _formatted(_all_records(domains, host), format, host["dns"])
+        text = _formatted(_all_records(domains, host), format, host["dns"])
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
+    unknown = mailserver_addresses.no_public(host)
+    is_commented = unknown and format in ("zone", "nsupdate")
+    return f"; {unknown}. {mailserver_addresses.NAME_THEM}\n{text}" if is_commented else text
 
 
 def _check_domain(function, domain, domains):
