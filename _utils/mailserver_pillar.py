@@ -7,6 +7,7 @@ import mailserver_pillar_accounts
 import mailserver_pillar_hardening
 import mailserver_pillar_tls
 import mailserver_pillar_transport
+import mailserver_secrets
 from mailserver_addresses import outward_addresses
 from mailserver_errors import PillarError
 from mailserver_postfix import (
@@ -579,6 +580,7 @@ def resolve(pillar, parameters, grains):
     settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}
     system = settings["os"]["postfix"]
     system["version"] = settings["postfix"]["version"] = settings["postfix"]["version"] or system["version"]
+    _check_secrets(settings, problems)
     _check_postfix(settings, problems)
     _check_ports(settings, problems)
     _check_reflector(settings, problems)
@@ -704,6 +706,18 @@ def _check_publishing(settings, problems):
             "mailserver:dns:central:publisher: not given, but mailserver:dns:publish is central; "
             "say which minion holds the DNS credential"
         )
+
+
+def _check_secrets(settings, problems):
+    """Refuse secrets among parameters that come into files for all to read; a bad name is told elsewhere."""
+    places = {"postfix:main": settings["postfix"]["main"]}
+    for name in ("submission", "submissions"):
+        places[f"postfix:{name}:options"] = settings["postfix"][name]["options"]
+    places |= {f"{daemon}:settings": settings[daemon]["settings"] for daemon in ("dovecot", "opendkim")}
+    for place, parameters in places.items():
+        for name, value in parameters.items():
+            if wrong := mailserver_secrets.problem(place.partition(":")[0], name, value):
+                problems.append(f"{place_in(f'mailserver:{place}', name)}: {wrong}")
 
 
 def _check_postfix(settings, problems):
