@@ -46,6 +46,7 @@ import mailserver_transport_records
 import mailserver_wants
 import mailserver_watch_memory
 import mailserver_watch_run
+import mailserver_wording
 from mailserver_errors import MailserverError
 
 __virtualname__ = "mailserver"
@@ -344,7 +345,7 @@ def selftest(domain=None):
     domain = domain or host["domain"]
     _check_domain("selftest", domain, host["domains"])
     try:
-        return mailserver_selftest.run(domain, host)
+        return mailserver_wording.told(mailserver_selftest.run(domain, host))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -554,6 +555,7 @@ def _published(minion=None):
 
 def _outcomes(outcomes, test):
     told = [one.as_data() for one in outcomes] if test else mailserver_policy_publishing.told(outcomes)
+    told = mailserver_wording.told(told)
     if any(one.result in ("refused", "unknown") for one in outcomes):
         __context__["retcode"] = 2
     return told
@@ -632,6 +634,7 @@ def publish_for(minion, domains, pillar=None, test=False):
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     told = _outcomes(outcomes, test)
+    refused = mailserver_wording.told(refused)
     if refused:
         __context__["retcode"] = 2
         if test:

@@ -10,6 +10,7 @@ import mailserver_dns
 import mailserver_policy_records
 import mailserver_records
 import mailserver_transport_records
+from mailserver_wording import plain
 
 DETAILS = 20
 """How many things a report tells at most: a run with 1,000 domains must stay readable, and its return small."""
@@ -46,6 +47,9 @@ class Finding:
     want: Want
     value: str
     sentences: tuple = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "sentences", tuple(map(plain, self.sentences)))
 
 
 def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
