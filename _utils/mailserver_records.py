@@ -379,7 +379,7 @@ def _spf_terms(text):
 
 def _spf_term(term):
     # In a macro the letter's case has a meaning (RFC 7208 section 7.3).
-    term = "".join(part if part.startswith("%{") else part.lower() for part in re.split(r"(%\{[^}]*\})", term))
+    term = "".join(part if part.startswith("%{") else part.lower() for part in re.split(r"(%\{[^{}%]*\})", term))
     term = term.removeprefix("+")
     network = re.fullmatch(r"([-~?]?)(ip[46]):(.+)", term)
     if not network:
