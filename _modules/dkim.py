@@ -21,6 +21,7 @@ import mailserver_queue
 import mailserver_records
 import mailserver_run
 import mailserver_status
+import mailserver_wording
 from mailserver_errors import MailserverError
 
 __virtualname__ = "dkim"
@@ -280,7 +281,7 @@ def publish_for(minion, domains):
         raise CommandExecutionError(str(err)) from err
     if told["refused"] or told["unknown"]:
         __context__["retcode"] = 2
-    return told
+    return mailserver_wording.told(told)
 
 
 def believe_clock():

@@ -21,6 +21,7 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_addresses
 import mailserver_central
 import mailserver_central_policies
 import mailserver_certificate
@@ -28,6 +29,7 @@ import mailserver_check
 import mailserver_dns
 import mailserver_garbage
 import mailserver_key_records
+import mailserver_logins
 import mailserver_mta_sts
 import mailserver_nsupdate
 import mailserver_overview
@@ -44,6 +46,7 @@ import mailserver_transport_records
 import mailserver_wants
 import mailserver_watch_memory
 import mailserver_watch_run
+import mailserver_wording
 from mailserver_errors import MailserverError
 
 __virtualname__ = "mailserver"
@@ -90,7 +93,7 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
         try:
             with mailserver_garbage.kept():
                 found = mailserver_pillar.resolve(
-                    pillar, _of_system(parameters or _read_parameters(saltenv)), __grains__
+                    pillar, _of_system(parameters or _read_parameters(saltenv)), _host_grains()
                 )
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
@@ -118,6 +121,34 @@ def packed(domains, sections=None):
     return mailserver_packing.packed(domains, sections)
 
 
+def first_user_id():
+    """
+    Return the lowest id that a user of this host has who is a person (``UID_MIN`` of ``/etc/login.defs``, or 1000).
+
+    Users with a lower one log in to the mail server only if the pillar names them (``accounts:users``).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.first_user_id
+    """
+    try:
+        text = Path(mailserver_logins.LOGIN_DEFS).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    return mailserver_logins.first_user_id(text)
+
+
+def _host_grains():
+    """Return the grains without the IPv6 addresses that pass; the grains themselves do not tell them apart."""
+    found = {name: __grains__[name] for name in __grains__}
+    with contextlib.suppress(OSError, ValueError):
+        flags = Path("/proc/net/if_inet6").read_text(encoding="ascii")
+        found["ipv6"] = mailserver_addresses.lasting(found.get("ipv6") or (), flags)
+    return found
+
+
 def _own_pillar():
     """Return the pillar ``mailserver`` as it is now: a running minion has in memory what it was when it started.
 
@@ -135,7 +166,9 @@ def _own_pillar():
 
 def _digest(*arguments):
     """Return a hash of all that settings depend on, so that a changed pillar, or host, never gets the old ones."""
-    host = [__grains__.get(name) for name in ("fqdn", "ipv4", "ipv6", "osfinger", "os_family")]
+    known = ("fqdn", "ipv4", "ipv6", "ip4_interfaces", "ip6_interfaces", "osfinger", "os_family")
+    grains = _host_grains()
+    host = [grains.get(name) for name in known]
     try:
         # Each SLS file asks, and JSON takes a hundred times as long over thousands of domains.
         text = marshal.dumps([*arguments, host], 2)
@@ -244,9 +277,12 @@ def records(domain=None, format="data"):
         _check_domain("records", domain, domains)
         domains = {domain: domains[domain]}
     try:
-        return _formatted(_all_records(domains, host), format, host["dns"])
+        text = _formatted(_all_records(domains, host), format, host["dns"])
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
+    unknown = mailserver_addresses.no_public(host)
+    is_commented = unknown and format in ("zone", "nsupdate")
+    return f"; {unknown}. {mailserver_addresses.NAME_THEM}\n{text}" if is_commented else text
 
 
 def _check_domain(function, domain, domains):
@@ -309,7 +345,7 @@ def selftest(domain=None):
     domain = domain or host["domain"]
     _check_domain("selftest", domain, host["domains"])
     try:
-        return mailserver_selftest.run(domain, host)
+        return mailserver_wording.told(mailserver_selftest.run(domain, host))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -519,6 +555,7 @@ def _published(minion=None):
 
 def _outcomes(outcomes, test):
     told = [one.as_data() for one in outcomes] if test else mailserver_policy_publishing.told(outcomes)
+    told = mailserver_wording.told(told)
     if any(one.result in ("refused", "unknown") for one in outcomes):
         __context__["retcode"] = 2
     return told
@@ -597,6 +634,7 @@ def publish_for(minion, domains, pillar=None, test=False):
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     told = _outcomes(outcomes, test)
+    refused = mailserver_wording.told(refused)
     if refused:
         __context__["retcode"] = 2
         if test:

@@ -14,6 +14,7 @@ import mailserver_reload
 mailserver_reload.drop_outdated()
 
 import mailserver_acme
+import mailserver_addresses
 import mailserver_certificate
 import mailserver_daemon
 import mailserver_dns
@@ -403,9 +404,9 @@ def records_published(name, settings):
     name
         What the report is of.
     settings
-        ``domains``, ``hostname``, ``addresses``, ``dns``, ``tls`` and ``os`` of the host's settings
-        (``mailserver.settings``); or the same as JSON text, which an SLS file of thousands of domains loads a hundred
-        times as fast. The domains may be packed (``mailserver.packed``).
+        ``domains``, ``hostname``, ``addresses``, ``own_addresses``, ``families``, ``dns``, ``tls`` and ``os`` of the
+        host's settings (``mailserver.settings``); or the same as JSON text, which an SLS file of thousands of domains
+        loads a hundred times as fast. The domains may be packed (``mailserver.packed``).
 
     With more than 500 domains it looks for those that were not as wanted, those whose settings changed, those that the
     last ``mailserver.watch`` saw wrong, and 100 of the others, by turns. Nothing is changed, in DNS or here, unless
@@ -420,9 +421,12 @@ def records_published(name, settings):
         tlsa = mailserver_certificate.tlsa_data(settings)
     except MailserverError as err:
         tlsa, ret["warnings"] = None, [str(err)]
+    if unknown := mailserver_addresses.no_public(settings):
+        ret["warnings"] = [*ret.get("warnings", ()), f"{unknown}. {mailserver_addresses.NAME_THEM}"]
     host = (settings["hostname"], settings["addresses"], tlsa)
     turn = mailserver_turns.Domains(settings["domains"], settings["dns"])
-    wanted = mailserver_wants.wants(settings["domains"], *host, only=frozenset(turn.due))
+    families = settings.get("families", (4, 6))
+    wanted = mailserver_wants.wants(settings["domains"], *host, only=frozenset(turn.due), families=families)
     try:
         answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))
     except MissingPackage as err:

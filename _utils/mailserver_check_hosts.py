@@ -3,13 +3,15 @@
 import ipaddress
 from functools import partial
 
+import mailserver_addresses
 import mailserver_dns
 import mailserver_records
 import mailserver_wants
+from mailserver_addresses import is_private
 from mailserver_check_answers import ASK_AGAIN, in_short, judged, ok, publish, told, where, why_unknown
 from mailserver_dns import Question, place
 from mailserver_findings import Finding
-from mailserver_transport_records import is_private, pointer
+from mailserver_transport_records import pointer
 
 
 def questions(survey):
@@ -39,7 +41,11 @@ def findings(survey):
 def _addresses(survey):
     """Compare A and AAAA of the host's name with the settings; without a right one of either kind, no mail comes in."""
     settings = survey.settings
-    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"])
+    if unknown := mailserver_addresses.no_public(settings):
+        wanted = "A, AAAA: the host's public addresses"
+        return [Finding("dns.address", "warn", settings["hostname"], wanted, unknown, mailserver_addresses.NAME_THEM)]
+    host = (settings["hostname"], settings["addresses"])
+    wanted = mailserver_wants.wants(settings["domains"], *host, families=settings["families"])
     wanted = [want for want in wanted if want.label in ("A", "AAAA")]
     compared = mailserver_wants.compare(wanted, survey.answers)
     reached = any(one.value == "published" and one.want.publish for one in compared)

@@ -209,5 +209,5 @@ def _read_caa(host, wanted, name, values, at):
 
 def _is_usable(flags, tag, value):
     if tag.lower() in ("issue", "issuewild"):
-        return bool(re.fullmatch(r"[ \t]*([A-Za-z0-9.-]*)[ \t]*(;.*)?", value))
+        return bool(re.fullmatch(r"[A-Za-z0-9.-]*", value.partition(";")[0].strip(" \t")))
     return tag.lower() in _CAA_TAGS or not int(flags) & 128

@@ -14,6 +14,8 @@ MOST = 20_000
 """Lines of the log that are read, the newest first."""
 SLACK = 3600
 """Seconds after a change of the tables in which OpenDKIM may go on with the old ones, on connections that are open."""
+_LONGEST = 1000
+"""Characters of a line of the log that are read: strangers have a part in what it says."""
 _LINE = re.compile(r"^(\d+)(?:\.\d+)? .*DKIM-Signature field added \(s=([^,\s]+), d=([^)\s]+)\)")
 
 
@@ -59,7 +61,7 @@ def newest(text):
     """Return ``{domain: (seconds since 1970, selector)}`` of the newest signature of each domain in a reversed log."""
     last = {}
     for line in text.splitlines():
-        found = _LINE.match(line)
+        found = _LINE.match(line[:_LONGEST])
         if found:
             last.setdefault(found[3].lower(), (int(found[1]), found[2]))
     return last

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from mailserver_wording import plain
+
 QUERIES = 8
 _POLICIES = ("none", "quarantine", "reject")
 
@@ -88,7 +90,7 @@ def judge(author, spf, dkim, lookup):
     try:
         return _judge(author.lower().rstrip("."), spf, dkim, lookup)
     except Unanswered as err:
-        return {"result": "temperror", "domain": author, "policy": None, "reason": str(err)}
+        return {"result": "temperror", "domain": author, "policy": None, "reason": plain(str(err))}
 
 
 def _judge(author, spf, dkim, lookup):
@@ -119,7 +121,7 @@ def conclude(author, spf, dkim, found, organization):
     reason = f"neither SPF nor DKIM passes for a domain that is aligned with {author}"
     if passing:
         reason += f" (passing: {', '.join(f'{name} {domain}' for name, domain in passing)})"
-    return {"result": "fail", "domain": found.domain, "policy": policy, "reason": reason}
+    return {"result": "fail", "domain": found.domain, "policy": policy, "reason": plain(reason)}
 
 
 def applicable(author, lookup):
@@ -143,4 +145,4 @@ def policy_for(author, found):
     given = [found.tags[name].lower() for name in ("p", "sp", "np") if name in found.tags]
     if "p" in found.tags and all(one in _POLICIES for one in given):
         return asked.lower()
-    return "none" if re.search(r"[a-z]+:[^\s,]+", found.tags.get("rua", "")) else None
+    return "none" if re.search(r"[a-z]:[^\s,]", found.tags.get("rua", "")) else None

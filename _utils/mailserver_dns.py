@@ -30,6 +30,7 @@ from mailserver_dns_message import (
 )
 from mailserver_dns_way import Way
 from mailserver_errors import DnsError
+from mailserver_wording import plain
 
 _IGNORED = "ignored by mailserver:dns:ignore_servers"
 _LONGEST_CHAIN = 8
@@ -103,6 +104,9 @@ class Verdict:
 
     value: str
     findings: tuple = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "findings", tuple(map(plain, self.findings)))
 
 
 def options(dns_settings: dict) -> Options:

@@ -1,12 +1,29 @@
 """The errors that this formula raises: one class for each thing that a caller can act on."""
 
+from mailserver_wording import lines, plain
+
+_LONGEST = 8000
+"""Characters of a line of a message."""
+
 
 class MailserverError(Exception):
-    """Something that the formula was asked to do could not be done; the message says what and why."""
+    """Something that the formula was asked to do could not be done; the message says what and why.
+
+    Strangers may have written parts of it, so that it is made plain: on one line, or on ``many`` where a program of
+    this host has its say.
+    """
+
+    many = False
+
+    def __init__(self, *arguments):
+        shown = lines if self.many else plain
+        super().__init__(*(shown(one, _LONGEST) if isinstance(one, str) else one for one in arguments))
 
 
 class PillarError(MailserverError):
     """The pillar asks for something that is not possible; ``problems`` lists every one that was found."""
+
+    many = True
 
     def __init__(self, problems):
         self.problems = tuple(problems)
@@ -34,6 +51,8 @@ class DkimError(MailserverError):
 
 class ManifestError(DkimError):
     """A domain's ``keys.json`` is damaged or contradicts itself; it is never overwritten."""
+
+    many = True
 
 
 class KeyFileError(DkimError):
@@ -63,21 +82,31 @@ class LockHeld(DkimError):
 class FirewallError(MailserverError):
     """firewalld does not run, or refused what was asked of it."""
 
+    many = True
+
 
 class ConfigurationRefused(MailserverError):
     """A staged configuration did not pass its checks; the one in force was not touched."""
+
+    many = True
 
 
 class NotServing(MailserverError):
     """A daemon did not serve with a new configuration; the message says what it said and what is in force now."""
 
+    many = True
+
 
 class PackagesError(MailserverError):
     """The note of which packages the formula brought is damaged, or they cannot be taken away without harm."""
 
+    many = True
+
 
 class DaemonError(MailserverError):
     """A daemon could not be reloaded or restarted; the message has the command and its words."""
+
+    many = True
 
 
 class ClockError(DkimError):
@@ -86,6 +115,8 @@ class ClockError(DkimError):
 
 class SelftestError(MailserverError):
     """The self-test's message was not taken, or did not come back; nothing could be judged."""
+
+    many = True
 
 
 class PublishError(MailserverError):
@@ -110,6 +141,8 @@ class CertificateError(MailserverError):
 
 class AcmeError(MailserverError):
     """certbot got no certificate, or what it needs for that is not there."""
+
+    many = True
 
 
 class WireError(MailserverError):

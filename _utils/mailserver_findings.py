@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mailserver_wording import plain
+
 STATUSES = ("ok", "unknown", "warn", "fail")
 """From the best to the worst. ``unknown``: it could not be found out (time-out, server in trouble), and is no fault."""
 
@@ -14,7 +16,8 @@ class Finding:
 
     ``id`` is stable from release to release (``dns.spf.published``), ``about`` what it is of: a domain, an address, a
     unit, a file. ``wanted`` and ``seen`` are parts of sentences, ``seen`` with the place (server, address, path).
-    ``remedy`` says what to do, in a sentence or two; only what is ``ok`` has none.
+    ``remedy`` says what to do, in a sentence or two; only what is ``ok`` has none. Strangers may have written parts of
+    them: each is made plain.
     """
 
     id: str
@@ -23,6 +26,10 @@ class Finding:
     wanted: str
     seen: str
     remedy: str = ""
+
+    def __post_init__(self):
+        for name in ("about", "wanted", "seen", "remedy"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ ACCESS_FILE = "/etc/postfix/mailserver_postscreen.cidr"
 def limits(settings):
     """Return the parameters of the pillar's ``limits``; anvil counts by the minute (``anvil_rate_time_unit``)."""
     given = settings["limits"]
-    exempt = [*(settings["addresses"] or ()), *given["exempt"]]
+    exempt = [*_own(settings), *given["exempt"]]
     return {
         "smtpd_client_connection_count_limit": given["connections"],
         "smtpd_client_connection_rate_limit": given["connection_rate"],
@@ -53,10 +53,15 @@ def postscreen(settings):
 def access_lines(settings):
     """Return the lines of postscreen's access list: the first match counts there, so the most exact comes first."""
     given = settings["postscreen"]
-    own = dict.fromkeys(settings["addresses"] or (), "permit")
+    own = dict.fromkeys(_own(settings), "permit")
     rows = [(ipaddress.ip_network(place), action) for place, action in {**own, **given["access"]}.items()]
     rows.sort(key=lambda row: (row[0].version, -row[0].prefixlen, int(row[0].network_address)))
     return [f"{place} {action}" for place, action in rows]
+
+
+def _own(settings):
+    """Return all addresses by which the host may come to itself, private ones, too, each once."""
+    return list(dict.fromkeys([*(settings["addresses"] or ()), *settings.get("own_addresses", ())]))
 
 
 def _bracketed(place):

@@ -6,6 +6,7 @@ from functools import partial
 import mailserver_policy_records
 import mailserver_records
 from mailserver_schema import shown
+from mailserver_wording import plain
 
 _OWN_NAMES = tuple(kind.prefix for kind in mailserver_policy_records.KINDS.values() if kind.prefix)
 """Beginnings of names that are for one record each, so that any other text there is a mistake of somebody's."""
@@ -35,7 +36,7 @@ def _update(record, present):
     alias = present.get((record.name.lower(), "CNAME"))
     if alias:
         line = mailserver_records.zone_line(record)
-        return f"; {record.name} TXT: the name is an alias (CNAME) of {alias[0]}; publish it there: {line}"
+        return f"; {record.name} TXT: the name is an alias (CNAME) of {plain(alias[0])}; publish it there: {line}"
     if (record.name.startswith(_OWN_NAMES) or "._domainkey." in record.name) and len(older) < len(seen):
         strange = next(_text(value) for value in seen if value not in older)
         return (

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from mailserver_dkim import STAGES
 from mailserver_errors import OverviewError
 from mailserver_findings import STATUSES, Finding
+from mailserver_wording import plain
 
 NO_MAIL_HOST = "no mail host"
 """A key of the answer of a minion that has these modules, but is no mail host."""
@@ -132,8 +133,7 @@ def _key(selector, bits, due, *stamps):
 def _text(value):
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
-    # What a daemon printed may hold half of a surrogate pair, which no file takes.
-    return value.encode("utf-8", "replace").decode("utf-8")
+    return plain(value)
 
 
 def _whole(value):

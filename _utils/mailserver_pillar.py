@@ -1,12 +1,14 @@
 """The pillar of this formula: every key with its kind, default and meaning, and the reading of it into settings."""
 
-import ipaddress
 import re
 
+import mailserver_addresses
 import mailserver_pillar_accounts
 import mailserver_pillar_hardening
 import mailserver_pillar_tls
 import mailserver_pillar_transport
+import mailserver_secrets
+from mailserver_addresses import outward_addresses
 from mailserver_errors import PillarError
 from mailserver_postfix import (
     MAIN_KINDS,
@@ -196,8 +198,9 @@ SCHEMA = Section(
         ),
         "addresses": Key(
             Items(Address(), 1),
-            "Addresses that the host's mail leaves from; behind NAT, the public ones.",
-            computed="the host's own addresses, from grains",
+            "Addresses that the host's mail leaves from, and that its name is to have; behind NAT, the public ones, "
+            "which have to be given.",
+            computed="the host's own public addresses, from grains, of the families in `inet_protocols`",
         ),
         "domains": Key(
             Names(Domain(), _DOMAIN, alike=True),
@@ -577,6 +580,7 @@ def resolve(pillar, parameters, grains):
     settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}
     system = settings["os"]["postfix"]
     system["version"] = settings["postfix"]["version"] = settings["postfix"]["version"] or system["version"]
+    _check_secrets(settings, problems)
     _check_postfix(settings, problems)
     _check_ports(settings, problems)
     _check_reflector(settings, problems)
@@ -616,24 +620,21 @@ def _fill_host(settings, grains, problems):
                 "say which of them is this host's own"
             )
         settings["domain"] = next(iter(domains), settings["hostname"])
+    main = settings["postfix"]["main"]
+    settings["families"] = mailserver_addresses.families(main)
+    settings["own_addresses"] = mailserver_addresses.own_addresses(grains)
     if settings["addresses"] is None:
-        settings["addresses"] = outward_addresses(grains)
-
-
-def outward_addresses(grains):
-    """Return the host's addresses that others may see mail coming from: neither loopback nor link-local."""
-    found = [ipaddress.ip_address(one) for one in [*grains.get("ipv4", ()), *grains.get("ipv6", ())]]
-    usable = (one for one in found if not (one.is_loopback or one.is_link_local or one.is_unspecified))
-    return [str(one) for one in sorted(set(usable), key=lambda one: (one.version, int(one)))]
+        settings["addresses"] = outward_addresses(grains, main)
 
 
 def _fill_domains(settings, problems):
     for name, domain in each_kind(settings["domains"], problems):
+        unknown = domain["addresses"] is None and not settings["addresses"]
         if domain["addresses"] is None:
             domain["addresses"] = list(settings["addresses"])
         if domain["mx"] is None:
             domain["mx"] = [settings["hostname"]] if domain["receive"] else []
-        if domain["spf"]["addresses"] is None:
+        if domain["spf"]["addresses"] is None and not unknown:
             domain["spf"]["addresses"] = list(domain["addresses"])
         for key, value in settings["dkim"].items():
             if domain["dkim"][key] is None:
@@ -705,6 +706,18 @@ def _check_publishing(settings, problems):
             "mailserver:dns:central:publisher: not given, but mailserver:dns:publish is central; "
             "say which minion holds the DNS credential"
         )
+
+
+def _check_secrets(settings, problems):
+    """Refuse secrets among parameters that come into files for all to read; a bad name is told elsewhere."""
+    places = {"postfix:main": settings["postfix"]["main"]}
+    for name in ("submission", "submissions"):
+        places[f"postfix:{name}:options"] = settings["postfix"][name]["options"]
+    places |= {f"{daemon}:settings": settings[daemon]["settings"] for daemon in ("dovecot", "opendkim")}
+    for place, parameters in places.items():
+        for name, value in parameters.items():
+            if wrong := mailserver_secrets.problem(place.partition(":")[0], name, value):
+                problems.append(f"{place_in(f'mailserver:{place}', name)}: {wrong}")
 
 
 def _check_postfix(settings, problems):

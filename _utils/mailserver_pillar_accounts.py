@@ -102,6 +102,8 @@ def fill(settings, problems):
     virtual = accounts["virtual"]
     users = virtual["users"]
     unknown = [name for name, user in users.items() if not user.pop("password")]
+    for user in accounts["users"].values():
+        user["password"] = bool(user["password"])
     for one in (virtual, *users.values()):
         one["sieve"] = bool(one["sieve"])
     for user in users.values():

@@ -153,7 +153,7 @@ def fill(settings, grains, problems):
 
 
 def _own(settings):
-    own = ["127.0.0.0/8", "::1", *(settings["addresses"] or ())]
+    own = ["127.0.0.0/8", "::1", *(settings["addresses"] or ()), *settings["own_addresses"]]
     return [*own, *_networks(settings["postfix"]["main"].get("mynetworks"))]
 
 

@@ -297,7 +297,10 @@ def _certificate(settings, key, certificate):
 
 def _logins(settings):
     dovecot = settings["sasl"]["type"] == "dovecot"
+    # The name of PAM's rules for saslauthd; Dovecot has that of its own (mailserver/sasl/logins.sls).
+    rules = {} if dovecot else {"smtpd_sasl_service": "mailserver-smtp"}
     return {
+        **rules,
         "smtpd_sasl_auth_enable": "no",
         "smtpd_sasl_type": settings["sasl"]["type"],
         "smtpd_sasl_path": "private/auth" if dovecot else "smtpd",

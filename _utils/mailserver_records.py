@@ -51,12 +51,14 @@ class Record:
 def spf_record(name, domain):
     """Return the SPF record of a domain (RFC 7208), or ``None`` if it is to have none.
 
+    Nor has it one while the addresses are not known (``None``) that its mail leaves from: that would forbid them.
+
     :param domain: the domain's settings, as in the pillar with all defaults.
     """
     spf = domain["spf"]
-    if not spf["enabled"]:
+    if not spf["enabled"] or (spf["addresses"] is None and not spf["record"]):
         return None
-    addresses = [f"ip{ipaddress.ip_address(one).version}:{one}" for one in spf["addresses"]]
+    addresses = [f"ip{ipaddress.ip_address(one).version}:{one}" for one in spf["addresses"] or ()]
     terms = ["v=spf1", *addresses, *(f"include:{one}" for one in spf["include"]), spf["all"]]
     return Record(name, domain["ttl"], "TXT", spf["record"] or " ".join(terms))
 
@@ -377,7 +379,7 @@ def _spf_terms(text):
 
 def _spf_term(term):
     # In a macro the letter's case has a meaning (RFC 7208 section 7.3).
-    term = "".join(part if part.startswith("%{") else part.lower() for part in re.split(r"(%\{[^}]*\})", term))
+    term = "".join(part if part.startswith("%{") else part.lower() for part in re.split(r"(%\{[^{}%]*\})", term))
     term = term.removeprefix("+")
     network = re.fullmatch(r"([-~?]?)(ip[46]):(.+)", term)
     if not network:

@@ -28,7 +28,7 @@ import mailserver_reflector_rules
 import mailserver_verdict
 from mailserver_dmarc import Unanswered
 from mailserver_errors import MailserverError
-from mailserver_reflector_message import Envelope, Header, arrival, author_domains, plain
+from mailserver_reflector_message import Envelope, Header, arrival, author_domains, excess, plain
 from mailserver_reflector_rate import Ledger
 
 SETTINGS = "/etc/mailserver/reflector.json"
@@ -82,9 +82,11 @@ def reflect(message, envelope, settings, world, ledger, now):
     :param now: seconds.
     :raises Unanswered: DNS did not say what must be known before an answer.
     """
-    header = Header(message)
     if len(message) > LARGEST:
         return Outcome(reason=f"it has more than {LARGEST} bytes")
+    if reason := excess(message):
+        return Outcome(reason=reason)
+    header = Header(message)
     mailbox = mailserver_reflector_rules.mailbox(envelope.sender)
     reason = mailserver_reflector_rules.silence(envelope, header, settings["address"]) or ledger.full(mailbox, now)
     if reason:

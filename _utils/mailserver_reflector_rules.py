@@ -4,7 +4,7 @@ import re
 
 from mailserver_dmarc import Unanswered
 from mailserver_dns_message import within
-from mailserver_reflector_message import is_address, plain
+from mailserver_reflector_message import is_address, plain, without_comments
 
 _ROBOTS = re.compile(
     r"(mailer-daemon|double-bounce|listserv|majordomo|mailman|no-?reply|do-?not-?reply"
@@ -35,7 +35,7 @@ def silence(envelope, header, address):
 
 def _by_program(header):
     for value in header.all("auto-submitted"):
-        if re.sub(r"\(.*?\)", "", value).partition(";")[0].strip().lower() != "no":
+        if without_comments(value).partition(";")[0].strip().lower() != "no":
             return f"a program sent it (Auto-Submitted: {plain(value, 40)})"
     for name, value in header.fields:
         if name.startswith("list-"):

@@ -15,6 +15,7 @@ import mailserver_key_folders
 import mailserver_keystore
 import mailserver_opendkim
 import mailserver_packing
+import mailserver_wording
 from mailserver_dkim import shown_time
 from mailserver_errors import ClockError, DkimError, KeyFileError, ManifestError, SettingsError, UnsafeFile
 
@@ -52,7 +53,8 @@ SHOWN = 25
 
 
 def brief(texts):
-    """Return the first of many texts of a report, and last how many more there are and where to find them."""
+    """Return the first of many texts of a report, and last how many more there are and where they are; all plain."""
+    texts = [*map(mailserver_wording.lines, texts[:SHOWN]), *texts[SHOWN:]]
     if len(texts) <= SHOWN:
         return texts
     more = (

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 import mailserver_packing
+from mailserver_wording import plain
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _RECORD_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
@@ -22,7 +23,7 @@ class Wrong(ValueError):
 
 def shown(value):
     """Return ``value`` as a message quotes it: short, on one line."""
-    text = repr(value) if isinstance(value, str) else str(value)
+    text = plain(repr(value[:80]) if isinstance(value, str) else str(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

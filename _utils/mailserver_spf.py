@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 from mailserver_dns_message import dnspython
 from mailserver_errors import MissingPackage
+from mailserver_wording import plain
+
+LONGEST = 4096
+"""Bytes of an SPF record that is evaluated: pyspf takes a time that grows with the square of a term's length. A record
+should fit into 512 bytes with all else (RFC 7208 section 3.4)."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,23 @@ def evaluator(timeout):
             "set mailserver:python:install to true, or run `salt-pip install pyspf`"
         ) from err
 
+    class Query(spf.query):
+        """pyspf's, which sees no text that takes long to read; a record that is too long is a permerror."""
+
+        def dns_txt(self, *arguments, **options):
+            found = super().dns_txt(*arguments, **options)
+            if any(len(one) > LONGEST and one[:6].lower() == b"v=spf1" for one in found):
+                raise spf.PermError(f"an SPF record has more than {LONGEST} bytes")
+            return [one for one in found if len(one) <= LONGEST]
+
     def evaluate(address, sender, hostname, strict=True):
         try:
             # pyspf asks the resolver that dnspython keeps for the whole process, as resolv.conf was when Salt started.
             dns.resolver.reset_default_resolver()
-            query = spf.query(i=address, s=sender, h=hostname, strict=strict, timeout=timeout, querytime=4 * timeout)
+            query = Query(i=address, s=sender, h=hostname, strict=strict, timeout=timeout, querytime=4 * timeout)
             result, _, explanation = query.check()
         except (dns.exception.DNSException, OSError) as err:
-            return Evaluated("temperror", f"DNS gave no answer: {err}")
-        return Evaluated(result, explanation, query.lookups, query.void_lookups)
+            return Evaluated("temperror", plain(f"DNS gave no answer: {err}"))
+        return Evaluated(result, plain(explanation), query.lookups, query.void_lookups)
 
     return evaluate

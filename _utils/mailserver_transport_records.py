@@ -4,19 +4,11 @@ import ipaddress
 import re
 
 import mailserver_mta_sts
+from mailserver_addresses import is_private
 from mailserver_records import Record, address_records, lacks_and_has, within
 from mailserver_schema import shown
 
 _RPT = re.compile(rb"v=TLSRPTv1[ \t]*(;|\Z)")
-# What no mail can come from on the Internet: RFC 1918, 6598, 4193, loopback, link-local. Python's own is_private would
-# take in addresses for documentation and benchmarks, which laboratories use.
-_PRIVATE = [
-    ipaddress.ip_network(one)
-    for one in (
-        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
-        *("fc00::/7", "fe80::/10", "::1/128"),
-    )
-]
 
 
 # ---- the records
@@ -79,12 +71,6 @@ def records_of(name, domain, hostname, addresses, tlsa=None):
 def pointer(address):
     """Return the name at which an address's PTR record is (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
     return ipaddress.ip_address(address).reverse_pointer
-
-
-def is_private(address):
-    """Tell whether an address has no meaning on the Internet."""
-    address = ipaddress.ip_address(address)
-    return any(address in network for network in _PRIVATE)
 
 
 # ---- what DNS shows, against what is wanted

@@ -7,10 +7,14 @@ import mailserver_spf
 from mailserver_dmarc import Unanswered
 from mailserver_dns_message import dnspython
 from mailserver_errors import ResolverError
+from mailserver_wording import plain
 
 LONGEST_KEY = 2048
 """Characters of a key record: RSA with 8192 bits has some 1,400, and with more bits a verification takes seconds."""
 
+LONGEST = 16384
+"""Characters of a TXT record, and bytes of a signature, that are read: a key of 16,384 bits takes 2,800."""
+_MOST_BLANKS = 100
 _NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\Z")
 
 
@@ -35,7 +39,7 @@ class Resolver:
 
         :raises Unanswered: DNS said neither that there are some nor that there are none.
         """
-        return [b"".join(one.strings).decode("utf-8", "surrogateescape") for one in self._ask(name, "TXT")]
+        return [b"".join(one.strings).decode("utf-8", "surrogateescape")[:LONGEST] for one in self._ask(name, "TXT")]
 
     def takes_mail(self, domain):
         """Tell whether mail to ``domain`` has anywhere to go (RFC 5321 section 5.1, RFC 7505).
@@ -82,7 +86,8 @@ def dkim_results(message, lookup, most=None):
     :param lookup: a function from a name to the texts of its TXT records; it raises :class:`Unanswered`.
     :param most: no more signatures than this are verified; all, if left out.
     """
-    return [_verified(message, number, field, lookup) for number, field in enumerate(signatures(message)[:most])]
+    found = (_verified(message, number, field, lookup) for number, field in enumerate(signatures(message)[:most]))
+    return [{name: plain(value) for name, value in one.items()} for one in found]
 
 
 def signatures(message):
@@ -96,6 +101,8 @@ def signatures(message):
 
 
 def _verified(message, number, field, lookup):
+    if len(field) > LONGEST or re.search(rb"\s{%d}" % _MOST_BLANKS, field):  # dkimpy takes the square of their time
+        return {"domain": "", "selector": "", "result": "neutral", "reason": "it is longer than any that can be read"}
     named = _named(field)
     found = {"domain": named.get("d", "").lower(), "selector": named.get("s", "")}
     if named.get("a", "").lower() == "rsa-sha1":

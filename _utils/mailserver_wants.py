@@ -10,6 +10,7 @@ import mailserver_dns
 import mailserver_policy_records
 import mailserver_records
 import mailserver_transport_records
+from mailserver_wording import plain
 
 DETAILS = 20
 """How many things a report tells at most: a run with 1,000 domains must stay readable, and its return small."""
@@ -47,16 +48,20 @@ class Finding:
     value: str
     sentences: tuple = ()
 
+    def __post_init__(self):
+        object.__setattr__(self, "sentences", tuple(map(plain, self.sentences)))
 
-def wants(domains, hostname, addresses, tlsa=None, only=None):
+
+def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
     """Return what the host and its domains want of DNS, but for their DKIM keys, which have states of their own.
 
     :param domains: the settings ``domains``, with all defaults.
-    :param addresses: of the host, as its name is to resolve.
+    :param addresses: of the host, as its name is to resolve; none: they are not known, and nothing is wanted of them.
+    :param families: those that the host uses; of another one nothing is wanted, nor that there be none.
     :param only: the domains whose own wants are meant; all, if left out.
     :param tlsa: what the host's TLSA record is to say of its certificate, hexadecimal; ``None``: it is to have none.
     """
-    found = [*_host_wants(domains, hostname, addresses), *_tlsa_wants(domains, hostname, tlsa)]
+    found = [*_host_wants(domains, hostname, addresses, families), *_tlsa_wants(domains, hostname, tlsa)]
     others = {}
     for name, domain in domains.items():
         if only is None or name in only:
@@ -65,9 +70,10 @@ def wants(domains, hostname, addresses, tlsa=None, only=None):
     return [*found, *others.values()]
 
 
-def _host_wants(domains, hostname, addresses):
+def _host_wants(domains, hostname, addresses, families):
     records = mailserver_records.address_records(hostname, addresses, _ttl(domains, hostname))
-    for rdtype in ("A", "AAAA"):
+    used = {*families, *(ipaddress.ip_address(one).version for one in addresses)}
+    for rdtype in [name for family, name in ((4, "A"), (6, "AAAA")) if family in used and addresses]:
         yield _addresses(hostname, hostname, rdtype, rdtype, records, alias=False)
 
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from mailserver_errors import HandshakeFailed, NoAnswer, NothingListens, PutOff, WireError
+from mailserver_wording import plain
 
 _LONGEST_LINE = 8192
 _MOST_LINES = 200
@@ -37,8 +38,7 @@ def any_certificate(minimum=ssl.TLSVersion.TLSv1_2, maximum=ssl.TLSVersion.MAXIM
 
 def short(text, limit=160):
     """Return text in one line of at most ``limit`` characters."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return plain(" ".join(str(text)[:_LONGEST_LINE].split()), limit)
 
 
 def open_talk(service, budget):

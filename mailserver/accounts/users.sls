@@ -1,5 +1,7 @@
 # System users with a mailbox.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{#- The settings are shown and stored, and have no hashes. #}
+{%- set given = pillar.get('mailserver', {}).get('accounts', {}).get('users', {}) %}
 {%- for name, user in mailserver.accounts.users.items() %}
 
 mailserver-accounts-user-{{ name }}:
@@ -8,6 +10,6 @@ mailserver-accounts-user-{{ name }}:
     - fullname: {{ user.fullname | json }}
     - shell: {{ user.shell }}
 {%- if user.password %}
-    - password: {{ user.password | json }}
+    - password: {{ given[name].password | json }}
 {%- endif %}
 {%- endfor %}

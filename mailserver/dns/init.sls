@@ -8,6 +8,7 @@ mailserver-dns-records:
     - name: records of {{ mailserver.domains | length }} domains
     - settings: {{ {'domains': salt['mailserver.packed'](mailserver.domains), 'hostname': mailserver.hostname,
                     'addresses': mailserver.addresses, 'dns': mailserver.dns, 'tls': mailserver.tls,
-                    'os': {'tls': mailserver.os.tls} } | json | json }}
+                    'os': {'tls': mailserver.os.tls}, 'families': mailserver.families,
+                    'own_addresses': mailserver.own_addresses} | json | json }}
     - order: last
 {%- endif %}

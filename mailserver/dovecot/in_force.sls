@@ -12,6 +12,8 @@ include:
   - mailserver.dovecot.config
 {%- if virtual %}
   - mailserver.accounts.virtual
+{%- else %}
+  - mailserver.sasl.logins
 {%- endif %}
 {%- if mailserver.sasl.type == 'dovecot' %}
   - mailserver.postfix.package
@@ -44,6 +46,8 @@ mailserver-dovecot-in-force:
         - file: mailserver-accounts-mail
         - file: mailserver-accounts-passwords
         - file: mailserver-accounts-users
+{%- else %}
+        - file: mailserver-sasl-pam-dovecot
 {%- endif %}
     - watch:
         - mailserver: mailserver-dovecot-config

@@ -5,7 +5,7 @@
   'mailserver_dmarc', 'mailserver_dmarc_suffix', 'mailserver_dns_message', 'mailserver_errors', 'mailserver_milter',
   'mailserver_reflector', 'mailserver_reflector_answer', 'mailserver_reflector_message', 'mailserver_reflector_rate',
   'mailserver_reflector_report', 'mailserver_reflector_rules', 'mailserver_reflector_texts', 'mailserver_spf',
-  'mailserver_verdict',
+  'mailserver_verdict', 'mailserver_wording',
 ] %}
 {%- set settings = {
   'address': mailserver.reflector.address, 'language': mailserver.reflector.language, 'rate': mailserver.reflector.rate,

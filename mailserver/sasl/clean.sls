@@ -14,6 +14,9 @@ mailserver-sasl-clean-files:
     - names:
         - {{ mailserver.os.postfix.sasl_folder }}/smtpd.conf
         - /etc/systemd/system/{{ sasl.service }}.service.d/mailserver.conf
+        - /etc/pam.d/mailserver-smtp
+        - /etc/pam.d/mailserver-dovecot
+        - /etc/mailserver/login-users
 {%- if mailserver.os.postfix.chroot %}
         - {{ mailserver.os.postfix.queue }}{{ mailserver.os.postfix.queue }}
 {%- endif %}

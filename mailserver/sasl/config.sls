@@ -5,6 +5,7 @@
 include:
   - mailserver.sasl.package
   - mailserver.postfix.package
+  - mailserver.sasl.logins
 
 mailserver-sasl-config-distribution:
   mailserver.command:

@@ -8,12 +8,22 @@ mailserver-sasl-service:
     - name: {{ mailserver.os.sasl.service }}
     - require:
         - pkg: mailserver-sasl-packages
+        - file: mailserver-sasl-pam-smtp
     - watch:
         - file: mailserver-sasl-config
 {%- if mailserver.os.postfix.chroot %}
         - file: mailserver-sasl-service-folder
         - mailserver: mailserver-sasl-socket-folder
 {%- endif %}
+
+# What a saslauthd with a cache left behind: hashes of passwords.
+mailserver-sasl-no-cache:
+  file.absent:
+    - names:
+        - {{ mailserver.os.sasl.socket_folder }}/cache.mmap
+        - {{ mailserver.os.sasl.socket_folder }}/cache.flock
+    - require:
+        - service: mailserver-sasl-service
 
 # Debian 12's saslauthd is an init script that comes disabled, and Salt's own way does not enable such a one.
 mailserver-sasl-enabled:

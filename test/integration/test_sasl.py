@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import DOMAIN
+from conftest import DOMAIN, PASSWORD
 
 AUTHENTICATION_FAILED = 28
 """swaks's exit status."""
@@ -80,3 +80,86 @@ def test_reading_with_a_wrong_password_is_refused(lab, default, host):
         logged_in, said = lab.mailbox(host, protocol, password="wrong")
         assert not logged_in, said
         assert "uthentication failed" in said
+
+
+SHA = "$(openssl passwd -6 {})"
+
+
+def _logs_in(lab, host, user, password=PASSWORD):
+    """Return the ways by which the user may log in; Dovecot itself is asked, as it lets a client wait that fails."""
+    _, done = lab.submit(host, "--auth", "PLAIN", "--quit-after", "AUTH", user=user, password=password, check=False)
+    ways = {"smtp"} if done.status == 0 else set()
+    asked = ("doveadm", "auth", "test", "-x", "service=imap", user, password)
+    return ways | ({"imap"} if lab.run(host, *asked, check=False).status == 0 else set())
+
+
+EVERYWHERE = {"smtp", "imap"}
+CHANGES = {
+    "another password": "usermod -p " + SHA.format("new-horse") + " carol",
+    "locked": "passwd -l carol",
+    "expired by chage": "chage -E 0 carol",
+    "expired by usermod": "usermod -e 1970-01-02 carol",
+    "a password to be changed first": "chage -d 0 carol",
+    "deleted": "userdel -r carol",
+}
+
+
+@pytest.fixture
+def carol(lab, sasl, host):
+    """A user who is no part of the pillar and has just logged in by every way, with each of their caches warm."""
+    lab.sh(host, f"userdel -r carol 2>/dev/null; useradd -m -s /bin/sh -p {SHA.format(PASSWORD)} carol")
+    assert _logs_in(lab, host, "carol") == EVERYWHERE
+    yield "carol"
+    lab.sh(host, "userdel -r carol 2>/dev/null || true")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_done_to_an_account_counts_at_once(lab, host, carol, change):
+    lab.sh(host, CHANGES[change])
+    assert _logs_in(lab, host, carol) == set()
+    if change == "another password":
+        assert _logs_in(lab, host, carol, "new-horse") == EVERYWHERE
+
+
+@pytest.mark.parametrize("user", ["root", "daemon", "nobody", "postfix"])
+def test_an_account_of_the_system_logs_in_nowhere_even_with_its_password(lab, sasl, host, user):
+    before = lab.sh(host, f"getent shadow {user}").split(":")[1]
+    lab.sh(host, f"usermod -p {SHA.format(PASSWORD)} {user}")
+    try:
+        assert _logs_in(lab, host, user) == set()
+        # The password itself is right: it is who they are that counts.
+        assert lab.sh(host, f"getent shadow {user}").split(":")[1].startswith("$6$")
+    finally:
+        lab.run(host, "usermod", "-p", before, user)
+
+
+def test_an_account_of_the_system_that_the_pillar_names_logs_in(lab, sasl, host):
+    lab.sh(host, f"useradd -r -m -d /home/oldmail -p {SHA.format(PASSWORD)} oldmail")
+    try:
+        assert _logs_in(lab, host, "oldmail") == set()
+        lab.sh(host, "echo oldmail >>/etc/mailserver/login-users")
+        assert _logs_in(lab, host, "oldmail") == EVERYWHERE
+    finally:
+        lab.sh(host, "sed -i /^oldmail$/d /etc/mailserver/login-users; userdel -r oldmail")
+
+
+def test_a_saslauthd_that_had_a_cache_loses_it_by_a_run(lab, default, host):
+    """As the version before this one left it."""
+    lab.sh(
+        host,
+        "sed -i 's/^OPTIONS=\"-m/OPTIONS=\"-c -m/' /etc/default/saslauthd && systemctl restart saslauthd && "
+        "rm /etc/pam.d/mailserver-smtp /etc/pam.d/mailserver-dovecot",
+    )
+    lab.submit(host)
+    folder = "/var/spool/postfix/var/run/saslauthd"
+    assert "cache.mmap" in lab.sh(host, f"ls {folder}")
+    lab.highstate((host,))[host].must_succeed()
+    assert "cache" not in lab.sh(host, f"ls {folder}")
+    assert " -c" not in lab.sh(host, "ps -o args= -C saslauthd")
+    lab.sh(host, f"useradd -m -p {SHA.format(PASSWORD)} carol")
+    try:
+        assert lab.submit(host, "--quit-after", "AUTH", user="carol", check=False)[1].status == 0
+        lab.sh(host, "passwd -l carol")
+        assert lab.submit(host, "--quit-after", "AUTH", user="carol", check=False)[1].status == AUTHENTICATION_FAILED
+    finally:
+        lab.sh(host, "userdel -r carol")

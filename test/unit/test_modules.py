@@ -45,7 +45,7 @@ def settings(tmp_path):
         key = Key("old", "rsa", 2048, "MIIB", NOW, NOW, NOW, NOW)
         mailserver_keystore.write_manifest(tmp_path / "keys", Manifest(name, (key,)))
     pillar = {"domain": NAMES[0], "domains": {name: {} for name in NAMES}}
-    return resolve(pillar, system, {"fqdn": "mx1.a.example"})
+    return resolve(pillar, system, {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"]})
 
 
 @pytest.fixture

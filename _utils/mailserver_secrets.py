@@ -1,0 +1,81 @@
+"""Secrets among the parameters of daemons: their files are for all to read, and so are diffs and the job cache.
+
+Whatever is found, its text is never repeated.
+"""
+
+import itertools
+import re
+
+# The words of a parameter's name: smtp_sasl_password_maps, LDAPBindPassword, ldap_bind_pw.
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+")
+_SECRET = frozenset(
+    "password passwd passphrase passwort pass dnpass pw pwd bindpw secret secrets token nonce credential credentials "
+    "apikey".split()
+)
+_ABOUT = frozenset(
+    "scheme schemes query attrs file files path delimiter format filter command socket service verify mechanism "
+    "mechanisms type length iterations fields map mapping result".split()
+)
+"""A last word that makes a parameter one about secrets, and its value none."""
+_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----|-----BEGIN OpenSSH PRIVATE|AGE-SECRET-KEY-1")
+_LOGIN = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+_PAIR = re.compile(
+    r"(?i)(?<![a-z0-9])(?:password|passwd|passphrase|bind_?pw|dnpass|secret|api_?key|token)[ \t]{0,9}[=:][ \t]{0,9}"
+    r"""["']?[^\s"'/<$%{},;]"""
+)
+_HEADER = re.compile(r"(?i)\bauthorization:[ \t]{0,9}\S|\b(?:basic|bearer) [A-Za-z0-9+/=._-]{8}")
+_ELSEWHERE = re.compile(r"<?[ \t]{0,9}/\S*|\$\S+|%\{[^}]*\}|(?:[a-z_]+:){1,3}(?:/|\$)\S*", re.IGNORECASE)
+"""A file, a table that is one, or another parameter: no secret itself."""
+_WORDS_OF_NONE = frozenset(("", "yes", "no", "true", "false", "none"))
+
+WHERE = {
+    "postfix": "Put it into a file of root's with mode 0600 on the host, by hand or by a state of your own, and name "
+    "the file: for logins at a relay smtp_sasl_password_maps: texthash:/etc/postfix/sasl_passwd, for a database its "
+    "own file, mysql:/etc/postfix/NAME.cf or ldap:/etc/postfix/NAME.cf",
+    "dovecot": "Put it, without a line break at its end, into a file of root's with mode 0600 on the host, and give "
+    "the setting as </etc/dovecot/NAME: Dovecot then reads it from there",
+    "opendkim": "Put the line into a file root:opendkim with mode 0640 on the host, and name it: "
+    "Include: /etc/opendkim/NAME.conf",
+}
+"""Where a secret goes that was given among the parameters of a daemon."""
+
+
+def problem(daemon, name, value):
+    """Return why a parameter must not be given, without its value, and where it goes; ``""``: it holds no secret.
+
+    :param daemon: a key of :data:`WHERE`.
+    :param value: as the pillar has it: text, a number, true or false, or a list.
+    """
+    values = value if isinstance(value, (list, tuple)) else [value]
+    texts = [one.strip() for one in values if isinstance(one, str)]
+    whole = ", ".join(texts)
+    what = _what(name, texts) or _in_text(whole, name)
+    if not what:
+        return ""
+    return f"it holds {what}, which would lie in a file for all to read, in diffs and in the job cache. {WHERE[daemon]}"
+
+
+def _what(name, texts):
+    words = [one.lower() for one in _WORDS.findall(name)]
+    if not _is_secret(words) or words[-1] in _ABOUT:
+        return ""
+    if words[-1] == "maps":
+        given = any(re.search(r"\b(inline|static):", one) for one in texts)
+        return "passwords" if given else ""
+    given = any(one.lower() not in _WORDS_OF_NONE and not _ELSEWHERE.fullmatch(one) for one in texts)
+    return f"a secret ({name})" if given else ""
+
+
+def _is_secret(words):
+    return bool(_SECRET.intersection(words)) or ("api", "key") in itertools.pairwise(words)
+
+
+def _in_text(text, name):
+    if _KEY.search(text):
+        return "a private key"
+    if _LOGIN.search(text):
+        return "a password in a URL"
+    if _HEADER.search(text):
+        return "a login for HTTP"
+    is_template = name.lower().endswith(("_query", "_attrs", "_filter", "_fields"))
+    return "a password" if not is_template and _PAIR.search(text) else ""

@@ -1,0 +1,63 @@
+"""How text that strangers wrote is shown to people: on one line, with nothing in it that a terminal would obey.
+
+DNS, replies of servers, certificates, headers, logs and policies are text of strangers. A carriage return would make a
+line of its own of it, an escape sequence move the cursor, a bidirectional override turn the words around.
+"""
+
+import re
+import unicodedata
+
+LONGEST = 4000
+"""Characters that are shown of a text."""
+_MOST_MARKS = 2
+"""So many marks in a row stand on a letter in the languages that people write; more cover the lines above."""
+# Default_Ignorable_Code_Point of Unicode: letters and marks, so printable to Python, that nobody sees.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def plain(text, most=LONGEST):
+    """Return a text on one line of at most ``most`` characters; what cannot be printed stands there as ``\\x1b``.
+
+    :param text: text, or bytes, which should be UTF-8; anything else as ``str`` has it. Text that is plain stays as it
+        is.
+    """
+    if isinstance(text, bytes):
+        text = text[: 4 * most + 1].decode("utf-8", "backslashreplace")
+    text = text if isinstance(text, str) else str(text)
+    if text.isascii() and text.isprintable() and len(text) <= most:
+        return text
+    found = "".join(_shown(text[: most + 1]))
+    return found if len(found) <= most else f"{found[: most - 1]}…"
+
+
+def lines(text, most=LONGEST):
+    """Return a text of several lines, each of them plain; for what this formula itself has put together."""
+    return "\n".join(plain(line, most) for line in str(text).split("\n"))
+
+
+def told(found):
+    """Return plain data (mappings, lists) with all text in it plain, line by line; names of mappings, too."""
+    if isinstance(found, dict):
+        return {told(name): told(value) for name, value in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [told(one) for one in found]
+    return lines(found) if isinstance(found, (str, bytes)) else found
+
+
+def is_seen(one):
+    """Tell whether a character is one that people see, and a terminal only shows."""
+    return one.isprintable() and not _UNSEEN.match(one)
+
+
+def _shown(text):
+    marks = 0
+    for one in text:
+        marks = marks + 1 if unicodedata.combining(one) else 0
+        if one == "\t":
+            yield " "
+        elif is_seen(one) and marks <= _MOST_MARKS:
+            yield one
+        else:
+            yield one.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,0 +1,31 @@
+# Who of the host's users may log in: what PAM asks before the system's own rules, for SMTP and for Dovecot.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- if mailserver.accounts.type == 'system' %}
+
+mailserver-sasl-login-users:
+  file.managed:
+    - name: /etc/mailserver/login-users
+    - contents: {{ (mailserver.accounts.users | sort | join('\n') ~ '\n') | json }}
+    - makedirs: true
+    - user: root
+    - group: root
+    - mode: '0644'
+{%- for service in ('smtp', 'dovecot') %}
+
+mailserver-sasl-pam-{{ service }}:
+  file.managed:
+    - name: /etc/pam.d/mailserver-{{ service }}
+    - source: salt://mailserver/sasl/files/pam.jinja
+    - template: jinja
+    - context:
+        service: {{ service }}
+        first: {{ salt['mailserver.first_user_id']() }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - file: mailserver-sasl-login-users
+{%- endfor %}
+{%- else %}
+{}
+{%- endif %}
