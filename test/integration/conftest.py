@@ -57,7 +57,7 @@ HALVES = {
         "test_virtual_accounts",
         "test_tls_ports",
         "test_faults",
-        "test_key_folders",
+        "test_earlier_folders",
     ),
 }
 
