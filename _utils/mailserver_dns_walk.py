@@ -115,7 +115,7 @@ class Walk:
         """Return the cut below one that encloses a name, or ``None``; several of its servers are asked if there is one."""
         limit, told, reasons = PARENTS if cut.name else 1, {}, {}
         for find in (self._glued, self._unglued):
-            for place in await find(cut):
+            for place in await find(cut, reasons):
                 if len(told) >= limit or len(reasons) >= _MOST_TRIED or place[0] in told:
                     continue
                 said = await self._ask(place, cut, name)
@@ -128,10 +128,7 @@ class Walk:
                     self.denied.update([name] * (said.why == "NXDOMAIN"))
                     return None
         if not told:
-            why = "; ".join(f"{place[0]} ({place[1]}): {said}" for place, said in reasons.items())
-            raise Trouble(
-                f"No server of {cut.name or 'the root'} says who serves {name} ({why or 'none has an address'})."
-            )
+            raise Trouble(f"No server of {cut.name or 'the root'} says who serves {name} ({_listed(reasons)}).")
         return _joined(cut, list(told.values()))
 
     async def _ask(self, place, cut, name):
@@ -162,15 +159,15 @@ class Walk:
             return []
         return [(server, one) for one in addresses if not self._is_ignored(one) and not no_route(one)]
 
-    async def _glued(self, cut):
+    async def _glued(self, cut, _reasons):
         """Return the places of a zone's servers whose addresses its parent gives, in any order; silent ones come last."""
         places = [place for server, addresses in cut.servers for place in self.usable(server, addresses)]
         known = {address for _, address in places}
         places += [place for place in cut.both if place[1] not in known]
         return sorted(random.sample(places, len(places)), key=lambda place: self._asking.silence[place[1]])
 
-    async def _unglued(self, cut):
-        """Return the places of some of those whose addresses are to be looked up."""
+    async def _unglued(self, cut, reasons):
+        """Return the places of some of those whose addresses are to be looked up; of others, note why they cannot be."""
         named = [server for server, addresses in cut.servers if not addresses and not self._is_ignored(server)]
         found, depth = [], _depth.get()
         if depth >= _MOST_UNGLUED:
@@ -179,8 +176,8 @@ class Walk:
         for server in random.sample(named, min(PARENTS, len(named))):
             try:
                 found += self.usable(server, await self._asking.once(self.addresses, server))
-            except Trouble:
-                continue
+            except Trouble as err:
+                reasons[server, ""] = str(err).rstrip(".")
         _depth.set(depth)
         return found
 
@@ -189,20 +186,21 @@ class Walk:
 
         :raises Trouble: none does.
         """
-        reasons = []
+        reasons = {}
         for find in (self._glued, self._unglued):
-            for server, address in await find(cut):
+            for server, address in await find(cut, reasons):
                 if len(reasons) >= _MOST_TRIED:
                     break
                 try:
                     response = await self._asking.query(address, name, rdtype, signed=signed)
                 except Unanswered as err:
-                    reasons.append(f"{server} ({address}): {err}")
+                    reasons[server, address] = str(err)
                     continue
                 if response.flags & AUTHORITATIVE and rcode(response) in USABLE:
                     return response
-                reasons.append(f"{server} ({address}): {rcode(response)}, not authoritative (lame)")
-        raise Trouble(f"no server of {cut.name or 'the root'} answers for {name} {rdtype} ({'; '.join(reasons)})")
+                code = rcode(response)
+                reasons[server, address] = "not authoritative (lame)" if code in USABLE else code
+        raise Trouble(f"no server of {cut.name or 'the root'} answers for {name} {rdtype} ({_listed(reasons)})")
 
     async def addresses(self, name, aliases=0):
         """Return the addresses of a host by the servers of its own zone.
@@ -220,6 +218,11 @@ class Walk:
             records = records_at(response.answer, name, rdtype)
             found += [] if records is None else values(records)[:_MOST_ADDRESSES]
         return tuple(dict.fromkeys(map(canonical_address, found)))
+
+
+def _listed(reasons):
+    told = (f"{server}{f' ({address})' if address else ''}: {why}" for (server, address), why in reasons.items())
+    return "; ".join(told) or "none has an address"
 
 
 def _referral(response, cut, name):
