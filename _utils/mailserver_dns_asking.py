@@ -21,7 +21,14 @@ class Unanswered(Exception):
 
 
 class Trouble(Exception):
-    """A zone's servers could not be found."""
+    """A zone's servers could not be found.
+
+    ``circular``: because what was needed waits for what asked for it. Asked for from elsewhere, it may be found.
+    """
+
+    def __init__(self, text, circular=False):
+        super().__init__(text)
+        self.circular = circular
 
 
 def no_route(address):
@@ -73,14 +80,19 @@ class Asking:
 
     async def _do(self, key, work, arguments):
         _doing.set(key)
-        return await work(*arguments)
+        try:
+            return await work(*arguments)
+        except Trouble as err:
+            if err.circular:
+                del self._tasks[key]
+            raise
 
     async def _awaited(self, key, task):
         doing = _doing.get()
         if doing is None:
             return await task
         if self._needs(key, doing):
-            raise Trouble("names of servers that can only be looked up with each other's help")
+            raise Trouble("names of servers that can only be looked up with each other's help", circular=True)
         waits = self._waits.setdefault(doing, collections.Counter())
         waits[key] += 1
         try:

@@ -128,7 +128,7 @@ class Walk:
                     self.denied.update([name] * (said.why == "NXDOMAIN"))
                     return None
         if not told:
-            raise Trouble(f"No server of {cut.name or 'the root'} says who serves {name} ({_listed(reasons)}).")
+            raise _trouble(f"No server of {cut.name or 'the root'} says who serves {name}", reasons)
         return _joined(cut, list(told.values()))
 
     async def _ask(self, place, cut, name):
@@ -177,7 +177,7 @@ class Walk:
             try:
                 found += self.usable(server, await self._asking.once(self.addresses, server))
             except Trouble as err:
-                reasons[server, ""] = str(err).rstrip(".")
+                reasons[server, ""] = err
         _depth.set(depth)
         return found
 
@@ -200,7 +200,7 @@ class Walk:
                     return response
                 code = rcode(response)
                 reasons[server, address] = "not authoritative (lame)" if code in USABLE else code
-        raise Trouble(f"no server of {cut.name or 'the root'} answers for {name} {rdtype} ({_listed(reasons)})")
+        raise _trouble(f"no server of {cut.name or 'the root'} answers for {name} {rdtype}", reasons)
 
     async def addresses(self, name, aliases=0):
         """Return the addresses of a host by the servers of its own zone.
@@ -220,9 +220,14 @@ class Walk:
         return tuple(dict.fromkeys(map(canonical_address, found)))
 
 
-def _listed(reasons):
-    told = (f"{server}{f' ({address})' if address else ''}: {why}" for (server, address), why in reasons.items())
-    return "; ".join(told) or "none has an address"
+def _trouble(what, reasons):
+    """Return the trouble that no server says something; ``reasons`` has why, a text or a :class:`Trouble`, of each."""
+    told = [
+        f"{server}{f' ({address})' if address else ''}: {str(why).rstrip('.')}"
+        for (server, address), why in reasons.items()
+    ]
+    circular = any(isinstance(why, Trouble) and why.circular for why in reasons.values())
+    return Trouble(f"{what} ({'; '.join(told) or 'none has an address'}).", circular)
 
 
 def _referral(response, cut, name):

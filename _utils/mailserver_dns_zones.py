@@ -74,7 +74,10 @@ class Zones:
         if why is None:
             cut = await self._asking.once(self._walk.cut_of, start)
             return await self._asking.once(self.whole, cut)
-        zone = await self._asking.once(self._told_by_resolver, start)
+        try:
+            zone = await self._asking.once(self._told_by_resolver, start)
+        except Trouble as err:
+            raise Trouble(f"{why}. {err}" if why else str(err)) from err
         return replace(zone, remarks=(*((f"{why}: {_BELIEVED}.",) if why else ()), *zone.remarks))
 
     async def _why_not_walked(self, start):
