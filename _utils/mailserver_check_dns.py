@@ -72,7 +72,7 @@ def _left_out(survey):
     remarks = mailserver_dns.remarks(survey.answers.values())
     texts = sorted({text for answers in survey.answers.values() for text in answers.left_out})
     if remarks:
-        remedy = "See docs/dns.md, Who is asked: give a zone the same NS records above and in itself, or let this host out."
+        remedy = "Give a zone the same NS records above and in itself, or this host a way to the root (docs/dns.md)."
         yield Finding("dns.servers", "warn", survey.settings["hostname"], wanted, in_short([*remarks, *texts]), remedy)
     elif texts:
         wanted = "every name server is asked that can be, and is to be"

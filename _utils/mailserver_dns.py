@@ -22,6 +22,10 @@ LONGEST_CHAIN = 11
 Unbound (MAX_RESTART_COUNT)."""
 
 
+_MOST_ASTRAY = 100
+"""Questions of a run for whose records other places are looked at, too: no report tells of more."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Bounds of a run: seconds a query (``timeout``) and for all (``lifetime``), queries at once to one address
@@ -56,10 +60,10 @@ class Question:
 class Seen:
     """What one server answered at one address.
 
-    ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``; ``values`` holds one value a record (TXT: bytes, its strings
-    joined; MX: preference and exchange; CNAME, NS and PTR: a name; others, as A, TLSA and CAA: text), sorted; ``ttl``
-    is in seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT record``) or unknown. An empty ``address``
-    means that the server could not be asked.
+    ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``; ``values`` holds one value
+    a record (TXT: bytes, its strings joined; MX: preference and exchange; CNAME, NS and PTR: a name; others, as A,
+    TLSA and CAA: text), sorted; ``ttl`` is in seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT
+    record``) or unknown. An empty ``address`` means that the server could not be asked.
     """
 
     server: str
@@ -156,8 +160,8 @@ def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
         wrong = check(seen.values) if seen.status == "answer" else None
         if seen.status == "bogus":
             found["different"].append(
-                f"{place(seen)} gives an answer for {question.name} that DNSSEC finds bogus, so resolvers that validate "
-                f"refuse it (SERVFAIL): {seen.detail}."
+                f"{place(seen)} gives an answer for {question.name} that DNSSEC finds bogus, so resolvers that "
+                f"validate refuse it (SERVFAIL): {seen.detail}."
             )
         elif wrong:
             found["different"].append(f"{place(seen)}: {wrong}")
@@ -178,8 +182,8 @@ def _found_astray(answers, check):
     for other, seen in answers.astray:
         if not check(seen):
             yield (
-                f"It is at {other} instead. A form that adds the zone {zone} by itself wants only {relative(name, zone)} "
-                "as the name."
+                f"It is at {other} instead. A form that adds the zone {zone} by itself wants only "
+                f"{relative(name, zone)} as the name."
             )
 
 
@@ -257,7 +261,7 @@ class _Run:
     """The questions of one run."""
 
     def __init__(self, dns, options, recursive):
-        self._options, self._asking = options, Asking(dns, options)
+        self._options, self._asking, self._astray_left = options, Asking(dns, options), _MOST_ASTRAY
         self._zones = Zones(self._asking, recursive)
 
     async def answers(self, questions):
@@ -358,8 +362,9 @@ class _Run:
         zone = trail.zone
         absent = [one.address for one in seen if one.status == "absent" and one.server != "resolver"]
         places = [address for _, address in zone.asked if address in absent]
-        if not places or trail.target != question.name:
+        if not places or trail.target != question.name or self._astray_left <= 0:
             return ()
+        self._astray_left -= 1
         found = []
         for name in mistaken_names(question.name, zone.name):
             said = await self._ask(places[0], name, "TXT", zone)

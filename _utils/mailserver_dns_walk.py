@@ -112,7 +112,7 @@ class Walk:
         return cut
 
     async def _below(self, cut, name):
-        """Return the cut below one that encloses a name, or ``None``; several of its servers are asked if there is one."""
+        """Return the cut below one that encloses a name, or ``None``; if there is one, more servers are asked."""
         limit, told, reasons = PARENTS if cut.name else 1, {}, {}
         for find in (self._glued, self._unglued):
             for place in await find(cut, reasons):
@@ -160,14 +160,14 @@ class Walk:
         return [(server, one) for one in addresses if not self._is_ignored(one) and not no_route(one)]
 
     async def _glued(self, cut, _reasons):
-        """Return the places of a zone's servers whose addresses its parent gives, in any order; silent ones come last."""
+        """Return the places of those servers whose addresses the parent gives, in any order; silent ones come last."""
         places = [place for server, addresses in cut.servers for place in self.usable(server, addresses)]
         known = {address for _, address in places}
         places += [place for place in cut.both if place[1] not in known]
         return sorted(random.sample(places, len(places)), key=lambda place: self._asking.silence[place[1]])
 
     async def _unglued(self, cut, reasons):
-        """Return the places of some of those whose addresses are to be looked up; of others, note why they cannot be."""
+        """Return the places of some of those whose addresses are to be looked up; note why of those who have none."""
         named = [server for server, addresses in cut.servers if not addresses and not self._is_ignored(server)]
         found, depth = [], _depth.get()
         if depth >= _MOST_UNGLUED:
@@ -247,7 +247,8 @@ def _referral(response, cut, name):
 def _told(owner, named, response, cut, is_own=False):
     """Return the :class:`_Told` of NS records, or why there is none.
 
-    Addresses count as glue only of names within the zone that is asked: of others it knows nothing (RFC 5452 section 6).
+    Addresses count as glue only of names within the zone that is asked: of others it knows nothing (RFC 5452
+    section 6).
     """
     servers = {server: [] for records in named for server in values(records)}
     if len(servers) > MOST_SERVERS:

@@ -37,7 +37,8 @@ _BELIEVED = (
 class Zone:
     """A zone, the (server, address) pairs to be asked, what is known of others, and what is remarkable of all that.
 
-    ``unasked`` has ``(server, address, status, detail)``, ``cut`` how it is delegated (:class:`mailserver_dns_walk.Cut`).
+    ``unasked`` has ``(server, address, status, detail)``, ``cut`` how it is delegated
+    (:class:`mailserver_dns_walk.Cut`).
     """
 
     name: str
@@ -93,7 +94,7 @@ class Zones:
 
     async def below(self, child, servers, places, zone):
         """Return a zone below ``zone``, to which some of its ``places`` refer, with the servers that anybody names."""
-        if zone.cut is not None and zone.cut.above is not None or await self._is_walked():
+        if (zone.cut is not None and zone.cut.above is not None) or await self._is_walked():
             cut = await self._asking.once(self._walk.cut_of, child)
             if cut.name != child:
                 cut = Cut(child, (), (), zone.cut)
@@ -110,7 +111,8 @@ class Zones:
     async def whole(self, cut):
         """Return a zone with the servers that it is delegated to; :meth:`further` has those that it names itself."""
         denied = tuple(
-            (server, address, "absent", f"{why}: it does not delegate {cut.name}") for server, address, why in cut.denied
+            (server, address, "absent", f"{why}: it does not delegate {cut.name}")
+            for server, address, why in cut.denied
         )
         zone = _put_together(cut, await self._servers(cut, dict(cut.servers)))
         return replace(zone, unasked=(*denied, *zone.unasked))
@@ -156,7 +158,11 @@ class Zones:
             troubles.append("no route to any of its addresses" if unreachable else "it has no address")
         left_out = [f"{address} ({name}): {IGNORED}" for address in ignored]
         left_out += [f"{one} ({name}): no route to {'IPv6' if ':' in one else 'IPv4'}" for one in unreachable]
-        return [(name, one) for one in asked], [(name, "", "unknown", "; ".join(troubles))] if troubles else [], left_out
+        return (
+            [(name, one) for one in asked],
+            [(name, "", "unknown", "; ".join(troubles))] if troubles else [],
+            left_out,
+        )
 
     async def _addresses(self, name, is_walked):
         if is_walked and await self._why_not_walked(name) is None:
@@ -230,7 +236,7 @@ class Zones:
         return Signed(*mailserver_dnssec.zone_keys(self._asking.dns, cut.name, ds, response, self._now))
 
     async def _response(self, cut, name, rdtype, places):
-        """Return a response with signatures of one of these places, of a zone's servers or, without any, the resolver's."""
+        """Return a response with signatures: of these places, a zone's servers or, without any, the resolver."""
         if cut is None:
             return await self._recurse(name, rdtype)
         for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):

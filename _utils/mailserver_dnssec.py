@@ -52,15 +52,13 @@ def _is_of(dns, zone, key, ds):
 
 def why_invalid(dns, response, name, rdtype, keys, now):
     """Return why the records of an answer are not valid, ``""`` if they are: those asked for, or the CNAME or DNAME."""
-    for kind in (rdtype, "CNAME"):
-        records = records_at(response.answer, name, kind)
-        dname = dname_above(response.answer, name) if kind == "CNAME" else None
-        if dname is not None:
-            # The CNAME that comes with it is made on the way, and not signed (RFC 6672 section 5.3.1).
-            records, kind = dname, "DNAME"
-        if records is not None:
-            return _unproven(dns, records, _signatures(response, plain(records.name), kind), keys, now)
-    return ""
+    found = (records_at(response.answer, name, rdtype), dname_above(response.answer, name))
+    # The CNAME that comes with a DNAME is made on the way, and not signed (RFC 6672 section 5.3.1).
+    found += (records_at(response.answer, name, "CNAME"),)
+    records = next((one for one in found if one is not None), None)
+    if records is None:
+        return ""
+    return _unproven(dns, records, _signatures(response, plain(records.name), type_of(records)), keys, now)
 
 
 def _signatures(response, name, rdtype):

@@ -9,7 +9,6 @@ import mailserver_records
 from mailserver_errors import DkimError
 from mailserver_schema import did_you_mean
 
-
 TESTING = "the record of the key {} has t=y (a test), so recipients may take its signatures for none; publish ours"
 
 

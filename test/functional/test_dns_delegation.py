@@ -95,9 +95,17 @@ def servers(tmp_path_factory):
 
 def _signed(folder):
     """Return each signed zone, its text at each of its servers, and its DS records."""
-    for name, both in (("signed.test", ({},)), ("expired.test", (PAST,)), ("future.test", (FUTURE,)), ("stale.test", ({}, PAST))):
+    for name, both in (
+        ("signed.test", ({},)),
+        ("expired.test", (PAST,)),
+        ("future.test", (FUTURE,)),
+        ("stale.test", ({}, PAST)),
+    ):
         servers = [OLD, NEW][: len(both)]
-        text, texts = zone([BY[one] for one in servers], f"{KEY}\n*.wild TXT \"{VALUE.decode()}\"\nd DNAME signed.test."), {}
+        text, texts = (
+            zone([BY[one] for one in servers], f'{KEY}\n*.wild TXT "{VALUE.decode()}"\nd DNAME signed.test.'),
+            {},
+        )
         for address, when in zip(servers, both, strict=True):
             texts[address], ds = signed_zone(folder, name, text, keys=folder / f"keys-{name}", **when)
         yield name, texts, ds
@@ -130,7 +138,12 @@ def key(domain):
     ("domain", "value", "finding", "remark"),
     [
         ("agreed.test", "published", "", ""),
-        ("moving.test", "absent", f"{NS_OLD} ({OLD}) shows no TXT", f"delegated to {NS_OLD}, but {NS_OLD} ({OLD}) names {NS_NEW}"),
+        (
+            "moving.test",
+            "absent",
+            f"{NS_OLD} ({OLD}) shows no TXT",
+            f"delegated to {NS_OLD}, but {NS_OLD} ({OLD}) names {NS_NEW}",
+        ),
         ("moved.test", "published", "", f"moved.test is delegated to {NS_OLD}, but {NS_OLD} ({OLD}) names {NS_NEW}"),
         ("unaware.test", "absent", f"{NS_NEW} ({NEW}) shows no TXT", "unaware.test is delegated to"),
         ("third.test", "absent", f"{NS_NEW} ({NEW}) shows no TXT", f"names {NS_NEW}, {NS_OLD}"),
@@ -263,7 +276,9 @@ def test_a_zone_is_denied_no_longer_than_resolvers_do(servers):
     assert verdict(key("decades.test"))[1].negative_ttl == 86400
 
 
-@pytest.mark.parametrize("name", ["SEL._domainkey.Agreed.TEST", "sel._domainkey.agreed.test.", r"s\101l._domainkey.agreed.test"])
+@pytest.mark.parametrize(
+    "name", ["SEL._domainkey.Agreed.TEST", "sel._domainkey.agreed.test.", r"s\101l._domainkey.agreed.test"]
+)
 def test_names_are_equal_however_they_are_spelled(servers, name):
     found, answers = verdict(name)
     assert found.value == "published", answers

@@ -1,4 +1,4 @@
-"""Name servers that answer as none should, on real sockets: what is made of them, and that nothing they do has no end."""
+"""Name servers that answer as none should, on real sockets: what is made of them, and that all of it has an end."""
 
 import socket
 import threading
@@ -160,7 +160,7 @@ def test_a_server_that_refuses_edns_and_everything_else_is_unknown():
     assert "FORMERR" in f"{answers.remarks}{answers.trouble}"
 
 
-MANY = [f"n{number}.test." for number in range(2000)]
+MANY = [f"n{number}.test." for number in range(300)]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ MANY = [f"n{number}.test." for number in range(2000)]
         (referring("other.test.", ["ns.odd.test."]), "not authoritative (lame)"),
         (referring("test.", ["ns.test."], [("ns.test.", ADDRESS)]), "not authoritative (lame)"),
         (referring("test.", ["ns.test."]), "only be looked up with each other's help"),
-        (referring("test.", MANY), "2000 servers of test"),
+        (referring("test.", MANY), "300 servers of test"),
         (referring("test.", ["ns.test."], [("ns.other.", ADDRESS)]), "only be looked up with each other's help"),
     ],
     ids=["upward", "aside", "to another", "to itself", "no glue", "thousands", "glue of another name"],

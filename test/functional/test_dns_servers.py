@@ -4,7 +4,6 @@ import asyncio
 import re
 import socket
 import subprocess
-
 from dataclasses import replace
 
 import pytest
