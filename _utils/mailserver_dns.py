@@ -311,6 +311,9 @@ class _Run:
             if one.child:
                 servers, places = children.get(one.child, (frozenset(), ()))
                 children[one.child] = (servers | one.child_servers, (*places, place))
+        hidden = await self._hidden_zone(name, zone) if any(one.is_minimal for _, one in told) else ""
+        if hidden:
+            children.setdefault(hidden, (frozenset(), ()))
         for child, (servers, places) in children.items():
             below = await self._asking.once(self._zones.below, child, servers, places, zone)
             await self._follow(trail, name, rdtype, below, chain)
@@ -323,6 +326,13 @@ class _Run:
             near = within(alias, zone.name)
             onward = zone if near else await self._asking.once(self._zones.enclosing, starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
+
+    async def _hidden_zone(self, name, zone):
+        """Return the zone between a zone and the labels of a name that its servers may have, too, and do not show."""
+        above = name.partition(".")[2]
+        if not within(above, zone.name) or above == zone.name:
+            return ""
+        return await self._asking.once(self._zones.between, zone, above)
 
     async def _told(self, trail, name, rdtype, zone):
         """Ask all servers of a zone, and return ``(place, Said)`` of each; note what cannot be asked."""

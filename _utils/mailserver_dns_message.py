@@ -3,7 +3,7 @@
 import functools
 import importlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mailserver_errors import MissingPackage
 
@@ -63,6 +63,9 @@ class Said:
     alias: str = ""
     child: str = ""
     child_servers: frozenset = frozenset()
+    is_minimal: bool = field(default=False, compare=False)
+    """Nothing came with the answer that shows which zone it is from (RFC 1034 section 4.3.2 wants it; BIND's
+    ``minimal-responses``, and many providers, leave it out)."""
 
 
 def read_response(response, name, rdtype, zone):
@@ -76,11 +79,12 @@ def read_response(response, name, rdtype, zone):
     if response.flags & AUTHORITATIVE:
         alias = "" if rdtype == "CNAME" else _alias(response.answer, name)
         if alias:
-            return Said(alias=alias, child=child, child_servers=servers)
+            return Said(alias=alias, child=child, child_servers=servers, is_minimal=not response.authority)
         others = {plain(one.name) for one in response.answer}
         if others and name not in others:
             return Said("unknown", detail=f"it answers with records of {', '.join(sorted(others))}, not of {name}")
-        return replace(_read_end(response, name, rdtype, zone), child=child, child_servers=servers)
+        said, is_minimal = _read_end(response, name, rdtype, zone), not response.authority
+        return replace(said, child=child, child_servers=servers, is_minimal=is_minimal)
     code = rcode(response)
     if code == "NOERROR" and servers and not response.answer:
         return Said(child=child, child_servers=servers)

@@ -65,7 +65,8 @@ class Walk:
 
     async def why_not(self):
         """Return why no way can be gone from the root, ``""`` if one can; three root servers are asked at a time."""
-        hints = [address for address in self._asking.options.root_servers if not no_route(address)]
+        hints = dict.fromkeys(map(canonical_address, self._asking.options.root_servers))
+        hints = [address for address in hints if not no_route(address)]
         if not hints:
             return "this host has no route to any root server"
         asked = random.sample(hints, min(_ROOTS_AT_ONCE, len(hints)))

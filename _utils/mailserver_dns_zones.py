@@ -15,6 +15,7 @@ from mailserver_dns_message import (
     read_resolver,
     records_at,
     values,
+    within,
 )
 from mailserver_dns_names import canonical, canonical_address
 from mailserver_dns_walk import MOST_SERVERS, ROOT_SERVER, Cut, Walk
@@ -104,6 +105,16 @@ class Zones:
         if not servers:
             servers = await self._apex_servers(child, places)
         return await self._asking.once(self.whole, Cut(child, tuple((one, ()) for one in sorted(servers))))
+
+    async def between(self, zone, name):
+        """Return the zone below ``zone`` that encloses a name, ``""`` for none, as far as its servers tell."""
+        if zone.cut.above is None:
+            return ""
+        try:
+            cut = await self._asking.once(self._walk.cut_of, name)
+        except Trouble:
+            return ""
+        return cut.name if cut.name != zone.name and within(cut.name, zone.name) else ""
 
     async def _is_walked(self):
         return bool(self._asking.options.root_servers) and not await self._asking.once(self._walk.why_not)

@@ -43,15 +43,16 @@ class NameServer:
 
     ``zones`` maps a zone's name to its text; text that BIND cannot load makes it answer SERVFAIL there.
     ``root_servers`` are addresses of servers with a root zone; given them, the server recurses for everybody.
-    ``zone_options`` maps a zone's name to more of its statement, ``keys`` a TSIG key's name to its secret in base64.
+    ``options`` are more statements for all of it; ``zone_options`` maps a zone's name to more of its statement,
+    ``keys`` a TSIG key's name to its secret in base64.
     Use it as a context manager, or ``start`` and ``stop``; ``serve`` changes zones.
     """
 
-    def __init__(self, folder, address, zones=None, root_servers=(), zone_options=None, keys=None):
+    def __init__(self, folder, address, zones=None, root_servers=(), zone_options=None, keys=None, options=""):
         self.folder, self.address = folder / f"named-{address}", address
         self.zones, self.root_servers = dict(zones or {}), tuple(root_servers)
         self._zone_options, self._keys = dict(zone_options or {}), dict(keys or {})
-        self._daemon = None
+        self._options, self._daemon = options, None
 
     def __enter__(self):
         self.start()
@@ -169,6 +170,7 @@ options {{
   empty-zones-enable no;
   notify no;
   querylog yes;
+  {self._options}
 }};
 controls {{ }};
 logging {{

@@ -74,8 +74,9 @@ def without_edns(code=None, question=True):
 def server(answer, address=ADDRESS, truncated=False):
     """Serve by UDP and TCP what ``answer`` makes of a query; yield the queries so far."""
     asked = []
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    tcp = socket.create_server((address, 53))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    udp = socket.socket(family, socket.SOCK_DGRAM)
+    tcp = socket.create_server((address, 53), family=family)
     udp.bind((address, 53))
 
     def by_udp():
@@ -123,7 +124,7 @@ def server(answer, address=ADDRESS, truncated=False):
 
 def verdict(**bounds):
     question = Question(NAME, "TXT")
-    answers = ask([question], Options(root_servers=(ADDRESS,), **{"timeout": 3, **bounds}), ())[question]
+    answers = ask([question], Options(**{"root_servers": (ADDRESS,), "timeout": 3, **bounds}), ())[question]
     return judge(answers, lambda values: None if values == (VALUE,) else "another"), answers
 
 
@@ -202,3 +203,22 @@ def test_addresses_that_are_none_of_the_zones_asked_are_not_believed():
     with server(answer), server(plain, AWAY) as misled:
         found, answers = verdict()
     assert (found.value, misled) == ("unknown", []), answers
+
+
+SPELLED = ["::1", "0:0:0:0:0:0:0:1", "0000::0001", f"::ffff:{ADDRESS}", "::FFFF:7F3E:0001"]
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_an_address_is_the_same_however_it_is_spelled(spelled):
+    with server(plain), server(plain, "::1"):
+        found, answers = verdict(root_servers=(spelled,), resolvers=(spelled,))
+        assert found.value == "published", answers
+        assert [seen.status for seen in answers.seen] == ["answer", "answer"]
+
+
+@pytest.mark.parametrize("spelled", [f"::ffff:{ADDRESS}", "NS.Odd.Test.", r"n\115.odd.test"])
+def test_a_server_is_ignored_however_it_is_spelled(spelled):
+    with server(plain), server(plain, "::1"):
+        found, answers = verdict(root_servers=("::1",), ignore_servers=(spelled,))
+    assert found.value == "unknown"
+    assert "ns.odd.test" in f"{answers.left_out}"
