@@ -61,12 +61,12 @@ def askable(name):
 
 def told(answers):
     """Return what those authoritative servers saw that could tell: a record, or that there is none."""
-    return [one for one in answers.seen if one.status != "unknown" and one.server != "resolver"]
+    return [one for one in answers.seen if one.status in ("answer", "absent") and one.server != "resolver"]
 
 
 def where(answers):
     """Return the places of all that answered, as the end of a sentence."""
-    return f"at {brief(place(one) for one in answers.seen if one.status != 'unknown')}"
+    return f"at {brief(place(one) for one in answers.seen if one.status in ('answer', 'absent'))}"
 
 
 def why_unknown(answers):
@@ -82,9 +82,15 @@ def in_short(sentences):
     return f"{shown}; and {further} more like these" if further > 0 else shown
 
 
-def publish(records, otherwise=""):
-    """Return the remedy of publishing records, as lines of a zone file."""
+def publish(records, otherwise="", zone=""):
+    """Return the remedy of publishing records, as lines of a zone file.
+
+    :param zone: theirs; a form that adds it by itself wants the names that are told, too.
+    """
     lines = "; ".join(mailserver_records.zone_line(record) for record in records)
+    if zone and records:
+        names = ", ".join(dict.fromkeys(mailserver_dns.relative(record.name, zone) for record in records))
+        lines += f" (in a form that adds the zone {zone} by itself, the name is {names})"
     return f"Publish: {lines}{f' ({otherwise})' if otherwise else ''}" if lines else otherwise
 
 
@@ -138,7 +144,7 @@ def as_wanted(finding, answers, check, records, otherwise):
     if verdict.value not in ("absent", "different"):
         return finding
     wanted = ", ".join(record.value for record in records)
-    remedy = publish(records, otherwise)
+    remedy = publish(records, otherwise, answers.zone)
     return Finding(finding.id, "warn", finding.about, wanted, in_short(verdict.findings), remedy)
 
 

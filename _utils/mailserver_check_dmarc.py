@@ -59,7 +59,7 @@ def _published(survey, name, domain):
         return None
     answers = _answers(survey, name)
     verdict = mailserver_dns.judge(answers, partial(mailserver_records.check_dmarc, wanted=wanted.value))
-    remedy = publish([wanted], f"or, if DNS is right, change mailserver:domains:{name}:dmarc")
+    remedy = publish([wanted], f"or, if DNS is right, change mailserver:domains:{name}:dmarc", answers.zone)
     seen = f"so {where(answers)}"
     return judged("dns.dmarc", name, wanted.value, verdict.value, verdict.findings, "warn", remedy, seen)
 

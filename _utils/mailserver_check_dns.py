@@ -15,9 +15,9 @@ import mailserver_dns
 import mailserver_mta_sts
 import mailserver_queue
 import mailserver_spf
-from mailserver_check_answers import askable
+from mailserver_check_answers import askable, in_short
 from mailserver_dns import Answers
-from mailserver_findings import ok
+from mailserver_findings import Finding, ok
 
 PARTS = (
     mailserver_check_hosts,
@@ -67,8 +67,13 @@ def _survey(settings, names, means):
 
 
 def _left_out(survey):
-    """Name the servers that were not asked, as every report does."""
+    """Name the servers that were not asked, as every report does, and say where a zone and its parent differ."""
+    wanted = "every zone has the same name servers by its parent, as the root leads to it, and by itself"
+    remarks = mailserver_dns.remarks(survey.answers.values())
     texts = sorted({text for answers in survey.answers.values() for text in answers.left_out})
-    if texts:
+    if remarks:
+        remedy = "Give a zone the same NS records above and in itself, or this host a way to the root (docs/dns.md)."
+        yield Finding("dns.servers", "warn", survey.settings["hostname"], wanted, in_short([*remarks, *texts]), remedy)
+    elif texts:
         wanted = "every name server is asked that can be, and is to be"
         yield ok("dns.servers", survey.settings["hostname"], wanted, f"not asked: {'; '.join(texts)}")

@@ -99,9 +99,13 @@ def _shown(run, row, answers):
     """
     key, wanted = row.key, row.wanted
     verdict = mailserver_key_records.judge_wanted(key, wanted, answers)
+    about, words = row.question.name, _in_words(key, wanted)
+    if verdict.value == "published" and mailserver_key_records.testing(answers):
+        seen = mailserver_key_records.TESTING.format(key.selector)
+        return Finding("dns.dkim", "warn", about, words, seen, _remedy(run, row, answers.zone))
     return judged(
-        *("dns.dkim", row.question.name, _in_words(key, wanted), verdict.value, verdict.findings),
-        *(_status(run, row), _remedy(run, row), f"so {where(answers)}"),
+        *("dns.dkim", about, words, verdict.value, verdict.findings),
+        *(_status(run, row), _remedy(run, row, answers.zone), f"so {where(answers)}"),
     )
 
 
@@ -121,14 +125,14 @@ def _in_words(key, wanted):
     return f"DNS shows {'an empty p=, or no record' if wanted.text else 'no record'}, because {wanted.why}"
 
 
-def _remedy(run, row):
+def _remedy(run, row, zone):
     key, domain = row.key, run.domains[row.domain]
     if not row.wanted.text:
         return f"Take away all TXT records at {row.question.name}."
     record = replace(mailserver_key_records.record_of(row.domain, domain, key), value=row.wanted.text)
     ends = mailserver_dkim.deadline(key, run.policy(row.domain))
     waits = f"a failure from {shown_time(ends)} on: mailserver:dkim:publish_deadline"
-    return publish([record], waits if key.stage == "generated" else "docs/dns.md: how it gets there")
+    return publish([record], waits if key.stage == "generated" else "docs/dns.md: how it gets there", zone)
 
 
 def _signer(manifest):

@@ -81,7 +81,7 @@ def _published(survey, name, domain):
     if wanted is None:
         return None
     verdict = mailserver_dns.judge(answers, lambda values: mailserver_records.check_spf(values, wanted.value))
-    remedy = publish([wanted], f"or, if DNS is right, change mailserver:domains:{name}:spf")
+    remedy = publish([wanted], f"or, if DNS is right, change mailserver:domains:{name}:spf", answers.zone)
     seen = f"so {where(answers)}"
     return judged("dns.spf", name, wanted.value, verdict.value, verdict.findings, "warn", remedy, seen)
 

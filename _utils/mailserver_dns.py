@@ -5,70 +5,66 @@ negative answer, and one for ``_domainkey.example.com`` denies all names below i
 """
 
 import asyncio
-import collections
-import errno
-import ipaddress
-import itertools
-import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import mailserver_dns_roots
 import mailserver_garbage
-from mailserver_dns_message import (
-    AUTHORITATIVE,
-    RECURSION_DESIRED,
-    USABLE,
-    Said,
-    dnspython,
-    rcode,
-    read_resolver,
-    read_response,
-    records_at,
-    values,
-    within,
-)
-from mailserver_dns_way import Way
+from mailserver_dns_asking import Asking, Trouble, Unanswered
+from mailserver_dns_message import RECURSION_DESIRED, Said, dnspython, read_resolver, read_response, within
+from mailserver_dns_names import canonical_address, canonical_name
+from mailserver_dns_zones import IGNORED, Zone, Zones
 from mailserver_errors import DnsError
 from mailserver_wording import plain
 
-_IGNORED = "ignored by mailserver:dns:ignore_servers"
-_LONGEST_CHAIN = 8
-# So many unanswered questions, and an address is left alone: a dead server must not use up the time of all questions.
-_PATIENCE = 3
-# So many servers may have their share of queries at once: a resolver that is asked first holds up no other.
-_SERVERS_AT_ONCE = 4
-_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+LONGEST_CHAIN = 11
+"""CNAMEs of a chain that are followed: as many as BIND follows (``max-query-restarts``, MAX_RESTARTS before 9.20), and
+Unbound (MAX_RESTART_COUNT)."""
+
+
+_MOST_ASTRAY = 100
+"""Questions of a run for whose records other places are looked at, too: no report tells of more."""
 
 
 @dataclass(frozen=True)
 class Options:
     """Bounds of a run: seconds a query (``timeout``) and for all (``lifetime``), queries at once to one address
-    (``in_flight``)."""
+    (``in_flight``).
+
+    ``root_servers`` are addresses at which the way to a zone begins; without any, the resolver is believed.
+    """
 
     timeout: float = 5
     lifetime: float = 30
     in_flight: int = 100
     ignore_servers: tuple = ()
     resolvers: tuple = ()
+    root_servers: tuple = ()
 
 
 @dataclass(frozen=True)
 class Question:
-    """A name (lower case, no final dot) and the type of record that is looked for there (``TXT``, ``MX``, …)."""
+    """A name and the type of record that is looked for there (``TXT``, ``MX``, …).
+
+    However the name was spelled, here it is in lower case without a final dot: names are equal so (RFC 4343).
+    """
 
     name: str
     rdtype: str
+
+    def __post_init__(self):
+        object.__setattr__(self, "name", canonical_name(self.name))
 
 
 @dataclass(frozen=True)
 class Seen:
     """What one server answered at one address.
 
-    ``status`` is ``answer``, ``absent`` or ``unknown``; ``values`` holds one value a record (TXT: bytes, its strings
-    joined; MX: preference and exchange; CNAME, NS and PTR: a name; others, as A, TLSA and CAA: text), sorted; ``ttl``
-    is in seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT record``) or unknown. An empty ``address``
-    means that the server could not be asked.
+    ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``; ``values`` holds one value
+    a record (TXT: bytes, its strings joined; MX: preference and exchange; CNAME, NS and PTR: a name; others, as A,
+    TLSA and CAA: text), sorted; ``ttl`` is in seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT
+    record``) or unknown. An empty ``address`` means that the server could not be asked.
     """
 
     server: str
@@ -86,7 +82,9 @@ class Answers:
     ``target`` is the name at the end of the CNAME chain, ``zone`` its zone, ``negative_ttl`` how many seconds a
     resolver may remember that a name is absent there (RFC 2308 section 5). ``seen`` has the authoritative servers
     first, then the resolvers named in pillar (server ``resolver``). ``left_out`` has a text on each address that was
-    not asked, ``trouble`` one on why the authoritative servers could not be found.
+    not asked, ``trouble`` one on why the authoritative servers could not be found. ``remarks`` says what is remarkable
+    of the zones on the way: who is delegated to and who is not, and whether a resolver was believed.
+    ``astray`` has ``(name, values)`` of records that lie where people put them by mistake, looked for if none is there.
     """
 
     question: Question
@@ -96,14 +94,20 @@ class Answers:
     seen: tuple = ()
     left_out: tuple = ()
     trouble: str = ""
+    remarks: tuple = ()
+    astray: tuple = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``published``, ``absent``, ``different`` or ``unknown``, and a sentence for everything that is not as wanted."""
+    """``published``, ``absent``, ``different`` or ``unknown``, and a sentence for everything that is not as wanted.
+
+    ``zone`` is that of the record, as far as it is known.
+    """
 
     value: str
     findings: tuple = ()
+    zone: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "findings", tuple(map(plain, self.findings)))
@@ -117,6 +121,7 @@ def options(dns_settings: dict) -> Options:
         in_flight=dns_settings["in_flight"],
         ignore_servers=tuple(dns_settings["ignore_servers"]),
         resolvers=tuple(dns_settings["resolvers"]),
+        root_servers=mailserver_dns_roots.addresses(dns_settings.get("root_servers")),
     )
 
 
@@ -137,7 +142,7 @@ def ask(questions: Iterable[Question], options: Options, recursive: tuple | None
             dns.rdatatype.from_text(question.rdtype)
         except dns.exception.DNSException as err:
             raise DnsError(f"{question.name!r} {question.rdtype} is no question for DNS: {err}") from err
-    run = _Run(dns, options, _system_resolvers(dns) if recursive is None else tuple(recursive))
+    run = _Run(dns, options, _system_resolvers(dns) if recursive is None else tuple(map(canonical_address, recursive)))
     # A thread of its own: Salt may have an event loop in this one, running or not, and asyncio.run() would unset it.
     # Each question has tasks and futures: with thousands, the search for cycles would take longer than the answers.
     with mailserver_garbage.kept(), ThreadPoolExecutor(1) as thread:
@@ -157,14 +162,44 @@ def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
         found["unknown"].append(f"No authoritative server was asked for {question.name} {question.rdtype}.")
     for seen in answers.seen:
         wrong = check(seen.values) if seen.status == "answer" else None
-        if wrong:
+        if seen.status == "bogus":
+            found["different"].append(
+                f"{place(seen)} gives an answer for {question.name} that DNSSEC finds bogus, so resolvers that "
+                f"validate refuse it (SERVFAIL): {seen.detail}."
+            )
+        elif wrong:
             found["different"].append(f"{place(seen)}: {wrong}")
         elif seen.status == "absent":
             found["absent"].append(f"{place(seen)} shows no {question.rdtype} at {question.name} ({seen.detail}).")
         elif seen.status != "answer":
             found["unknown"].append(f"{place(seen)} gave no usable answer for {question.name}: {seen.detail}.")
+    if found["absent"]:
+        found["absent"] += _found_astray(answers, check)
     findings = tuple(sentence for sentences in found.values() for sentence in sentences)
-    return Verdict(next((value for value, sentences in found.items() if sentences), "published"), findings)
+    value = next((value for value, sentences in found.items() if sentences), "published")
+    return Verdict(value, findings, answers.zone)
+
+
+def _found_astray(answers, check):
+    """Say where a record lies that was meant for the name of the question."""
+    name, zone = answers.question.name, answers.zone
+    for other, seen in answers.astray:
+        if not check(seen):
+            yield (
+                f"It is at {other} instead. A form that adds the zone {zone} by itself wants only "
+                f"{relative(name, zone)} as the name."
+            )
+
+
+def relative(name, zone):
+    """Return a name as a form that adds the zone by itself wants it; ``@`` is the zone's own (RFC 1035 section 5.1)."""
+    name = canonical_name(name)
+    return "@" if name == zone else name.removesuffix(f".{zone}") if zone else name
+
+
+def remarks(answers):
+    """Return what is remarkable of the zones of many answers, each sentence once."""
+    return list(dict.fromkeys(one for each in answers for one in each.remarks))
 
 
 def place(seen):
@@ -188,54 +223,27 @@ def starting_name(name, is_domain=False, of_parent=False):
     return name if is_domain or len(labels) <= 2 else ".".join(labels[1:])
 
 
-def _upward(name):
-    """Return ``name`` and all names that enclose it, the root (an empty string) included."""
-    labels = name.split(".") if name else []
-    return [".".join(labels[number:]) for number in range(len(labels) + 1)]
+def mistaken_names(name, zone):
+    """Return the names at which people put a record that is meant for ``name``.
 
-
-def _canonical(server):
-    """Return the name or address of a server in the form in which it is compared."""
-    try:
-        return str(ipaddress.ip_address(server))
-    except ValueError:
-        return str(server).lower().rstrip(".")
+    A form adds the zone to a name that has it already; or the name is entered without its domain below the zone, or
+    without ``_domainkey``.
+    """
+    found = [f"{name}.{zone}"]
+    selector, key, domain = name.partition("._domainkey.")
+    if key:
+        found += [f"{selector}.{domain}"]
+        found += [f"{selector}._domainkey.{zone}"] if domain != zone else []
+    return [one for one in found if len(one) <= 253]
 
 
 def _system_resolvers(dns):
     try:
-        return tuple(str(address) for address in dns.resolver.Resolver().nameservers)
+        found = (str(address) for address in dns.resolver.Resolver().nameservers)
+        # dnspython also takes the URL of a resolver by HTTPS, which is none here.
+        return tuple(canonical_address(one) for one in found if "://" not in one)
     except dns.resolver.NoResolverConfiguration:
         return ()
-
-
-def _no_route(address):
-    """Return whether this host knows no way to ``address``: connecting a UDP socket fails, and sends nothing."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 53))
-    except OSError as err:
-        return err.errno in _NO_ROUTE
-    return False
-
-
-class _Unanswered(Exception):
-    """A server did not answer a query."""
-
-
-class _Trouble(Exception):
-    """A zone's servers could not be found."""
-
-
-@dataclass(frozen=True)
-class _Zone:
-    """A zone, the (server, address) pairs to be asked, and those that cannot be."""
-
-    name: str
-    asked: tuple = ()
-    unasked: tuple = ()
-    left_out: tuple = ()
 
 
 @dataclass
@@ -243,60 +251,50 @@ class _Trail:
     """How far one question has come: through which zones and names, and what was seen on the way."""
 
     target: str = ""
-    zone: _Zone | None = None
+    zone: Zone | None = None
     visited: set = field(default_factory=set)
     seen: dict = field(default_factory=dict)
     left_out: dict = field(default_factory=dict)
+    remarks: dict = field(default_factory=dict)
 
     def see(self, name, seen):
         self.seen[name, seen.server, seen.address] = seen
 
 
 class _Run:
-    """The questions of one run: the zones and servers known so far, and the bounds that all queries share."""
+    """The questions of one run."""
 
     def __init__(self, dns, options, recursive):
-        self._dns, self._options, self._recursive = dns, options, recursive
-        self._ignored = {_canonical(server) for server in options.ignore_servers}
-        self._tasks = {}
-        self._silence = collections.Counter()
+        self._options, self._asking, self._astray_left = options, Asking(dns, options), _MOST_ASTRAY
+        self._zones = Zones(self._asking, recursive)
 
     async def answers(self, questions):
-        self._clock = asyncio.get_running_loop().time
-        self._deadline = self._clock() + self._options.lifetime
-        self._free = asyncio.Semaphore(_SERVERS_AT_ONCE * self._options.in_flight)
-        self._free_at = collections.defaultdict(lambda: asyncio.Semaphore(self._options.in_flight))
-        self._way = Way(self._dns)
+        self._asking.begin()
         try:
             found = await asyncio.gather(*(self._answers(question) for question in questions))
         finally:
-            self._way.close()
+            self._asking.close()
         return dict(zip(questions, found, strict=True))
 
     async def _answers(self, question):
         trail, trouble, negative_ttl = _Trail(), "", None
         try:
             start = starting_name(question.name, question.rdtype in ("MX", "TXT"), question.rdtype == "DS")
-            zone = await self._once(self._enclosing_zone, start)
+            zone = await self._asking.once(self._zones.enclosing, start)
             await self._follow(trail, question.name, question.rdtype, zone, (question.name,))
-            negative_ttl = await self._once(self._negative_ttl, trail.zone)
-        except _Trouble as err:
+            negative_ttl = await self._asking.once(self._zones.negative_ttl, trail.zone)
+        except Trouble as err:
             trouble = str(err)
         seen = tuple(trail.seen.values())
         if not trouble and not seen:
-            trouble = f"Every server of {trail.zone.name} is {_IGNORED}."
+            trouble = f"Every server of {trail.zone.name} is {IGNORED}."
         if not trouble and all(one.status == "answer" for one in seen):
             asked = (self._resolver(address, question) for address in self._options.resolvers)
             seen += tuple(await asyncio.gather(*asked))
         zone = trail.zone.name if trail.zone else ""
-        return Answers(question, trail.target, zone, negative_ttl, seen, tuple(trail.left_out), trouble)
-
-    def _once(self, work, *arguments):
-        """Return the task that does ``work``: one that was begun earlier with the same arguments, if there is one."""
-        key = (work.__name__, arguments)
-        if key not in self._tasks:
-            self._tasks[key] = asyncio.ensure_future(work(*arguments))
-        return self._tasks[key]
+        astray = await self._astray(question, trail, seen) if not trouble and question.rdtype == "TXT" else ()
+        left_out, remarks = tuple(trail.left_out), tuple(trail.remarks)
+        return Answers(question, trail.target, zone, negative_ttl, seen, left_out, trouble, remarks, astray)
 
     async def _follow(self, trail, name, rdtype, zone, chain):
         """Ask the servers of ``zone`` for ``name``, then those to which they refer: of zones below, and of CNAMEs."""
@@ -304,13 +302,12 @@ class _Run:
             return
         trail.visited.add((name, zone))
         trail.target, trail.zone = name, zone
-        trail.left_out.update(dict.fromkeys(zone.left_out))
-        for seen in zone.unasked:
-            trail.see(name, seen)
-        asked = [self._ask(address, name, rdtype, zone.name) for _, address in zone.asked]
-        said = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+        # What the zone says of its own servers is asked beside the question: one that is dead is waited for once.
+        further = self._asking.once(self._zones.further, zone)
+        told = await self._told(trail, name, rdtype, zone)
+        told += await self._told(trail, name, rdtype, await further)
         aliases, children = {}, {}
-        for place, one in zip(zone.asked, said, strict=True):
+        for place, one in told:
             if one.status:
                 trail.see(name, Seen(*place, one.status, one.values, one.ttl, one.detail))
             if one.alias:
@@ -318,124 +315,72 @@ class _Run:
             if one.child:
                 servers, places = children.get(one.child, (frozenset(), ()))
                 children[one.child] = (servers | one.child_servers, (*places, place))
+        hidden = await self._hidden_zone(name, zone) if any(one.is_minimal for _, one in told) else ""
+        if hidden:
+            children.setdefault(hidden, (frozenset(), ()))
         for child, (servers, places) in children.items():
-            await self._follow(trail, name, rdtype, await self._once(self._child, child, servers, places), chain)
+            below = await self._asking.once(self._zones.below, child, servers, places, zone)
+            await self._follow(trail, name, rdtype, below, chain)
         for alias, places in aliases.items():
-            if alias in chain or len(chain) > _LONGEST_CHAIN:
+            if alias in chain or len(chain) > LONGEST_CHAIN:
                 detail = f"CNAME chain without an end: {' -> '.join((*chain, alias))}"
                 for place in places:
                     trail.see(name, Seen(*place, "unknown", detail=detail))
                 continue
             near = within(alias, zone.name)
-            onward = zone if near else await self._once(self._enclosing_zone, starting_name(alias))
+            onward = zone if near else await self._asking.once(self._zones.enclosing, starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
+
+    async def _hidden_zone(self, name, zone):
+        """Return the zone between a zone and the labels of a name that its servers may have, too, and do not show."""
+        above = name.partition(".")[2]
+        if not within(above, zone.name) or above == zone.name:
+            return ""
+        return await self._asking.once(self._zones.between, zone, above)
+
+    async def _told(self, trail, name, rdtype, zone):
+        """Ask all servers of a zone, and return ``(place, Said)`` of each; note what cannot be asked."""
+        trail.left_out.update(dict.fromkeys(zone.left_out))
+        trail.remarks.update(dict.fromkeys(zone.remarks))
+        for server, address, status, detail in zone.unasked:
+            trail.see(name, Seen(server, address, status, detail=detail))
+        asked = [self._ask(address, name, rdtype, zone) for _, address in zone.asked]
+        said = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+        return list(zip(zone.asked, said, strict=True))
 
     async def _ask(self, address, name, rdtype, zone):
         try:
-            return read_response(await self._query(address, name, rdtype), name, rdtype, zone)
-        except _Unanswered as err:
+            signed = await self._zones.signed(zone)
+            response = await self._asking.query(address, name, rdtype, signed=bool(signed.keys))
+            said = read_response(response, name, rdtype, zone.name)
+        except Unanswered as err:
             return Said("unknown", detail=str(err))
+        except Trouble as err:
+            return Said("unknown", detail=f"whether the zone is signed could not be found out: {err}".rstrip("."))
+        if said.status != "answer" and not said.alias:
+            return said
+        wrong = signed.wrong or (signed.keys and self._zones.why_invalid(response, name, rdtype, signed.keys))
+        return Said("bogus", detail=wrong, child=said.child, child_servers=said.child_servers) if wrong else said
 
     async def _resolver(self, address, question):
+        address = canonical_address(address)
         try:
-            response = await self._query(address, question.name, question.rdtype, flags=RECURSION_DESIRED)
+            response = await self._asking.query(address, question.name, question.rdtype, flags=RECURSION_DESIRED)
             said = read_resolver(response, question.rdtype)
-        except _Unanswered as err:
+        except Unanswered as err:
             said = Said("unknown", detail=str(err))
         return Seen("resolver", address, said.status, said.values, said.ttl, said.detail)
 
-    async def _enclosing_zone(self, start):
-        for name in _upward(start):
-            found = await self._once(self._recurse, name, "SOA")
-            if records_at(found.answer, name, "SOA") is not None:
-                servers = records_at((await self._once(self._recurse, name, "NS")).answer, name, "NS")
-                if servers is not None:
-                    return await self._once(self._zone, name, frozenset(values(servers)))
-        raise _Trouble(f"The system's resolver knows no zone that encloses {start}.")
-
-    async def _child(self, name, servers, parents):
-        """Return a zone that its parent's servers told of: with the servers that parent and child name."""
-        servers |= await self._apex_servers(name, () if servers else parents)
-        zone = await self._once(self._zone, name, servers)
-        return await self._once(self._zone, name, servers | await self._apex_servers(name, zone.asked))
-
-    async def _zone(self, name, servers):
-        parts = await asyncio.gather(*(self._once(self._server, server) for server in sorted(servers)))
-        return _Zone(name, *(tuple(itertools.chain(*column)) for column in zip(*parts, strict=True)))
-
-    async def _server(self, name):
-        """Return a name server's part of a :class:`_Zone`: places to ask, why there are none, what is left out."""
-        if name in self._ignored:
-            return [], [], [f"{name}: {_IGNORED}"]
-        asked, ignored, unreachable, troubles = [], [], [], []
-        for rdtype in ("A", "AAAA"):
-            try:
-                addresses = read_resolver(await self._recurse(name, rdtype), rdtype).values
-            except _Trouble as err:
-                addresses = ()
-                troubles.append(str(err).rstrip("."))
-            for address in addresses:
-                listed = _canonical(address) in self._ignored
-                (ignored if listed else unreachable if _no_route(address) else asked).append(address)
-        if not (asked or ignored or troubles) or (unreachable and not asked):
-            troubles.append("no route to any of its addresses" if unreachable else "it has no address")
-        left_out = [f"{address} ({name}): {_IGNORED}" for address in ignored]
-        left_out += [f"{one} ({name}): no route to {'IPv6' if ':' in one else 'IPv4'}" for one in unreachable]
-        places = [(name, address) for address in asked]
-        return places, [Seen(name, "", "unknown", detail="; ".join(troubles))] if troubles else [], left_out
-
-    async def _negative_ttl(self, zone):
-        found = await self._apex(zone.name, "SOA", zone.asked)
-        return None if found is None else min(found[0].minimum, found.ttl)
-
-    async def _apex_servers(self, zone, places):
-        found = await self._apex(zone, "NS", places)
-        return frozenset() if found is None else frozenset(values(found))
-
-    async def _apex(self, zone, rdtype, places):
-        """Return the records of a zone's own name from the first server that has them; silent servers come last."""
-        for _, address in sorted(places, key=lambda place: self._silence[place[1]]):
-            try:
-                response = await self._query(address, zone, rdtype)
-            except _Unanswered:
-                continue
-            found = records_at(response.answer, zone, rdtype)
-            if found is not None and response.flags & AUTHORITATIVE:
-                return found
-        return None
-
-    async def _recurse(self, name, rdtype):
-        """Ask the system's resolvers, one after the other until one has an answer; silent ones come last."""
-        reasons = []
-        for address in sorted(self._recursive, key=self._silence.__getitem__):
-            try:
-                response = await self._query(address, name, rdtype, flags=RECURSION_DESIRED)
-            except _Unanswered as err:
-                reasons.append(f"{address}: {err}")
-                continue
-            if rcode(response) in USABLE:
-                return response
-            reasons.append(f"{address}: {rcode(response)}")
-        reason = "; ".join(reasons) or "/etc/resolv.conf names none"
-        raise _Trouble(f"The system's resolver has no answer for {name or '.'} {rdtype} ({reason}).")
-
-    async def _query(self, address, name, rdtype, flags=0):
-        """Return the response of the server at ``address``, by UDP (asked twice if need be), or by TCP if truncated."""
-        dns, limits = self._dns, self._options
-        async with self._free_at[address], self._free:
-            for share in (1 / 3, 2 / 3):
-                left = self._deadline - self._clock()
-                if left <= 0:
-                    raise _Unanswered(f"no answer within the {limits.lifetime:g} s for all questions")
-                if self._silence[address] >= _PATIENCE:
-                    raise _Unanswered(f"given up after it left {_PATIENCE} questions of this run unanswered")
-                try:
-                    response = await self._way.ask(address, name, rdtype, flags, min(left, limits.timeout * share))
-                except (asyncio.TimeoutError, dns.exception.Timeout):
-                    continue
-                except (OSError, EOFError, dns.exception.DNSException) as err:
-                    raise _Unanswered(f"{type(err).__name__}: {err}".rstrip(": ")) from err
-                self._silence[address] = 0
-                return response
-        self._silence[address] += 1
-        raise _Unanswered(f"no answer in {min(left, limits.timeout):g} s")
+    async def _astray(self, question, trail, seen):
+        """Return what lies where people put a record by mistake, if there is none at its name; one server is asked."""
+        zone = trail.zone
+        absent = [one.address for one in seen if one.status == "absent" and one.server != "resolver"]
+        places = [address for _, address in zone.asked if address in absent]
+        if not places or trail.target != question.name or self._astray_left <= 0:
+            return ()
+        self._astray_left -= 1
+        found = []
+        for name in mistaken_names(question.name, zone.name):
+            said = await self._ask(places[0], name, "TXT", zone)
+            found += [(name, said.values)] if said.status == "answer" else []
+        return tuple(found)

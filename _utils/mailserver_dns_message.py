@@ -3,7 +3,7 @@
 import functools
 import importlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mailserver_errors import MissingPackage
 
@@ -27,10 +27,12 @@ def dnspython():
     try:
         import dns.asyncbackend
         import dns.asyncquery
+        import dns.dnssec
         import dns.exception
         import dns.message
         import dns.name
         import dns.rcode
+        import dns.rdataset
         import dns.rdatatype
         import dns.rdtypes.ANY.TXT
         import dns.resolver
@@ -61,6 +63,9 @@ class Said:
     alias: str = ""
     child: str = ""
     child_servers: frozenset = frozenset()
+    is_minimal: bool = field(default=False, compare=False)
+    """Nothing came with the answer that shows which zone it is from (RFC 1034 section 4.3.2 wants it; BIND's
+    ``minimal-responses``, and many providers, leave it out)."""
 
 
 def read_response(response, name, rdtype, zone):
@@ -72,13 +77,14 @@ def read_response(response, name, rdtype, zone):
     """
     child, servers = _zone_below(response, name, zone)
     if response.flags & AUTHORITATIVE:
-        alias = None if rdtype == "CNAME" else records_at(response.answer, name, "CNAME")
-        if alias is not None:
-            return Said(alias=_plain(alias[0].target), child=child, child_servers=servers)
-        others = {_plain(one.name) for one in response.answer}
+        alias = "" if rdtype == "CNAME" else _alias(response.answer, name)
+        if alias:
+            return Said(alias=alias, child=child, child_servers=servers, is_minimal=not response.authority)
+        others = {plain(one.name) for one in response.answer}
         if others and name not in others:
             return Said("unknown", detail=f"it answers with records of {', '.join(sorted(others))}, not of {name}")
-        return replace(_read_end(response, name, rdtype, zone), child=child, child_servers=servers)
+        said, is_minimal = _read_end(response, name, rdtype, zone), not response.authority
+        return replace(said, child=child, child_servers=servers, is_minimal=is_minimal)
     code = rcode(response)
     if code == "NOERROR" and servers and not response.answer:
         return Said(child=child, child_servers=servers)
@@ -87,7 +93,7 @@ def read_response(response, name, rdtype, zone):
 
 def read_resolver(response, rdtype):
     """Read a recursive resolver's response: it has followed CNAMEs, and has no authority to show."""
-    end = next((_plain(records.name) for records in response.answer if _type(records) == rdtype), "")
+    end = next((plain(records.name) for records in response.answer if type_of(records) == rdtype), "")
     return _read_end(response, end, rdtype, "")
 
 
@@ -98,18 +104,18 @@ def rcode(response):
 
 def records_at(section, name, rdtype):
     """Return the records with this name and type in a section of a response, or None."""
-    return next((one for one in section if _plain(one.name) == name and _type(one) == rdtype), None)
+    return next((one for one in section if plain(one.name) == name and type_of(one) == rdtype), None)
 
 
 def values(records):
     """Return a value for each record, sorted, as :class:`mailserver_dns.Seen` has them."""
-    rdtype = _type(records)
+    rdtype = type_of(records)
     if rdtype == "TXT":
         return tuple(sorted(b"".join(record.strings) for record in records))
     if rdtype == "MX":
-        return tuple(sorted((record.preference, _plain(record.exchange)) for record in records))
+        return tuple(sorted((record.preference, plain(record.exchange)) for record in records))
     if rdtype in ("CNAME", "NS", "PTR"):
-        return tuple(sorted(_plain(record.target) for record in records))
+        return tuple(sorted(plain(record.target) for record in records))
     return tuple(sorted(record.to_text() for record in records))
 
 
@@ -120,25 +126,41 @@ def _read_end(response, name, rdtype, zone):
     records = records_at(response.answer, name, rdtype)
     if records is not None:
         return Said("answer", values(records), records.ttl)
-    zones = [_plain(one.name) for one in response.authority if _type(one) == "SOA"]
+    zones = [plain(one.name) for one in response.authority if type_of(one) == "SOA"]
     if zones and not within(zones[0], zone):
         return Said("unknown", detail=f"it speaks for the zone {zones[0] or '.'}, not for {zone} (lame)")
     return Said("absent", detail="NXDOMAIN" if code == "NXDOMAIN" else f"no {rdtype} record")
+
+
+def _alias(answer, name):
+    """Return what a name is an alias of: its CNAME, or that which a DNAME above it makes (RFC 6672 section 2.2)."""
+    records = records_at(answer, name, "CNAME")
+    if records is not None:
+        return plain(records[0].target)
+    above = dname_above(answer, name)
+    return "" if above is None else f"{name.removesuffix(plain(above.name))}{plain(above[0].target)}".rstrip(".")
+
+
+def dname_above(answer, name):
+    """Return the DNAME record in an answer that lies above a name, or ``None``."""
+    found = (one for one in answer if type_of(one) == "DNAME" and plain(one.name) != name)
+    return next((one for one in found if within(name, plain(one.name))), None)
 
 
 def _zone_below(response, name, zone):
     """Return the zone below ``zone`` that holds ``name`` as the authority section shows it, and its servers."""
     child, servers = "", frozenset()
     for records in response.authority:
-        owner = _plain(records.name)
-        if _type(records) in ("NS", "SOA") and owner != zone and within(owner, zone) and within(name, owner):
+        owner = plain(records.name)
+        if type_of(records) in ("NS", "SOA") and owner != zone and within(owner, zone) and within(name, owner):
             child = owner
-            servers |= frozenset(values(records)) if _type(records) == "NS" else frozenset()
+            servers |= frozenset(values(records)) if type_of(records) == "NS" else frozenset()
     return child, servers
 
 
-def _type(records):
-    return _type_text(records.rdtype)
+def type_of(records, rdtype=None):
+    """Return the type of records of dnspython's as text, or that of a number."""
+    return _type_text(records.rdtype if rdtype is None else rdtype)
 
 
 @functools.cache
@@ -146,7 +168,8 @@ def _type_text(rdtype):
     return dnspython().rdatatype.to_text(rdtype)
 
 
-def _plain(name):
+def plain(name):
+    """Return a name of dnspython's as text: lower case, without a final dot, the root empty."""
     joined = b".".join(name.labels)
     if _SHOWN_AS_IS.issuperset(joined) and joined.count(b".") == len(name.labels) - 1:
         return joined.decode().lower().rstrip(".")

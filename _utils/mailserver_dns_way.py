@@ -4,6 +4,7 @@ A socket, a task and a message of dnspython for each question cost ten times wha
 """
 
 import asyncio
+import functools
 import secrets
 import socket
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ PORT = 53
 _ROOM = 1 << 21
 _PAYLOAD = 1232
 """Bytes: the largest answer that we take by UDP, which no way on the internet cuts into fragments."""
-_TRUNCATED, _HEAD = 0x0200, 12
+_AUTHORITATIVE, _TRUNCATED, _HEAD = 0x0400, 0x0200, 12
+_NO_EDNS = (1, 4, 16)
+"""FORMERR, NOTIMP, BADVERS: what servers say to EDNS that they do not know (RFC 6891 section 7)."""
 _SHOWN_NAMES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
@@ -43,8 +46,22 @@ def question_wire(dns, name, rdtype):
     return dns.name.from_text(f"{name}.").to_wire() + kind + b"\0\1"
 
 
+def _edns(signed):
+    """Return what asks for EDNS (RFC 6891 section 6.1.2): how much fits, and whether signatures are wanted."""
+    return b"\0\0\x29" + _PAYLOAD.to_bytes(2, "big") + b"\0\0" + (b"\x80" if signed else b"\0") + bytes(3)
+
+
+@functools.lru_cache(maxsize=4096)
+def _goal(address):
+    """Return an address as sockets take it and say it: however it is spelled, with the number of its interface."""
+    return socket.getaddrinfo(address, PORT, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)[0][4]
+
+
 class _Socket(asyncio.DatagramProtocol):
-    """One socket, and the questions that wait for an answer at it: ``{(address, number): (question, future)}``."""
+    """One socket, and the questions that wait for an answer at it: ``{(place, number): (question, future)}``.
+
+    A place is an address and, for a link-local one, the number of its interface.
+    """
 
     def __init__(self):
         self.waiting, self.transport = {}, None
@@ -55,7 +72,8 @@ class _Socket(asyncio.DatagramProtocol):
     def datagram_received(self, wire, place):
         if len(wire) < _HEAD or not wire[2] & 0x80:
             return
-        key = (place[0], int.from_bytes(wire[:2], "big"))
+        sender = place[0].partition("%")[0], place[3] if len(place) > 2 else 0
+        key = (sender, int.from_bytes(wire[:2], "big"))
         question, future = self.waiting.get(key, (None, None))
         # A late answer to another question, or one that somebody made up, is not it: the right one may still come.
         if question is None or future.done() or place[1] != PORT or not _echoes(wire, question):
@@ -71,56 +89,82 @@ def _echoes(wire, question):
 
 
 class Way:
-    """Sockets of one run; it lives in the event loop of the thread that asks."""
+    """Sockets of one run; it lives in the event loop of the thread that asks.
+
+    Servers are asked with EDNS (RFC 6891). One that does not know it says so or, against section 7, says nothing: it is
+    asked without, then and for the rest of the run. Signatures of DNSSEC are asked for by EDNS alone.
+    """
 
     def __init__(self, dns):
         self._dns, self._sockets, self._opening, self._backend = dns, {}, {}, None
+        self._plain, self._doubted, self._speaks = set(), set(), set()
 
     def close(self):
         """Close all sockets."""
         for one in (one for some in self._sockets.values() for one in some):
             one.transport.close()
 
-    async def ask(self, address, name, rdtype, flags, timeout):
+    def doubt(self, address):
+        """Have the next question to a server that gave no answer go without EDNS, if it never answered one with it."""
+        if address not in self._speaks:
+            self._doubted.add(address)
+
+    async def ask(self, address, name, rdtype, flags, timeout, signed=False, brief=False):
         """Return the response of the server at ``address``: a message of dnspython's, or :class:`Empty`.
 
         :param flags: of the message, such as RD.
         :param timeout: seconds.
+        :param signed: with the signatures of DNSSEC (the bit DO, RFC 3225 section 3).
+        :param brief: what else is in an authoritative response without an answer does not matter.
         :raises asyncio.TimeoutError: none came. :raises OSError: the question could not be sent.
         :raises dns.exception.DNSException: the response cannot be read.
         """
+        edns = address not in self._plain and (signed or address not in self._doubted)
+        response = await self._asked(address, (name, rdtype, flags), timeout, _edns(signed) if edns else b"", brief)
+        if edns and response.rcode() in _NO_EDNS:
+            self._plain.add(address)
+            return await self._asked(address, (name, rdtype, flags), timeout, b"", brief)
+        (self._speaks if edns else self._plain).add(address)
+        self._doubted.discard(address)
+        return response
+
+    async def _asked(self, address, asked, timeout, edns, brief):
+        name, rdtype, flags = asked
         question = question_wire(self._dns, name, rdtype)
-        wire = await self._by_udp(address, question, flags, timeout)
-        if int.from_bytes(wire[2:4], "big") & _TRUNCATED:
-            return await asyncio.wait_for(self._by_tcp(address, name, rdtype, flags), timeout)
-        if flags and wire[4:8] == b"\0\1\0\0":
+        wire = await self._by_udp(address, question, flags, timeout, edns)
+        head = int.from_bytes(wire[2:4], "big")
+        if head & _TRUNCATED:
+            return await asyncio.wait_for(self._by_tcp(address, asked, edns), timeout)
+        if (flags or (brief and head & _AUTHORITATIVE)) and wire[4:8] == b"\0\1\0\0":
             # Who recursed, and found nothing, need not be read any further.
-            return Empty(int.from_bytes(wire[2:4], "big"), wire[3] & 0x0F)
+            return Empty(head, wire[3] & 0x0F)
         return read_texts(self._dns, wire, question) or self._dns.message.from_wire(wire)
 
-    async def _by_udp(self, address, question, flags, timeout):
+    async def _by_udp(self, address, question, flags, timeout, edns):
         loop = asyncio.get_running_loop()
-        sockets = await self._of_family(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        goal = _goal(address)
+        place = goal[0].partition("%")[0], goal[3] if len(goal) > 2 else 0
+        sockets = await self._of_family(socket.AF_INET6 if len(goal) > 2 else socket.AF_INET)
         one, number = secrets.choice(sockets), secrets.randbelow(0x10000)
-        while (address, number) in one.waiting:
+        while (place, number) in one.waiting:
             one, number = secrets.choice(sockets), secrets.randbelow(0x10000)
         future = loop.create_future()
-        one.waiting[address, number] = (question.lower(), future)
+        one.waiting[place, number] = (question.lower(), future)
         expiry = loop.call_later(timeout, _expire, future)
         try:
-            # EDNS (RFC 6891 section 6.1.2), with nothing in it but how much fits.
-            edns = b"\0\0\x29" + _PAYLOAD.to_bytes(2, "big") + bytes(6)
-            counts = b"\0\1\0\0\0\0\0\1"
+            counts = b"\0\1\0\0\0\0" + (b"\0\1" if edns else b"\0\0")
             head = number.to_bytes(2, "big") + flags.to_bytes(2, "big") + counts
-            one.transport.sendto(head + question + edns, (address, PORT))
+            one.transport.sendto(head + question + edns, goal)
             return await future
         finally:
             expiry.cancel()
-            del one.waiting[address, number]
+            del one.waiting[place, number]
 
-    async def _by_tcp(self, address, name, rdtype, flags):
+    async def _by_tcp(self, address, asked, edns):
         dns = self._dns
-        message = dns.message.make_query(f"{name}.", rdtype, use_edns=0, payload=_PAYLOAD, flags=flags)
+        name, rdtype, flags = asked
+        more = {"use_edns": 0, "payload": _PAYLOAD, "want_dnssec": bool(edns[7:] and edns[7] & 0x80)} if edns else {}
+        message = dns.message.make_query(f"{name}.", rdtype, flags=flags, **more)
         self._backend = self._backend or dns.asyncbackend.get_backend("asyncio")
         return await dns.asyncquery.tcp(message, address, port=PORT, backend=self._backend)
 

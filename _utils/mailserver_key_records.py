@@ -9,6 +9,8 @@ import mailserver_records
 from mailserver_errors import DkimError
 from mailserver_schema import did_you_mean
 
+TESTING = "the record of the key {} has t=y (a test), so recipients may take its signatures for none; publish ours"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -82,6 +84,11 @@ def oldest_if_needed(run, manifests, oldest_queued):
     """Return ``oldest_queued(run)``, asked only if a key is retired: nothing else waits for the mail queue."""
     retired = any(key.stage == "retired" for manifest in manifests for key in manifest.keys)
     return oldest_queued(run) if retired and oldest_queued else None
+
+
+def testing(answers):
+    """Tell whether any server shows a key's record with the flag of a test (t=y, RFC 6376 section 3.6.1)."""
+    return any(mailserver_records.is_testing(value) for one in answers.seen for value in one.values)
 
 
 def judge(key, answers):

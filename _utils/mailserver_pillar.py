@@ -228,6 +228,12 @@ SCHEMA = Section(
                         "Recursive resolvers that must agree too, after every authoritative server did.",
                         (),
                     ),
+                    "root_servers": Key(
+                        Items(Address()),
+                        "Root servers from which the way to each zone is followed down, for a DNS with a root of its "
+                        "own; `[]`: not followed, but this host's resolver believed of zones and their servers.",
+                        computed="those of the Internet",
+                    ),
                     "timeout": Key(Duration(1), "Limit for one query.", 5),
                     "lifetime": Key(Duration(1), "Limit for all queries of a run.", 30),
                     "in_flight": Key(Integer(1, 1000), "Queries under way at once.", 100),

@@ -9,6 +9,7 @@ from pathlib import Path
 import mailserver_dkim
 import mailserver_dns
 import mailserver_files
+import mailserver_key_records
 import mailserver_keystore
 import mailserver_publish
 import mailserver_records
@@ -62,6 +63,7 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     seen = run.answers({place: question_of(*place) for place in to_ask})
     if publish and not run.test:
         seen.update(_publish(run, wants, seen, publish, report))
+    report.waiting += mailserver_dns.remarks(seen.values())
     if len(settled) > mailserver_turns.MANY and not run.test:
         shown = [one for one in turn if one in seen]
         wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
@@ -189,6 +191,8 @@ def _stamped(run, name, key, wanted, answers, report):
     if verdict.value != "published":
         _tell(run, name, key, wanted, verdict, report)
         return key
+    if mailserver_key_records.testing(answers):
+        report.waiting.append(f"{name}: {mailserver_key_records.TESTING.format(key.selector)}")
     if wanted.why:
         stage = "removed" if key.revoked else "revoked"
     elif key.stage == "generated":
@@ -208,7 +212,7 @@ def _stamped(run, name, key, wanted, answers, report):
 
 def _tell(run, name, key, wanted, verdict, report):
     """Report that DNS does not show a key as it must: what it means depends on what the key does."""
-    shown = f"{_listed(verdict.findings)}\n{_to_publish(run, name, key, wanted)}"
+    shown = f"{_listed(verdict.findings)}\n{_to_publish(run, name, key, wanted, verdict.zone)}"
     if wanted.why:
         report.waiting.append(
             f"{name}: the record of the {key.stage} key {key.selector} is to be changed, because {wanted.why}.\n{shown}"
@@ -246,7 +250,7 @@ def _listed(findings):
     return "\n".join(f"  Seen: {finding}" for finding in findings)
 
 
-def _to_publish(run, name, key, wanted):
+def _to_publish(run, name, key, wanted, zone):
     record = record_of(name, run.domains[name], key)
     if not wanted.text:
         return f"  To do: take away all TXT records at {record.name}."
@@ -254,4 +258,11 @@ def _to_publish(run, name, key, wanted):
     return (
         f"  To publish, as a line of the zone:\n    {mailserver_records.zone_line(record)}\n"
         f"  To publish, as one string:\n    {mailserver_records.one_string(record)}"
+        f"{_relative(record.name, zone)}"
     )
+
+
+def _relative(name, zone):
+    if not zone:
+        return ""
+    return f"\n  Its name, in a form that adds the zone {zone} by itself:\n    {mailserver_dns.relative(name, zone)}"

@@ -47,6 +47,7 @@ class Finding:
     want: Want
     value: str
     sentences: tuple = ()
+    zone: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "sentences", tuple(map(plain, self.sentences)))
@@ -137,7 +138,7 @@ def present(answers):
     for question, one in answers.items():
         if one.target not in ("", question.name):
             found[question.name, "CNAME"] = (one.target,)
-        told = [seen for seen in one.seen if seen.status != "unknown" and seen.server != "resolver"]
+        told = [seen for seen in one.seen if seen.status in ("answer", "absent") and seen.server != "resolver"]
         if told:
             found[question.name, question.rdtype] = told[0].values
     return found
@@ -165,7 +166,8 @@ def _finding(want, verdicts):
     if value == "published" or (value == "absent" and want.may_be_absent):
         return Finding(want, "published")
     sentences = (sentence for verdict in verdicts if verdict.value == value for sentence in verdict.findings)
-    return Finding(want, value, tuple(dict.fromkeys(sentences)))
+    zone = next((verdict.zone for verdict in verdicts if verdict.zone), "")
+    return Finding(want, value, tuple(dict.fromkeys(sentences)), zone)
 
 
 def is_publishable(finding):
@@ -200,9 +202,8 @@ def comment(findings):
 def warnings(findings):
     """Return a warning for each thing that is not as wanted, with the exact lines to publish."""
     bad = troubles(findings)
-    return [" ".join([_sentence(one), *(f"Publish: {line}" for line in _to_publish(one))]) for one in bad[:DETAILS]] + (
-        _more(bad)
-    )
+    told = ([_sentence(one), *_named(one), *(f"Publish: {line}" for line in _to_publish(one))] for one in bad[:DETAILS])
+    return [" ".join(words) for words in told] + _more(bad)
 
 
 def _summary(findings):
@@ -223,6 +224,14 @@ def _to_publish(finding):
     if finding.value == "unknown":
         return []
     return [mailserver_records.zone_line(record) for record in finding.want.publish]
+
+
+def _named(finding):
+    """Return how the records are named in a form that adds the zone by itself: people give the whole name there."""
+    if finding.value == "unknown" or not finding.zone or not finding.want.publish:
+        return []
+    names = dict.fromkeys(mailserver_dns.relative(record.name, finding.zone) for record in finding.want.publish)
+    return [f"In a form that adds the zone {finding.zone} by itself, the name is: {', '.join(names)}."]
 
 
 def _more(bad):

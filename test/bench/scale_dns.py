@@ -33,7 +33,7 @@ from scale_measure import Measured, Row, by_turns, sizes, tell, timed, told
 AUTHORITY, RESOLVER, FAR, SECOND, SILENT = "127.57.0.1", "127.57.0.53", "127.57.0.2", "127.57.0.3", "127.57.0.9"
 IN_FLIGHT, DELAY, TIMEOUT = 100, 0.02, 2
 KEY, SECRET = "bench", "YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2g="
-SETTINGS = {"timeout": TIMEOUT, "lifetime": 300, "in_flight": IN_FLIGHT}
+SETTINGS = {"timeout": TIMEOUT, "lifetime": 300, "in_flight": IN_FLIGHT, "root_servers": [AUTHORITY]}
 ONE_BY_ONE = 300
 """Records that are sent one a message, for the comparison."""
 

@@ -47,7 +47,8 @@ def at(hours):
 
 def settings(**dkim):
     dkim = {"rotate_after": 0, **dkim}
-    pillar = {"domain": "alpha.test", "domains": {name: {"ttl": 300} for name in NAMES}, "dkim": dkim}
+    dns = {"root_servers": [AUTHORITY]}
+    pillar = {"domain": "alpha.test", "domains": {name: {"ttl": 300} for name in NAMES}, "dkim": dkim, "dns": dns}
     return mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
 

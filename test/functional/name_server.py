@@ -21,20 +21,38 @@ def zone(servers, records="", ttl=300, negative_ttl=60):
     return "\n".join([*lines, *(f"@ NS {server}." for server in servers), records, ""])
 
 
+def signed_zone(folder, name, text, start="now-2h", end="now+30d", keys=None):
+    """Return a zone's text signed by BIND's own tools, and its DS records as lines below its parent.
+
+    :param start: when the signatures begin to be valid, and ``end`` when they expire, as ``dnssec-signzone`` takes it.
+    :param keys: the folder of the zone's keys, made if it is not there.
+    """
+    folder = keys or folder / f"keys-{name}"
+    for role in () if folder.exists() else ((), ("-f", "KSK")):
+        folder.mkdir(exist_ok=True)
+        command = ["dnssec-keygen", "-q", "-a", "ECDSAP256SHA256", *role, "-K", folder, name]
+        subprocess.run(command, check=True, capture_output=True)
+    (folder / "zone").write_text(text)
+    command = ["dnssec-signzone", "-P", "-S", "-x", "-o", name, "-s", start, "-e", end, "-K", folder, "-d", folder]
+    subprocess.run([*command, "-f", folder / "signed", folder / "zone"], check=True, capture_output=True)
+    return (folder / "signed").read_text(), (folder / f"dsset-{name}.").read_text()
+
+
 class NameServer:
     """One ``named`` at port 53 of a loopback address: it has ``zones``, or resolves from ``root_servers``.
 
     ``zones`` maps a zone's name to its text; text that BIND cannot load makes it answer SERVFAIL there.
     ``root_servers`` are addresses of servers with a root zone; given them, the server recurses for everybody.
-    ``zone_options`` maps a zone's name to more of its statement, ``keys`` a TSIG key's name to its secret in base64.
+    ``options`` are more statements for all of it; ``zone_options`` maps a zone's name to more of its statement,
+    ``keys`` a TSIG key's name to its secret in base64.
     Use it as a context manager, or ``start`` and ``stop``; ``serve`` changes zones.
     """
 
-    def __init__(self, folder, address, zones=None, root_servers=(), zone_options=None, keys=None):
+    def __init__(self, folder, address, zones=None, root_servers=(), zone_options=None, keys=None, options=""):
         self.folder, self.address = folder / f"named-{address}", address
         self.zones, self.root_servers = dict(zones or {}), tuple(root_servers)
         self._zone_options, self._keys = dict(zone_options or {}), dict(keys or {})
-        self._daemon = None
+        self._options, self._daemon = options, None
 
     def __enter__(self):
         self.start()
@@ -152,6 +170,7 @@ options {{
   empty-zones-enable no;
   notify no;
   querylog yes;
+  {self._options}
 }};
 controls {{ }};
 logging {{

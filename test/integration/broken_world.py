@@ -53,7 +53,7 @@ class Broken:
         return {
             "hostname": "mx1.lab.test",
             "addresses": ["198.18.0.21"],
-            "dns": {"timeout": 2, "lifetime": 20},
+            "dns": {"timeout": 2, "lifetime": 20, "root_servers": []},
             **self.host,
             "domains": {self.domain: {"dkim": {"enabled": False}, **self.pillar}},
         }

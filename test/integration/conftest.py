@@ -140,7 +140,10 @@ class Lab:
         """Give ``hosts`` the pillar ``text`` (the source of a pillar SLS)."""
         for host in hosts:
             self.write("master", f"/srv/pillar/{host}.sls", text)
-        known = "".join(f"  '{host}':\n    - {host}\n" for host in HOSTS if self._has_pillar(host))
+        # The lab's DNS has a root of its own, so that the hosts follow each delegation down from there.
+        roots = [host.addresses[0] for host in LAB_HOSTS.values() if host.role == "ns"]
+        self.write("master", "/srv/pillar/root.sls", f"mailserver: {{dns: {{root_servers: {roots}}}}}\n")
+        known = "".join(f"  '{host}':\n    - root\n    - {host}\n" for host in HOSTS if self._has_pillar(host))
         self.write("master", "/srv/pillar/top.sls", f"base:\n{known}")
 
     def _has_pillar(self, host):

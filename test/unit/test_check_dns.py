@@ -844,13 +844,18 @@ def test_only_the_domains_asked_for_are_looked_at(look):
     assert not [one for asked in world.rounds for one in asked if one.name.endswith(("b.example",))]
 
 
-def test_servers_that_were_left_out_are_named(look, monkeypatch):
+def test_servers_that_are_not_asked_and_those_that_a_parent_does_not_name_are_told(look, monkeypatch):
     assert "dns.servers" not in {one.id for one in look()[0]}
     answers = World._answers
     left_out = ("ns3.a.example: ignored by mailserver:dns:ignore_servers",)
     monkeypatch.setattr(World, "_answers", lambda self, question: replace(answers(self, question), left_out=left_out))
     (one,) = [one for one in look()[0] if one.id == "dns.servers"]
     assert (one.status, one.seen) == ("ok", f"not asked: {left_out[0]}")
+    differs = ("a.example is delegated to ns1.a.example, but ns1.a.example (192.0.2.1) names ns2.a.example.",)
+    told = {"left_out": left_out, "remarks": differs}
+    monkeypatch.setattr(World, "_answers", lambda self, question: replace(answers(self, question), **told))
+    (one,) = [one for one in look()[0] if one.id == "dns.servers"]
+    assert (one.status, one.seen) == ("warn", f"{differs[0].rstrip('.')}; {left_out[0]}")
 
 
 STS_WANTED = {"mode": "enforce", "max_age": "1d"}

@@ -1,6 +1,7 @@
 """What is made of DNS responses, where a zone is searched, and the verdict: all without a network."""
 
 import importlib
+import ipaddress
 import sys
 import types
 
@@ -168,7 +169,11 @@ def test_trouble_makes_the_verdict_unknown_and_is_told():
 
 def test_options_are_those_of_the_pillar():
     pillar = {"check": True, "timeout": 2, "lifetime": 9, "in_flight": 3, "ignore_servers": ["a"], "resolvers": ["b"]}
-    assert options(pillar) == Options(2, 9, 3, ("a",), ("b",))
+    assert options({**pillar, "root_servers": []}) == Options(2, 9, 3, ("a",), ("b",))
+    assert options({**pillar, "root_servers": ["192.0.2.1"]}) == Options(2, 9, 3, ("a",), ("b",), ("192.0.2.1",))
+    # Settings of an earlier version do not have it.
+    assert options(pillar).root_servers == options({**pillar, "root_servers": None}).root_servers
+    assert len({ipaddress.ip_address(one) for one in options(pillar).root_servers}) == 26
 
 
 @pytest.mark.parametrize("question", [Question("a..b", "TXT"), Question("a" * 64, "TXT"), Question("a.b", "TEXT")])
