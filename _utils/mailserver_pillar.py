@@ -586,10 +586,10 @@ def resolve(pillar, parameters, grains):
     settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}
     system = settings["os"]["postfix"]
     system["version"] = settings["postfix"]["version"] = settings["postfix"]["version"] or system["version"]
-    _check_secrets(settings, problems)
     _check_postfix(settings, problems)
     _check_ports(settings, problems)
     _check_reflector(settings, problems)
+    _check_secrets(pillar, problems)
     if problems:
         raise PillarError(problems)
     if settings["reflector"]["address"]:
@@ -714,16 +714,21 @@ def _check_publishing(settings, problems):
         )
 
 
-def _check_secrets(settings, problems):
-    """Refuse secrets among parameters that come into files for all to read; a bad name is told elsewhere."""
-    places = {"postfix:main": settings["postfix"]["main"]}
-    for name in ("submission", "submissions"):
-        places[f"postfix:{name}:options"] = settings["postfix"][name]["options"]
-    places |= {f"{daemon}:settings": settings[daemon]["settings"] for daemon in ("dovecot", "opendkim")}
-    for place, parameters in places.items():
-        for name, value in parameters.items():
-            if wrong := mailserver_secrets.problem(place.partition(":")[0], name, value):
-                problems.append(f"{place_in(f'mailserver:{place}', name)}: {wrong}")
+def _check_secrets(pillar, problems):
+    """Refuse secrets among parameters that come into files for all to read; what else is wrong there may quote them."""
+    places = ["postfix:main", "postfix:submission:options", "postfix:submissions:options"]
+    for place in (*places, "dovecot:settings", "opendkim:settings"):
+        for name, value in _given(pillar, place).items():
+            wrong = mailserver_secrets.problem(place.partition(":")[0], str(name), value)
+            if wrong:
+                where = place_in(f"mailserver:{place}", name)
+                problems[:] = [one for one in problems if not one.startswith(f"{where}:")] + [f"{where}: {wrong}"]
+
+
+def _given(pillar, place):
+    for key in place.split(":"):
+        pillar = pillar.get(key) if isinstance(pillar, dict) else None
+    return pillar if isinstance(pillar, dict) else {}
 
 
 def _check_postfix(settings, problems):

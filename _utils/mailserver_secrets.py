@@ -14,7 +14,7 @@ _SECRET = frozenset(
 )
 _ABOUT = frozenset(
     "scheme schemes query attrs file files path delimiter format filter command socket service verify mechanism "
-    "mechanisms type length iterations fields map mapping result".split()
+    "mechanisms type length iterations fields map mapping result timeout time limit size max min count port".split()
 )
 """A last word that makes a parameter one about secrets, and its value none."""
 _KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----|-----BEGIN OpenSSH PRIVATE|AGE-SECRET-KEY-1")
@@ -47,7 +47,8 @@ def problem(daemon, name, value):
     :param value: as the pillar has it: text, a number, true or false, or a list.
     """
     values = value if isinstance(value, (list, tuple)) else [value]
-    texts = [one.strip() for one in values if isinstance(one, str)]
+    # A password of digits alone is a number in YAML.
+    texts = [str(one).strip() for one in values if isinstance(one, (str, int, float)) and not isinstance(one, bool)]
     whole = ", ".join(texts)
     what = _what(name, texts) or _in_text(whole, name)
     if not what:

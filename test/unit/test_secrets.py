@@ -28,6 +28,11 @@ SECRETS = [
     (MAIN, "mysqlusers_password", HIDDEN),
     (MAIN, "virtual_alias_maps", f"mysql://user:{HIDDEN}@db.example/mail"),
     (MAIN, "virtual_alias_maps", f"pgsql:host=db password={HIDDEN}"),
+    (MAIN, "smtp_sasl_password_maps", f"inline:{{\n relay.example = user:{HIDDEN}\n}}"),
+    (MAIN, "smtp_sasl_password_maps", [f"inline:{{ x = user:{HIDDEN} }}", {"no": "value"}]),
+    (DOVECOT, "dnpass", f"{HIDDEN}\n"),
+    (DOVECOT, "dnpass", [HIDDEN]),
+    (DOVECOT, "dnpass", 31415926),
     (SUBMISSION, "smtp_sasl_password_maps", f"static:user:{HIDDEN}"),
     (SUBMISSION, "content_filter", f"lmtp://user:{HIDDEN}@x.example"),
     (DOVECOT, "dnpass", HIDDEN),
@@ -80,6 +85,8 @@ NONE = [
     (DOVECOT, "pass_filter", "(&(objectClass=posixAccount)(uid=%u))"),
     (DOVECOT, "auth_cache_size", "10 M"),
     (DOVECOT, "login_greeting", "Have your password ready"),
+    (DOVECOT, "auth_cache_verify_password_with_worker", True),
+    (DOVECOT, "auth_token_timeout", 30),
     (DOVECOT, "mail_plugins", "quota acl"),
     (DOVECOT, "userdb_passwd_file_path", "/etc/dovecot/users"),
     (DOVECOT, "auth_policy_server_url", "http://localhost:4001/"),
@@ -108,6 +115,7 @@ def test_a_secret_is_refused_where_all_may_read_it_and_the_message_says_where_it
     assert told.startswith(f"mailserver:{place}:{name}: ")
     assert FILES[place.partition(":")[0]] in told
     assert HIDDEN not in str(refused.value)
+    assert "31415926" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("place", "name", "value"), NONE)
