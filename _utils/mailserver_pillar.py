@@ -240,6 +240,13 @@ SCHEMA = Section(
                         "wanted, by the way that `publish` names; `false`: only `mailserver.publish` does.",
                         False,
                     ),
+                    "alias_zones": Key(
+                        Items(Domain(underscores=True)),
+                        "Zones, or names in them, to which aliases (CNAME) of the domains' keys may lead: only there, "
+                        "and below `_domainkey` of the host's own domains, are key records published. A publisher "
+                        "(`central`) goes by what the master's pillar says here of the host that asks.",
+                        (),
+                    ),
                     "rfc2136": Key(
                         Section(
                             {
