@@ -7,6 +7,7 @@ import mailserver_keystore
 import mailserver_policy_records
 import mailserver_publish
 import mailserver_published
+import mailserver_wildcards
 from mailserver_publish import Change
 
 
@@ -109,8 +110,13 @@ def _trouble(change, answers):
 
 
 def _ask(changes, options):
+    """Return what DNS shows at the names of changes, without what wildcards make: ``{name: Answers}``."""
     questions = {change.name: mailserver_dns.Question(change.name, "TXT") for change in changes}
-    answers = mailserver_dns.ask(questions.values(), options) if questions else {}
+
+    def ask(asked):
+        return mailserver_dns.ask(asked, options)
+
+    answers = mailserver_wildcards.unmasked(ask(questions.values()), ask) if questions else {}
     return {name: answers[question] for name, question in questions.items()}
 
 

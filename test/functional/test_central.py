@@ -74,7 +74,7 @@ def test_one_record_that_is_refused_holds_up_no_other(dns):
         row("cname._domainkey.beta.test", THEIRS),
     ]
     publish_rows([row("elsewhere._domainkey.alpha.test")], DOMAINS, dns)
-    told = publish_rows(asked, {"beta.test", "gamma.test"}, dns)
+    told = publish_rows(asked, {"beta.test", "gamma.test"}, dns, zones=("alpha.test",))
     assert told["sent"] == [good]
     assert len(told["refused"]) == 3
     assert "update-policy or allow-update does not let the key publisher change it" in told["refused"][0]
