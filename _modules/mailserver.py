@@ -592,7 +592,9 @@ def publish_for(minion, domains, pillar=None, test=False):
         if test:
             return _publish_for(str(minion), domains, pillar, test)
         with mailserver_central_owners.turn(_published().parent, f"{minion} records") as is_ours:
-            return _publish_for(str(minion), domains, pillar, test) if is_ours else dict(mailserver_central_owners.LATER)
+            return (
+                _publish_for(str(minion), domains, pillar, test) if is_ours else dict(mailserver_central_owners.LATER)
+            )
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 

@@ -15,6 +15,7 @@ import mailserver_reload
 mailserver_reload.drop_outdated()
 
 import mailserver_fleet
+import mailserver_foreign_text
 import mailserver_keystore
 import mailserver_page
 from mailserver_errors import MailserverError
@@ -120,7 +121,7 @@ def _unusable(returned):
     if _TRIMMED in (answer, *(answer.values() if isinstance(answer, dict) else ())):
         return "its answer was larger than max_event_size; raise that in the configuration of master and minion"
     failed = returned.get("retcode") or not isinstance(answer, dict)
-    return f"it answered: {_brief(str(answer))}" if failed else ""
+    return f"it answered: {_brief(mailserver_foreign_text.brief(answer, 2**20))}" if failed else ""
 
 
 def _brief(text):

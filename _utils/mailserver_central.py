@@ -102,7 +102,9 @@ def publish_rows(given, domains, dns, minion="", zones=(), path=None):
     credential = mailserver_publish.read_credential(dns["rfc2136"])
     options, places = mailserver_dns.options(dns), Places(frozenset(domains), frozenset(zones))
     told = {"sent": [], "already": [], "refused": [], "unknown": []}
-    changes, told["refused"] = mailserver_foreign_rows.read_each(given, lambda row, where: read_row(row, domains, where))
+    changes, told["refused"] = mailserver_foreign_rows.read_each(
+        given, lambda row, where: read_row(row, domains, where)
+    )
     placed = _placed(changes, options, places, told)
     with mailserver_central_owners.held(path, minion) if path else nullcontext() as owners:
         if owners:

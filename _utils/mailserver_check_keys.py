@@ -97,7 +97,9 @@ def _seen(survey):
     wants = {row.question: (row.key, row.wanted) for row in survey.keys.rows}
     options = mailserver_dns.options(survey.settings["dns"])
     return mailserver_key_records.without_wildcards(
-        wants, {question: survey.answers[question] for question in wants}, lambda asked: survey.means.ask(asked, options)
+        wants,
+        {question: survey.answers[question] for question in wants},
+        lambda asked: survey.means.ask(asked, options),
     )
 
 

@@ -401,7 +401,9 @@ def _made_by_wildcards(server, found):
             queries[change] = server.query(below(_plain(change.name)), number)
     nothing = {}
     for change, said in server.ask(queries):
-        there = said if isinstance(said, Present) else _as_present(server, change, said.question[0].name.to_text(), said)
+        there = (
+            said if isinstance(said, Present) else _as_present(server, change, said.question[0].name.to_text(), said)
+        )
         here = found[change]
         if (here.alias or here.values) and (there.alias, there.values) == (here.alias, here.values):
             nothing[change] = Present(is_made=True)

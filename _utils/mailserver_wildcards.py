@@ -46,7 +46,9 @@ def unmasked(found: dict, ask: Callable, counts: Callable = lambda question, val
     if not asked:
         return dict(found)
     ends = _ends(asked, ask)
-    probes = {question: Question(below(end.name), "TXT") for question, end in ends.items() if _answered(asked[question])}
+    probes = {
+        question: Question(below(end.name), "TXT") for question, end in ends.items() if _answered(asked[question])
+    }
     said = ask(probes.values()) if probes else {}
     seen = {question: _without(question, asked[question], said.get(probes.get(question)), counts) for question in asked}
     return {**found, **{question: _placed(asked[question], ends[question], seen[question]) for question in asked}}

@@ -100,7 +100,9 @@ def host(tmp_path_factory):
     (folder / "key").write_text(f'key "{KEY}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};')
     (folder / "key").chmod(0o600)
     root = zone(["ns.test"], f"test NS ns.test.\nns.test. A {AUTHORITY}")
-    test = zone(["ns.test"], "\n".join([f"ns A {AUTHORITY}", *(f"{name}. NS ns" for name in (*NAMES, "elsewhere.test"))]))
+    test = zone(
+        ["ns.test"], "\n".join([f"ns A {AUTHORITY}", *(f"{name}. NS ns" for name in (*NAMES, "elsewhere.test"))])
+    )
     zones = {"": root, "test": test, "elsewhere.test": zone(["ns.test"], WEB)}
     zones |= {name: zone(["ns.test"], text) for name, text in zip(NAMES, WILD.values(), strict=True)}
     policy = {name: f"update-policy {{ grant {KEY} zonesub ANY; }};" for name in NAMES}

@@ -43,7 +43,9 @@ def test_the_host_that_an_event_names_is_looked_up_in_the_masters_pillar(id):
     told = {key: value for one in step["salt.function"] for key, value in one.items()}
     assert asked == [("pillar.show_pillar", [id])]
     assert (told["name"], told["tgt"], told["tgt_type"]) == ("dkim.publish_for", "ns1", "glob")
-    given = {key: value for one in told["kwarg"] for key, value in one.items()} if isinstance(told["kwarg"], list) else {}
+    given = (
+        {key: value for one in told["kwarg"] for key, value in one.items()} if isinstance(told["kwarg"], list) else {}
+    )
     assert (given or told["kwarg"]) == {"minion": id, "domains": ["alpha.test"], "zones": ["keys.provider.test"]}
 
 
@@ -57,7 +59,9 @@ def test_what_is_no_minions_name_leads_to_nothing(id):
 
 @pytest.mark.parametrize("id", [*IDS, *NO_IDS], ids=repr)
 def test_a_reactor_passes_on_nothing_but_a_name(id):
-    made = yaml.safe_load(rendered("reactor.sls", data={"id": id, "data": {"mods": "evil"}}, tag="mailserver/dkim/wanted"))
+    made = yaml.safe_load(
+        rendered("reactor.sls", data={"id": id, "data": {"mods": "evil"}}, tag="mailserver/dkim/wanted")
+    )
     if not isinstance(id, str):
         assert made is None
         return
