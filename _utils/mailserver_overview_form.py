@@ -92,8 +92,8 @@ def read(answer):
         raise OverviewError(f"what came back is no overview of a mail host: {brief(answer)}")
     if answer["format"] != FORMAT:
         raise OverviewError(
-            f"its overview has the format {brief(answer['format'], 60)}, and not {FORMAT}: host and master have different "
-            "versions of the formula"
+            f"its overview has the format {brief(answer['format'], 60)}, and not {FORMAT}: host and master have "
+            "different versions of the formula"
         )
     try:
         return _read(_unfolded(answer["packed"]) if "packed" in answer else answer)

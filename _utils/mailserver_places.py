@@ -1,4 +1,4 @@
-"""Where the records of a host's keys may lie: below its own domains, and where the pillar says that aliases lead. Pure."""
+"""Where a host's key records may lie: below its own domains, and where the pillar says that aliases lead. Pure."""
 
 from dataclasses import dataclass
 

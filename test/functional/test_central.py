@@ -22,7 +22,7 @@ OURS, THEIRS, REVOKED = (f"v=DKIM1; k=rsa; p={public}" for public in (PUBLIC, OT
 DOMAINS = {"alpha.test", "beta.test"}
 POLICY = f"update-policy {{ grant {KEY} wildcard *._domainkey.%s. TXT; }};"
 BETA = "cname._domainkey CNAME elsewhere._domainkey.alpha.test."
-ALPHA = f"""
+ALPHA = """
 old._domainkey CNAME v._domainkey.beta.test.
 hop._domainkey CNAME hop.gamma.test.
 apex._domainkey CNAME beta.test.

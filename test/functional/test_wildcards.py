@@ -1,4 +1,4 @@
-"""A key's life in zones that answer for every name: wildcards of CNAME and TXT, at each level, served by a real BIND."""
+"""A key's life in zones that answer for every name: wildcards of CNAME and TXT at each level, on a real BIND."""
 
 import base64
 from dataclasses import replace
@@ -86,7 +86,7 @@ class Host:
         return [b"".join(one.strings).decode() for part in answer for one in part if one.rdtype == 16]
 
     def is_there(self, name):
-        """Tell whether anything is at a name itself: what an update (that changes nothing) requires sees no wildcard."""
+        """Tell whether anything is at a name itself: what an update requires sees no wildcard, and it changes nothing."""
         message = dns.update.UpdateMessage(
             name.partition("._domainkey.")[2], keyring=dns.tsig.Key(KEY, SECRET, "hmac-sha256")
         )
@@ -105,7 +105,7 @@ def host(tmp_path_factory):
     )
     zones = {"": root, "test": test, "elsewhere.test": zone(["ns.test"], WEB)}
     zones |= {name: zone(["ns.test"], text) for name, text in zip(NAMES, WILD.values(), strict=True)}
-    policy = {name: f"update-policy {{ grant {KEY} zonesub ANY; }};" for name in NAMES}
+    policy = dict.fromkeys(NAMES, f"update-policy {{ grant {KEY} zonesub ANY; }};")
     with (
         NameServer(folder, AUTHORITY, zones, zone_options=policy, keys={KEY: SECRET}) as server,
         NameServer(folder, RESOLVER, root_servers=(AUTHORITY,)),
@@ -149,7 +149,7 @@ def test_a_key_that_only_a_wildcard_answers_for_is_absent_and_published_at_its_o
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_key_is_revoked_and_then_removed_whatever_a_wildcard_answers(life, name):
-    records, (*_, (report, stages, held), (last, end, gone)) = life
+    _, (*_, (report, stages, held), (last, end, gone)) = life
     assert stages[name] == "revoked", told(report)
     assert held[name] == (True, ["v=DKIM1; k=rsa; p="])
     assert end[name] == "removed", told(last)
