@@ -246,7 +246,9 @@ def records(domain=None, format="data"):
         _check_domain("records", domain, domains)
         domains = {domain: domains[domain]}
     try:
-        return _formatted(_all_records(domains, host), format, host["dns"])
+        shared = {name: domain for name, domain in domains.items() if not domain["spf"]["exact"]}
+        spf = [mailserver_records.spf_record(name, domain) for name, domain in shared.items()]
+        return _formatted(_all_records(domains, host), format, host["dns"], spf)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -273,14 +275,17 @@ def _all_records(domains, host):
     ]
 
 
-def _formatted(found, format, dns):
+def _formatted(found, format, dns, spf=()):
+    """Return records in a format; ``spf`` are those of them beside which others may have theirs."""
     if format == "nsupdate":
         asked = mailserver_wants.text_questions(found)
         options = mailserver_dns.options(dns)
         answers = mailserver_wildcards.unmasked(
             mailserver_dns.ask(asked, options), lambda more: mailserver_dns.ask(more, options)
         )
-        return mailserver_nsupdate.nsupdate(found, mailserver_wants.present(answers))
+        present = mailserver_wants.present(answers)
+        shared = [mailserver_wants.beside(one, present) if one in spf else one for one in found]
+        return mailserver_nsupdate.nsupdate(shared, present)
     forms = {
         "data": mailserver_records.as_data,
         "json": mailserver_records.as_json,

@@ -83,8 +83,11 @@ def is_ours(kind, text, pillar=None):
         if pillar is None:
             section = _section(name, reader(text), problems)
         elif name == "spf" and section["addresses"] is None:
-            said = {} if section["record"] else reader(text)
+            # Where the pillar names all hosts of the domain, they stand for their addresses.
+            said = {} if section["record"] or section["hosts"] else reader(text)
             section["addresses"] = _section(name, said, problems)["addresses"] or []
+        if name == "spf":
+            section["hosts"] = section["hosts"] or []
     except (ValueError, KeyError):
         return False
     if problems:
@@ -101,7 +104,9 @@ def _spf(text):
     _, *terms, end = text.split(" ")
     pairs = [term.split(":", 1) for term in terms]
     addresses = [value for mechanism, value in pairs if mechanism in ("ip4", "ip6")]
-    return {"addresses": addresses, "include": [value for _, value in pairs[len(addresses) :]], "all": end}
+    hosts = [value for mechanism, value in pairs if mechanism == "a"]
+    include = [value for _, value in pairs[len(addresses) + len(hosts) :]]
+    return {"addresses": addresses, "hosts": hosts, "include": include, "all": end}
 
 
 def _dmarc(text):

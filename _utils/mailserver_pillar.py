@@ -101,10 +101,21 @@ _SPF = Section(
         "addresses": Key(
             Items(Address()), "Addresses that may send for the domain.", computed="the domain's `addresses`"
         ),
+        "hosts": Key(
+            Items(Domain()),
+            "Hosts whose addresses may send for the domain, as `a:` terms (a look-up each).",
+            computed="the domain's `hosts`, unless `addresses` or the domain's are given",
+        ),
         "include": Key(Items(Domain(underscores=True)), "Domains whose SPF record is included.", ()),
         "all": Key(Choice(("-all", "~all", "?all")), "What holds for every other address.", "-all"),
         "record": Key(
             Text(r"v=spf1( .*)?", "an SPF record (v=spf1 …)"), "The record's exact text, instead of all the above."
+        ),
+        "exact": Key(
+            Bool(),
+            "The record is to have these terms and no others. `false`: what it allows besides, as another host's "
+            "addresses or a service, is kept.",
+            computed="`true` with `addresses`, `hosts` or `record`",
         ),
     }
 )
@@ -144,10 +155,16 @@ _DOMAIN = Section(
         "addresses": Key(
             Items(Address()), "Addresses that the domain's mail leaves from.", computed="the host's `addresses`"
         ),
+        "hosts": Key(
+            Items(Domain(), 1),
+            "All hosts that have the domain, this one among them, and the same list on each: so all of them want the "
+            "same SPF, MX and MTA-STS records.",
+            computed="not given: this host knows of no other",
+        ),
         "mx": Key(
             Items(Domain()),
             "Hosts that the domain's MX record is to name; `[]`: not checked.",
-            computed="`hostname`, or none with `receive: false`",
+            computed="`hosts`, or `hostname`; none with `receive: false`",
         ),
         "ttl": Key(_TTL, "TTL of the domain's records.", 3600),
         "spf": Key(_SPF, "The domain's SPF record."),
@@ -636,12 +653,13 @@ def outward_addresses(grains):
 
 def _fill_domains(settings, problems):
     for name, domain in each_kind(settings["domains"], problems):
+        _fill_shared(name, domain, settings["hostname"], problems)
         if domain["addresses"] is None:
             domain["addresses"] = list(settings["addresses"])
         if domain["mx"] is None:
-            domain["mx"] = [settings["hostname"]] if domain["receive"] else []
+            domain["mx"] = (domain["hosts"] or [settings["hostname"]]) if domain["receive"] else []
         if domain["spf"]["addresses"] is None:
-            domain["spf"]["addresses"] = list(domain["addresses"])
+            domain["spf"]["addresses"] = [] if domain["spf"]["hosts"] else list(domain["addresses"])
         for key, value in settings["dkim"].items():
             if domain["dkim"][key] is None:
                 domain["dkim"][key] = value
@@ -649,6 +667,20 @@ def _fill_domains(settings, problems):
             domain["dkim"]["ttl"] = domain["ttl"]
         _check_selector(domain["dkim"]["selector"], f"mailserver:domains:{name}:dkim:selector", problems)
         _check_retention(domain["dkim"], f"mailserver:domains:{name}:dkim", problems)
+
+
+def _fill_shared(name, domain, hostname, problems):
+    """Fill in what a domain's records say of all hosts that have it."""
+    spf, hosts = domain["spf"], domain["hosts"]
+    if hosts and hostname not in hosts:
+        problems.append(
+            f"mailserver:domains:{name}:hosts: {', '.join(hosts)} and not this host, {hostname}; list all hosts that "
+            "have the domain, or take it out of this host's pillar"
+        )
+    if spf["hosts"] is None:
+        spf["hosts"] = list(hosts or ()) if spf["addresses"] is None and domain["addresses"] is None else []
+    if spf["exact"] is None:
+        spf["exact"] = bool(spf["addresses"] is not None or spf["hosts"] or spf["record"])
 
 
 def _check_retention(policy, where, problems):

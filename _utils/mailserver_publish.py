@@ -18,9 +18,11 @@ from dataclasses import dataclass, field, replace
 
 from mailserver_dns_message import dnspython, rcode, read_response, records_at, values, within
 from mailserver_errors import PublishError
+from mailserver_foreign_text import visible
 from mailserver_policy_records import KINDS
 from mailserver_records import check_key, tags, txt_strings
 from mailserver_schema import shown
+from mailserver_shared_records import check_spf_beside, spf_beside
 from mailserver_wildcards import below
 
 _ALGORITHMS = (
@@ -60,7 +62,7 @@ class Change:
     ``zone`` is empty as long as DNS was not asked for it (:func:`placed`). ``kind`` is a policy record's
     (:data:`mailserver_policy_records.KINDS`): of the records at the name only those of this kind count, and the others
     stay; without a kind it is a key's, and counts are all. ``absent``: every server said a moment ago that there is
-    nothing at the name.
+    nothing at the name. ``is_beside``: an SPF record that has ours, and what others have besides, serves as well.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Change:
     expected: tuple[str, ...] = ()
     kind: str = ""
     absent: bool = False
+    is_beside: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -310,6 +313,13 @@ def _counting(change, values):
 def _somebody_elses(change, text):
     if not change.kind:
         return f"it holds somebody else's record, {shown(text)}"
+    if change.kind == "SPF":
+        both = visible(spf_beside(change.wanted, (text.encode(),)), 500)
+        return (
+            f'the SPF record there was not published from here, "{visible(text, 500)}", and may be of another host or '
+            f'of a service. A record for both is "{both}": publish it by hand, or list all hosts of the domain in the '
+            "pillar of each (domains:NAME:hosts), or have the pillar say what is there (spf:record)"
+        )
     return (
         f'the {change.kind} record there was not published from here, "{text}"; ours would be '
         f'"{change.wanted}". Have the pillar say what is there, or take it away, then publish again'
@@ -318,6 +328,8 @@ def _somebody_elses(change, text):
 
 def _is_right(change, value, wanted):
     """Tell whether a TXT value serves as the wanted one: it may differ in what does not count in such a record."""
+    if change.is_beside:
+        return check_spf_beside((value,), wanted) is None
     if change.kind:
         return KINDS[change.kind].same(value, wanted)
     key = _key(wanted)

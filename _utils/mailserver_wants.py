@@ -3,12 +3,13 @@
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import mailserver_dns
 import mailserver_policy_records
 import mailserver_records
+import mailserver_shared_records
 import mailserver_transport_records
 
 DETAILS = 20
@@ -27,7 +28,8 @@ class Want:
 
     ``of`` is the domain or host, ``label`` what people call the thing (``SPF``). ``check`` gets the values of an answer
     and returns ``None``, or a sentence of what is wrong. ``publish`` are the records to publish when it is not there.
-    ``may_be_absent``: no record is right, too. ``alias``: the name may be a CNAME.
+    ``may_be_absent``: no record is right, too. ``alias``: the name may be a CNAME. ``is_beside``: what others have in
+    the record stays there (:mod:`mailserver_shared_records`).
     """
 
     of: str
@@ -37,6 +39,7 @@ class Want:
     publish: tuple = ()
     may_be_absent: bool = False
     alias: bool = True
+    is_beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,12 @@ def _domain_wants(name, domain):
     if mx:
         yield Want(name, "MX", _ask(name, "MX"), partial(mailserver_records.check_mx, hosts=domain["mx"]), tuple(mx))
     for kind, record in mailserver_policy_records.of_domain(name, domain):
-        yield Want(name, kind.label, _ask(record.name, "TXT"), partial(kind.check, wanted=record.value), (record,))
+        is_beside = kind.label == "SPF" and not domain["spf"]["exact"]
+        check = mailserver_shared_records.check_spf_beside if is_beside else kind.check
+        yield Want(
+            *(name, kind.label, _ask(record.name, "TXT"), partial(check, wanted=record.value), (record,)),
+            is_beside=is_beside,
+        )
     hosts = mailserver_transport_records.policy_addresses(name, domain)
     for rdtype in ("A", "AAAA") if hosts else ():
         yield _addresses(name, f"mta-sts.{name}", f"{rdtype} of mta-sts", rdtype, hosts, alias=True)
@@ -142,7 +150,27 @@ def compare(wanted, answers):
 
     :param answers: maps questions to :class:`mailserver_dns.Answers`.
     """
-    return [_finding(want, [_judged(want, answers[question]) for question in want.questions]) for want in wanted]
+    return [
+        _finding(_beside(want, answers), [_judged(want, answers[question]) for question in want.questions])
+        for want in wanted
+    ]
+
+
+def _beside(want, answers):
+    """Return a want whose record to publish has what others have in it now."""
+    if not want.is_beside:
+        return want
+    now = present({question: answers[question] for question in want.questions})
+    return replace(want, publish=tuple(beside(record, now) for record in want.publish))
+
+
+def beside(record, present):
+    """Return an SPF record with what others have in it now.
+
+    :param present: what :func:`present` returned.
+    """
+    values = present.get((record.name.lower(), "TXT"), ())
+    return replace(record, value=mailserver_shared_records.spf_beside(record.value, values))
 
 
 def _judged(want, answers):

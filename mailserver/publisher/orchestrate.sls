@@ -15,8 +15,10 @@
 {%- for name, domain in domains.items() %}
 {%- set domain = domain or {} %}
 {%- set spf = domain.get('spf') or {} %}
-{%- set addresses = spf.get('addresses') or domain.get('addresses') or theirs.get('addresses') %}
-{%- do said.update({name: {'spf': dict(spf, addresses=addresses), 'dmarc': domain.get('dmarc'),
+{%- set given = spf.get('addresses') or domain.get('addresses') %}
+{%- set hosts = spf.get('hosts') or (not given and domain.get('hosts')) or [] %}
+{%- set addresses = given or (not hosts and theirs.get('addresses')) or None %}
+{%- do said.update({name: {'spf': dict(spf, addresses=addresses, hosts=hosts), 'dmarc': domain.get('dmarc'),
                            'mta_sts': domain.get('mta_sts'), 'tls_rpt': domain.get('tls_rpt')} }) %}
 {%- endfor %}
 {%- if not central.get('publisher') %}

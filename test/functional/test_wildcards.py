@@ -86,7 +86,7 @@ class Host:
         return [b"".join(one.strings).decode() for part in answer for one in part if one.rdtype == 16]
 
     def is_there(self, name):
-        """Tell whether anything is at a name itself: what an update requires sees no wildcard, and it changes nothing."""
+        """Tell whether anything is at a name itself: what an update requires sees no wildcard."""
         message = dns.update.UpdateMessage(
             name.partition("._domainkey.")[2], keyring=dns.tsig.Key(KEY, SECRET, "hmac-sha256")
         )

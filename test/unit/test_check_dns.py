@@ -262,8 +262,9 @@ BROKEN = {
         {(D, "TXT"): (b"v=spf1 ip4:192.0.2.9 -all",)},
         [("dns.spf", D, "warn"), ("dns.spf.passes", D, "fail")],
         "lacks ip4:192.0.2.25",
-        PUBLISH_SPF,
+        PUBLISH_SPF.replace(" -all", " ip4:192.0.2.9 -all"),
     ),
+    "SPF of another host and ours": ({(D, "TXT"): (SPF.replace(b"-all", b"ip4:192.0.2.9 -all"),)}, [], "", ""),
     "SPF that is soft on us": (
         {(D, "TXT"): (b"v=spf1 ip4:192.0.2.25 ~all",)},
         [("dns.spf.passes", D, "warn"), ("dns.spf", D, "warn")],
