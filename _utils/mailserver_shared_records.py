@@ -1,12 +1,13 @@
-"""A domain's SPF record where another host or a service sends for it, too: extended, never made narrower. Pure.
+"""SPF and MX records of a domain that another host or a service has, too: extended, never made narrower. Pure.
 
-A host knows its own addresses. What a record in DNS allows besides may be another host's, so it stays unless the pillar
-says that it has the whole record (``spf:exact``).
+A host knows its own name and addresses. What a record in DNS says besides may be another host's, so it stays unless the
+pillar says that it has the whole of it (``spf:exact``, ``hosts``, ``mx``).
 """
 
 import re
+from dataclasses import replace
 
-from mailserver_records import check_spf, is_spf, spf_terms
+from mailserver_records import check_mx, check_spf, is_spf, spf_terms
 
 _END = re.compile(r"[-~?+]?all", re.IGNORECASE)
 _REDIRECT = re.compile(r"redirect=\S+", re.IGNORECASE)
@@ -65,3 +66,29 @@ def _is_strict(term):
 
 def _last(text):
     return next((term for term in text.split()[1:] if _END.fullmatch(term)), "-all")
+
+
+def has_mx_of_others(domain, hostname):
+    """Tell whether the MX records may name hosts of which the settings of a domain say nothing."""
+    return not domain["hosts"] and domain["mx"] == [hostname]
+
+
+def mx_beside(records, values):
+    """Return the MX records that a name is to have, given its values now: ours, after those that others have there.
+
+    A host that is not there yet comes last: mail goes on to where it went.
+    """
+    ours = {record.value.split()[1] for record in records}
+    others = sorted((preference, host) for preference, host in values if host and host not in ours)
+    if not others:
+        return list(records)
+    there = {host: preference for preference, host in values}
+    last = min(max(preference for preference, _ in others) + 10, 65535)
+    own = [(there.get(host, last), host) for host in sorted(ours)]
+    return [replace(records[0], value=f"{preference} {host}") for preference, host in sorted([*others, *own])]
+
+
+def check_mx_beside(values, hosts):
+    """Compare MX values with the host wanted, beside which there may be others; what ``check_mx`` returns."""
+    said = check_mx(values, hosts)
+    return said and said.replace("which is not wanted", "of which this host's pillar says nothing (domains:NAME:hosts)")

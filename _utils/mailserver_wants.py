@@ -63,7 +63,7 @@ def wants(domains, hostname, addresses, tlsa=None, only=None):
     others = {}
     for name, domain in domains.items():
         if only is None or name in only:
-            found.extend(_domain_wants(name, domain))
+            found.extend(_domain_wants(name, domain, hostname))
         others.update({host: _other_host(host) for host in domain["mx"] if host != hostname})
     return [*found, *others.values()]
 
@@ -93,10 +93,12 @@ def _tlsa_wants(domains, hostname, tlsa):
         yield Want(hostname, "TLSA", _ask(record.name, "TLSA"), check, (record,))
 
 
-def _domain_wants(name, domain):
+def _domain_wants(name, domain, hostname):
     mx = mailserver_records.mx_records(name, domain)
     if mx:
-        yield Want(name, "MX", _ask(name, "MX"), partial(mailserver_records.check_mx, hosts=domain["mx"]), tuple(mx))
+        is_beside = mailserver_shared_records.has_mx_of_others(domain, hostname)
+        check = mailserver_shared_records.check_mx_beside if is_beside else mailserver_records.check_mx
+        yield Want(*(name, "MX", _ask(name, "MX"), partial(check, hosts=domain["mx"]), tuple(mx)), is_beside=is_beside)
     for kind, record in mailserver_policy_records.of_domain(name, domain):
         is_beside = kind.label == "SPF" and not domain["spf"]["exact"]
         check = mailserver_shared_records.check_spf_beside if is_beside else kind.check
@@ -161,6 +163,9 @@ def _beside(want, answers):
     if not want.is_beside:
         return want
     now = present({question: answers[question] for question in want.questions})
+    if want.label == "MX":
+        values = now.get((want.questions[0].name, "MX"), ())
+        return replace(want, publish=tuple(mailserver_shared_records.mx_beside(want.publish, values)))
     return replace(want, publish=tuple(beside(record, now) for record in want.publish))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mailserver_pillar import PillarError, resolve
 from mailserver_records import mx_records, spf_record
-from mailserver_shared_records import check_spf_beside, spf_beside
+from mailserver_shared_records import check_spf_beside, mx_beside, spf_beside
 from mailserver_transport_records import mta_sts_record
 
 OURS = "v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 -all"
@@ -73,3 +73,19 @@ def test_what_the_pillar_gives_outright_is_the_whole_record():
 def test_a_list_of_hosts_without_this_one_is_refused():
     with pytest.raises(PillarError, match=r"a\.example:hosts: mx2\.a\.example and not this host, mx1\.a\.example"):
         settings("mx1.a.example", hosts=["mx2.a.example"])
+
+
+MX = [
+    ((), ["10 mx1.a.example"]),
+    (((10, "mx1.a.example"),), ["10 mx1.a.example"]),
+    (((0, ""),), ["10 mx1.a.example"]),
+    (((10, "old.b.example"),), ["10 old.b.example", "20 mx1.a.example"]),
+    (((5, "mx1.a.example"), (20, "old.b.example")), ["5 mx1.a.example", "20 old.b.example"]),
+    (((65535, "old.b.example"),), ["65535 mx1.a.example", "65535 old.b.example"]),
+]
+
+
+@pytest.mark.parametrize(("values", "wanted"), MX)
+def test_a_host_that_is_not_in_the_mx_records_yet_is_printed_behind_those_that_are(values, wanted):
+    records = mx_records("a.example", settings("mx1.a.example"))
+    assert [record.value for record in mx_beside(records, values)] == wanted
