@@ -10,6 +10,7 @@ import mailserver_reload
 mailserver_reload.drop_outdated()
 
 import mailserver_central
+import mailserver_central_owners
 import mailserver_dkim
 import mailserver_key_records
 import mailserver_keystore
@@ -17,6 +18,7 @@ import mailserver_lifecycle
 import mailserver_milter
 import mailserver_nsupdate
 import mailserver_opendkim_daemon
+import mailserver_published
 import mailserver_queue
 import mailserver_records
 import mailserver_run
@@ -249,7 +251,7 @@ def announce(names):
     )
 
 
-def publish_for(minion, domains):
+def publish_for(minion, domains, zones=()):
     """
     Publish the key records that another minion put into the mine, with this host's credential (``dns:rfc2136``).
 
@@ -258,9 +260,14 @@ def publish_for(minion, domains):
     domains
         The domains that it may have records published for. The orchestration ``mailserver.publisher.orchestrate``
         takes them from the pillar that the master gives that minion.
+    zones
+        Zones, or names in them, to which aliases (CNAME) of these domains' keys may lead besides: that pillar's
+        ``dns:alias_zones``.
 
     Returns the names that were ``sent`` and those that DNS had ``already``, and a sentence for each record that was
-    ``refused`` or whose fate is ``unknown``; with one of these the return code is not 0.
+    ``refused`` or whose fate is ``unknown``; with one of these the return code is not 0. For whom a key was published
+    is remembered here: no other minion gets it replaced. While one call for a minion works and another waits, a third
+    is left to that (``later``).
 
     CLI Example:
 
@@ -268,6 +275,15 @@ def publish_for(minion, domains):
 
         salt ns1 dkim.publish_for mx1 '[example.com]'
     """
+    path = mailserver_central_owners.place(__opts__.get("mailserver.published", mailserver_published.FOLDER))
+    try:
+        with mailserver_central_owners.turn(path.parent, str(minion)) as is_ours:
+            return _publish_for(str(minion), domains, zones, path) if is_ours else dict(mailserver_central_owners.LATER)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _publish_for(minion, domains, zones, path):
     given = __salt__["mine.get"](minion, mailserver_central.MINE, tgt_type="list").get(minion)
     if given is None:
         raise CommandExecutionError(
@@ -275,10 +291,8 @@ def publish_for(minion, domains):
             "mailserver:dns:publish: central, and does mailserver:dns:central:publisher match this minion?"
         )
     dns = __salt__["mailserver.settings"]()["dns"]
-    try:
-        told = mailserver_central.publish_rows(given, mailserver_central.domains_of(domains), dns)
-    except MailserverError as err:
-        raise CommandExecutionError(str(err)) from err
+    allowed = mailserver_central.domains_of(domains), mailserver_central.domains_of(zones, underscores=True)
+    told = mailserver_central.publish_rows(given, allowed[0], dns, minion, allowed[1], path)
     if told["refused"] or told["unknown"]:
         __context__["retcode"] = 2
     return mailserver_wording.told(told)

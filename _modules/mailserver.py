@@ -23,6 +23,7 @@ mailserver_reload.drop_outdated()
 
 import mailserver_addresses
 import mailserver_central
+import mailserver_central_owners
 import mailserver_central_policies
 import mailserver_certificate
 import mailserver_check
@@ -46,6 +47,7 @@ import mailserver_transport_records
 import mailserver_wants
 import mailserver_watch_memory
 import mailserver_watch_run
+import mailserver_wildcards
 import mailserver_wording
 from mailserver_errors import MailserverError
 
@@ -277,7 +279,9 @@ def records(domain=None, format="data"):
         _check_domain("records", domain, domains)
         domains = {domain: domains[domain]}
     try:
-        text = _formatted(_all_records(domains, host), format, host["dns"])
+        shared = {name: one for name, one in domains.items() if not one["spf"]["exact"]}
+        spf = [record for name, one in shared.items() if (record := mailserver_records.spf_record(name, one))]
+        text = _formatted(_all_records(domains, host), format, host["dns"], spf)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     unknown = mailserver_addresses.no_public(host)
@@ -307,11 +311,17 @@ def _all_records(domains, host):
     ]
 
 
-def _formatted(found, format, dns):
+def _formatted(found, format, dns, spf=()):
+    """Return records in a format; ``spf`` are those of them beside which others may have theirs."""
     if format == "nsupdate":
         asked = mailserver_wants.text_questions(found)
-        answers = mailserver_dns.ask(asked, mailserver_dns.options(dns))
-        return mailserver_nsupdate.nsupdate(found, mailserver_wants.present(answers))
+        options = mailserver_dns.options(dns)
+        answers = mailserver_wildcards.unmasked(
+            mailserver_dns.ask(asked, options), lambda more: mailserver_dns.ask(more, options)
+        )
+        present = mailserver_wants.present(answers)
+        shared = [mailserver_wants.beside(one, present) if one in spf else one for one in found]
+        return mailserver_nsupdate.nsupdate(shared, present)
     forms = {
         "data": mailserver_records.as_data,
         "json": mailserver_records.as_json,
@@ -611,7 +621,8 @@ def publish_for(minion, domains, pillar=None, test=False):
         Only return the plan, as :py:func:`publish` does.
 
     Returns what :py:func:`publish` does. What was published for that minion earlier is remembered here: it gets no
-    record replaced that it did not have published.
+    record replaced that it did not have published. While one call for a minion works and another waits, a third is left
+    to that (``later``).
 
     CLI Example:
 
@@ -619,6 +630,18 @@ def publish_for(minion, domains, pillar=None, test=False):
 
         salt ns1 mailserver.publish_for mx1 '[example.com]' test=True
     """
+    try:
+        if test:
+            return _publish_for(str(minion), domains, pillar, test)
+        with mailserver_central_owners.turn(_published().parent, f"{minion} records") as is_ours:
+            return (
+                _publish_for(str(minion), domains, pillar, test) if is_ours else dict(mailserver_central_owners.LATER)
+            )
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _publish_for(minion, domains, pillar, test):
     given = __salt__["mine.get"](minion, mailserver_central_policies.MINE, tgt_type="list").get(minion)
     if given is None:
         raise CommandExecutionError(
@@ -629,10 +652,7 @@ def publish_for(minion, domains, pillar=None, test=False):
     spelled = [(name, known) for name in domains for known in mailserver_central.domains_of([name])]
     allowed = {known: None if pillar is None else pillar.get(name) or {} for name, known in spelled}
     changes, refused = mailserver_central_policies.read_rows(given, allowed)
-    try:
-        outcomes = mailserver_policy_publishing.publish(changes, _published(minion), settings()["dns"], test)
-    except MailserverError as err:
-        raise CommandExecutionError(str(err)) from err
+    outcomes = mailserver_policy_publishing.publish(changes, _published(minion), settings()["dns"], test)
     told = _outcomes(outcomes, test)
     refused = mailserver_wording.told(refused)
     if refused:

@@ -17,6 +17,7 @@ mailserver_reload.drop_outdated()
 import mailserver_fleet
 import mailserver_keystore
 import mailserver_page
+import mailserver_wording
 from mailserver_errors import MailserverError
 
 __virtualname__ = "mailserver"
@@ -120,7 +121,7 @@ def _unusable(returned):
     if _TRIMMED in (answer, *(answer.values() if isinstance(answer, dict) else ())):
         return "its answer was larger than max_event_size; raise that in the configuration of master and minion"
     failed = returned.get("retcode") or not isinstance(answer, dict)
-    return f"it answered: {_brief(str(answer))}" if failed else ""
+    return f"it answered: {_brief(mailserver_wording.brief(answer, 2**20))}" if failed else ""
 
 
 def _brief(text):

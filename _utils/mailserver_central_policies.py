@@ -6,23 +6,23 @@ names where such records belong, in exactly the form that this formula writes, a
 
 import re
 
+import mailserver_foreign_rows
 from mailserver_pillar import SCHEMA
 from mailserver_policy_records import KINDS
 from mailserver_publish import Change
 from mailserver_records import tags
-from mailserver_schema import Choice, Domain, Integer, Key, Section, Text, Wrong, read, shown
+from mailserver_schema import Choice, Domain, Key, Section, Text, Wrong, read, shown
 
 MINE = "mailserver_records"
 """Under this name the rows are in Salt's mine."""
 EVENT = "mailserver/records/wanted"
 """The tag of the event that asks the master to have them published."""
 
-_LONGEST = 8192
 _ROW = Section(
     {
         "name": Key(Domain(underscores=True), "The record's name."),
         "kind": Key(Choice(tuple(KINDS)), "What it is."),
-        "ttl": Key(Integer(0, 2**31 - 1, "seconds"), "Its TTL."),
+        "ttl": Key(mailserver_foreign_rows.TTL, "Its TTL."),
         "wanted": Key(Text(), "Its text."),
     }
 )
@@ -40,13 +40,7 @@ def read_rows(given, allowed):
     :param allowed: maps the domains that it may have records published for to what its pillar says of them: the
         sections ``spf``, ``dmarc``, ``mta_sts`` and ``tls_rpt``, or ``None`` where that is not known.
     """
-    changes, refused = [], []
-    for number, row in enumerate(given, 1):
-        try:
-            changes.append(read_row(row, allowed, f"record {number}"))
-        except Wrong as err:
-            refused.append(f"{err}; it was not published.")
-    return changes, refused
+    return mailserver_foreign_rows.read_each(given, lambda row, where: read_row(row, allowed, where))
 
 
 def read_row(row, allowed, where):
@@ -68,7 +62,7 @@ def read_row(row, allowed, where):
             f"{where}: {shown(name)} is not the name of the {kind.label} record of a domain of the host that asks, by "
             "its pillar"
         )
-    if not kind.counts(text.encode()) or len(text) > _LONGEST or not is_ours(kind, text, allowed[domain]):
+    if not kind.counts(text.encode()) or not is_ours(kind, text, allowed[domain]):
         raise Wrong(f"{where}: {shown(text)} is no {kind.label} record as this formula writes it for {domain}")
     return Change(name, "", found["ttl"], text, kind=kind.label)
 
@@ -89,8 +83,11 @@ def is_ours(kind, text, pillar=None):
         if pillar is None:
             section = _section(name, reader(text), problems)
         elif name == "spf" and section["addresses"] is None:
-            said = {} if section["record"] else reader(text)
+            # Where the pillar names all hosts of the domain, they stand for their addresses.
+            said = {} if section["record"] or section["hosts"] else reader(text)
             section["addresses"] = _section(name, said, problems)["addresses"] or []
+        if name == "spf":
+            section["hosts"] = section["hosts"] or []
     except (ValueError, KeyError):
         return False
     if problems:
@@ -107,7 +104,9 @@ def _spf(text):
     _, *terms, end = text.split(" ")
     pairs = [term.split(":", 1) for term in terms]
     addresses = [value for mechanism, value in pairs if mechanism in ("ip4", "ip6")]
-    return {"addresses": addresses, "include": [value for _, value in pairs[len(addresses) :]], "all": end}
+    hosts = [value for mechanism, value in pairs if mechanism == "a"]
+    include = [value for _, value in pairs[len(addresses) + len(hosts) :]]
+    return {"addresses": addresses, "hosts": hosts, "include": include, "all": end}
 
 
 def _dmarc(text):

@@ -6,6 +6,7 @@ from functools import partial
 import mailserver_addresses
 import mailserver_dns
 import mailserver_records
+import mailserver_shared_records
 import mailserver_wants
 from mailserver_addresses import is_private
 from mailserver_check_answers import ASK_AGAIN, in_short, judged, ok, publish, told, where, why_unknown
@@ -152,12 +153,17 @@ def _mx(survey, name, domain):
     hosts = domain["mx"]
     if not hosts:
         return _unchecked_mx(survey, name, domain)
-    verdict = mailserver_dns.judge(answers, partial(mailserver_records.check_mx, hosts=hosts))
+    records, otherwise = mailserver_records.mx_records(name, domain), "or, if DNS is right, list its hosts in"
+    check, where_to = mailserver_records.check_mx, f"mailserver:domains:{name}:mx"
+    if mailserver_shared_records.has_mx_of_others(domain, survey.settings["hostname"]):
+        check, records = (
+            mailserver_shared_records.check_mx_beside,
+            mailserver_shared_records.mx_beside(records, survey.values(name, "MX")),
+        )
+        where_to = f"mailserver:domains:{name}:hosts, if they have the domain as this one does, or else in {where_to}"
+    verdict = mailserver_dns.judge(answers, partial(check, hosts=hosts))
     reached = all(any(host in hosts for _, host in one.values) for one in told(answers))
-    remedy = publish(
-        mailserver_records.mx_records(name, domain),
-        f"or, if DNS is right, list its hosts in mailserver:domains:{name}:mx",
-    )
+    remedy = publish(records, f"{otherwise} {where_to}")
     return judged(
         *("dns.mx", name, f"MX: {', '.join(hosts)}", verdict.value, verdict.findings),
         *("warn" if reached else "fail", remedy, f"so {where(answers)}"),

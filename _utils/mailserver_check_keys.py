@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import mailserver_dkim
+import mailserver_dns
 import mailserver_key_records
 import mailserver_run
 from mailserver_check_answers import judged, ok, publish, unknown, where
@@ -81,14 +82,25 @@ def findings(survey):
     keys = survey.keys
     for about, why in keys.troubles.items():
         yield unknown("dns.dkim", about, "the host knows its keys", why, _MEND)
-    waits = set()
+    waits, seen = set(), _seen(survey)
     for row in keys.rows:
-        found = _shown(keys.run, row, survey.answers[row.question])
+        found = _shown(keys.run, row, seen[row.question])
         if row.key.stage in ("generated", "published") and found.status != "ok":
             waits.add(row.domain)
         yield found
     # A key whose record is missing has said already why mail is not signed.
     yield from (_signer(manifest) for name, manifest in keys.manifests.items() if name not in waits)
+
+
+def _seen(survey):
+    """Return what DNS shows of the keys, without what wildcards make (one more question for each that looks wrong)."""
+    wants = {row.question: (row.key, row.wanted) for row in survey.keys.rows}
+    options = mailserver_dns.options(survey.settings["dns"])
+    return mailserver_key_records.without_wildcards(
+        wants,
+        {question: survey.answers[question] for question in wants},
+        lambda asked: survey.means.ask(asked, options),
+    )
 
 
 def _shown(run, row, answers):

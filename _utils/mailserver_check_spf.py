@@ -4,7 +4,7 @@ import ipaddress
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mailserver_dns
 import mailserver_records
@@ -12,6 +12,7 @@ from mailserver_check_answers import ASK_AGAIN, judged, ok, publish, text, told,
 from mailserver_dns import Question
 from mailserver_errors import MissingPackage
 from mailserver_findings import Finding
+from mailserver_shared_records import spf_beside
 from mailserver_spf import Evaluated
 
 MOST_LOOKUPS, MOST_VOID = 10, 2
@@ -73,6 +74,8 @@ def _published(survey, name, domain):
     permerror (RFC 7208 section 4.5).
     """
     answers, wanted = survey.answers_to(name, "TXT"), mailserver_records.spf_record(name, domain)
+    if wanted and not domain["spf"]["exact"]:
+        wanted = replace(wanted, value=spf_beside(wanted.value, survey.values(name, "TXT")))
     found = _records(survey, name)
     if len(found) > 1:
         seen = f"{len(found)} SPF records, of which receivers take none: {'; '.join(found)} ({where(answers)})"

@@ -6,10 +6,12 @@ import mailserver_dkim
 import mailserver_dns
 import mailserver_publish
 import mailserver_records
+import mailserver_wildcards
 from mailserver_errors import DkimError
 from mailserver_schema import did_you_mean
 
 TESTING = "the record of the key {} has t=y (a test), so recipients may take its signatures for none; publish ours"
+_NOT_SHOWN = ("absent", "different")
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,27 @@ def judge_wanted(key, wanted, answers):
     if answers.trouble or any(one.status == "unknown" for one in answers.seen):
         return mailserver_dns.Verdict("unknown", verdict.findings)
     return mailserver_dns.Verdict("published")
+
+
+def without_wildcards(wants, seen, ask):
+    """Return what DNS shows of keys, without what wildcards make of names that are not there (RFC 4592).
+
+    Names that show what is wanted are not asked for again. A wildcard that shows the very key counts: whoever verifies
+    a signature takes it.
+
+    :param wants: ``{place: (key, Wanted)}``.
+    :param seen: ``{place: Answers}``.
+    :param ask: takes questions, and returns ``{Question: Answers}``.
+    """
+    odd = {place: one for place, one in seen.items() if judge_wanted(*wants[place], one).value in _NOT_SHOWN}
+    keys = {one.question: wants[place][0] for place, one in odd.items()}
+
+    def is_the_key(question, values):
+        key = keys[question]
+        return any(_check(key.public, key.algorithm)((value,)) is None for value in values)
+
+    found = mailserver_wildcards.unmasked({one.question: one for one in odd.values()}, ask, is_the_key)
+    return {**seen, **{place: found[one.question] for place, one in odd.items()}}
 
 
 def _check(public, algorithm):

@@ -7,7 +7,7 @@ from pathlib import Path
 from mailserver_errors import CutoverError
 
 MOST_LOST = 500
-"""Sockets that OpenDKIM may have lost before it is restarted instead: 125 resolvers, 34 MB. Where its limit of open files
+"""Sockets that OpenDKIM may lose before it is restarted instead: 125 resolvers, 34 MB. Where its limit of open files
 is low, half of that."""
 
 

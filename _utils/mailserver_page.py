@@ -3,7 +3,7 @@
 import base64
 import functools
 import hashlib
-from html import escape
+from html import escape as as_html
 from itertools import groupby
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from mailserver_findings import STATUSES
 from mailserver_fleet import in_words
 from mailserver_page_script import SCRIPT
 from mailserver_page_style import WIDE, style
+from mailserver_wording import lines
 
 MEANING = {
     "ok": "as wanted",
@@ -290,6 +291,11 @@ def key_in_words(key, now):
 
 
 # ---- small parts
+
+
+def escape(text):
+    """Return text as HTML: nothing of it is markup, invisible, or turns the order of letters round."""
+    return as_html(lines(text))
 
 
 def _mark(status):

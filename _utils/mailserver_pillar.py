@@ -103,10 +103,21 @@ _SPF = Section(
         "addresses": Key(
             Items(Address()), "Addresses that may send for the domain.", computed="the domain's `addresses`"
         ),
+        "hosts": Key(
+            Items(Domain()),
+            "Hosts whose addresses may send for the domain, as `a:` terms (a look-up each).",
+            computed="the domain's `hosts`, unless `addresses` or the domain's are given",
+        ),
         "include": Key(Items(Domain(underscores=True)), "Domains whose SPF record is included.", ()),
         "all": Key(Choice(("-all", "~all", "?all")), "What holds for every other address.", "-all"),
         "record": Key(
             Text(r"v=spf1( .*)?", "an SPF record (v=spf1 …)"), "The record's exact text, instead of all the above."
+        ),
+        "exact": Key(
+            Bool(),
+            "The record is to have these terms and no others. `false`: what it allows besides, as another host's "
+            "addresses or a service, is kept.",
+            computed="`true` with `addresses`, `hosts` or `record`",
         ),
     }
 )
@@ -146,10 +157,16 @@ _DOMAIN = Section(
         "addresses": Key(
             Items(Address()), "Addresses that the domain's mail leaves from.", computed="the host's `addresses`"
         ),
+        "hosts": Key(
+            Items(Domain(), 1),
+            "All hosts that have the domain, this one among them, and the same list on each: so all of them want the "
+            "same SPF, MX and MTA-STS records.",
+            computed="not given: this host knows of no other",
+        ),
         "mx": Key(
             Items(Domain()),
             "Hosts that the domain's MX record is to name; `[]`: not checked.",
-            computed="`hostname`, or none with `receive: false`",
+            computed="`hosts`, or `hostname`; none with `receive: false`",
         ),
         "ttl": Key(_TTL, "TTL of the domain's records.", 3600),
         "spf": Key(_SPF, "The domain's SPF record."),
@@ -248,6 +265,13 @@ SCHEMA = Section(
                         "Have each highstate publish SPF, DMARC, MTA-STS and TLS-RPT records that DNS does not show as "
                         "wanted, by the way that `publish` names; `false`: only `mailserver.publish` does.",
                         False,
+                    ),
+                    "alias_zones": Key(
+                        Items(Domain(underscores=True)),
+                        "Zones, or names in them, to which aliases (CNAME) of the domains' keys may lead: only there, "
+                        "and below `_domainkey` of the host's own domains, are key records published. A publisher "
+                        "(`central`) goes by what the master's pillar says here of the host that asks.",
+                        (),
                     ),
                     "rfc2136": Key(
                         Section(
@@ -635,13 +659,14 @@ def _fill_host(settings, grains, problems):
 
 def _fill_domains(settings, problems):
     for name, domain in each_kind(settings["domains"], problems):
+        _fill_shared(name, domain, settings["hostname"], problems)
         unknown = domain["addresses"] is None and not settings["addresses"]
         if domain["addresses"] is None:
             domain["addresses"] = list(settings["addresses"])
         if domain["mx"] is None:
-            domain["mx"] = [settings["hostname"]] if domain["receive"] else []
-        if domain["spf"]["addresses"] is None and not unknown:
-            domain["spf"]["addresses"] = list(domain["addresses"])
+            domain["mx"] = (domain["hosts"] or [settings["hostname"]]) if domain["receive"] else []
+        if domain["spf"]["addresses"] is None and (domain["spf"]["hosts"] or not unknown):
+            domain["spf"]["addresses"] = [] if domain["spf"]["hosts"] else list(domain["addresses"])
         for key, value in settings["dkim"].items():
             if domain["dkim"][key] is None:
                 domain["dkim"][key] = value
@@ -649,6 +674,20 @@ def _fill_domains(settings, problems):
             domain["dkim"]["ttl"] = domain["ttl"]
         _check_selector(domain["dkim"]["selector"], f"mailserver:domains:{name}:dkim:selector", problems)
         _check_retention(domain["dkim"], f"mailserver:domains:{name}:dkim", problems)
+
+
+def _fill_shared(name, domain, hostname, problems):
+    """Fill in what a domain's records say of all hosts that have it."""
+    spf, hosts = domain["spf"], domain["hosts"]
+    if hosts and hostname not in hosts:
+        problems.append(
+            f"mailserver:domains:{name}:hosts: {', '.join(hosts)} and not this host, {hostname}; list all hosts that "
+            "have the domain, or take it out of this host's pillar"
+        )
+    if spf["hosts"] is None:
+        spf["hosts"] = list(hosts or ()) if spf["addresses"] is None and domain["addresses"] is None else []
+    if spf["exact"] is None:
+        spf["exact"] = bool(spf["addresses"] is not None or spf["hosts"] or spf["record"])
 
 
 def _check_retention(policy, where, problems):

@@ -7,6 +7,8 @@ import mailserver_keystore
 import mailserver_policy_records
 import mailserver_publish
 import mailserver_published
+import mailserver_shared_records
+import mailserver_wildcards
 from mailserver_publish import Change
 
 
@@ -31,10 +33,14 @@ class Outcome:
 def changes_of(domains):
     """Return a :class:`mailserver_publish.Change` for each policy record that these domains' settings want."""
     return [
-        Change(record.name, "", record.ttl, record.value, kind=kind.label)
+        Change(record.name, "", record.ttl, record.value, kind=kind.label, is_beside=_is_beside(kind, domain))
         for name, domain in domains.items()
         for kind, record in mailserver_policy_records.of_domain(name, domain)
     ]
+
+
+def _is_beside(kind, domain):
+    return kind.label == "SPF" and not domain["spf"]["exact"]
 
 
 def publish(changes, path, dns, test=False, read=None):
@@ -109,8 +115,13 @@ def _trouble(change, answers):
 
 
 def _ask(changes, options):
+    """Return what DNS shows at the names of changes, without what wildcards make: ``{name: Answers}``."""
     questions = {change.name: mailserver_dns.Question(change.name, "TXT") for change in changes}
-    answers = mailserver_dns.ask(questions.values(), options) if questions else {}
+
+    def ask(asked):
+        return mailserver_dns.ask(asked, options)
+
+    answers = mailserver_wildcards.unmasked(ask(questions.values()), ask) if questions else {}
     return {name: answers[question] for name, question in questions.items()}
 
 
@@ -125,7 +136,8 @@ def seen(changes, dns):
 
 def _seen(change, answers):
     kind = mailserver_policy_records.KINDS[change.kind]
-    verdict = mailserver_dns.judge(answers, lambda values: kind.check(values, change.wanted))
+    check = mailserver_shared_records.check_spf_beside if change.is_beside else kind.check
+    verdict = mailserver_dns.judge(answers, lambda values: check(values, change.wanted))
     texts = dict.fromkeys(
         value.decode("utf-8", "replace") for one in answers.seen for value in one.values if kind.counts(value)
     )

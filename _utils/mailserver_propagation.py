@@ -17,7 +17,16 @@ import mailserver_settled
 import mailserver_turns
 from mailserver_dkim import shown_time
 from mailserver_errors import DkimError, PublishError, WriteError
-from mailserver_key_records import change_of, judge_wanted, oldest_if_needed, question_of, record_of, wanted_of
+from mailserver_key_records import (
+    change_of,
+    judge_wanted,
+    oldest_if_needed,
+    question_of,
+    record_of,
+    wanted_of,
+    without_wildcards,
+)
+from mailserver_places import Places
 from mailserver_run import Report, merged, read_manifests
 
 LOOKED = "looked.json"
@@ -60,7 +69,7 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     manifests.update(more)
     wants.update(_wants(run, more, oldest))
     to_ask = [place for place in dict.fromkeys((*to_ask, *turn)) if place in wants and place not in later]
-    seen = run.answers({place: question_of(*place) for place in to_ask})
+    seen = _look(run, wants, to_ask)
     if publish and not run.test:
         seen.update(_publish(run, wants, seen, publish, report))
     report.waiting += mailserver_dns.remarks(seen.values())
@@ -125,7 +134,7 @@ def _send(run, missing, report):
         return False
     try:
         credential = mailserver_publish.read_credential(run.dns["rfc2136"])
-        changes = [mailserver_publish.placed(change, answers) for change, answers in missing]
+        changes = _allowed(run, missing, report)
         sent = mailserver_publish.publish(changes, credential, mailserver_dns.options(run.dns))
     except PublishError as err:
         report.errors.append(f"No record was published: {err}")
@@ -133,6 +142,22 @@ def _send(run, missing, report):
     report.notes += [one.detail for one in sent if one.result == "sent" and one.detail]
     report.waiting += [f"Publishing failed: {one.detail}" for one in sent if one.result not in ("sent", "already")]
     return True
+
+
+def _allowed(run, missing, report):
+    """Return the changes at the ends of their aliases, as far as a key of this host may lie there."""
+    places = Places(frozenset(run.domains), frozenset(run.dns.get("alias_zones", ())))
+    allowed = []
+    for change, answers in missing:
+        placed = mailserver_publish.placed(change, answers)
+        why = places.refusal(change.name, placed.name)
+        if not answers.zone:
+            why = f"{change.name} did not change: its place could not be found out: {answers.trouble}"
+        if why:
+            report.waiting.append(f"Publishing failed: {why}")
+        else:
+            allowed.append(placed)
+    return allowed
 
 
 def _announce(announce, _run, missing, report):
@@ -153,7 +178,13 @@ def _publish(run, wants, seen, publish, report):
         if judge_wanted(*wants[place], answers).value in ("absent", "different")
     }
     may_show = publish(run, list(missing.values()), report)
-    return run.answers({place: question_of(*place) for place in missing}) if may_show else {}
+    return _look(run, wants, missing) if may_show else {}
+
+
+def _look(run, wants, places):
+    """Return what DNS shows of keys, ``{place: Answers}``: of each name itself, and not of a wildcard above it."""
+    seen = run.answers({place: question_of(*place) for place in places})
+    return without_wildcards(wants, seen, lambda asked: run.ask(asked, mailserver_dns.options(run.dns)))
 
 
 def _stamp_seen(run, manifest, wants, seen):

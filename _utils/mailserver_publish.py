@@ -13,7 +13,7 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from mailserver_dns_message import dnspython, rcode, read_response, records_at, values, within
@@ -21,6 +21,9 @@ from mailserver_errors import PublishError
 from mailserver_policy_records import KINDS
 from mailserver_records import check_key, tags, txt_strings
 from mailserver_schema import shown
+from mailserver_shared_records import check_spf_beside, spf_beside
+from mailserver_wildcards import below
+from mailserver_wording import plain
 
 _ALGORITHMS = (
     *("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"),
@@ -59,7 +62,7 @@ class Change:
     ``zone`` is empty as long as DNS was not asked for it (:func:`placed`). ``kind`` is a policy record's
     (:data:`mailserver_policy_records.KINDS`): of the records at the name only those of this kind count, and the others
     stay; without a kind it is a key's, and counts are all. ``absent``: every server said a moment ago that there is
-    nothing at the name.
+    nothing at the name. ``is_beside``: an SPF record that has ours, and what others have besides, serves as well.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Change:
     expected: tuple[str, ...] = ()
     kind: str = ""
     absent: bool = False
+    is_beside: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -254,12 +258,17 @@ def _sentence(place, change, result, said):
 
 @dataclass(frozen=True)
 class Present:
-    """What the server has at a name: TXT values with the records that they are in, or why that is not known."""
+    """What the server has at a name: TXT values with the records that they are in, or why that is not known.
+
+    ``alias`` is the target of a CNAME that is there. ``is_made``: a wildcard made what the server shows there.
+    """
 
     values: tuple = ()
     records: tuple = ()
     trouble: str = ""
     ttl: int | None = None
+    alias: str = ""
+    is_made: bool = False
 
 
 @dataclass(frozen=True)
@@ -293,7 +302,7 @@ def _step(change, present):
     older = tuple(one for one in present.records if _counting(change, [b"".join(one.strings)]))
     # Others' records at the name are of one set with ours, and would get its TTL (RFC 2181 section 5.2).
     ttl = present.ttl if len(older) < len(present.records) and present.ttl is not None else change.ttl
-    return _Step(change, present.records, older, ttl)
+    return _Step(change, present.records, older, ttl, present.is_made)
 
 
 def _counting(change, values):
@@ -304,6 +313,13 @@ def _counting(change, values):
 def _somebody_elses(change, text):
     if not change.kind:
         return f"it holds somebody else's record, {shown(text)}"
+    if change.kind == "SPF":
+        both = plain(spf_beside(change.wanted, (text.encode(),)), 500)
+        return (
+            f'the SPF record there was not published from here, "{plain(text, 500)}", and may be of another host or '
+            f'of a service. A record for both is "{both}": publish it by hand, or list all hosts of the domain in the '
+            "pillar of each (domains:NAME:hosts), or have the pillar say what is there (spf:record)"
+        )
     return (
         f'the {change.kind} record there was not published from here, "{text}"; ours would be '
         f'"{change.wanted}". Have the pillar say what is there, or take it away, then publish again'
@@ -312,6 +328,8 @@ def _somebody_elses(change, text):
 
 def _is_right(change, value, wanted):
     """Tell whether a TXT value serves as the wanted one: it may differ in what does not count in such a record."""
+    if change.is_beside:
+        return check_spf_beside((value,), wanted) is None
     if change.kind:
         return KINDS[change.kind].same(value, wanted)
     key = _key(wanted)
@@ -379,35 +397,37 @@ def read_present(server, changes):
             found[change] = Present(trouble=f"it is no domain name ({type(err).__name__})")
     for change, said in server.ask(queries):
         found[change] = said if isinstance(said, Present) else _as_present(server, change, change.name, said)
-    return {**found, **_of_wildcards(server, found)}
+    return {**found, **_made_by_wildcards(server, found)}
 
 
-def _of_wildcards(server, found):
+def _made_by_wildcards(server, found):
     """Return the changes at whose names there is nothing: what is shown there is made from a wildcard (RFC 4592).
 
-    Should it be at the name besides, the server refuses the update, which is to find nothing there.
+    The server shows the same below such a name. Should it be at the name besides, the server refuses the update, which
+    is to find nothing there.
     """
-    strange = [change for change, present in found.items() if present.values and not _knows_any(change, present)]
-    places = [(change, wildcard) for change in strange for wildcard in _wildcards(change)]
-    queries = {place: server.query(place[1], number) for number, place in enumerate(places)}
+    odd = [change for change, present in found.items() if present.alias or not _serves(change, present)]
+    queries = {}
+    for number, change in enumerate(odd):
+        with suppress(server.dns.exception.DNSException):
+            queries[change] = server.query(below(_plain(change.name)), number)
     nothing = {}
-    for (change, wildcard), said in server.ask(queries):
-        there = said if isinstance(said, Present) else _as_present(server, change, wildcard, said)
-        if there.values == found[change].values:
-            nothing[change] = Present()
+    for change, said in server.ask(queries):
+        there = (
+            said if isinstance(said, Present) else _as_present(server, change, said.question[0].name.to_text(), said)
+        )
+        here = found[change]
+        if (here.alias or here.values) and (there.alias, there.values) == (here.alias, here.values):
+            nothing[change] = Present(is_made=True)
     return nothing
 
 
-def _knows_any(change, present):
-    known = [one for one in (change.wanted, *change.expected) if one is not None]
-    return any(_is_same(change, value, text) for value in present.values for text in known)
-
-
-def _wildcards(change):
-    """Return the names of the wildcards from which a name could be made, up to the one right below its zone's."""
-    labels = _plain(change.name).split(".")
-    above = [".".join(labels[start:]) for start in range(1, len(labels))]
-    return [f"*.{one}" for one in above if within(one, _plain(change.zone))]
+def _serves(change, present):
+    """Tell whether what is at a name is nothing, or what is wanted there, so that no wildcard matters."""
+    values = _counting(change, present.values)
+    if not present.values or change.wanted is None:
+        return not present.values
+    return len(values) == 1 and _is_right(change, values[0], change.wanted)
 
 
 def _as_present(server, change, name, response):
@@ -416,7 +436,8 @@ def _as_present(server, change, name, response):
     if said.child:
         return Present(trouble=f"the name lies in another zone, {said.child}")
     if said.alias:
-        return Present(trouble=f"the name is an alias (CNAME) of {said.alias}; publish the record there")
+        said_of_it = f"the name is an alias (CNAME) of {said.alias}; publish the record there"
+        return Present(trouble=said_of_it, alias=said.alias)
     if said.status == "absent":
         return Present()
     if said.status == "answer":

@@ -59,7 +59,8 @@ def spf_record(name, domain):
     if not spf["enabled"] or (spf["addresses"] is None and not spf["record"]):
         return None
     addresses = [f"ip{ipaddress.ip_address(one).version}:{one}" for one in spf["addresses"] or ()]
-    terms = ["v=spf1", *addresses, *(f"include:{one}" for one in spf["include"]), spf["all"]]
+    hosts = [f"a:{one}" for one in spf.get("hosts", ())]
+    terms = ["v=spf1", *addresses, *hosts, *(f"include:{one}" for one in spf["include"]), spf["all"]]
     return Record(name, domain["ttl"], "TXT", spf["record"] or " ".join(terms))
 
 
@@ -370,7 +371,7 @@ def check_spf(values, wanted):
         return _PASTED
     if _spf(found[0]) == _spf(wanted):
         return None
-    seen_terms, wanted_terms = _spf_terms(found[0]), _spf_terms(wanted)
+    seen_terms, wanted_terms = spf_terms(found[0]), spf_terms(wanted)
     missing = [term for term in wanted_terms if term not in seen_terms]
     surplus = [term for term in seen_terms if term not in wanted_terms]
     return f"the SPF record {lacks_and_has(missing, surplus) or 'has its terms in another order, or some twice'}"
@@ -381,9 +382,9 @@ def is_spf(value):
     return bool(re.match(r"v=spf1( |\Z)", _text(value), re.IGNORECASE))
 
 
-def _spf_terms(text):
-    """Return an SPF record's terms in one spelling each."""
-    return [_spf_term(term) for term in text.split()[1:]]
+def spf_terms(text, only=None):
+    """Return an SPF record's terms in one spelling each, or ``only`` these of them."""
+    return [_spf_term(term) for term in (text.split()[1:] if only is None else only)]
 
 
 def _spf_term(term):
@@ -404,7 +405,7 @@ def _spf_term(term):
 def _spf(text):
     """Return an SPF record as what a verifier makes of it: runs of terms with one qualifier, and modifiers."""
     runs, modifiers = [], set()
-    for term in _spf_terms(text):
+    for term in spf_terms(text):
         if re.match(r"[a-z][a-z0-9_.-]*=", term):
             modifiers.add(term)
             continue

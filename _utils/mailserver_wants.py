@@ -3,12 +3,13 @@
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import mailserver_dns
 import mailserver_policy_records
 import mailserver_records
+import mailserver_shared_records
 import mailserver_transport_records
 from mailserver_wording import plain
 
@@ -28,7 +29,8 @@ class Want:
 
     ``of`` is the domain or host, ``label`` what people call the thing (``SPF``). ``check`` gets the values of an answer
     and returns ``None``, or a sentence of what is wrong. ``publish`` are the records to publish when it is not there.
-    ``may_be_absent``: no record is right, too. ``alias``: the name may be a CNAME.
+    ``may_be_absent``: no record is right, too. ``alias``: the name may be a CNAME. ``is_beside``: what others have in
+    the record stays there (:mod:`mailserver_shared_records`).
     """
 
     of: str
@@ -38,6 +40,7 @@ class Want:
     publish: tuple = ()
     may_be_absent: bool = False
     alias: bool = True
+    is_beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
     others = {}
     for name, domain in domains.items():
         if only is None or name in only:
-            found.extend(_domain_wants(name, domain))
+            found.extend(_domain_wants(name, domain, hostname))
         others.update({host: _other_host(host) for host in domain["mx"] if host != hostname})
     return [*found, *others.values()]
 
@@ -97,12 +100,19 @@ def _tlsa_wants(domains, hostname, tlsa):
         yield Want(hostname, "TLSA", _ask(record.name, "TLSA"), check, (record,))
 
 
-def _domain_wants(name, domain):
+def _domain_wants(name, domain, hostname):
     mx = mailserver_records.mx_records(name, domain)
     if mx:
-        yield Want(name, "MX", _ask(name, "MX"), partial(mailserver_records.check_mx, hosts=domain["mx"]), tuple(mx))
+        is_beside = mailserver_shared_records.has_mx_of_others(domain, hostname)
+        check = mailserver_shared_records.check_mx_beside if is_beside else mailserver_records.check_mx
+        yield Want(*(name, "MX", _ask(name, "MX"), partial(check, hosts=domain["mx"]), tuple(mx)), is_beside=is_beside)
     for kind, record in mailserver_policy_records.of_domain(name, domain):
-        yield Want(name, kind.label, _ask(record.name, "TXT"), partial(kind.check, wanted=record.value), (record,))
+        is_beside = kind.label == "SPF" and not domain["spf"]["exact"]
+        check = mailserver_shared_records.check_spf_beside if is_beside else kind.check
+        yield Want(
+            *(name, kind.label, _ask(record.name, "TXT"), partial(check, wanted=record.value), (record,)),
+            is_beside=is_beside,
+        )
     hosts = mailserver_transport_records.policy_addresses(name, domain)
     for rdtype in ("A", "AAAA") if hosts else ():
         yield _addresses(name, f"mta-sts.{name}", f"{rdtype} of mta-sts", rdtype, hosts, alias=True)
@@ -149,7 +159,30 @@ def compare(wanted, answers):
 
     :param answers: maps questions to :class:`mailserver_dns.Answers`.
     """
-    return [_finding(want, [_judged(want, answers[question]) for question in want.questions]) for want in wanted]
+    return [
+        _finding(_beside(want, answers), [_judged(want, answers[question]) for question in want.questions])
+        for want in wanted
+    ]
+
+
+def _beside(want, answers):
+    """Return a want whose record to publish has what others have in it now."""
+    if not want.is_beside:
+        return want
+    now = present({question: answers[question] for question in want.questions})
+    if want.label == "MX":
+        values = now.get((want.questions[0].name, "MX"), ())
+        return replace(want, publish=tuple(mailserver_shared_records.mx_beside(want.publish, values)))
+    return replace(want, publish=tuple(beside(record, now) for record in want.publish))
+
+
+def beside(record, present):
+    """Return an SPF record with what others have in it now.
+
+    :param present: what :func:`present` returned.
+    """
+    values = present.get((record.name.lower(), "TXT"), ())
+    return replace(record, value=mailserver_shared_records.spf_beside(record.value, values))
 
 
 def _judged(want, answers):

@@ -37,6 +37,14 @@ def lines(text, most=LONGEST):
     return "\n".join(plain(line, most) for line in str(text).split("\n"))
 
 
+def brief(value, most=300):
+    """Return a value of any kind on one plain line of at most ``most`` characters."""
+    try:
+        return plain(value if isinstance(value, str) else repr(value), most)
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__} that is too deep, or too large, to be shown"
+
+
 def told(found):
     """Return plain data (mappings, lists) with all text in it plain, line by line; names of mappings, too."""
     if isinstance(found, dict):

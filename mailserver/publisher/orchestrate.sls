@@ -1,16 +1,24 @@
 # On the master: have the publisher look after the records that the mail host `mailserver_publish` put into the mine: those
 # of keys, or with `mailserver_records` those of its domains' policies.
-# Who publishes, and for which domains, is what the master's own pillar says of that host, never what the host says.
+# Who publishes, and for which domains, is what the master's own pillar says of that host, never what the host says. The
+# host's name may come from an event, which a minion can make up as it likes: it is taken as the name of one minion, or not.
 {%- set host = pillar.get('mailserver_publish') or raise('mailserver: whose records? pillar={mailserver_publish: MINION}') %}
-{%- set theirs = salt['saltutil.runner']('pillar.show_pillar', arg=[host]).get('mailserver', {}) %}
-{%- set central = theirs.get('dns', {}).get('central', {}) %}
-{%- set domains = theirs.get('domains', {}) %}
+{%- if host is not string or (host | length) > 255 or not host | regex_match('([A-Za-z0-9_][A-Za-z0-9_.:@+-]*)\\Z') %}
+{{- raise('mailserver: an event names a host that is no minion; nothing was published') }}
+{%- endif %}
+{%- set theirs = salt['saltutil.runner']('pillar.show_pillar', arg=[host]).get('mailserver') or {} %}
+{%- set dns = theirs.get('dns') or {} %}
+{%- set central = dns.get('central') or {} %}
+{%- set zones = dns.get('alias_zones') or [] %}
+{%- set domains = theirs.get('domains') or {} %}
 {%- set said = {} %}
 {%- for name, domain in domains.items() %}
 {%- set domain = domain or {} %}
 {%- set spf = domain.get('spf') or {} %}
-{%- set addresses = spf.get('addresses') or domain.get('addresses') or theirs.get('addresses') %}
-{%- do said.update({name: {'spf': dict(spf, addresses=addresses), 'dmarc': domain.get('dmarc'),
+{%- set given = spf.get('addresses') or domain.get('addresses') %}
+{%- set hosts = spf.get('hosts') or (not given and domain.get('hosts')) or [] %}
+{%- set addresses = given or (not hosts and theirs.get('addresses')) or None %}
+{%- do said.update({name: {'spf': dict(spf, addresses=addresses, hosts=hosts), 'dmarc': domain.get('dmarc'),
                            'mta_sts': domain.get('mta_sts'), 'tls_rpt': domain.get('tls_rpt')} }) %}
 {%- endfor %}
 {%- if not central.get('publisher') %}
@@ -21,10 +29,12 @@ mailserver-publish:
   salt.function:
     - name: {{ 'mailserver' if pillar.get('mailserver_records') else 'dkim' }}.publish_for
     - tgt: {{ central.publisher | json }}
-    - tgt_type: {{ central.get('publisher_type', 'glob') }}
+    - tgt_type: {{ central.get('publisher_type', 'glob') | json }}
     - kwarg:
         minion: {{ host | json }}
         domains: {{ domains | list | json }}
 {%- if pillar.get('mailserver_records') %}
         pillar: {{ said | json }}
+{%- elif zones %}
+        zones: {{ zones | list | json }}
 {%- endif %}

@@ -99,21 +99,26 @@ def test_texts_of_others_at_the_apex_stay_with_their_ttl(world):
 
 
 FOREIGN = [
-    ("alpha.test", "v=spf1 include:_spf.provider.test -all"),
-    ("_dmarc.alpha.test", "v=DMARC1; p=reject; rua=mailto:dmarc@provider.test"),
-    ("_mta-sts.alpha.test", "v=STSv1; id=20240101000000"),
-    ("_smtp._tls.alpha.test", "v=TLSRPTv1; rua=mailto:tls@provider.test"),
+    (
+        "alpha.test",
+        "v=spf1 include:_spf.provider.test ~all",
+        'A record for both is "v=spf1 ip4:192.0.2.25 include:_spf.provider.test ~all"',
+    ),
+    ("_dmarc.alpha.test", "v=DMARC1; p=reject; rua=mailto:dmarc@provider.test", "Have the pillar say what is there"),
+    ("_mta-sts.alpha.test", "v=STSv1; id=20240101000000", "Have the pillar say what is there"),
+    ("_smtp._tls.alpha.test", "v=TLSRPTv1; rua=mailto:tls@provider.test", "Have the pillar say what is there"),
 ]
 
 
-@pytest.mark.parametrize(("name", "text"), FOREIGN, ids=[name for name, _ in FOREIGN])
-def test_a_record_that_was_not_published_from_here_is_left_alone_and_holds_up_no_other(world, name, text):
+@pytest.mark.parametrize(("name", "text", "said"), FOREIGN, ids=[name for name, *_ in FOREIGN])
+def test_a_record_that_was_not_published_from_here_is_left_alone_and_holds_up_no_other(world, name, text, said):
     world.put(name, text)
     for test in (True, False):
         outcomes = {one.change.name: one for one in world.publish(test=test)}
         refused = outcomes.pop(name)
         assert (refused.result, refused.now) == ("refused", (text,))
-        assert f'"{text}"; ours would be "{refused.change.wanted}". Have the pillar say what is there' in refused.detail
+        assert f'was not published from here, "{text}"' in refused.detail
+        assert said in refused.detail
         assert {one.result for one in outcomes.values()} == {"due" if test else "sent"}
     assert world.held(name) == {text: 300}
     assert not [key for key in world.remembered() if key.startswith(f"{name} ")]
@@ -250,10 +255,45 @@ def test_what_is_shown_by_a_wildcard_is_in_nobodys_way(world):
     assert world.held("www.alpha.test") == {"v=spf1 -all": 300, OTHERS[0]: 300}
 
 
-def test_what_is_at_the_name_as_well_as_at_the_wildcard_is_left_alone(world):
+def test_what_is_at_the_name_as_well_as_at_the_wildcard_stays_there(world):
     world.put("*.alpha.test", OTHERS[0])
     world.put("_dmarc.alpha.test", OTHERS[0])
-    outcome = world.publish()[1]
-    assert outcome.result == "refused"
-    assert "YXRRSET" in outcome.detail
-    assert world.held("_dmarc.alpha.test") == {OTHERS[0]: 300}
+    assert world.publish()[1].result == "sent"
+    assert set(world.held("_dmarc.alpha.test")) == {OTHERS[0], DMARC}
+
+
+TWO = ["mx1.alpha.test", "mx2.alpha.test"]
+
+
+def of_two(world, folder, host, hosts=None, test=False):
+    """What comes of it when one of two hosts publishes by itself, each with a memory and an address of its own."""
+    pillar = {"domains": {"alpha.test": {**DOMAIN, **({"hosts": hosts} if hosts else {})}}}
+    grains = {"fqdn": host, "ipv4": [f"192.0.2.{host[2]}"], "ipv6": []}
+    settings = resolve(pillar, {"postfix": {"version": "3.7"}}, grains)
+    place = mailserver_published.place(folder / host)
+    place.parent.mkdir(exist_ok=True)
+    return [one.result for one in publish(changes_of(settings["domains"]), place, world.dns, test)]
+
+
+def test_a_domain_moves_from_one_host_to_another_as_the_operations_page_says(world, tmp_path):
+    old, new = TWO
+    assert of_two(world, tmp_path, old) == ["sent"] * 4
+    assert set(world.held("alpha.test")) == {"v=spf1 ip4:192.0.2.1 -all"}
+    # Whoever forgets the list breaks nothing: the new host leaves the old one's records alone.
+    assert of_two(world, tmp_path, new) == ["refused", "already", "refused", "already"]
+    assert set(world.held("alpha.test")) == {"v=spf1 ip4:192.0.2.1 -all"}
+    # Both have the list: whoever published before goes on, and the other one agrees.
+    assert of_two(world, tmp_path, old, TWO) == ["sent", "already", "sent", "already"]
+    assert set(world.held("alpha.test")) == {"v=spf1 a:mx1.alpha.test a:mx2.alpha.test -all"}
+    assert of_two(world, tmp_path, new, TWO) == ["already"] * 4
+    # The old one is gone from the pillar, and the new one from then on has it alone.
+    assert of_two(world, tmp_path, new, [new]) == ["sent", "already", "sent", "already"]
+    assert set(world.held("alpha.test")) == {"v=spf1 a:mx2.alpha.test -all"}
+
+
+def test_a_record_that_allows_others_besides_serves_and_is_never_made_narrower(world, tmp_path):
+    both = "v=spf1 ip4:192.0.2.2 ip4:192.0.2.1 include:_spf.provider.test ~all"
+    world.put("alpha.test", both)
+    for host in TWO:
+        assert of_two(world, tmp_path, host)[0] == "already"
+    assert set(world.held("alpha.test")) == {both}

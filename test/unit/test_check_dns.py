@@ -224,13 +224,13 @@ BROKEN = {
         {(D, "MX"): [((10, HOST),), ((10, "old.b.example"),)], ("old.b.example", "A"): ("192.0.2.8",)},
         [("dns.mx", D, "fail"), ("dns.mta_sts", D, "fail")],
         "ns2.a.example (192.0.2.2): the MX record lacks mx1.a.example",
-        "Publish: a.example. 60 IN MX 10 mx1.a.example.",
+        "Publish: a.example. 60 IN MX 10 mx1.a.example.; a.example. 60 IN MX 10 old.b.example.",
     ),
     "MX of another host besides": (
         {(D, "MX"): ((10, HOST), (20, "mx2.b.example")), ("mx2.b.example", "AAAA"): ("2001:db8::2",)},
         [("dns.mx", D, "warn"), ("dns.mta_sts", D, "fail")],
-        "has mx2.b.example, which is not wanted",
-        "mailserver:domains:a.example:mx",
+        "has mx2.b.example, of which this host's pillar says nothing",
+        "IN MX 20 mx2.b.example. (or, if DNS is right, list its hosts in mailserver:domains:a.example:hosts",
     ),
     "null MX": (
         {(D, "MX"): ((0, ""),)},
@@ -262,8 +262,9 @@ BROKEN = {
         {(D, "TXT"): (b"v=spf1 ip4:192.0.2.9 -all",)},
         [("dns.spf", D, "warn"), ("dns.spf.passes", D, "fail")],
         "lacks ip4:192.0.2.25",
-        PUBLISH_SPF,
+        PUBLISH_SPF.replace(" -all", " ip4:192.0.2.9 -all"),
     ),
+    "SPF of another host and ours": ({(D, "TXT"): (SPF.replace(b"-all", b"ip4:192.0.2.9 -all"),)}, [], "", ""),
     "SPF that is soft on us": (
         {(D, "TXT"): (b"v=spf1 ip4:192.0.2.25 ~all",)},
         [("dns.spf.passes", D, "warn"), ("dns.spf", D, "warn")],

@@ -156,6 +156,7 @@ def test_a_host_without_a_credential_asks_for_what_dns_does_not_show(central, tm
     answered(
         monkeypatch, {"_dmarc.a.example": [b"v=DMARC1; p=none"], "a.example": [b"other", b"v=spf1 ip4:1.2.3.4 -all"]}
     )
+    central["domains"]["a.example"]["spf"]["addresses"] = ["192.0.2.25"]
     minion = Minion(central, tmp_path)
     plan = {row["name"]: row for row in minion.module.publish("a.example", test=True)}
     assert plan["a.example"]["result"] == "due"

@@ -4,12 +4,15 @@ import base64
 import json
 import lzma
 import time
+import tracemalloc
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from test_modules import NAMES, module
 
+import mailserver_fleet
 import mailserver_keystore
+import mailserver_page
 import mailserver_run
 from example_fleet import answers
 from healthy_host import DOMAINS
@@ -156,6 +159,74 @@ DAMAGED = [
 def test_what_is_damaged_or_made_up_is_refused_with_what_is_wrong(answer, says):
     with pytest.raises(OverviewError, match=says):
         read(answer)
+
+
+def folded(text):
+    return {"format": 1, "packed": base64.b64encode(lzma.compress(text, preset=0)).decode()}
+
+
+NEST = []
+for _ in range(990):
+    NEST = [NEST]
+HOSTILE = [
+    (folded(b" " * 40 * 2**20), "more than 33554432 bytes"),
+    (folded(b"[" * 10**5 + b"]" * 10**5), "nested too deep"),
+    (folded(b"[" + b"[]," * 10**6 + b"[]]"), "more than 2000000 values"),
+    (folded(b"9" * 10**5), "damaged"),
+    (folded(b"NaN"), "damaged"),
+    (folded(b"\xff\xfe"), "damaged"),
+    ({"format": 1, "packed": 7}, "damaged"),
+    ({"format": 1, "packed": [NEST]}, "damaged"),
+    ({"format": NEST}, "has the format"),
+    ([NEST], "no overview"),
+    ("\x1b[2J\rall is right", r"no overview of a mail host: \\x1b\[2J\\rall is right"),
+    (damaged(domains={f"{number}.example": [] for number in range(50_001)}), "50001 domains, at most 50000"),
+    (damaged(findings=[{}] * 100_001), "100001 findings, at most 100000"),
+    (damaged(domains={"a.example": [["s", 2048, None, 1]] * 200_001}), "200001 keys, at most 200000"),
+    (damaged(domains={"a.example": 5}), "damaged"),
+    (damaged(domains={"a.example": "rows"}), "damaged"),
+    (damaged(domains={"a.example": [[NEST, 1, None, 1]]}), "is not text"),
+    (damaged(findings=[{"x" * 10**6: "y"}]), "damaged"),
+    (damaged(findings=NEST), "damaged"),
+    (damaged(findings=[dict.fromkeys(map(str, range(10**5)), "x")]), "other parts"),
+    (damaged(time=10**400), "out of range"),
+    (damaged(time=1.5), "no whole number"),
+    (damaged(status=["ok"]), "none of"),
+]
+
+
+@pytest.mark.parametrize(("answer", "says"), HOSTILE, ids=[says for _, says in HOSTILE])
+def test_a_hostile_overview_costs_little_and_is_refused_in_a_few_words(answer, says):
+    tracemalloc.start()
+    try:
+        with pytest.raises(OverviewError, match=says) as refused:
+            read(answer)
+        assert tracemalloc.get_traced_memory()[1] < 120 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert len(str(refused.value)) < 600
+    assert str(refused.value).isprintable()
+
+
+SCREEN = "all\x1b[2J is\r right\x9b1m\u202etxt\u200b\x08\x00\u2066\u2028<b>\nnext"
+
+
+def test_nothing_that_a_host_says_moves_a_cursor_or_turns_letters_round():
+    finding = vars(Finding(SCREEN, "fail", SCREEN, SCREEN, SCREEN, SCREEN))
+    data = damaged(hostname=SCREEN, findings=[finding], unread={"a.example": SCREEN, SCREEN: SCREEN})
+    data["domains"] = {**data["domains"], SCREEN: [[SCREEN, 2048, None, 1]]}
+    found = read(data)
+    texts = [found.hostname, *found.domains, *found.unread, *found.unread.values(), *vars(found.findings[0]).values()]
+    whole = mailserver_page.page(mailserver_fleet.fleet({"mx1\x1b\u202e": data, "mx2": SCREEN}, {}, ["mx3\r"], 10**9))
+    for text in (*texts, whole.replace(mailserver_page.SCRIPT, "")):
+        assert all(part.isprintable() for part in text.split("\n"))
+    assert "all\\x1b[2J is\\r right\\x9b1m\\u202etxt\\u200b\\x08\\x00\\u2066\\u2028<b>" in found.findings[0].seen
+    assert "<b>" not in whole
+
+
+def test_a_text_without_an_end_is_cut():
+    data = damaged(unread={"a.example": "x" * 10**6})
+    assert len(read(data).unread["a.example"]) == 4001
 
 
 def test_an_overview_that_unfolds_to_more_than_the_limit_is_refused(monkeypatch):
