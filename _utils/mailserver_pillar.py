@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import mailserver_authors
 import mailserver_pillar_accounts
 import mailserver_pillar_hardening
 import mailserver_pillar_tls
@@ -11,6 +12,7 @@ from mailserver_errors import PillarError
 from mailserver_postfix import (
     MAIN_KINDS,
     extra_files,
+    local_options,
     main_cf,
     master_syntax,
     option_problem,
@@ -359,6 +361,15 @@ SCHEMA = Section(
                         "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); logged-in users' always is.",
                         ("127.0.0.1", "::1", "localhost"),
                     ),
+                    "authors": Key(
+                        Names(
+                            Text(r"[A-Za-z0-9@._+-]+", "a login"),
+                            Items(Text(r"\*|[^\s@]*@[A-Za-z0-9._-]+", "an address, @domain or *"), 1),
+                        ),
+                        "Logins, and the authors (addresses, `@domain`, `*`) that their mail is signed for beside their "
+                        "own addresses (docs/hardening.md).",
+                        {},
+                    ),
                     "settings": Key(Names(_PARAMETER, _SCALAR), "More lines of opendkim.conf, over the formula's.", {}),
                 }
             ),
@@ -586,11 +597,13 @@ def resolve(pillar, parameters, grains):
         settings["os"] = _with_reflector(settings["os"])
     if settings["watch"]["prometheus"] is True:
         settings["watch"]["prometheus"] = parameters["watch"]["textfile"]
+    settings["authors"] = mailserver_authors.settled(settings)
     settings["postfix"]["files"] = extra_files(settings)
     settings["postfix"]["syntax"] = master_syntax(system["version"])
     settings["postfix"]["main"] = main_cf(settings, _read_main(settings["postfix"]["main"]))
     usual = parameters.get("opendkim", {}).get("settings", {})
     settings["opendkim"]["settings"] = {**usual, **settings["opendkim"]["settings"]}
+    settings["postfix"]["local"] = local_options(settings)
     for name in ("submission", "submissions"):
         service = settings["postfix"][name]
         service["options"] = submission_options(name, service, system["version"])

@@ -89,6 +89,7 @@ mailserver-postfix-master:
     - template: jinja
     - context:
         chroot: {{ mailserver.os.postfix.chroot | json }}
+        local: {{ mailserver.postfix.local | json }}
         syntax: {{ mailserver.postfix.syntax | json }}
         postscreen: {{ mailserver.postscreen.enabled | json }}
         submission: {{ mailserver.postfix.submission | json }}
