@@ -223,7 +223,10 @@ def extra_files(settings):
     """Return the lines of the files that this Postfix needs beside main.cf, by their paths."""
     files = mailserver_accounts.tables(settings)
     if settings["authors"]:
-        files[LOCAL_HEADERS] = [r"/^Received: by [^ ]+ \([^()]*, from userid [0-9]+\)/ PREPEND X-Submitted-By: sendmail"]
+        files[LOCAL_HEADERS] = [
+            r"/^Received: by [^ ]+ \([^()]*, from userid ([0-9]+)\)[[:space:]]+id ([0-9A-Za-z]+);/"
+            " PREPEND X-Submitted-By: $1 as $2"
+        ]
     if settings["postscreen"]["enabled"]:
         files[mailserver_hardening.ACCESS_FILE] = mailserver_hardening.access_lines(settings)
     if has_table(settings["os"]["postfix"]["version"], "inline"):
@@ -362,8 +365,8 @@ def _milters(settings):
 def local_options(settings):
     """Return the ``-o`` parameters of the service that takes what sendmail(1) was given; none: it is as any other.
 
-    Postfix shows milters all header fields but the first, which is its own that says whose user id it was; so that one
-    gets another field on top. OpenDKIM's script reads it (authors.lua).
+    Postfix shows milters all header fields but the first, its own Received, which says whose user id it was; so a
+    second one goes on top, with the same. OpenDKIM's script reads whichever it is shown (authors.lua).
 
     :param settings: with main.cf computed.
     """

@@ -151,8 +151,14 @@ def test_a_login_is_signed_for_where_every_author_is_its_own_and_nowhere_else(si
     assert [one for one, wanted in zip(seen, FORMS, strict=True) if one != wanted] == []
 
 
+def handed_in(uid, number="4Q1"):
+    """Return the field that Postfix puts on top of what sendmail(1) was given, as it shows it to milters."""
+    return f"X-Submitted-By: {uid} as {number}\n"
+
+
 def received(uid, number="4Q1"):
-    return f"Received: by mx1.alpha.test (Postfix, from userid {uid})\n\tid {number}; Sun, 29 Nov 2026 12:00:00 +0000 (UTC)\n"
+    """Return the field that Postfix has below that one, and hides, or shows in its stead."""
+    return f"Received: by mx1.alpha.test (Postfix, from userid {uid})\n\tid {number}; Sun, 29 Nov 2026 12:00:00 +0000\n"
 
 
 HANDED_IN = Session(mailserver_authors.LOCAL, macros={}, number="4Q1")
@@ -164,7 +170,7 @@ CEO = "From: ceo@gamma.test"
 
 WAYS = {
     "a stranger": (RULES, STRANGER, CEO, []),
-    "a stranger whose field says root": (RULES, STRANGER, received(0) + CEO, []),
+    "a stranger whose field says root": (RULES, STRANGER, handed_in(0) + CEO, []),
     "a trusted host": (RULES, TRUSTED, CEO, ["gamma.test"]),
     "a trusted host with two From fields": (RULES, TRUSTED, f"{CEO}\n{CEO}", []),
     "a login at a trusted host": (RULES, Session("ORIGINATING", "app", "192.0.2.1", login("alice").macros), CEO, []),
@@ -185,25 +191,31 @@ WAYS = {
     "a virtual account as a sub-domain": (VIRTUAL, login("alice@beta.test"), "From: alice@sub.beta.test", []),
     "free logins": ({**RULES, "is_free": True}, login("alice", "mx1.alpha.test"), CEO, ["gamma.test"]),
     "bound logins beside free ones": ({**RULES, "is_free": True}, login("alice"), CEO, []),
-    "root": (RULES, HANDED_IN, received(0) + CEO, ["gamma.test"]),
-    "a daemon": (RULES, HANDED_IN, received(1) + CEO, ["gamma.test"]),
-    "nobody": (RULES, HANDED_IN, received(65534) + CEO, []),
-    "an unknown user": (RULES, HANDED_IN, received(54321) + CEO, []),
-    "cron": (RULES, HANDED_IN, received(65534) + "From: root@alpha.test (Cron Daemon)", ["alpha.test"]),
-    "cron elsewhere": (RULES, HANDED_IN, received(65534) + "From: root@gamma.test (Cron Daemon)", []),
-    "a user of the system": (RULES, HANDED_IN, received(65534) + "From: nobody@gamma.test", ["gamma.test"]),
-    "root with another's message": (RULES, HANDED_IN, received(0) + FOREIGN + CEO, []),
-    "root's field below another's": (RULES, HANDED_IN, received(65534) + received(0) + CEO, []),
-    "root's field of another message": (RULES, HANDED_IN, received(0, "4Q2") + CEO, []),
+    "root": (RULES, HANDED_IN, handed_in(0) + CEO, ["gamma.test"]),
+    "a daemon": (RULES, HANDED_IN, handed_in(1) + CEO, ["gamma.test"]),
+    "nobody": (RULES, HANDED_IN, handed_in(65534) + CEO, []),
+    "an unknown user": (RULES, HANDED_IN, handed_in(54321) + CEO, []),
+    "cron": (RULES, HANDED_IN, handed_in(65534) + "From: root@alpha.test (Cron Daemon)", ["alpha.test"]),
+    "cron elsewhere": (RULES, HANDED_IN, handed_in(65534) + "From: root@gamma.test (Cron Daemon)", []),
+    "a user of the system": (RULES, HANDED_IN, handed_in(65534) + "From: nobody@gamma.test", ["gamma.test"]),
+    "root with another's message": (RULES, HANDED_IN, handed_in(0) + FOREIGN + CEO, []),
+    "root's field below another's": (RULES, HANDED_IN, handed_in(65534) + handed_in(0) + CEO, []),
+    "root, in the other form": (RULES, HANDED_IN, received(0) + CEO, ["gamma.test"]),
+    "nobody, in the other form": (RULES, HANDED_IN, received(65534) + CEO, []),
+    "nobody, in both forms": (RULES, HANDED_IN, handed_in(65534) + received(0) + CEO, []),
+    "nobody, in the other form, with root's mark": (RULES, HANDED_IN, received(65534) + handed_in(0) + CEO, []),
+    "root's field of another message, in the other form": (RULES, HANDED_IN, received(0, "4Q2") + CEO, []),
+    "root with another's message, in the other form": (RULES, HANDED_IN, received(0) + FOREIGN + CEO, []),
+    "root's field of another message": (RULES, HANDED_IN, handed_in(0, "4Q2") + CEO, []),
     "no field": (RULES, HANDED_IN, CEO, []),
-    "a script's redirected message": (VIRTUAL, HANDED_IN, received(1) + "X-Sieve-User: bob@gamma.test\n" + FOREIGN + CEO, []),
+    "a script's redirected message": (VIRTUAL, HANDED_IN, handed_in(1) + "X-Sieve-User: bob@gamma.test\n" + FOREIGN + CEO, []),
     "a script's redirected message without its way": (
-        VIRTUAL, HANDED_IN, received(1) + "X-Sieve-User: bob@gamma.test\nX-Sieve-Redirected-From: bob@gamma.test\n" + CEO, []),
-    "a script's own message": (VIRTUAL, HANDED_IN, received(1) + "X-Sieve-User: bob@gamma.test\n" + CEO, ["gamma.test"]),
-    "a script's message as another": (VIRTUAL, HANDED_IN, received(1) + "X-Sieve-User: alice@beta.test\n" + CEO, []),
+        VIRTUAL, HANDED_IN, handed_in(1) + "X-Sieve-User: bob@gamma.test\nX-Sieve-Redirected-From: bob@gamma.test\n" + CEO, []),
+    "a script's own message": (VIRTUAL, HANDED_IN, handed_in(1) + "X-Sieve-User: bob@gamma.test\n" + CEO, ["gamma.test"]),
+    "a script's message as another": (VIRTUAL, HANDED_IN, handed_in(1) + "X-Sieve-User: alice@beta.test\n" + CEO, []),
     "a script's message that names another": (
-        VIRTUAL, HANDED_IN, received(1) + "X-Sieve-User: alice@beta.test\nX-Sieve-User: bob@gamma.test\n" + CEO, []),
-    "a script of nobody": (VIRTUAL, HANDED_IN, received(1) + CEO, []),
+        VIRTUAL, HANDED_IN, handed_in(1) + "X-Sieve-User: alice@beta.test\nX-Sieve-User: bob@gamma.test\n" + CEO, []),
+    "a script of nobody": (VIRTUAL, HANDED_IN, handed_in(1) + CEO, []),
     "the formula's probe": (RULES, None, "From: postmaster@gamma.test", ["gamma.test"]),
 }  # fmt: skip
 
@@ -246,7 +258,7 @@ def test_mail_of_logins_waits_while_the_table_is_away_and_all_other_mail_goes_on
     with pytest.raises(ProbeError, match="temp-failed"):
         signed(milter, f"From: {OWN}", login("alice"))
     assert signed(milter, CEO, STRANGER) == []
-    assert signed(milter, received(0) + CEO, HANDED_IN) == ["gamma.test"]
+    assert signed(milter, handed_in(0) + CEO, HANDED_IN) == ["gamma.test"]
     table.write_text(text)
     assert signed(milter, f"From: {OWN}", login("alice")) == ["beta.test"]
 
