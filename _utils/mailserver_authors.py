@@ -33,11 +33,13 @@ def lines(settings, given):
     """Return the table's rows.
 
     :param given: the pillar's ``postfix:main``. A map of senders there is not ours to read: the script then goes by
-        the envelope's sender, which Postfix compares with that map.
+        the envelope's sender, which Postfix compares with that map. An account's own addresses stay its own.
     """
     rows = {(login, one) for login, those in settings["opendkim"]["authors"].items() for one in those}
-    if not has_own_map(settings, given):
-        rows |= _virtual(settings) if is_virtual(settings) else _system(settings)
+    if is_virtual(settings):
+        rows |= _virtual(settings)
+    elif not has_own_map(settings, given):
+        rows |= _system(settings)
     return sorted(f"{login} {author}".lower() for login, author in rows)
 
 

@@ -215,6 +215,15 @@ WAYS = {
     "a script's message as another": (VIRTUAL, HANDED_IN, handed_in(1) + "X-Sieve-User: alice@beta.test\n" + CEO, []),
     "a script's message that names another": (
         VIRTUAL, HANDED_IN, handed_in(1) + "X-Sieve-User: alice@beta.test\nX-Sieve-User: bob@gamma.test\n" + CEO, []),
+    "a script's own message as root": (
+        VIRTUAL, HANDED_IN, handed_in(0) + "X-Sieve-User: bob@gamma.test\nX-Sieve: P\n" + CEO, ["gamma.test"]),
+    "a script's message as root and another": (
+        VIRTUAL, HANDED_IN, handed_in(0) + "X-Sieve-User: alice@beta.test\nX-Sieve: P\n" + CEO, []),
+    "a script's message as root, of nobody": (VIRTUAL, HANDED_IN, handed_in(0) + "X-Sieve: P\n" + CEO, []),
+    "a script of another's configuration": (
+        RULES, HANDED_IN, handed_in(0) + "X-Sieve-User: news\nX-Sieve: P\n" + CEO, []),
+    "a user who writes as a script": (
+        VIRTUAL, HANDED_IN, handed_in(65534) + "X-Sieve-User: bob@gamma.test\n" + CEO, []),
     "a script of nobody": (VIRTUAL, HANDED_IN, handed_in(1) + CEO, []),
     "the formula's probe": (RULES, None, "From: postmaster@gamma.test", ["gamma.test"]),
 }  # fmt: skip
