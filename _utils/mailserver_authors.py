@@ -49,7 +49,7 @@ def rules(settings, given):
     enabled = [one for one in services if one["enabled"]]
     virtual = is_virtual(settings)
     return {
-        "is_bound": all(map(_is_bound, enabled)),
+        "is_bound": all(_is_bound(one) for one in enabled if _daemon_name(one) == LOGINS),
         "is_free": not all(one["safe_options"] for one in enabled),
         "by_domain": virtual or has_own_map(settings, given),
         "origin": settings["hostname"] if virtual else settings["domain"],
@@ -62,6 +62,10 @@ def has_own_map(settings, given):
     """Tell whether the pillar has a map of its own of which login may send as whom."""
     services = (settings["postfix"][name]["options"] for name in ("submission", "submissions"))
     return _MAPS in given or any(_MAPS in options for options in services)
+
+
+def _daemon_name(service):
+    return service["options"].get("milter_macro_daemon_name", LOGINS if service["safe_options"] else "")
 
 
 def _is_bound(service):

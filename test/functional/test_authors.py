@@ -190,6 +190,8 @@ WAYS = {
     "a virtual account as another's domain": (VIRTUAL, login("alice@beta.test"), CEO, []),
     "a virtual account as a sub-domain": (VIRTUAL, login("alice@beta.test"), "From: alice@sub.beta.test", []),
     "free logins": ({**RULES, "is_free": True}, login("alice", "mx1.alpha.test"), CEO, ["gamma.test"]),
+    "free logins under the others' name": (
+        {**RULES, "is_free": True, "is_bound": False}, login("alice"), CEO, ["gamma.test"]),
     "bound logins beside free ones": ({**RULES, "is_free": True}, login("alice"), CEO, []),
     "root": (RULES, HANDED_IN, handed_in(0) + CEO, ["gamma.test"]),
     "a daemon": (RULES, HANDED_IN, handed_in(1) + CEO, ["gamma.test"]),

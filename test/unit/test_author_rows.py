@@ -65,13 +65,15 @@ def test_authors_that_no_message_could_have_are_refused(authors):
 
 OWN_MAP = {"postfix": {"main": {"smtpd_sender_login_maps": "hash:/etc/postfix/owners"}}}
 UNSAFE = {"postfix": {"submission": {"safe_options": False}}}
+NAMED = {"postfix": {"submission": {"safe_options": False, "options": {"milter_macro_daemon_name": "ORIGINATING"}}}}
 OPEN = {"postfix": {"submission": {"options": {"smtpd_sender_restrictions": "permit_mynetworks, reject_sender_login_mismatch"}}}}
 OFF = {"postfix": {"submission": {"enabled": False, "safe_options": False}}}
 RULES = [
     ({}, (True, False, False)),
     ({"accounts": VIRTUAL}, (True, False, True)),
     (OWN_MAP, (True, False, True)),
-    (UNSAFE, (False, True, False)),
+    (UNSAFE, (True, True, False)),
+    (NAMED, (False, True, False)),
     (OPEN, (False, False, False)),
     (OFF, (True, False, False)),
 ]
