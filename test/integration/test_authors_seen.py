@@ -68,7 +68,7 @@ class TestVirtualAccounts:
     def test_two_from_fields_are_not_signed(self, lab, host):
         own = DOMAIN[host]
         extra = ("--h-From", f"alice@{own}", "--add-header", f"From: ceo@{OTHER[host]}")
-        token, _ = lab.submit(host, *extra, user=f"alice@{own}", to=WORLD)
+        token, _ = lab.submit(host, *extra, user=f"alice@{own}", sender=f"alice@{own}", to=WORLD)
         assert signers(lab, token) == []
 
     def _script(self, lab, host, script):
