@@ -24,7 +24,12 @@ def settled(settings):
     """
     opendkim, given = settings["opendkim"], settings["postfix"]["main"]
     has_lua = settings["os"].get("opendkim", {}).get("lua", True)
-    if not opendkim["enabled"] or "s" not in opendkim["mode"] or "SetupPolicyScript" in opendkim["settings"] or not has_lua:
+    if (
+        not opendkim["enabled"]
+        or "s" not in opendkim["mode"]
+        or "SetupPolicyScript" in opendkim["settings"]
+        or not has_lua
+    ):
         return None
     return {"rules": rules(settings, given), "rows": "\n".join(lines(settings, given)), "names": NAMES}
 

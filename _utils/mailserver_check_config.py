@@ -61,7 +61,13 @@ def _of_opendkim(host):
         seen = _opendkim_conf(Path(path).read_text(encoding="utf-8"))
     except OSError:  # the parser has said so
         return found
-    return [*found, *_opendkim_drift(host.settings, path, seen), _algorithm(seen, path), _trusted(host.settings), *_authors(host.settings)]
+    return [
+        *found,
+        *_opendkim_drift(host.settings, path, seen),
+        _algorithm(seen, path),
+        _trusted(host.settings),
+        *_authors(host.settings),
+    ]
 
 
 def _accepted(host, id, path, words, remedy):
@@ -93,7 +99,11 @@ def _opendkim_drift(settings, path, seen):
         "SigningTable": signing,
         "ExternalIgnoreList": trusted,
         "InternalHosts": trusted,
-        **({"SetupPolicyScript": paths["authors_script"], "MTA": mailserver_authors.LOCAL} if settings["authors"] else {}),
+        **(
+            {"SetupPolicyScript": paths["authors_script"], "MTA": mailserver_authors.LOCAL}
+            if settings["authors"]
+            else {}
+        ),
         **{name: _text(value) for name, value in opendkim["settings"].items()},
     }
     remedy = f"{_OPENDKIM}. If the file is right, write {{}} into the pillar, below mailserver:opendkim"

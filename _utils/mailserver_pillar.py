@@ -366,8 +366,8 @@ SCHEMA = Section(
                             Text(r"[A-Za-z0-9@._+-]+", "a login"),
                             Items(Text(r"\*|[^\s@]*@[A-Za-z0-9._-]+", "an address, @domain or *"), 1),
                         ),
-                        "Logins, and the authors (addresses, `@domain`, `*`) that their mail is signed for beside their "
-                        "own addresses (docs/hardening.md).",
+                        "Logins, and the authors (addresses, `@domain`, `*`) that their mail is signed for beside "
+                        "their own addresses (docs/hardening.md).",
                         {},
                     ),
                     "settings": Key(Names(_PARAMETER, _SCALAR), "More lines of opendkim.conf, over the formula's.", {}),

@@ -1,13 +1,13 @@
-"""On booted hosts, only mail is signed whose author its login may write as, or that the host itself made: each way in."""
+"""On booted hosts, only mail is signed whose author its login may write as, or that the host itself made."""
 
 import re
 import uuid
 from pathlib import Path
 
 import pytest
+from messages import WORLD, arrived, judge
 
 from conftest import ADDRESS, DOMAIN, PASSWORD
-from messages import WORLD, arrived, judge
 
 OTHER = {"mx1": "delta.test", "mx2": "gamma.test"}
 """A domain that the host signs for, too, and that alice has no address in."""
@@ -102,7 +102,9 @@ class TestVirtualAccounts:
         from_a_stranger(lab, host, f"alice@{DOMAIN[host]}", WORLD)
         assert signers(lab, token) == [DOMAIN[host]]
 
-    @pytest.mark.parametrize(("user", "signed"), [("root", True), ("daemon", True), ("games", True), ("visitor", False)])
+    @pytest.mark.parametrize(
+        ("user", "signed"), [("root", True), ("daemon", True), ("games", True), ("visitor", False)]
+    )
     def test_the_hosts_own_mail_is_signed_and_not_that_of_whoever_is_on_it(self, lab, host, user, signed):
         lab.sh(host, "id visitor >/dev/null 2>&1 || useradd -m visitor")
         token = handed_in(lab, host, user, f"ceo@{OTHER[host]}")

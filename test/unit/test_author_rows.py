@@ -38,15 +38,24 @@ def rules(**more):
 
 
 def test_a_user_of_the_system_writes_as_that_name_in_each_received_domain_and_as_aliases_that_lead_there():
-    aliases = {"info": "alice", "sales": ["info", "bob, carol"], "loop": "pool", "pool": "loop", "out": "x@elsewhere.example"}
-    wanted = ["= @a.example", "= @b.example", "= @mx1.a.example", "alice info", "alice sales", "bob sales", "carol sales"]
-    aliases["sales"] = "info, bob, carol"
-    pillar = {"accounts": {"aliases": {name: to if isinstance(to, list) else re.split(", ", to) for name, to in aliases.items()}}}
-    assert rows(**pillar) == wanted
+    aliases = {
+        "info": "alice",
+        "sales": ["info", "bob", "carol"],
+        "loop": "pool",
+        "pool": "loop",
+        "out": "x@elsewhere.example",
+    }
+    own = ["= @a.example", "= @b.example", "= @mx1.a.example"]
+    assert rows(accounts={"aliases": aliases}) == [*own, "alice info", "alice sales", "bob sales", "carol sales"]
 
 
 def test_a_virtual_account_writes_as_its_own_addresses_domains_and_not_as_those_whose_mail_it_gets():
-    wanted = ["= @mx1.a.example", "alice@a.example @a.example", "alice@a.example @b.example", "bob@b.example @b.example"]
+    wanted = [
+        "= @mx1.a.example",
+        "alice@a.example @a.example",
+        "alice@a.example @b.example",
+        "bob@b.example @b.example",
+    ]
     assert rows(accounts=VIRTUAL) == wanted
 
 
@@ -57,7 +66,9 @@ def test_the_pillar_adds_authors_and_the_rows_are_in_the_order_of_their_bytes():
     assert found == sorted(found, key=str.encode)
 
 
-@pytest.mark.parametrize("authors", [{"desk": ["b.example"]}, {"de sk": ["*"]}, {"desk": ["a b@c.example"]}, {"desk": []}])
+@pytest.mark.parametrize(
+    "authors", [{"desk": ["b.example"]}, {"de sk": ["*"]}, {"desk": ["a b@c.example"]}, {"desk": []}]
+)
 def test_authors_that_no_message_could_have_are_refused(authors):
     with pytest.raises(PillarError, match="mailserver:opendkim:authors"):
         settled(opendkim={"authors": authors})
@@ -66,7 +77,8 @@ def test_authors_that_no_message_could_have_are_refused(authors):
 OWN_MAP = {"postfix": {"main": {"smtpd_sender_login_maps": "hash:/etc/postfix/owners"}}}
 UNSAFE = {"postfix": {"submission": {"safe_options": False}}}
 NAMED = {"postfix": {"submission": {"safe_options": False, "options": {"milter_macro_daemon_name": "ORIGINATING"}}}}
-OPEN = {"postfix": {"submission": {"options": {"smtpd_sender_restrictions": "permit_mynetworks, reject_sender_login_mismatch"}}}}
+RESTRICTIONS = "permit_mynetworks, reject_sender_login_mismatch"
+OPEN = {"postfix": {"submission": {"options": {"smtpd_sender_restrictions": RESTRICTIONS}}}}
 OFF = {"postfix": {"submission": {"enabled": False, "safe_options": False}}}
 RULES = [
     ({}, (True, False, False)),
@@ -115,5 +127,5 @@ def test_what_is_handed_to_sendmail_has_a_service_of_its_own_and_the_operators_h
     }
     (line,) = found["files"]["/etc/postfix/mailserver_local_headers"]
     pattern = line.partition("/ ")[0].removeprefix("/").replace("[[:space:]]", r"\s")
-    field = "Received: by mx1.a.example (Postfix, from userid 1000)\n\tid 99B4919C831; Sun, 29 Nov 2026 21:58:22 +0000 (UTC)"
+    field = "Received: by mx1.a.example (Postfix, from userid 1000)\n\tid 99B4919C831; Sun, 29 Nov 2026 21:58:22 +0000"
     assert re.match(pattern, field).groups() == ("1000", "99B4919C831")
