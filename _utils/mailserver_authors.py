@@ -1,8 +1,9 @@
 """Whose signature a message may have: the rules of OpenDKIM's script (authors.lua), and the table that it reads.
 
 A row is ``LOGIN AUTHOR``, in lower case and in the order of its bytes, which the script relies on. An author is an
-address, ``@domain`` or ``*``. ``= @domain`` says that a user NAME of the system may write as NAME@domain, as
-smtpd_sender_login_maps says of the envelope; ``LOGIN NAME`` beside it, that LOGIN reads the mail of the alias NAME.
+address, ``@domain``, ``@.domain`` (all names below it) or ``*``. ``= @domain`` says that a user NAME of the system may
+write as NAME@domain, as smtpd_sender_login_maps says of the envelope; ``LOGIN NAME`` beside it, that LOGIN reads the
+mail of the alias NAME.
 """
 
 import mailserver_accounts
@@ -83,13 +84,21 @@ def _is_bound(service):
 def _virtual(settings):
     """Return rows for the domains of each account's addresses, and for users of the system at the host's own name."""
     owners = mailserver_accounts.senders(settings)
-    return {(login, f"@{address.rpartition('@')[2]}") for address, login in owners.items()} | {
-        ("=", f"@{settings['hostname']}")
-    }
+    domains = {(login, address.rpartition("@")[2]) for address, login in owners.items()}
+    own = {(login, place) for login, domain in domains for place in _places(settings, domain)}
+    return own | {("=", f"@{settings['hostname']}")}
+
+
+def _places(settings, domain):
+    """Return a domain as rows have it, and the names below it where its key signs for them."""
+    below = settings["domains"].get(domain, {}).get("dkim", {}).get("subdomains")
+    return (f"@{domain}", f"@.{domain}") if below else (f"@{domain}",)
 
 
 def _system(settings):
-    own = {("=", f"@{domain}") for domain in (*received(settings), settings["hostname"])}
+    own = {
+        ("=", place) for domain in (*received(settings), settings["hostname"]) for place in _places(settings, domain)
+    }
     return own | {(user, name) for name in settings["accounts"]["aliases"] for user in _readers(settings, name)}
 
 

@@ -358,7 +358,8 @@ SCHEMA = Section(
                     ),
                     "trusted_hosts": Key(
                         Items(Text(r"[!]?[0-9A-Za-z.:/_-]+", "an address, network or host name")),
-                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); logged-in users' always is.",
+                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); whoever logs in is signed for as "
+                        "themselves (docs/hardening.md).",
                         ("127.0.0.1", "::1", "localhost"),
                     ),
                     "authors": Key(
@@ -366,8 +367,8 @@ SCHEMA = Section(
                             Text(r"[A-Za-z0-9@._+-]+", "a login"),
                             Items(Text(r"\*|[^\s@]*@[A-Za-z0-9._-]+", "an address, @domain or *"), 1),
                         ),
-                        "Logins, and the authors (addresses, `@domain`, `*`) that their mail is signed for beside "
-                        "their own addresses (docs/hardening.md).",
+                        "Logins, and the authors (addresses, `@domain`, `@.domain` for all below it, `*`) that their "
+                        "mail is signed for beside their own addresses (docs/hardening.md).",
                         {},
                     ),
                     "settings": Key(Names(_PARAMETER, _SCALAR), "More lines of opendkim.conf, over the formula's.", {}),

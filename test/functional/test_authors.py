@@ -13,7 +13,15 @@ from mailserver_milter import Session
 from opendkim_daemon import Key
 
 SCRIPT = Path(__file__).resolve().parents[2] / "mailserver" / "opendkim" / "files" / "authors.lua.jinja"
-DOMAINS = ("alpha.test", "beta.test", "gamma.test", "sub.beta.test", "xn--bcher-kva.test")
+DOMAINS = (
+    "alpha.test",
+    "beta.test",
+    "gamma.test",
+    "sub.beta.test",
+    "a.sub.beta.test",
+    "xbeta.test",
+    "xn--bcher-kva.test",
+)
 RULES = {
     "is_bound": True,
     "is_free": False,
@@ -23,7 +31,7 @@ RULES = {
     "sieve": "",
 }
 VIRTUAL = {**RULES, "by_domain": True, "origin": "mx1.alpha.test", "home": "", "sieve": "daemon"}
-SYSTEM_ROWS = [*(f"= @{one}" for one in DOMAINS), "alice info", "news *", "desk office@gamma.test"]
+SYSTEM_ROWS = [*(f"= @{one}" for one in DOMAINS), "alice info", "news *", "desk office@gamma.test", "below @.beta.test"]
 VIRTUAL_ROWS = ["alice@beta.test @beta.test", "bob@gamma.test @gamma.test", "= @mx1.alpha.test"]
 
 
@@ -190,6 +198,9 @@ WAYS = {
     "loopback that is not trusted": (RULES, LOOPBACK, CEO, []),
     "a login of the pillar": (RULES, login("news"), CEO, ["gamma.test"]),
     "one address of the pillar": (RULES, login("desk"), "From: office@gamma.test", ["gamma.test"]),
+    "a name below a domain": (RULES, login("below"), "From: x@a.sub.beta.test", ["a.sub.beta.test"]),
+    "the domain above it": (RULES, login("below"), "From: x@beta.test", []),
+    "a name that only ends like it": (RULES, login("below"), "From: x@xbeta.test", []),
     "another one": (RULES, login("desk"), CEO, []),
     "a login with the host's own domain": (RULES, login("alice@alpha.test"), "From: alice@gamma.test", ["gamma.test"]),
     "a login with another domain": (RULES, login("alice@beta.test"), "From: alice@gamma.test", []),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mailserver_authors import LOCAL
+from mailserver_authors import LOCAL, lines
 from mailserver_errors import PillarError
 from mailserver_pillar import resolve
 
@@ -129,3 +129,12 @@ def test_what_is_handed_to_sendmail_has_a_service_of_its_own_and_the_operators_h
     pattern = line.partition("/ ")[0].removeprefix("/").replace("[[:space:]]", r"\s")
     field = "Received: by mx1.a.example (Postfix, from userid 1000)\n\tid 99B4919C831; Sun, 29 Nov 2026 21:58:22 +0000"
     assert re.match(pattern, field).groups() == ("1000", "99B4919C831")
+
+
+@pytest.mark.parametrize(("kind", "login"), [("system", "="), ("virtual", "bob@b.example")])
+def test_names_below_a_domain_are_written_as_where_its_key_signs_for_them(kind, login):
+    found = settled(accounts=VIRTUAL if kind == "virtual" else {})
+    found["domains"]["b.example"] = {"receive": True, "dkim": {"subdomains": True}}
+    made = lines(found, {})
+    assert f"{login} @.b.example" in made
+    assert not [row for row in made if row.endswith("@.a.example")]
