@@ -358,8 +358,8 @@ SCHEMA = Section(
                     ),
                     "trusted_hosts": Key(
                         Items(Text(r"[!]?[0-9A-Za-z.:/_-]+", "an address, network or host name")),
-                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); whoever logs in is signed for as "
-                        "themselves (docs/hardening.md).",
+                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); whoever logs in is signed for "
+                        "as themselves (docs/hardening.md).",
                         ("127.0.0.1", "::1", "localhost"),
                     ),
                     "authors": Key(
