@@ -32,7 +32,7 @@ def settled(settings):
         or not has_lua
     ):
         return None
-    return {"rules": rules(settings, given), "rows": "\n".join(lines(settings, given)), "names": NAMES}
+    return {"rules": rules(settings, given), "rows": lines(settings, given), "names": NAMES}
 
 
 def lines(settings, given):

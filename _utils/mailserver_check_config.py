@@ -153,7 +153,7 @@ def _authors(settings):
         seen = f"{path}: {err.strerror}, so mail of logins waits (451)"
         return [Finding(id, "fail", path, wanted, seen, f"{_OPENDKIM}.")]
     theirs = {line for line in lines if not line.startswith("#")}
-    seen = rows_differ(path, settings["authors"]["rows"].splitlines(), theirs)
+    seen = rows_differ(path, settings["authors"]["rows"], theirs)
     if not seen:
         return [ok(id, path, wanted)]
     remedy = f"{_OPENDKIM}. If the file is right, write it into the pillar: mailserver:opendkim:authors"

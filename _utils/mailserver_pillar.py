@@ -365,7 +365,12 @@ SCHEMA = Section(
                     "authors": Key(
                         Names(
                             Text(r"[A-Za-z0-9@._+-]+", "a login"),
-                            Items(Text(r"\*|[^\s@]*@[A-Za-z0-9._-]+", "an address, @domain or *"), 1),
+                            Items(
+                                Text(
+                                    r"\*|[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]*@[A-Za-z0-9._-]+", "an address, @domain or *"
+                                ),
+                                1,
+                            ),
                         ),
                         "Logins, and the authors (addresses, `@domain`, `@.domain` for all below it, `*`) that their "
                         "mail is signed for beside their own addresses (docs/hardening.md).",

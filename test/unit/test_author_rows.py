@@ -30,7 +30,7 @@ def settled(**more):
 
 
 def rows(**more):
-    return settled(**more)["authors"]["rows"].splitlines()
+    return settled(**more)["authors"]["rows"]
 
 
 def rules(**more):
