@@ -57,7 +57,7 @@ def tables(settings):
         rows[DOMAINS] = dict.fromkeys(domains, "x")
     if is_virtual(settings):
         rows[MAILBOXES] = dict.fromkeys(_mailboxes(settings), "x")
-        rows[ALIASES], rows[SENDERS] = _aliases(settings), _senders(settings)
+        rows[ALIASES], rows[SENDERS] = _aliases(settings), senders(settings)
     return {path: [f"{name} {value}" for name, value in found.items()] for path, found in rows.items()}
 
 
@@ -81,7 +81,7 @@ def _aliases(settings):
     return {**free, **caught, **given, **own, **catch_all}
 
 
-def _senders(settings):
+def senders(settings):
     """Return which login may send as which address: a user as each of their own, and as these with +anything."""
     users = settings["accounts"]["virtual"]["users"]
     return {address: name for name, user in users.items() for address in (name, *user["aliases"])}

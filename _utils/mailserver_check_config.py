@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import mailserver_authors
 import mailserver_check_dkim
 import mailserver_check_postfix as postfix
 import mailserver_check_sockets
@@ -60,7 +61,13 @@ def _of_opendkim(host):
         seen = _opendkim_conf(Path(path).read_text(encoding="utf-8"))
     except OSError:  # the parser has said so
         return found
-    return [*found, *_opendkim_drift(host.settings, path, seen), _algorithm(seen, path), _trusted(host.settings)]
+    return [
+        *found,
+        *_opendkim_drift(host.settings, path, seen),
+        _algorithm(seen, path),
+        _trusted(host.settings),
+        *_authors(host.settings),
+    ]
 
 
 def _accepted(host, id, path, words, remedy):
@@ -92,6 +99,11 @@ def _opendkim_drift(settings, path, seen):
         "SigningTable": signing,
         "ExternalIgnoreList": trusted,
         "InternalHosts": trusted,
+        **(
+            {"SetupPolicyScript": paths["authors_script"], "MTA": mailserver_authors.LOCAL}
+            if settings["authors"]
+            else {}
+        ),
         **{name: _text(value) for name, value in opendkim["settings"].items()},
     }
     remedy = f"{_OPENDKIM}. If the file is right, write {{}} into the pillar, below mailserver:opendkim"
@@ -127,3 +139,22 @@ def _trusted(settings):
         return ok(id, path, wanted)
     remedy = f"{_OPENDKIM}. If the file is right, write it into the pillar: mailserver:opendkim:trusted_hosts"
     return Finding(id, "warn", path, wanted, seen, remedy)
+
+
+def _authors(settings):
+    """Return whether OpenDKIM's script goes by the authors that the pillar gives each login."""
+    if not settings["authors"]:
+        return []
+    id, path = "config.opendkim.authors", settings["os"]["opendkim"]["authors"]
+    wanted = "mail of a login is signed for the authors that the pillar gives it, and for nobody else"
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as err:
+        seen = f"{path}: {err.strerror}, so mail of logins waits (451)"
+        return [Finding(id, "fail", path, wanted, seen, f"{_OPENDKIM}.")]
+    theirs = {line for line in lines if not line.startswith("#")}
+    seen = rows_differ(path, settings["authors"]["rows"], theirs)
+    if not seen:
+        return [ok(id, path, wanted)]
+    remedy = f"{_OPENDKIM}. If the file is right, write it into the pillar: mailserver:opendkim:authors"
+    return [Finding(id, "warn", path, wanted, seen, remedy)]

@@ -9,12 +9,15 @@ import socket as net
 import struct
 import sys
 import time
+from dataclasses import dataclass
 from email.utils import formatdate
 
 from mailserver_dns_message import dnspython
 from mailserver_errors import MissingPackage, ProbeError
 
 ALGORITHM = "rsa-sha256"
+PROBE = "mailserver-probe"
+"""The probe's ``{daemon_name}``, by which OpenDKIM's script knows that no login's mail is before it."""
 
 _VERSION = 6
 _ALL_ACTIONS = 0x1FF
@@ -50,7 +53,25 @@ _STEPS = {
 }
 
 
-def sign(socket, message, sender, recipients, timeout=10.0):
+@dataclass(frozen=True)
+class Session:
+    """What an MTA tells a milter of where a message comes from.
+
+    ``macros``: those of MAIL FROM beside the queue's number, as ``{auth_authen}``; ``None``: the sender is logged in.
+    """
+
+    daemon: str = PROBE
+    host: str = "localhost"
+    address: str = "127.0.0.1"
+    macros: dict | None = None
+    number: str = ""
+
+    def told(self, job, sender):
+        login = {"{auth_type}": "PLAIN", "{auth_authen}": sender} if self.macros is None else self.macros
+        return {"i": job, **login, "{mail_addr}": sender}
+
+
+def sign(socket, message, sender, recipients, timeout=10.0, session=None):
     """Have the milter at ``socket`` filter ``message``, and return the header fields that it added, the top one first.
 
     :param socket: in OpenDKIM's spelling: ``inet:8891@127.0.0.1``, ``inet6:…``, ``local:/path``, ``unix:/path``.
@@ -58,10 +79,11 @@ def sign(socket, message, sender, recipients, timeout=10.0):
     :param sender: the address of MAIL FROM; it is also the login that the milter is told of, so that it signs whether
         or not it trusts 127.0.0.1.
     :param timeout: seconds for the whole conversation.
+    :param session: what else the milter is told, as :class:`Session`; by default what the probe tells.
     :return: a list of (name, value); the value is all that follows the colon, folded with CRLF.
     :raises ProbeError: no connection, no answer in time, a temporary failure, a rejection, or not the milter protocol.
     """
-    fields, _ = _filter(socket, message, sender, recipients, timeout)
+    fields, _ = _filter(socket, message, sender, recipients, timeout, session)
     return [(name, value) for name, value, added in fields if added]
 
 
@@ -207,14 +229,14 @@ def _listed(signatures, tag):
     return ", ".join(sorted({one.get(tag, "?") for one in signatures}))
 
 
-def _filter(socket, message, sender, recipients, timeout):
+def _filter(socket, message, sender, recipients, timeout, session=None):
     """Return (fields, body): all header fields as (name, value, added) after the milter's changes, and the body."""
     fields, body = _split(message)
     ends = time.monotonic() + timeout
     with _connect(socket, ends) as connection:
         milter = _Milter(connection, ends)
         milter.negotiate()
-        if _send(milter, fields, body, sender, recipients):
+        if _send(milter, fields, body, sender, recipients, session or Session()):
             fields = _changed(fields, milter.step(b"E"))
         milter.quit()
     return fields, body
@@ -228,13 +250,14 @@ def _split(message):
     return [(*line.partition(":")[::2], False) for line in unfolded if line], body
 
 
-def _send(milter, fields, body, sender, recipients):
+def _send(milter, fields, body, sender, recipients, session):
     """Send all but the end of the message; false if the milter took it early, and so leaves it as it is."""
-    job = f"PROBE{secrets.token_hex(4).upper()}"
-    login = {"i": job, "{auth_type}": "PLAIN", "{auth_authen}": sender, "{mail_addr}": sender}
-    milter.macros(b"C", {"j": net.gethostname(), "{daemon_name}": "ORIGINATING", "v": "Postfix"})
+    job = session.number or f"PROBE{secrets.token_hex(4).upper()}"
+    login = session.told(job, sender)
+    milter.macros(b"C", {"j": net.gethostname(), "{daemon_name}": session.daemon, "v": "Postfix"})
+    family = b"6" if ":" in session.address else b"4"
     steps = [
-        (b"C", b"localhost\0" + b"4" + struct.pack("!H", 25) + b"127.0.0.1\0"),
+        (b"C", _text(session.host) + family + struct.pack("!H", 25) + _text(session.address)),
         (b"H", b"localhost\0"),
         (b"M", _text(f"<{sender}>")),
         *((b"R", _text(f"<{recipient}>")) for recipient in recipients),

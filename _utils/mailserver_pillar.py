@@ -3,6 +3,7 @@
 import re
 
 import mailserver_addresses
+import mailserver_authors
 import mailserver_pillar_accounts
 import mailserver_pillar_hardening
 import mailserver_pillar_tls
@@ -13,6 +14,7 @@ from mailserver_errors import PillarError
 from mailserver_postfix import (
     MAIN_KINDS,
     extra_files,
+    local_options,
     main_cf,
     master_syntax,
     option_problem,
@@ -389,8 +391,23 @@ SCHEMA = Section(
                     ),
                     "trusted_hosts": Key(
                         Items(Text(r"[!]?[0-9A-Za-z.:/_-]+", "an address, network or host name")),
-                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); logged-in users' always is.",
+                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); whoever logs in is signed for "
+                        "as themselves (docs/hardening.md).",
                         ("127.0.0.1", "::1", "localhost"),
+                    ),
+                    "authors": Key(
+                        Names(
+                            Text(r"[A-Za-z0-9@._+-]+", "a login"),
+                            Items(
+                                Text(
+                                    r"\*|[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]*@[A-Za-z0-9._-]+", "an address, @domain or *"
+                                ),
+                                1,
+                            ),
+                        ),
+                        "Logins, and the authors (addresses, `@domain`, `@.domain` for all below it, `*`) that their "
+                        "mail is signed for beside their own addresses (docs/hardening.md).",
+                        {},
                     ),
                     "settings": Key(Names(_PARAMETER, _SCALAR), "More lines of opendkim.conf, over the formula's.", {}),
                 }
@@ -620,11 +637,13 @@ def resolve(pillar, parameters, grains):
         settings["os"] = _with_reflector(settings["os"])
     if settings["watch"]["prometheus"] is True:
         settings["watch"]["prometheus"] = parameters["watch"]["textfile"]
+    settings["authors"] = mailserver_authors.settled(settings)
     settings["postfix"]["files"] = extra_files(settings)
     settings["postfix"]["syntax"] = master_syntax(system["version"])
     settings["postfix"]["main"] = main_cf(settings, _read_main(settings["postfix"]["main"]))
     usual = parameters.get("opendkim", {}).get("settings", {})
     settings["opendkim"]["settings"] = {**usual, **settings["opendkim"]["settings"]}
+    settings["postfix"]["local"] = local_options(settings)
     for name in ("submission", "submissions"):
         service = settings["postfix"][name]
         service["options"] = submission_options(name, service, system["version"])

@@ -4,6 +4,7 @@ import ipaddress
 import re
 
 import mailserver_accounts
+import mailserver_authors
 import mailserver_hardening
 from mailserver_pillar_accounts import received
 from mailserver_postfix_versions import PARAMETERS, RESTRICTIONS, has_table, knows, parsed
@@ -15,6 +16,8 @@ REFLECTOR = "mailserver-reflector"
 """The transport to the reflector, a service of master.cf."""
 TRANSPORT_FILE, RECIPIENT_FILE = "/etc/postfix/mailserver_transport", "/etc/postfix/mailserver_recipients"
 """Tables of a Postfix that has no ``inline:``."""
+LOCAL_HEADERS = "/etc/postfix/mailserver_local_headers"
+"""Has milters see who handed a message to sendmail(1)."""
 
 _YES_NO = Choice(("yes", "no"))
 
@@ -219,6 +222,11 @@ def _table(settings, path, rows):
 def extra_files(settings):
     """Return the lines of the files that this Postfix needs beside main.cf, by their paths."""
     files = mailserver_accounts.tables(settings)
+    if settings["authors"]:
+        files[LOCAL_HEADERS] = [
+            r"/^Received: by [^ ]+ \([^()]*, from userid ([0-9]+)\)[[:space:]]+id ([0-9A-Za-z]+);/"
+            " PREPEND X-Submitted-By: $1 as $2"
+        ]
     if settings["postscreen"]["enabled"]:
         files[mailserver_hardening.ACCESS_FILE] = mailserver_hardening.access_lines(settings)
     if has_table(settings["os"]["postfix"]["version"], "inline"):
@@ -355,6 +363,24 @@ def _milters(settings):
         "milter_default_action": "tempfail",
         "internal_mail_filter_classes": "bounce",
     }
+
+
+def local_options(settings):
+    """Return the ``-o`` parameters of the service that takes what sendmail(1) was given; none: it is as any other.
+
+    Postfix shows milters all header fields but the first, its own Received, which says whose user id it was; so a
+    second one goes on top, with the same. OpenDKIM's script reads whichever it is shown (authors.lua).
+
+    :param settings: with main.cf computed.
+    """
+    if not settings["authors"]:
+        return {}
+    checks = [f"regexp:{LOCAL_HEADERS}", settings["postfix"]["main"].get("header_checks", "")]
+    options = {
+        "milter_macro_daemon_name": mailserver_authors.LOCAL,
+        "header_checks": ", ".join(filter(None, checks)),
+    }
+    return {name: _option(value, settings["os"]["postfix"]["version"]) for name, value in options.items()}
 
 
 def submission_options(name, service, version):

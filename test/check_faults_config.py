@@ -120,6 +120,19 @@ CONFIG_FAULTS = [
         keeps=OPENDKIM,
     ),
     config(
+        "a login that may write as anybody",
+        "echo 'mallory *' >>/etc/opendkim/Authors",
+        {"opendkim.authors": {WARN}},
+        keeps="/etc/opendkim/Authors",
+    ),
+    config(
+        "signatures for whatever author a message names",
+        "sed -i /^SetupPolicyScript/d /etc/opendkim.conf",
+        {"opendkim.setting": {WARN}},
+        keeps="/etc/opendkim.conf",
+    ),
+    config("no authors", "rm /etc/opendkim/Authors", {"opendkim.authors": {FAIL}}, keeps="/etc/opendkim/Authors"),
+    config(
         "no KeyTable", "rm /etc/opendkim/KeyTable", {"dkim.table": {FAIL}, "opendkim.parser": {FAIL}}, keeps=OPENDKIM
     ),
     config(

@@ -77,7 +77,7 @@ class Machine:
         system = parameters()
         system["postfix"].update(queue=f"{folder}/queue", sasl_folder=f"{folder}/sasl")
         system["sasl"]["socket_folder"] = f"{folder}/queue/var/run/saslauthd"
-        names = ("config", "keys", "key_table", "signing_table", "trusted_hosts")
+        names = ("config", "keys", "key_table", "signing_table", "trusted_hosts", "authors")
         system["opendkim"].update({name: f"{folder}/opendkim/{name}" for name in names})
         main = {
             "alias_maps": f"hash:{folder}/aliases",
@@ -175,7 +175,7 @@ class Machine:
         self.says("postfix check")
         for path, rows in postfix["files"].items():
             self._write(Path(path).name, "\n".join(["# By Salt", *rows, ""]))
-        tables = [f"texthash:{path}" for path in postfix["files"]]
+        tables = [f"texthash:{path}" for path in postfix["files"] if not path.endswith("_local_headers")]
         for table in (f"hash:{folder}/aliases", f"regexp:{folder}/sender_login", *tables):
             self.says(f"postmap -q check@example.invalid {table}", status=1)
         self.says("id -u postfix", f"{POSTFIX}\n")
@@ -184,7 +184,10 @@ class Machine:
 
     def _make_opendkim(self):
         opendkim, paths = self.settings["opendkim"], self.settings["os"]["opendkim"]
-        self._write("opendkim/config", rendered("opendkim/files/opendkim.conf.jinja", opendkim=opendkim, paths=paths))
+        authors = self.settings["authors"]
+        config = rendered("opendkim/files/opendkim.conf.jinja", opendkim=opendkim, paths=paths, authors=authors)
+        self._write("opendkim/config", config)
+        self._write("opendkim/authors", rendered("opendkim/files/Authors.jinja", rows=authors["rows"]))
         trusted = rendered("opendkim/files/TrustedHosts.jinja", hosts=opendkim["trusted_hosts"])
         self._write("opendkim/trusted_hosts", trusted)
         self.says(f"opendkim -n -x {paths['config']}")

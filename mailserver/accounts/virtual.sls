@@ -50,6 +50,42 @@ mailserver-accounts-passwords:
     - require:
         - file: mailserver-accounts-folder
 
+{%- if mailserver.authors %}
+
+# Sieve's messages are told apart by whose script wrote them: the name of the link by which it calls sendmail(1).
+mailserver-accounts-sieve-send:
+  file.managed:
+    - name: {{ files.sieve_send }}
+    - source: salt://mailserver/accounts/files/sieve-send
+    - makedirs: true
+    - user: root
+    - group: root
+    - mode: '0755'
+
+mailserver-accounts-senders:
+  file.managed:
+    - name: {{ files.folder }}/senders
+    - contents: {{ accounts.virtual.users | sort | join('\n') | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - show_changes: false
+    - require:
+        - file: mailserver-accounts-folder
+  mailserver.command:
+    - name: >-
+        mkdir -p {{ files.folder }}/send && cd {{ files.folder }}/send &&
+        while read -r one; do ln -sfn {{ files.sieve_send }} "$one" || exit 1; done <../senders
+    - done: >-
+        cd {{ files.folder }}/send &&
+        while read -r one; do test -e "$one" || exit 1; done <../senders
+    - require:
+        - file: mailserver-accounts-senders
+        - file: mailserver-accounts-sieve-send
+    - require_in:
+        - file: mailserver-accounts-users
+{%- endif %}
+
 mailserver-accounts-users:
   file.managed:
     - name: {{ files.folder }}/users
@@ -58,6 +94,7 @@ mailserver-accounts-users:
     - context:
         users: {{ accounts.virtual.users | json }}
         folder: {{ files.folder }}
+        send: {{ (files.folder ~ '/send' if mailserver.authors else none) | json }}
     - user: root
     - group: dovecot
     - mode: '0640'

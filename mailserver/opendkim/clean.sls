@@ -21,6 +21,8 @@ mailserver-opendkim-clean-files:
         - {{ opendkim.signing_table }}
         - {{ opendkim.signing_table }}.domains
         - {{ opendkim.trusted_hosts }}
+        - {{ opendkim.authors }}
+        - {{ opendkim.authors_script }}
         - /etc/systemd/system/{{ opendkim.service }}.service.d/mailserver.conf
         - /etc/mailserver/dkim.json
     - require:

@@ -55,12 +55,48 @@ mailserver-opendkim-trusted-hosts:
     - require:
         - file: mailserver-opendkim-folder
 
+{%- if mailserver.authors %}
+
+# Read at each message; made before the script that reads it.
+mailserver-opendkim-authors:
+  file.managed:
+    - name: {{ opendkim.authors }}
+    - source: salt://mailserver/opendkim/files/Authors.jinja
+    - template: jinja
+    - context:
+        rows: {{ mailserver.authors.rows | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - show_changes: false
+    - require:
+        - file: mailserver-opendkim-folder
+
+mailserver-opendkim-authors-script:
+  mailserver.staged:
+    - name: {{ opendkim.authors_script }}
+    - source: salt://mailserver/opendkim/files/authors.lua.jinja
+    - template: jinja
+    - context:
+        names: {{ mailserver.authors.names | json }}
+        rules: {{ mailserver.authors.rules | json }}
+        table: {{ opendkim.authors }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - file: mailserver-opendkim-authors
+    - require_in:
+        - mailserver: mailserver-opendkim-config
+{%- endif %}
+
 mailserver-opendkim-config:
   mailserver.staged:
     - name: {{ opendkim.config }}
     - source: salt://mailserver/opendkim/files/opendkim.conf.jinja
     - template: jinja
     - context:
+        authors: {{ {'names': mailserver.authors.names} | json if mailserver.authors else 'null' }}
         opendkim: {{ mailserver.opendkim | json }}
         paths: {{ opendkim | json }}
     - user: root

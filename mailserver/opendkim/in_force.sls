@@ -17,10 +17,16 @@ mailserver-opendkim-in-force:
     - files:
         - {{ opendkim.config }}
         - {{ opendkim.trusted_hosts }}
+{%- if mailserver.authors %}
+        - {{ opendkim.authors_script }}
+{%- endif %}
     - check: /usr/local/libexec/mailserver/check-opendkim {staged} {{ opendkim.config }} {{ opendkim.trusted_hosts }}
     - restart_for:
         {{ opendkim.config }}: true
         {{ opendkim.trusted_hosts }}: true
+{%- if mailserver.authors %}
+        {{ opendkim.authors_script }}: true
+{%- endif %}
     - sockets: ['{{ mailserver.opendkim.socket }}']
     - require:
         - pkg: mailserver-opendkim-packages
@@ -30,5 +36,8 @@ mailserver-opendkim-in-force:
         - sls: mailserver.selinux
 {%- endif %}
     - watch:
+{%- if mailserver.authors %}
+        - mailserver: mailserver-opendkim-authors-script
+{%- endif %}
         - mailserver: mailserver-opendkim-config
         - mailserver: mailserver-opendkim-trusted-hosts

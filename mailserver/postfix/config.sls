@@ -5,6 +5,9 @@
 include:
   - mailserver.postfix.package
   - mailserver.tls
+{%- if mailserver.accounts.type == 'virtual' %}
+  - mailserver.accounts.virtual
+{%- endif %}
 {%- if mailserver.reflector.address %}
   - mailserver.reflector.config
 {%- endif %}
@@ -89,6 +92,7 @@ mailserver-postfix-master:
     - template: jinja
     - context:
         chroot: {{ mailserver.os.postfix.chroot | json }}
+        local: {{ mailserver.postfix.local | json }}
         syntax: {{ mailserver.postfix.syntax | json }}
         postscreen: {{ mailserver.postscreen.enabled | json }}
         submission: {{ mailserver.postfix.submission | json }}
@@ -100,6 +104,10 @@ mailserver-postfix-master:
     - require:
         - mailserver: mailserver-postfix-main
         - mailserver: mailserver-postfix-distribution-master.cf
+{%- if mailserver.accounts.type == 'virtual' %}
+        # What Sieve scripts write is signed by the name that Dovecot gives it, which so comes first.
+        - file: mailserver-accounts-users
+{%- endif %}
 {%- if mailserver.reflector.address %}
         - sls: mailserver.reflector.config
 {%- endif %}

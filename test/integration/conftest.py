@@ -55,6 +55,7 @@ HALVES = {
         "test_check_faults",
         "test_broken_world",
         "test_virtual_accounts",
+        "test_authors_seen",
         "test_tls_ports",
         "test_faults",
         "test_earlier_folders",

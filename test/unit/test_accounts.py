@@ -138,7 +138,7 @@ def test_managesieve_is_opened_and_looked_for_where_it_is_wanted(wanted):
 def test_users_of_the_system_have_none_of_this():
     found = resolve({"domains": {"a.example": {}}}, SYSTEM, GRAINS)
     assert found["sasl"]["type"] == "cyrus"
-    assert found["postfix"]["files"] == {}
+    assert list(found["postfix"]["files"]) == ["/etc/postfix/mailserver_local_headers"]
     assert "virtual_mailbox_domains" not in found["postfix"]["main"]
     assert "check_policy_service" not in found["postfix"]["main"]["smtpd_recipient_restrictions"]
     assert "managesieve" not in found["firewalld"]["services"]
