@@ -21,6 +21,7 @@ mailserver-opendkim-in-force:
     - restart_for:
         {{ opendkim.config }}: true
         {{ opendkim.trusted_hosts }}: true
+    - milter_of: {{ mailserver.os.postfix.folder }}
     - sockets: ['{{ mailserver.opendkim.socket }}']
     - require:
         - pkg: mailserver-opendkim-packages
