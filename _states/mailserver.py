@@ -322,8 +322,9 @@ def given_back(name, files, unit="", tables=(), modes=False, milter_of=""):
         ret["changes"] = {path: "removed" if row["kind"] == "absent" else "given back" for path, row in rows.items()}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "These files would be given back or removed"}
-        if milter_of and mailserver_milter_action.Postfix(milter_of).path("main.cf").exists():
-            mailserver_milter_action.make_wait(mailserver_milter_action.Postfix(milter_of))
+        postfix = mailserver_milter_action.Postfix(milter_of)
+        if milter_of and mailserver_milter_action.is_running(postfix):
+            mailserver_milter_action.make_wait(postfix)
         if unit:
             stopped = mailserver_given_back.set_unit(unit, {"active": False, "enabled": False})
             ret["changes"].update({unit: "stopped"} if stopped else {})

@@ -174,6 +174,11 @@ def _edited(postfix, former):
     return wanted
 
 
+def is_running(postfix):
+    """Tell whether the Postfix of this folder runs."""
+    return bool(_processes(postfix))
+
+
 def take(postfix):
     """Have a running Postfix take its files, and wait until no process is left that began with others."""
     before = _processes(postfix)
