@@ -378,13 +378,13 @@ def units_given_back(name, units, milter="", firewall=""):
     return ret
 
 
-def aliases_given_back(name, names):
+def aliases_given_back(name, entries):
     """
     Give names in the aliases file back the entries that they had before this formula.
 
     name
         The file.
-    names
+    entries
         The names; without a note of before they go, but for postmaster, without which no host is to be.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The aliases are as they were"}
@@ -393,7 +393,7 @@ def aliases_given_back(name, names):
         if present is None:
             return ret
         texts = [one and one.octets.decode("utf-8", "surrogateescape") for one in (former, present)]
-        text = mailserver_given_back.aliases_as_they_were(*texts, names)
+        text = mailserver_given_back.aliases_as_they_were(*texts, entries)
         if text == texts[1]:
             return ret
         ret["changes"] = {name: "given back"}

@@ -4,7 +4,7 @@
 mailserver-accounts-clean-aliases:
   mailserver.aliases_given_back:
     - name: /etc/aliases
-    - names: {{ mailserver.accounts.aliases.keys() | list | json }}
+    - entries: {{ mailserver.accounts.aliases.keys() | list | json }}
 
 mailserver-accounts-clean-virtual:
   file.absent:
