@@ -544,7 +544,10 @@ def firewall_closed(name, services=(), ports=()):
 
 
 def _present_by_us(zone, services, ports):
-    before = mailserver_originals.read()["firewall"] or {}
+    note = mailserver_originals.read()
+    if note["units"] is None and not mailserver_milter_action.is_ours(mailserver_milter_action.Postfix()):
+        return {}  # The formula is not on this host (any more), so these ports are somebody else's.
+    before = note["firewall"] or {}
     kept = {"permanent": before.get("permanent", ()), "running": before.get("current", ())}
     found = mailserver_firewall.present(zone, services, ports)
     return {where: [one for one in names if one not in kept[where]] for where, names in found.items()}
