@@ -3,7 +3,10 @@ What a mail host needs beside its daemons: that they serve what was staged, the 
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
+import contextlib
 import json
+import os
+import tempfile
 from functools import partial
 
 import salt.utils.dictupdate
@@ -19,7 +22,12 @@ import mailserver_certificate
 import mailserver_daemon
 import mailserver_dns
 import mailserver_firewall
+import mailserver_found
+import mailserver_given_back
 import mailserver_in_force
+import mailserver_lost
+import mailserver_milter_action
+import mailserver_originals
 import mailserver_packages
 import mailserver_packing
 import mailserver_services
@@ -83,6 +91,8 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         A pair that it serves, as files.
     main_cf
         The path of a main.cf, which names such pairs.
+    milter_of
+        The folder of the Postfix whose milter it is: mail waits while it is restarted, whatever main.cf says.
 
     What parsers overlook is looked at, too (a certificate without its key, a port of another daemon's). Only then are
     all files put in place at once. The daemon must then stay active, answer on every port (hello, TLS, a recipient)
@@ -96,13 +106,20 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         return ret
     try:
         daemon = _daemon(name, service, check, reload, settings, configuration, looks)
-        outcome = mailserver_in_force.put_in_force(configuration, daemon)
+        with _mail_waiting(configuration, looks.get("milter_of")):
+            outcome = mailserver_in_force.put_in_force(configuration, daemon)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err), "skip_watch": True}
     if outcome.how:
         ret["changes"] = dict.fromkeys(outcome.changed, "put in force")
         ret["comment"] = f"{name} was {outcome.how}, and serves with the new configuration"
     return ret
+
+
+def _mail_waiting(configuration, folder):
+    if not folder or not mailserver_in_force.is_to_change(configuration):
+        return contextlib.nullcontext()
+    return mailserver_milter_action.waiting(mailserver_milter_action.Postfix(folder))
 
 
 def _daemon(name, service, check, reload, settings, configuration, looks):
@@ -228,6 +245,282 @@ def _may_go(names, queue):
         )
 
 
+def originals_noted(name, files, units, modes=(), zone="", firewall=""):
+    """
+    Note, once, how the host was before this formula: its files, units and ports, for mailserver.clean to give back.
+
+    name
+        What the note is of.
+    files
+        Paths that the formula replaces; those that are there now are copied.
+    units
+        Units that it starts or stops.
+    modes
+        Folders and files whose owners and modes it changes.
+    zone, firewall
+        firewalld's zone whose ports are noted, and its unit; none where the pillar leaves the firewall alone.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "It is noted how the host was before"}
+    try:
+        if mailserver_originals.is_begun():
+            return ret
+        new = mailserver_originals.to_note(files, existing=True)
+        if __opts__["test"]:
+            return {**ret, "comment": "It would be noted how the host was before"}
+        upgraded = any(map(mailserver_originals.is_ours, files))
+        mailserver_originals.keep(files, existing=True, upgraded=upgraded)
+        ports = mailserver_given_back.zone_state(zone, firewall) if zone else None
+        every = [*units, *([firewall] if firewall else [])]
+        states = mailserver_given_back.unit_states(every)
+        mailserver_originals.note_host(states, modes, ports, upgraded)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{ret['comment']}; kept: {', '.join(new) or 'no file, since there was none'}"}
+
+
+def originals_kept(name, files):
+    """
+    Keep these files as they are before the formula replaces them, once (``/var/lib/mailserver/original``).
+
+    name
+        Whose files they are.
+    files
+        Their paths. One that is not there is noted as absent.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "The originals are kept"}
+    try:
+        if __opts__["test"]:
+            return ret
+        mailserver_originals.keep(files)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return ret
+
+
+def given_back(name, files, unit="", tables=(), modes=False, milter_of=""):
+    """
+    Give the host back the files that it had before this formula, with the unit that reads them stopped.
+
+    name
+        Whose files they are.
+    files
+        Their paths. One that the host did not have goes; one that is not this formula's any more is left alone.
+    unit
+        The unit; where nothing is to be given back, it is not touched.
+    tables
+        Those of the files without which OpenDKIM (the first of the files is its configuration) does not start.
+    modes
+        Whether owners and modes are given back, too.
+    milter_of
+        The folder of the Postfix whose milter the unit is: its mail waits, if it runs, since the unit is stopped.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "Nothing of this formula is left"}
+    try:
+        stays, why = mailserver_originals.tables_to_keep(files[0], tables) if tables else ((), "")
+        rows = mailserver_originals.wanted(files, stays=stays)
+        if not rows and not mailserver_originals.is_begun():
+            return ret
+        ret["changes"] = {path: "removed" if row["kind"] == "absent" else "given back" for path, row in rows.items()}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": "These files would be given back or removed"}
+        postfix = mailserver_milter_action.Postfix(milter_of)
+        if milter_of and mailserver_milter_action.is_running(postfix):
+            mailserver_milter_action.make_wait(postfix)
+        if unit:
+            stopped = mailserver_given_back.set_unit(unit, {"active": False, "enabled": False})
+            ret["changes"].update({unit: "stopped"} if stopped else {})
+        mailserver_originals.keep([path for path in rows if mailserver_originals.is_ours(path)])
+        mailserver_originals.give_back(rows)
+        if modes:
+            changed = mailserver_originals.give_back_modes()
+            ret["changes"].update(dict.fromkeys(changed, "owner and mode given back"))
+    except (MailserverError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    if why:
+        ret["warnings"] = [why]
+    return {**ret, "comment": why or "These files were given back or removed"}
+
+
+def units_given_back(name, units, milter="", firewall=""):
+    """
+    Have units run, and start at boot, as they did before this formula.
+
+    name
+        What they are.
+    units
+        The units, in the order in which they start.
+    milter
+        That of OpenDKIM: the next ones start when it listens, or their mail would pass it by.
+    firewall
+        firewalld's unit: where it did not run, and the host's own mail daemons do again, it would shut them out.
+
+    Where an earlier version of the formula ran first, it is not known how they were, and they stay stopped.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "The units are as they were"}
+    try:
+        noted = mailserver_originals.read()["units"] or {}
+        back = {unit: noted[unit] for unit in units if unit in noted}
+        if firewall and firewall in noted and not noted[firewall]["active"] and any(o["active"] for o in back.values()):
+            back[firewall] = noted[firewall]
+        here = mailserver_given_back.unit_states(back)
+        differ = {unit: state for unit, state in back.items() if here[unit] != state}
+        if __opts__["test"]:
+            text = f"As before, would run: {', '.join(unit for unit, state in noted.items() if state['active'])}"
+            return {**ret, "result": None, "comment": text} if noted else ret
+        run_command(("systemctl", "daemon-reload"))
+        for unit, state in differ.items():
+            mailserver_given_back.set_unit(unit, state)
+            ret["changes"][unit] = " and ".join(key for key, value in state.items() if value) or "stopped"
+            if unit == milter and state["active"]:
+                mailserver_given_back.wait_until_it_listens(unit)
+        mailserver_originals.forget()
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return ret
+
+
+def aliases_given_back(name, entries):
+    """
+    Give names in the aliases file back the entries that they had before this formula.
+
+    name
+        The file.
+    entries
+        The names; without a note of before they go, but for postmaster, without which no host is to be.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "The aliases are as they were"}
+    try:
+        present, former = mailserver_in_force.look(name), mailserver_originals.original(name)
+        if present is None:
+            return ret
+        texts = [one and one.octets.decode("utf-8", "surrogateescape") for one in (former, present)]
+        text = mailserver_given_back.aliases_as_they_were(*texts, entries)
+        if text == texts[1]:
+            return ret
+        ret["changes"] = {name: "given back"}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": "The aliases would be as they were"}
+        octets = text.encode("utf-8", "surrogateescape")
+        mailserver_in_force.put({name: mailserver_in_force.File(octets, present.mode, present.uid, present.gid)})
+        run_command(("newaliases",))
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return ret
+
+
+def lost_settings(name, files):
+    """
+    List what the host's own configuration says that the pillar does not, before it is replaced; nothing is changed.
+
+    name
+        ``postfix``, ``dovecot`` or ``opendkim``.
+    files
+        Its files, as other states of this run stage them (:py:func:`staged`). The first one tells whose they are: where
+        it is this formula's, or is not there, nothing is to be lost.
+
+    A setting counts if it differs from the daemon's default and from what is to come. Each is a line with its value
+    (passwords masked), its place, and the pillar key that keeps it.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"No settings of {name}'s are to be lost"}
+    if not mailserver_found.text(files[0]) or mailserver_originals.is_ours(files[0]):
+        return ret
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for path in files:
+                _render(path, os.path.join(folder, os.path.basename(path)))
+            found = _FOUND[name](files, folder)
+        except (OSError, ValueError, CommandExecutionError) as err:
+            return {**ret, "warnings": [f"What {files[0]} says could not be compared with the pillar: {err}"]}
+    return _lost(ret, found, f"{name}'s")
+
+
+_FOUND = {
+    "postfix": lambda files, folder: mailserver_found.postfix(os.path.dirname(files[0]), folder),
+    "dovecot": lambda files, folder: mailserver_found.dovecot(os.path.dirname(files[0]), folder),
+    "opendkim": lambda files, folder: mailserver_found.opendkim(files[0], folder, files[-1]),
+}
+
+
+def _lost(ret, found, what):
+    told = mailserver_lost.told(found, what)
+    if told:
+        ret["comment"] = told
+        ret["warnings"] = [f"{len(found)} settings of {what} are not in the pillar; this state's comment lists them"]
+    return ret
+
+
+_RENDERED = {"template": "template", "context": "context", "saltenv": "__env__"}
+
+
+def _render(path, place):
+    """Write a staged file as this run's own state will, to another place."""
+    for one in __lowstate__:
+        if (one.get("state"), one.get("fun"), one.get("name")) == ("mailserver", "staged", path):
+            wanted = {name: one.get(key) for name, key in _RENDERED.items() if one.get(key)}
+            if not __salt__["cp.get_template"](one["source"], place, **wanted):
+                raise ValueError(f"{one['source']} could not be rendered")
+
+
+def lost_ports(name, firewall, services=(), ports=()):
+    """
+    List the ports that are reached now and will not be when firewalld, which does not run yet, runs.
+
+    name
+        The zone.
+    firewall
+        firewalld's unit.
+    services, ports
+        What this run opens.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "No port is to be shut"}
+    state = mailserver_given_back.zone_state(name, firewall)
+    allowed = mailserver_found.ports_of([*services, *ports, *(state["permanent"] or ["ssh"])])
+    found = mailserver_found.firewall(state["running"], run_command(("ss", "-Hltnp")).out, allowed)
+    return _lost(ret, found, "the firewall's")
+
+
+def mail_waits(name, files):
+    """
+    Have mail wait while OpenDKIM is installed, changed and restarted, where Postfix would let it out unsigned then.
+
+    name
+        Postfix's folder of configuration.
+    files
+        Its files, which are kept first (:py:func:`originals_kept`).
+
+    It acts before anything of OpenDKIM is touched, on a host whose main.cf is not this formula's, or where packages are
+    to be installed: ``milter_default_action``, and the ``default_action`` of single milters, become ``tempfail``,
+    Postfix is reloaded, and processes that began before are waited for (60 s; then they are ended, and their clients
+    come again). What the pillar says is in force with the main.cf that the same run puts in place.
+    """
+    postfix = mailserver_milter_action.Postfix(name)
+    ret = {"name": name, "result": True, "changes": {}, "comment": "Mail waits while OpenDKIM is restarted"}
+    try:
+        if not postfix.path("main.cf").exists() or not _is_to_wait(postfix):
+            return ret
+        if __opts__["test"]:
+            said = mailserver_milter_action.lets_out(postfix)
+            if said:
+                comment = (
+                    f"While OpenDKIM is restarted, mail would wait; Postfix would let it out now: {', '.join(said)}"
+                )
+                ret.update(result=None, comment=comment, changes={name: "mail would wait"})
+            return ret
+        mailserver_originals.keep(files, existing=True)
+        said = mailserver_milter_action.make_wait(postfix)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    if said:
+        ret["changes"] = dict.fromkeys(said, "tempfail while OpenDKIM is restarted")
+    return ret
+
+
+def _is_to_wait(postfix):
+    if not mailserver_milter_action.is_ours(postfix) or postfix.mark.exists():
+        return True
+    return mailserver_packages.read()["before"] is not None and bool(mailserver_milter_action.lets_out(postfix))
+
+
 def firewall_open(name, services=(), ports=()):
     """
     Allow services and ports in a firewalld zone, in the permanent and in the running firewall.
@@ -246,9 +539,19 @@ def firewall_open(name, services=(), ports=()):
 
 def firewall_closed(name, services=(), ports=()):
     """
-    Allow these services and ports in a firewalld zone no longer; the opposite of :py:func:`firewall_open`.
+    Allow these services and ports in a firewalld zone no longer, but for those that it allowed before this formula.
     """
-    return _firewall(name, services, ports, "remove", mailserver_firewall.present, "closed")
+    return _firewall(name, services, ports, "remove", _present_by_us, "closed")
+
+
+def _present_by_us(zone, services, ports):
+    note = mailserver_originals.read()
+    if note["units"] is None and not mailserver_milter_action.is_ours(mailserver_milter_action.Postfix()):
+        return {}  # The formula is not on this host (any more), so these ports are somebody else's.
+    before = note["firewall"] or {}
+    kept = {"permanent": before.get("permanent", ()), "running": before.get("current", ())}
+    found = mailserver_firewall.present(zone, services, ports)
+    return {where: [one for one in names if one not in kept[where]] for where, names in found.items()}
 
 
 def firewall_passable(name, service):

@@ -167,3 +167,11 @@ class HandshakeFailed(WireError):
 
 class OverviewError(MailserverError):
     """What a host told of itself for the page of all hosts is damaged, or of another version of the formula."""
+
+
+class MilterActionError(MailserverError):
+    """Postfix could not be made to have mail wait while a milter is away; the message says what it goes by."""
+
+
+class OriginalsError(MailserverError):
+    """What is kept of the host before this formula is damaged, or could not be given back."""

@@ -132,6 +132,12 @@ def is_cut_short(configuration):
     return configuration.mark.exists()
 
 
+def is_to_change(configuration):
+    """Tell whether the staged files differ from those in place, or an earlier change was cut short."""
+    differ = any(look(beneath(configuration.staged, path)) != look(path) for path in configuration.files)
+    return differ or is_cut_short(configuration)
+
+
 def has_served(configuration):
     """Tell whether the daemon was ever seen to serve with a configuration that was put in force here."""
     return any(_copies(configuration, "served").values())

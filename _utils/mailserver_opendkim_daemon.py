@@ -4,7 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from mailserver_errors import CutoverError
+import mailserver_milter_action
+from mailserver_errors import CutoverError, MilterActionError
+from mailserver_given_back import wait_until_it_listens
 
 MOST_LOST = 500
 """Sockets that OpenDKIM may lose before it is restarted instead: 125 resolvers, 34 MB. Where its limit of open files
@@ -17,7 +19,8 @@ def reload_service(service):
     Connections that come while it reads make a resolver each, and it forgets all of them but one (OpenDKIM 2.11.0:
     nothing keeps two connections from setting up the resolver of a new configuration at once): 0.27 MB, and four
     sockets that no time-out closes. Before those reach the limit of open files, where it has mail wait (451), it
-    is restarted, which has it read its tables as well.
+    is restarted, which has it read its tables as well; mail waits meanwhile, whatever the pillar says of a milter that
+    is away.
 
     :return: a sentence that tells of a restart; ``None``: the signal was sent.
     :raises CutoverError: it does not run, or systemd refused.
@@ -27,7 +30,13 @@ def reload_service(service):
     if lost < most_lost(pid):
         _systemctl("kill", "--signal=USR1", "--kill-who=main", service)
         return None
-    _systemctl("restart", service)
+    try:
+        with mailserver_milter_action.waiting(
+            mailserver_milter_action.Postfix(), lambda: wait_until_it_listens(service)
+        ):
+            _systemctl("restart", service)
+    except MilterActionError as err:
+        raise CutoverError(str(err)) from err
     return f"OpenDKIM was restarted and not reloaded: it held {lost} sockets that it lost at earlier reloads."
 
 

@@ -479,9 +479,11 @@ SCHEMA = Section(
                                         "Password hash of crypt(3).",
                                         computed="left as it is",
                                     ),
-                                    "fullname": Key(Text(), "The user's full name.", ""),
+                                    "fullname": Key(Text(), "The user's full name.", computed="left as it is"),
                                     "shell": Key(
-                                        Text(r"/\S+", "an absolute path"), "Login shell.", "/usr/sbin/nologin"
+                                        Text(r"/\S+", "an absolute path"),
+                                        "Login shell.",
+                                        computed="left as it is; `/usr/sbin/nologin` for a user that is made",
                                     ),
                                 }
                             ),

@@ -2,6 +2,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 include:
   - mailserver.packages
+  - mailserver.kept
 {%- if mailserver.repositories.install %}
   - mailserver.repositories
 {%- endif %}

@@ -1,7 +1,15 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- from 'mailserver/kept/files.jinja' import files with context %}
 
 include:
   - mailserver.postfix.in_force
+
+mailserver-accounts-aliases-distribution:
+  mailserver.originals_kept:
+    - name: the aliases
+    - files: {{ files.accounts | json }}
+    - require:
+        - mailserver: mailserver-postfix-in-force
 {%- for name, targets in mailserver.accounts.aliases.items() %}
 
 mailserver-accounts-alias-{{ name }}:
@@ -9,7 +17,7 @@ mailserver-accounts-alias-{{ name }}:
     - name: {{ name | json }}
     - target: {{ (targets if targets is string else targets | join(', ')) | json }}
     - require:
-        - mailserver: mailserver-postfix-in-force
+        - mailserver: mailserver-accounts-aliases-distribution
 {%- endfor %}
 
 mailserver-accounts-aliases-database:

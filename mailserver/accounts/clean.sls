@@ -1,11 +1,10 @@
 # Users and their mail stay.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{%- for name in mailserver.accounts.aliases if name != 'postmaster' %}
 
-mailserver-accounts-clean-alias-{{ name }}:
-  alias.absent:
-    - name: {{ name | json }}
-{%- endfor %}
+mailserver-accounts-clean-aliases:
+  mailserver.aliases_given_back:
+    - name: /etc/aliases
+    - entries: {{ mailserver.accounts.aliases.keys() | list | json }}
 
 mailserver-accounts-clean-virtual:
   file.absent:

@@ -1,5 +1,6 @@
 # dovecot.conf as a whole, in the language of the host's version; service.sls puts it in place, if doveconf accepts it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
 {%- set accounts = mailserver.accounts %}
 {#- A mailbox takes one message over its limit, so that what has to be refused is refused before it was sent. #}
@@ -12,9 +13,9 @@ include:
   - mailserver.tls
 
 mailserver-dovecot-distribution:
-  mailserver.command:
-    - name: test ! -e {{ config }} || cp -a {{ config }} {{ config }}.dist
-    - done: test -e {{ config }}.dist
+  mailserver.originals_kept:
+    - name: Dovecot's files
+    - files: {{ files.dovecot | json }}
     - require:
         - pkg: mailserver-dovecot-packages
 

@@ -1,5 +1,8 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
+include:
+  - mailserver.kept
+
 mailserver-dovecot-packages:
   pkg.installed:
     - pkgs:

@@ -1,5 +1,8 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
+include:
+  - mailserver.kept
+
 mailserver-firewalld-packages:
   pkg.installed:
     - pkgs: {{ mailserver.os.firewalld.packages | json }}

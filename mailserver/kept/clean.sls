@@ -1,6 +1,37 @@
-# The copies of configurations that are staged or were seen to serve.
+# Last of all: what the host's own daemons were, they are again, and the copies go.
+{%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- from 'mailserver/kept/files.jinja' import units with context %}
+
+include:
+{%- for component in ('postfix', 'dovecot', 'opendkim', 'sasl', 'accounts') %}
+  - mailserver.{{ component }}.clean
+{%- endfor %}
+{%- if mailserver.firewalld.enabled %}
+  - mailserver.firewalld.clean
+{%- endif %}
+
+mailserver-kept-clean-units:
+  mailserver.units_given_back:
+    - name: units
+    - units: {{ units | json }}
+    - milter: {{ mailserver.os.opendkim.service }}
+{%- if mailserver.firewalld.enabled %}
+    - firewall: {{ mailserver.os.firewalld.service }}
+{%- endif %}
+    # The copies are deleted then: not before all is given back.
+    - require:
+{%- for component in ('postfix', 'dovecot', 'opendkim', 'sasl') %}
+        - mailserver: mailserver-{{ component }}-clean-config
+{%- endfor %}
+        - mailserver: mailserver-accounts-clean-aliases
+{%- if mailserver.firewalld.enabled %}
+        - mailserver: mailserver-firewalld-clean
+{%- endif %}
+
 mailserver-kept-clean:
   file.absent:
     - names:
         - /var/lib/mailserver/staged
         - /var/lib/mailserver/kept
+    - require:
+        - mailserver: mailserver-kept-clean-units

@@ -1,4 +1,5 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set opendkim = mailserver.os.opendkim %}
 
 include:
@@ -6,9 +7,9 @@ include:
   - mailserver.opendkim.keys
 
 mailserver-opendkim-distribution:
-  mailserver.command:
-    - name: test ! -e {{ opendkim.config }} || cp -a {{ opendkim.config }} {{ opendkim.config }}.dist
-    - done: test -e {{ opendkim.config }}.dist
+  mailserver.originals_kept:
+    - name: OpenDKIM's files
+    - files: {{ files.opendkim | json }}
     - require:
         - pkg: mailserver-opendkim-packages
 

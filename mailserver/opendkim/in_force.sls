@@ -27,6 +27,7 @@ mailserver-opendkim-in-force:
 {%- if mailserver.authors %}
         {{ opendkim.authors_script }}: true
 {%- endif %}
+    - milter_of: {{ mailserver.os.postfix.folder }}
     - sockets: ['{{ mailserver.opendkim.socket }}']
     - require:
         - pkg: mailserver-opendkim-packages

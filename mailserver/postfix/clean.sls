@@ -1,28 +1,20 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set folder = mailserver.os.postfix.folder %}
 
-mailserver-postfix-clean-service:
-  service.dead:
-    - name: {{ mailserver.os.postfix.service }}
-    - enable: false
-{%- for name in ('main.cf', 'master.cf') %}
-
-mailserver-postfix-clean-{{ name }}:
-  cmd.run:
-    - name: mv {{ folder }}/{{ name }}.dist {{ folder }}/{{ name }}
-    - onlyif: test -e {{ folder }}/{{ name }}.dist
-    - require:
-        - service: mailserver-postfix-clean-service
-{%- endfor %}
+mailserver-postfix-clean-config:
+  mailserver.given_back:
+    - name: Postfix's files
+    - files: {{ files.postfix | json }}
+    - unit: {{ mailserver.os.postfix.service }}
 
 mailserver-postfix-clean-files:
   file.absent:
     - names:
-        - {{ folder }}/sender_login
 {#- Those of an earlier pillar, too. #}
 {%- for path in salt['file.find'](folder, name='mailserver_*', type='f') | sort %}
         - {{ path }}
 {%- endfor %}
         - /usr/local/libexec/mailserver
     - require:
-        - service: mailserver-postfix-clean-service
+        - mailserver: mailserver-postfix-clean-config

@@ -1,5 +1,6 @@
 # main.cf and master.cf are staged here; service.sls puts both in place at once, if Postfix's own tools accept them.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set folder = mailserver.os.postfix.folder %}
 
 include:
@@ -20,15 +21,14 @@ mailserver-postfix-check:
     - user: root
     - group: root
     - mode: '0755'
-{%- for name in ('main.cf', 'master.cf') %}
 
-mailserver-postfix-distribution-{{ name }}:
-  mailserver.command:
-    - name: test ! -e {{ folder }}/{{ name }} || cp -a {{ folder }}/{{ name }} {{ folder }}/{{ name }}.dist
-    - done: test -e {{ folder }}/{{ name }}.dist
+# What the packages brought; of a host that had files of its own, they are kept already.
+mailserver-postfix-distribution:
+  mailserver.originals_kept:
+    - name: Postfix's files
+    - files: {{ files.postfix | json }}
     - require:
         - pkg: mailserver-postfix-packages
-{%- endfor %}
 
 {%- set receiving = [] %}
 {%- for name, domain in mailserver.domains.items() if domain.receive %}
@@ -48,6 +48,7 @@ mailserver-postfix-sender-login:
     - group: root
     - mode: '0644'
     - require:
+        - mailserver: mailserver-postfix-distribution
         - pkg: mailserver-postfix-packages
 {%- for path, lines in mailserver.postfix.files.items() %}
 
@@ -81,7 +82,7 @@ mailserver-postfix-main:
     - require:
         - file: mailserver-postfix-check
         - file: mailserver-postfix-sender-login
-        - mailserver: mailserver-postfix-distribution-main.cf
+        - mailserver: mailserver-postfix-distribution
         - pkg: mailserver-tls-packages
         - test: mailserver-tls-ready
 
@@ -103,7 +104,7 @@ mailserver-postfix-master:
     - mode: '0644'
     - require:
         - mailserver: mailserver-postfix-main
-        - mailserver: mailserver-postfix-distribution-master.cf
+        - mailserver: mailserver-postfix-distribution
 {%- if mailserver.accounts.type == 'virtual' %}
         # What Sieve scripts write is signed by the name that Dovecot gives it, which so comes first.
         - file: mailserver-accounts-users

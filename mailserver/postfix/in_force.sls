@@ -13,6 +13,7 @@
 include:
 {%- if mailserver.opendkim.enabled %}
   - mailserver.opendkim.service
+  - mailserver.postfix.waits
 {%- endif %}
   - mailserver.postfix.config
   - mailserver.sasl
@@ -39,6 +40,9 @@ mailserver-postfix-in-force:
     - main_cf: {{ folder }}/main.cf
     - recipient: postmaster@{{ mailserver.domain }}
     - require:
+{%- if mailserver.opendkim.enabled %}
+        - mailserver: mailserver-postfix-waits
+{%- endif %}
         - file: mailserver-postfix-check
         - cmd: mailserver-postfix-shown
 {%- if mailserver.sasl.type == 'cyrus' %}

@@ -1,22 +1,19 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set sasl = mailserver.os.sasl %}
 
-include:
-  - mailserver.sasl.stopped
-
 mailserver-sasl-clean-config:
-  cmd.run:
-    - name: mv {{ sasl.config }}.dist {{ sasl.config }}
-    - onlyif: test -e {{ sasl.config }}.dist
+  mailserver.given_back:
+    - name: files of SMTP logins
+    - files: {{ files.sasl | json }}
+    - unit: {{ sasl.service }}
 
 mailserver-sasl-clean-files:
   file.absent:
     - names:
-        - {{ mailserver.os.postfix.sasl_folder }}/smtpd.conf
         - /etc/systemd/system/{{ sasl.service }}.service.d/mailserver.conf
         - /etc/pam.d/mailserver-smtp
         - /etc/pam.d/mailserver-dovecot
         - /etc/mailserver/login-users
-{%- if mailserver.os.postfix.chroot %}
-        - {{ mailserver.os.postfix.queue }}{{ mailserver.os.postfix.queue }}
-{%- endif %}
+    - require:
+        - mailserver: mailserver-sasl-clean-config

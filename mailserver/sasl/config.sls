@@ -1,4 +1,5 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set sasl = mailserver.os.sasl %}
 {%- set postfix = mailserver.os.postfix %}
 
@@ -8,9 +9,9 @@ include:
   - mailserver.sasl.logins
 
 mailserver-sasl-config-distribution:
-  mailserver.command:
-    - name: test ! -e {{ sasl.config }} || cp -a {{ sasl.config }} {{ sasl.config }}.dist
-    - done: test -e {{ sasl.config }}.dist
+  mailserver.originals_kept:
+    - name: files of SMTP logins
+    - files: {{ files.sasl | json }}
     - require:
         - pkg: mailserver-sasl-packages
 

@@ -46,6 +46,7 @@ HALVES = {
         "test_publishing_records",
         "test_clean",
         "test_clean_traces",
+        "test_migration",
     ),
     "second": (
         "test_check",

@@ -117,12 +117,12 @@ class Stream:
 
 
 @contextlib.contextmanager
-def mail_all_the_time(lab):
+def mail_all_the_time(lab, domains=DOMAINS):
     """Send mail from both mail hosts to the client while the block runs; then none may be lost, unsigned or failed."""
     tag = uuid.uuid4().hex[:8]
     lab.sh("client", "rm -f /home/world/Maildir/new/*")
     for host in MAIL_HOSTS:
-        script = stream.sender(f"{tag}-{host}", DOMAINS[host])
+        script = stream.sender(f"{tag}-{host}", domains[host])
         lab.run(host, "systemd-run", "--quiet", f"--unit=stream-{tag}", "sh", "-c", script)
     found = Stream()
     try:
