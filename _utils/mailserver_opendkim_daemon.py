@@ -37,6 +37,15 @@ def main_process(service):
     return _systemctl("show", "--property=MainPID", "--value", service).strip() or "0"
 
 
+def words_of(service):
+    """Return the command line of a unit as a list; empty where none runs, or systemd does not say."""
+    try:
+        pid = main_process(service)
+        return [one for one in Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0") if one]
+    except (CutoverError, OSError):
+        return []
+
+
 def lost_sockets(pid):
     """Return how many sockets without a name a process has, which connections of a milter are not; 0: none runs.
 

@@ -3,6 +3,7 @@
 
 include:
   - mailserver.opendkim.package
+  - mailserver.opendkim.takeover
 
 mailserver-opendkim-distribution:
   mailserver.command:
@@ -27,6 +28,7 @@ mailserver-opendkim-tables:
     - signing_table: {{ opendkim.signing_table }}
     - require:
         - file: mailserver-opendkim-folder
+        - dkim: mailserver-opendkim-taken-over
 
 mailserver-opendkim-unit:
   file.managed:

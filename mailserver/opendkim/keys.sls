@@ -4,6 +4,7 @@
 
 include:
   - mailserver.opendkim.package
+  - mailserver.opendkim.takeover
 {%- if mailserver.python.install %}
   - mailserver.python
 {%- endif %}
@@ -22,6 +23,8 @@ mailserver-opendkim-applied:
     - mode: '0644'
     - makedirs: true
     - show_changes: false
+    - require:
+        - dkim: mailserver-opendkim-found
 
 mailserver-opendkim-keys:
   dkim.managed:
@@ -34,3 +37,4 @@ mailserver-opendkim-keys:
     - group: {{ opendkim.group }}
     - require:
         - pkg: mailserver-opendkim-packages
+        - dkim: mailserver-opendkim-taken-over

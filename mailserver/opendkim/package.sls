@@ -1,13 +1,15 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{%- if mailserver.repositories.install %}
 include:
+  - mailserver.opendkim.takeover
+{%- if mailserver.repositories.install %}
   - mailserver.repositories
 {%- endif %}
 
 mailserver-opendkim-packages:
   pkg.installed:
     - pkgs: {{ mailserver.os.opendkim.packages | json }}
-{%- if mailserver.repositories.install %}
     - require:
+        - dkim: mailserver-opendkim-found
+{%- if mailserver.repositories.install %}
         - sls: mailserver.repositories
 {%- endif %}
