@@ -288,9 +288,7 @@ def _others(look, domains):
     id, wanted = "config.dkim.signing_table", "only domains of the pillar are signed for"
     senders = look.place.tables.senders
     odd = sorted(
-        name
-        for name in look.signing
-        if not (name in senders or (name in domains and domains[name]["dkim"]["enabled"]))
+        name for name in look.signing if not (name in senders or (name in domains and domains[name]["dkim"]["enabled"]))
     )
     remedy = f"{_HIGHSTATE}, which takes the row away; or give the domain back to the pillar."
     return [Finding(id, "warn", name, wanted, f"{look.table} still has a row for {name}", remedy) for name in odd]

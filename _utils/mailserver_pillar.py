@@ -162,7 +162,10 @@ _DOMAIN = Section(
         "dkim": Key(
             Section(
                 {
-                    **{name: Key(key.kind, key.doc, None, "as under `mailserver:dkim`") for name, key in DKIM_KEYS.items()},
+                    **{
+                        name: Key(key.kind, key.doc, None, "as under `mailserver:dkim`")
+                        for name, key in DKIM_KEYS.items()
+                    },
                     "sign_as": Key(
                         Domain(),
                         "Another of the `domains`, whose key signs this one's mail (`d=` is that other domain); this "

@@ -27,7 +27,8 @@ def sign(run, reload, probe, instead=(), look=None):
     :param reload: has OpenDKIM read its tables, and returns what people should know of it, or ``None``
         (:func:`mailserver_opendkim_daemon.reload_service`).
     :param probe: called with (domain, selector, text of the record) and, for mail of another domain that this one
-        signs, ``sender=`` that domain; raises ProbeError unless a message came back signed with the selector and verified.
+        signs, ``sender=`` that domain; raises ProbeError unless a message came back signed with the selector and
+        verified.
     :param instead: domains that go back to the predecessor of the key that signs.
     :param look: the :class:`mailserver_settled.Look` of an earlier part of the same highstate, to which ``instead`` are
         not settled; one of its own, if left out.

@@ -63,7 +63,7 @@ def signers_of(made, keys):
 
 
 def steps(outlook, place):
-    """Return ``(keys, tables)`` that are to be written: ``[domain]``, and ``{path: text}``; both empty if all is done."""
+    """Return what is to be written, ``([domain], {path: text})``: keys and tables; both empty if all is done."""
     made, keys = outlook.plan, place.keys
     own = mailserver_takeover_keys.is_own
     copies = [name for name, one in made.signers.items() if not own(keys, name, one.selector)]
@@ -108,7 +108,10 @@ def _texts(found, signers, place):
     if not signers and not (is_new and any(path.exists() for path in tables.all) and not found.signs):
         return {}
     rows, names = _key_rows(found, signers, {} if is_new else tables)
-    texts = {tables.key_table: mailserver_opendkim.rows_text(rows.items()), **mailserver_opendkim.signing_texts(tables, names)}
+    texts = {
+        tables.key_table: mailserver_opendkim.rows_text(rows.items()),
+        **mailserver_opendkim.signing_texts(tables, names),
+    }
     if reads_patterns:
         del texts[tables.signing_table]
     elif _reads(found.signing, tables.signing_table):

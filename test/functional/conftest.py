@@ -1,6 +1,7 @@
 """Fixtures of the functional tests."""
 
+from found_world import found
 from lifecycle_world import etc, foreseen, milter, world
 from opendkim_daemon import daemon
 
-__all__ = ["daemon", "etc", "foreseen", "milter", "world"]
+__all__ = ["daemon", "etc", "foreseen", "found", "milter", "world"]

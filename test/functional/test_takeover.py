@@ -8,9 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 import mailserver_takeover_run
-from found_world import ed25519_pem, found, rsa_pem  # noqa: F401 (a fixture)
+from found_world import ed25519_pem, rsa_pem
 from mailserver_errors import TakeoverError
-from opendkim_daemon import daemon  # noqa: F401 (a fixture)
 
 ONE, TWO = rsa_pem(), rsa_pem()
 TABLES = "KeyTable {etc}/KeyTable\nSigningTable refile:{etc}/SigningTable"
@@ -59,7 +58,9 @@ KEPT = {
     ),
     "a % in the path": (
         TABLES,
-        rows("default %:mail:{etc}/%/x.private", "* default", **{"alpha.test/x.private": ONE, "beta.test/x.private": TWO}),
+        rows(
+            "default %:mail:{etc}/%/x.private", "* default", **{"alpha.test/x.private": ONE, "beta.test/x.private": TWO}
+        ),
         {**pillar("alpha.test", "beta.test"), "opendkim": {"takeover": {"drop": ["*"]}}},
         [ALPHA, BETA],
     ),
@@ -172,7 +173,7 @@ KEPT = {
     ),
     "an identity in the row": (
         TABLES,
-        rows("a alpha.test:s1:{etc}/mail/alpha.private", "*@alpha.test a:%"),
+        rows("a alpha.test:s1:{etc}/mail/alpha.private", "*@alpha.test a:@%"),
         pillar("alpha.test"),
         [ALPHA],
     ),
@@ -212,17 +213,22 @@ KEPT = {
         pillar("alpha.test"),
         [ALPHA],
     ),
-    "nothing that signs": ("Mode v\n" + TABLES, rows("a alpha.test:s1:{etc}/none", "*@beta.test b"), pillar("alpha.test"), []),
+    "nothing that signs": (
+        "Mode v\n" + TABLES,
+        rows("a alpha.test:s1:{etc}/none", "*@beta.test b"),
+        pillar("alpha.test"),
+        [],
+    ),
 }
 
 
 @pytest.mark.parametrize("table", ["file", "refile"])
 @pytest.mark.parametrize("name", KEPT)
-def test_what_signed_before_signs_after(found, name, table):  # noqa: F811
+def test_what_signed_before_signs_after(found, name, table):
     conf, files, given, senders = KEPT[name]
     found.hand_made(conf, files)
     before = {sender: found.signed(sender) for sender in senders}
-    assert before != {} or not senders
+    assert any(before.values()) or not senders
     given = {**given, "opendkim": {**given.get("opendkim", {}), "signing_table": table}}
     found.settle(given)
     outlook = found.look()
@@ -364,7 +370,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("name", [name for name, case in LOST.items() if case[4]])
-def test_what_would_be_lost_is_refused_before_anything_is_touched(found, name):  # noqa: F811
+def test_what_would_be_lost_is_refused_before_anything_is_touched(found, name):
     conf, files, given, sender, losses = LOST[name]
     found.hand_made(conf, files)
     before = found.signed(sender) if sender else None
@@ -389,7 +395,9 @@ def test_what_would_be_lost_is_refused_before_anything_is_touched(found, name): 
 BAD_KEYS = {
     "missing": lambda found, path: path.unlink(),
     "no key": lambda found, path: path.write_text("hello\n"),
-    "a certificate": lambda found, path: path.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+    "a certificate": lambda found, path: path.write_text(
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    ),
     "locked": lambda found, path: path.write_bytes(rsa_pem(passphrase=b"x")),
     "a pipe": lambda found, path: (path.unlink(), os.mkfifo(path)),
     "a folder": lambda found, path: (path.unlink(), path.mkdir()),
@@ -399,7 +407,7 @@ BAD_KEYS = {
 
 
 @pytest.mark.parametrize("name", BAD_KEYS)
-def test_a_key_that_cannot_be_read_is_refused_by_its_path(found, name):  # noqa: F811
+def test_a_key_that_cannot_be_read_is_refused_by_its_path(found, name):
     path = found.write(KEY, ONE)
     BAD_KEYS[name](found, path)
     found.hand_made(ELSEWHERE, {"key.table": f"a alpha.test:s1:{path}\n", "signing.table": "*@alpha.test a\n"})
@@ -420,7 +428,7 @@ def _two_names(found, path):
 
 
 @pytest.mark.parametrize("change", [_linked, _two_names])
-def test_a_key_in_its_place_that_is_no_file_of_its_own_becomes_one(found, change):  # noqa: F811
+def test_a_key_in_its_place_that_is_no_file_of_its_own_becomes_one(found, change):
     path = found.write("keys/alpha.test/s1.private", ONE)
     change(found, path)
     files = {"KeyTable": f"a alpha.test:s1:{path}\n", "SigningTable": "*@alpha.test a\n"}
@@ -435,7 +443,7 @@ def test_a_key_in_its_place_that_is_no_file_of_its_own_becomes_one(found, change
     assert found.signed(ALPHA) == {("alpha.test", "s1")}
 
 
-def test_a_folder_of_keys_that_is_a_link_is_refused(found):  # noqa: F811
+def test_a_folder_of_keys_that_is_a_link_is_refused(found):
     (found.folder / "keys").mkdir()
     (found.folder / "store").mkdir()
     found.write("store/s1.private", ONE)
@@ -451,7 +459,7 @@ class PowerCut(BaseException):
 
 
 @pytest.mark.parametrize("step", range(1, 9))
-def test_a_run_that_is_cut_short_leaves_what_signs_and_the_next_one_completes_it(found, step, monkeypatch):  # noqa: F811
+def test_a_run_that_is_cut_short_leaves_what_signs_and_the_next_one_completes_it(found, step, monkeypatch):
     conf, files, given, senders = KEPT["stale tables where the formula has its own"]
     found.hand_made(conf, files)
     found.settle(given)
@@ -484,7 +492,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_a_unit_whose_words_count_more_than_the_file_is_refused(found, name):  # noqa: F811
+def test_a_unit_whose_words_count_more_than_the_file_is_refused(found, name):
     words, said = WORDS[name]
     conf, files, given, _ = KEPT["a bare KeyFile"]
     found.hand_made(conf, files)
@@ -494,7 +502,7 @@ def test_a_unit_whose_words_count_more_than_the_file_is_refused(found, name):  #
     assert said in found.look([*usual, *words]).refusals[0]
 
 
-def test_a_distributions_own_file_signs_nothing_and_stops_nothing(found):  # noqa: F811
+def test_a_distributions_own_file_signs_nothing_and_stops_nothing(found):
     found.hand_made("Canonicalization relaxed/simple\n#Domain example.com\n#KeyFile /x\nOversignHeaders From", {})
     found.settle(pillar("alpha.test"))
     outlook = found.look(["/usr/sbin/opendkim", "-p", "local:/run/x"])
