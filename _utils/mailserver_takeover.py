@@ -47,10 +47,13 @@ class Taken:
 
 @dataclass
 class Plan:
-    """``signers`` (``{domain: Taken}``) go on; ``losses`` are what stops the run; ``notes`` what people should know."""
+    """``signers`` (``{domain: Taken}``) go on; ``losses`` stop the run, unless they are ``dropped`` by the pillar;
+    ``notes`` are what people should know.
+    """
 
     signers: dict = field(default_factory=dict)
     losses: list = field(default_factory=list)
+    dropped: list = field(default_factory=list)
     notes: list = field(default_factory=list)
 
 
@@ -62,11 +65,10 @@ def plan(found, host, load=mailserver_takeover_keys.load, present=mailserver_tak
     made = Plan()
     if found.signs:
         _Planning(found, host, load, present, made).all()
-    dropped = {_plain(one) for one in host.opendkim["takeover"]["drop"]}
-    made.notes += [
-        f"Ends, as {_DROP} says: {loss.what}: {loss.why}." for loss in made.losses if _plain(loss.what) in dropped
-    ]
-    made.losses = [loss for loss in made.losses if _plain(loss.what) not in dropped]
+    may_end = {_plain(one) for one in host.opendkim["takeover"]["drop"]}
+    made.dropped = [loss for loss in made.losses if _plain(loss.what) in may_end]
+    made.losses = [loss for loss in made.losses if _plain(loss.what) not in may_end]
+    made.notes += [f"Ends, as {_DROP} says: {loss.what}: {loss.why}." for loss in made.dropped]
     return made
 
 

@@ -28,21 +28,21 @@ class Outlook:
 
 
 def look(config, host, place, words=(), read=read_text):
-    """Return the :class:`Outlook`; ``None`` where the formula's own configuration, or none at all, is in place.
+    """Return the :class:`Outlook`; ``None`` where the formula's own configuration is in place.
 
     :param config: the path of opendkim.conf.
     :param host, place: :class:`mailserver_takeover.Host` and :class:`mailserver_run.Place`.
     :param words: the command line that OpenDKIM runs with.
     :raises TakeoverError: a file of settings cannot be read.
     """
-    if not os.path.exists(config) or _is_ours(config, place.tables, read):
+    is_there = os.path.exists(config)
+    if is_there and _is_ours(config, place.tables, read):
         return None
-    found = found_in(config, read)
+    found = found_in(config, read) if is_there else Found({}).index()
     made = plan(found, host)
+    unit = words_lost(words, config, host.opendkim, place.owner.user, found.signs)
     refusals = [str(loss) for loss in made.losses]
-    if found.signs:
-        unit = words_lost(words, config, host.opendkim, place.owner.user)
-        refusals += [f"OpenDKIM's unit: {why}, restart OpenDKIM, and run again." for why in unit]
+    refusals += [f"OpenDKIM's unit: {why}, restart OpenDKIM, and run again." for why in unit]
     return Outlook(found, made, tuple(refusals))
 
 
@@ -67,7 +67,7 @@ def steps(outlook, place):
     made, keys = outlook.plan, place.keys
     own = mailserver_takeover_keys.is_own
     copies = [name for name, one in made.signers.items() if not own(keys, name, one.selector)]
-    texts = _texts(outlook.found, signers_of(made, keys), place)
+    texts = _texts(outlook.found, signers_of(made, keys), place, bool(made.dropped))
     return copies, {path: text for path, text in texts.items() if _on_disk(path) != text}
 
 
@@ -98,23 +98,26 @@ def _on_disk(path):
     return read_text(path) if path.exists() else ""
 
 
-def _texts(found, signers, place):
+def _texts(found, signers, place, has_dropped):
     """Return the texts of the tables; none where those on disk say it all, or nothing signs and none is stale."""
     tables = place.tables
     reads_patterns = _reads(found.signing, tables.signing_table) and found.kind == "refile"
-    if reads_patterns and _reads(found.keys, tables.key_table) and _says(tables, signers):
+    reads_keys = _reads(found.keys, tables.key_table)
+    if reads_patterns and reads_keys and _says(tables, signers) and not has_dropped:
         return {}
     is_new = not mailserver_keystore.domains_on_disk(place.keys)
-    if not signers and not (is_new and any(path.exists() for path in tables.all) and not found.signs):
+    is_stale = is_new and not found.signs and any(path.exists() for path in tables.all)
+    if not (signers or has_dropped or is_stale):
         return {}
     rows, names = _key_rows(found, signers, {} if is_new else tables)
     texts = {
         tables.key_table: mailserver_opendkim.rows_text(rows.items()),
         **mailserver_opendkim.signing_texts(tables, names),
     }
-    if reads_patterns:
+    if reads_patterns and not reads_keys:
+        # It would name rows that the KeyTable elsewhere lacks, and a reload in between would have all mail wait.
         del texts[tables.signing_table]
-    elif _reads(found.signing, tables.signing_table):
+    elif _reads(found.signing, tables.signing_table) and not reads_patterns:
         texts[tables.signing_table] = _both(found.signing, texts[tables.signing_table])
     if _reads(found.signing, tables.domains_table):
         texts[tables.domains_table] = _both(found.signing, texts[tables.domains_table])

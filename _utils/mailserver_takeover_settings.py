@@ -89,8 +89,10 @@ def _network(text):
         return None
 
 
-def words_lost(words, config, opendkim, user):
+def words_lost(words, config, opendkim, user, signs):
     """Yield why OpenDKIM as its unit starts it would not go by the formula's opendkim.conf alone.
+
+    Words that may have it sign by themselves count always; where it listens and what it does, only if it ``signs``.
 
     :param words: its command line; empty, if none is known.
     :param config: the path of opendkim.conf, as the formula writes it.
@@ -114,5 +116,5 @@ def words_lost(words, config, opendkim, user):
                 f"{option} {value}".strip()
                 + f": it decides who signs; write it into {config} (opendkim(8) has the setting's name)"
             )
-        elif option in wanted and value != wanted[option]:
+        elif signs and option in wanted and value != wanted[option]:
             yield f"{option} {value}: {wanted[option]} is what the pillar says"

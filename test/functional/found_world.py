@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import subprocess
 
 import jinja2
 import pytest
@@ -42,6 +43,7 @@ class Found:
         """Start OpenDKIM on a configuration; nothing in it is the formula's."""
         for name, text in files.items():
             self.write(name, text, 0o600 if isinstance(text, bytes) else 0o644)
+        self.milter.stop()
         conf = conf.replace("{etc}", str(self.folder))
         self.milter.start_with(f"{conf}\nSocket {self.milter.socket}\nSyslog no\n")
 
@@ -102,6 +104,11 @@ def rsa_pem(bits=2048, pkcs8=False, passphrase=None):
     return rsa.generate_private_key(public_exponent=65537, key_size=bits).private_bytes(
         serialization.Encoding.PEM, form, lock
     )
+
+
+def weak_pem():
+    """Return a new RSA key of 768 bits, which only OpenSSL still makes."""
+    return subprocess.run(["openssl", "genrsa", "-traditional", "768"], capture_output=True, check=True).stdout
 
 
 def ed25519_pem():

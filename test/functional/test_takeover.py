@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 import mailserver_takeover_run
-from found_world import ed25519_pem, rsa_pem
+from found_world import ed25519_pem, rsa_pem, weak_pem
 from mailserver_errors import TakeoverError
 
 ONE, TWO = rsa_pem(), rsa_pem()
@@ -322,10 +322,10 @@ LOST = {
     ),
     "a key that no verifier takes": (
         TABLES,
-        rows("a alpha.test:s1:{etc}/mail/weak.private", "*@alpha.test a", **{"mail/weak.private": rsa_pem(1024)}),
+        rows("a alpha.test:s1:{etc}/mail/weak.private", "*@alpha.test a", **{"mail/weak.private": weak_pem()}),
         pillar("alpha.test"),
         ALPHA,
-        None,
+        {"*@alpha.test": "768 bits"},
     ),
     "one selector, two keys": (
         TABLES,
@@ -369,7 +369,7 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name, case in LOST.items() if case[4]])
+@pytest.mark.parametrize("name", LOST)
 def test_what_would_be_lost_is_refused_before_anything_is_touched(found, name):
     conf, files, given, sender, losses = LOST[name]
     found.hand_made(conf, files)
@@ -387,9 +387,14 @@ def test_what_would_be_lost_is_refused_before_anything_is_touched(found, name):
     assert found.everything() == as_found
     assert not sender or found.signed(sender) == before
     opendkim = {**given.get("opendkim", {}), "takeover": {"drop": list(losses)}}
-    found.settle({**given, "opendkim": opendkim})
-    assert found.look().refusals == ()
-    found.take_over()
+    for table in ("file", "refile"):
+        found.settle({**given, "opendkim": {**opendkim, "signing_table": table}})
+        assert found.look().refusals == ()
+        found.take_over()
+        found.put_ours()
+        if "s" in found.settings["opendkim"]["mode"]:
+            assert None not in [found.signed(f"x@{domain}") for domain in found.host.domains], "mail waits"
+        found.hand_made(conf, files)
 
 
 BAD_KEYS = {
@@ -500,6 +505,17 @@ def test_a_unit_whose_words_count_more_than_the_file_is_refused(found, name):
     usual = ["/usr/sbin/opendkim", "-x", str(found.config), "-P", "/run/opendkim/opendkim.pid", "-f"]
     assert found.look(usual).refusals == ()
     assert said in found.look([*usual, *words]).refusals[0]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_opendkim_that_signs_by_another_file_or_its_words_is_found_beside_a_file_that_signs_nothing(found, is_there):
+    found.settle(pillar("alpha.test"))
+    if is_there:
+        found.write("opendkim.conf", "Mode sv\n")
+    for words in (["-x", "/etc/mail/opendkim.conf"], ["-d", "alpha.test", "-k", "/key", "-s", "mail"]):
+        (refusal, *_) = found.look(["/usr/sbin/opendkim", *words]).refusals
+        assert " ".join(words[:2]) in refusal
+    assert found.look([]).refusals == ()
 
 
 def test_a_distributions_own_file_signs_nothing_and_stops_nothing(found):
