@@ -138,17 +138,17 @@ def _fits(pattern, text, flags=0):
         return False
 
 
-def found_in(path, read=read_text):
+def found_in(path, read=read_text, mode=""):
     """Return what is :class:`Found` in a file like opendkim.conf and in what it names.
 
     What cannot be read is in ``troubles``, ``[(what it is called, why)]``.
 
+    :param mode: that of the command line, if it has one: it counts more than the file's.
     :raises TakeoverError: opendkim.conf itself cannot be read.
     """
     settings = settings_of(path, read)
     found = Found(settings)
-    mode = settings.get("mode")
-    if mode and "s" not in mode.value.lower():
+    if "s" not in (mode or getattr(settings.get("mode"), "value", "sv")).lower():
         return found.index()
     if "keytable" in settings:
         _tables(found, read)

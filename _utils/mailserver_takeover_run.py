@@ -12,7 +12,7 @@ from mailserver_opendkim import Signer
 from mailserver_opendkim_conf import read_text, same_path, settings_of
 from mailserver_opendkim_found import Found, found_in
 from mailserver_takeover import Plan, plan
-from mailserver_takeover_settings import words_lost
+from mailserver_takeover_settings import options_of, words_lost
 
 OURS = "# Written by Salt (mailserver/opendkim)"
 """How the first line of a configuration begins that this formula wrote."""
@@ -38,7 +38,8 @@ def look(config, host, place, words=(), read=read_text):
     is_there = os.path.exists(config)
     if is_there and _is_ours(config, place.tables, read):
         return None
-    found = found_in(config, read) if is_there else Found({}).index()
+    mode = dict(options_of(words)[0]).get("-b", "")
+    found = found_in(config, read, mode) if is_there else Found({}).index()
     made = plan(found, host)
     unit = words_lost(words, config, host.opendkim, place.owner.user, found.signs)
     refusals = [str(loss) for loss in made.losses]

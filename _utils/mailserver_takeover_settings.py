@@ -89,6 +89,14 @@ def _network(text):
         return None
 
 
+def options_of(words):
+    """Return ``([(option, value)], why they cannot be read)`` of a command line of OpenDKIM's."""
+    try:
+        return getopt.getopt(words[1:], OPTIONS)[0], ""
+    except getopt.GetoptError as err:
+        return [], str(err)
+
+
 def words_lost(words, config, opendkim, user, signs):
     """Yield why OpenDKIM as its unit starts it would not go by the formula's opendkim.conf alone.
 
@@ -100,13 +108,11 @@ def words_lost(words, config, opendkim, user, signs):
     """
     if not words:
         return
+    given, wrong = options_of(words)
+    if wrong:
+        yield f"its options cannot be read: {wrong}"
     if os.path.basename(words[0]) == "opendkim" and words[0].startswith("/usr/local"):
         yield f"it is {words[0]}, which no package of the system brought; install the system's and start that"
-    try:
-        given, _ = getopt.getopt(words[1:], OPTIONS)
-    except getopt.GetoptError as err:
-        yield f"its options cannot be read: {err}"
-        return
     wanted = {"-p": opendkim["socket"], "-b": opendkim["mode"], "-u": user}
     for option, value in given:
         if option == "-x" and not same_path(value, config):

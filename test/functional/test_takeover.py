@@ -510,6 +510,13 @@ def test_a_unit_whose_words_count_more_than_the_file_is_refused(found, name):
     assert said in found.look([*usual, *words]).refusals[0]
 
 
+def test_a_mode_of_the_units_counts_more_than_the_files(found):
+    found.write("opendkim.conf", "Mode v\nDomain beta.test\nSelector s\nKeyFile /x\n")
+    found.settle(pillar("alpha.test"))
+    assert found.look([]).refusals == ()
+    assert "beta.test" in found.look(["/usr/sbin/opendkim", "-b", "sv"]).refusals[0]
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_an_opendkim_that_signs_by_another_file_or_its_words_is_found_beside_a_file_that_signs_nothing(found, is_there):
     found.settle(pillar("alpha.test"))
