@@ -340,7 +340,7 @@ def _begin(test, settings=None):
     host = mailserver_lifecycle.Host(
         settings["hostname"],
         lambda: mailserver_opendkim_daemon.reload_service(service),
-        lambda name, selector, record: mailserver_milter.probe(socket, name, selector, record),
+        lambda *which, **more: mailserver_milter.probe(socket, *which, **more),
         mailserver_queue.oldest_for,
         announce,
     )

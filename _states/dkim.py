@@ -22,6 +22,8 @@ import mailserver_queue
 import mailserver_run
 import mailserver_settled
 import mailserver_signing
+import mailserver_takeover
+import mailserver_takeover_run
 from mailserver_errors import KeyFileError, MailserverError
 
 __virtualname__ = "dkim"
@@ -29,6 +31,69 @@ __virtualname__ = "dkim"
 
 def __virtual__():
     return __virtualname__
+
+
+def found(name, domains, opendkim, hostname, addresses, paths):
+    """
+    Look at the OpenDKIM configuration that the host has, and fail if mail that it signs would not be signed the same.
+
+    name
+        Path of opendkim.conf. The formula's own is not looked at any further.
+    domains
+        The settings of the domains, as for :py:func:`managed`.
+    opendkim
+        The settings of the pillar section ``opendkim``.
+    hostname, addresses
+        The host's name and addresses, whose mail is its own.
+    paths
+        The parameters of the system for OpenDKIM: ``keys``, ``key_table``, ``signing_table``, ``user``, ``group``,
+        ``service``.
+
+    Nothing is changed. Under ``test=True`` it fails just so.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "No signature would be lost"}
+    try:
+        outlook = mailserver_takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
+    except (MailserverError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return {**ret, "comment": "\n".join(outlook.plan.notes) or ret["comment"]} if outlook else ret
+
+
+def taken_over(name, domains, opendkim, hostname, addresses, paths):
+    """
+    Copy the keys that a hand-made OpenDKIM configuration signs with to where the formula has its own, and name them in
+    its tables. What was found stays in place, and OpenDKIM goes on with it until its configuration is replaced.
+
+    name, domains, opendkim, hostname, addresses, paths
+        As for :py:func:`found`.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "There is nothing to take over"}
+    place, test = _place_in(paths, domains), __opts__["test"]
+    try:
+        outlook = mailserver_takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
+        if not outlook:
+            return ret
+        changes, notes = mailserver_takeover_run.told(outlook, place, test)
+        if test:
+            __context__["dkim.takeover"] = mailserver_takeover_run.signers_of(outlook.plan, place.keys)
+        elif changes:
+            with mailserver_keystore.locked(place.keys):
+                mailserver_takeover_run.act(outlook, place)
+    except (MailserverError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    result = None if test and changes else True
+    return {**ret, "result": result, "changes": changes, "comment": "\n".join(notes) or ret["comment"]}
+
+
+def _outlook(config, domains, opendkim, hostname, addresses, paths):
+    domains = mailserver_packing.unpacked(domains)
+    host = mailserver_takeover.Host(domains, opendkim, hostname, tuple(addresses), paths["keys"])
+    words = mailserver_opendkim_daemon.words_of(paths["service"])
+    return mailserver_takeover_run.look(config, host, _place_in(paths, domains), words)
+
+
+def _place_in(paths, domains):
+    return _place(paths["keys"], paths["key_table"], paths["signing_table"], domains, paths["user"], paths["group"])
 
 
 def tables(name, signing_table):
@@ -106,7 +171,7 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
 
     Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
     """
-    place = _place(name, key_table, signing_table, user, group)
+    place = _place(name, key_table, signing_table, domains, user, group)
     return _act(
         place,
         domains,
@@ -129,7 +194,7 @@ def published(name, domains, dns, key_table, signing_table):
     and when one has been waited for longer than ``publish_deadline`` (with ``strict``: at once). A retired key is
     revoked when its retention is over and the mail queue holds no message from its time.
     """
-    place = _place(name, key_table, signing_table)
+    place = _place(name, key_table, signing_table, domains)
     return _act(
         place,
         domains,
@@ -158,7 +223,7 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
     The tables are changed, OpenDKIM is reloaded, and a probe message of each domain has to come back signed by the new
     key and verified by dkimpy; a domain for which it does not goes back to the key that signed before.
     """
-    place = _place(name, key_table, signing_table)
+    place = _place(name, key_table, signing_table, domains)
     return _act(
         place,
         domains,
@@ -167,14 +232,16 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
         lambda run: mailserver_signing.sign(
             run,
             lambda: mailserver_opendkim_daemon.reload_service(service),
-            lambda domain, selector, record: mailserver_milter.probe(socket, domain, selector, record),
+            lambda *which, **more: mailserver_milter.probe(socket, *which, **more),
             look=_look(run, domains),
         ),
     )
 
 
-def _place(keys, key_table, signing_table, user="opendkim", group="opendkim"):
-    paths = mailserver_opendkim.tables(key_table, signing_table)
+def _place(keys, key_table, signing_table, domains, user="opendkim", group="opendkim"):
+    foreseen = __context__.get("dkim.takeover") if __opts__["test"] else None
+    domains = mailserver_packing.unpacked(domains)
+    paths = mailserver_opendkim.tables(key_table, signing_table, domains, foreseen)
     return mailserver_run.Place(keys, paths, mailserver_keystore.Owner(user, group))
 
 

@@ -85,7 +85,7 @@ def findings(host, domains):
 def _rows(path):
     rows = {}
     for pattern, value in mailserver_opendkim.pairs(path.read_text(encoding="utf-8")):
-        rows.setdefault(pattern.removeprefix("*@").lower(), value)
+        rows.setdefault(pattern.removeprefix("*@").removeprefix("*").lower(), value)
     return rows
 
 
@@ -286,6 +286,9 @@ def _stronger(name):
 def _others(look, domains):
     """Return findings about rows of domains that are not to be signed for."""
     id, wanted = "config.dkim.signing_table", "only domains of the pillar are signed for"
-    odd = sorted(name for name in look.signing if not (name in domains and domains[name]["dkim"]["enabled"]))
+    senders = look.place.tables.senders
+    odd = sorted(
+        name for name in look.signing if not (name in senders or (name in domains and domains[name]["dkim"]["enabled"]))
+    )
     remedy = f"{_HIGHSTATE}, which takes the row away; or give the domain back to the pillar."
     return [Finding(id, "warn", name, wanted, f"{look.table} still has a row for {name}", remedy) for name in odd]

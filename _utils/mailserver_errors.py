@@ -75,6 +75,10 @@ class ProbeError(DkimError):
     """A probe message did not come back from the milter signed as it must be."""
 
 
+class TakeoverError(DkimError):
+    """A part of an OpenDKIM configuration that was found on the host cannot be read, or not be taken over."""
+
+
 class LockHeld(DkimError):
     """Another run is working on the same keys."""
 

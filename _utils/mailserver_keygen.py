@@ -70,7 +70,8 @@ def _selector(run, manifest, host, signs):
     """
     name, taken = manifest.domain, {key.selector for key in manifest.keys}
     path = signs and run.path(name, signs.selector)
-    if signs and signs.selector not in taken and signs.path == str(path) and path.exists():
+    is_there = signs and (path.exists() or run.place.tables.foreseen.get(name) == signs)
+    if signs and signs.selector not in taken and signs.path == str(path) and is_there:
         return signs.selector
     # Nor is a selector used that the tables name: a new key at its path would sign at once, before DNS shows it.
     taken |= {signs.selector} if signs else set()
@@ -80,7 +81,9 @@ def _selector(run, manifest, host, signs):
 def _add(run, manifest, selector, pem, report):
     """Add a key to a domain, made (``pem``) or found on disk, and report it."""
     name = manifest.domain
-    verb = "taken over from disk" if run.path(name, selector).exists() else "generated"
+    foreseen = run.place.tables.foreseen.get(name)
+    is_there = run.path(name, selector).exists() or (foreseen and foreseen.selector == selector)
+    verb = "taken over from disk" if is_there else "generated"
     if not run.test:
         _write(run, manifest, selector, pem)
     report.change(name, selector, None, verb)

@@ -87,21 +87,22 @@ def sign(socket, message, sender, recipients, timeout=10.0, session=None):
     return [(name, value) for name, value, added in fields if added]
 
 
-def probe(socket, domain, selector, record, timeout=10.0):
+def probe(socket, domain, selector, record, timeout=10.0, sender=None):
     """See that mail from ``domain`` comes back through a new connection signed with ``selector`` and verifiable.
 
     A milter that was told to reload proves nothing until a new connection sees the new tables.
 
     :param record: the text of the key's TXT record, as DNS shows it.
     :param timeout: seconds for the whole conversation.
+    :param sender: the domain that the message is from, if ``domain`` signs for others as well.
     :raises ProbeError: with what came back instead.
     :raises MissingPackage: dkimpy or dnspython is not installed.
     """
     dkimpy()
-    sender = f"postmaster@{domain}"
-    what = f"a probe message from {sender} through the milter {socket}"
+    author = f"postmaster@{sender or domain}"
+    what = f"a probe message from {author} through the milter {socket}"
     try:
-        fields, body = _filter(socket, _probe_message(domain), sender, [sender], timeout)
+        fields, body = _filter(socket, _probe_message(sender or domain), author, [author], timeout)
     except ProbeError as err:
         raise ProbeError(f"{what}: {err}") from err
     problem = signature_problem(fields, body, domain, selector, record)

@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mailserver_files
@@ -10,6 +10,8 @@ from mailserver_errors import CutoverError, ProbeError, WriteError
 from mailserver_keystore import replace_file, sweep, sync_folder
 
 PROBE_LIMIT = 15
+PROBED_SENDERS = 20
+"""Of how many senders that a domain signs for besides itself a probe is sent, when its signer changes."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,15 @@ class Tables:
     The signing table exists twice: with patterns (``*@domain``, read as ``refile:``) and, beside it and with
     ``.domains`` added to its name, with bare domains (read as ``file:``). Both always name the same signers, so that
     OpenDKIM signs the same whichever of them a change of its configuration makes it read.
+
+    ``senders`` are those whose mail another domain signs (:func:`senders_of`); ``foreseen`` the signers that a dry run
+    of a highstate would have taken over by now (:mod:`mailserver_takeover`).
     """
 
     key_table: Path
     signing_table: Path
+    senders: dict = field(default_factory=dict)
+    foreseen: dict = field(default_factory=dict)
 
     @property
     def domains_table(self):
@@ -46,9 +53,28 @@ class Tables:
         return {path: path.with_name(f".{path.name}.worked") for path in self.all}
 
 
-def tables(key_table, signing_table):
-    """Return :class:`Tables` for two paths."""
-    return Tables(Path(key_table), Path(signing_table))
+def tables(key_table, signing_table, domains=None, foreseen=None):
+    """Return :class:`Tables` for two paths, and for the settings of the host's domains."""
+    return Tables(Path(key_table), Path(signing_table), senders_of(domains or {}), foreseen or {})
+
+
+def senders_of(domains):
+    """Return ``{sender: domain that signs}`` of the senders whose mail a domain other than their own signs.
+
+    A sender is a domain or, with a dot before it, all that lies below one: what OpenDKIM looks for in a ``file:``
+    table when the domain itself has no row, the nearest first (opendkim.conf(5), SigningTable).
+
+    :param domains: the settings of the domains; those of an earlier version of the formula lack both keys.
+    """
+    senders = {}
+    for name, domain in domains.items():
+        policy = domain["dkim"]
+        signs = policy.get("sign_as") or (name if policy["enabled"] else None)
+        if policy.get("sign_as"):
+            senders[name] = signs
+        if policy.get("subdomains") and signs:
+            senders[f".{name}"] = signs
+    return senders
 
 
 def key_rows(signers):
@@ -58,16 +84,29 @@ def key_rows(signers):
 
 def key_table_text(rows):
     """Return the text of a KeyTable: ``<name> <value>`` for each of its rows."""
-    return _text(f"{name} {value}" for name, value in sorted(rows.items()))
+    return rows_text(sorted(rows.items()))
+
+
+def rows_text(rows):
+    """Return the text of a table of pairs, in the order that they have."""
+    return _text(f"{name} {value}" for name, value in rows)
 
 
 def signing_table_text(names, pattern):
-    """Return a SigningTable: ``<pattern> <name of the KeyTable's row>`` for each domain.
+    """Return a SigningTable: ``<pattern> <name of the KeyTable's row>`` for each sender.
 
-    :param names: ``{domain: name}``.
+    Of patterns the first that fits counts, so the domains come first, and after them what lies below them, the longest
+    names before the others.
+
+    :param names: ``{sender: name}`` (:func:`senders_of`).
     :param pattern: ``*@{}`` or ``{}``.
     """
-    return _text(f"{pattern.format(domain)} {name}" for domain, name in sorted(names.items()))
+    rows = sorted(names.items(), key=lambda row: (row[0].startswith("."), -row[0].count("."), row[0]))
+    return _text(f"{_shown(sender, pattern)} {name}" for sender, name in rows)
+
+
+def _shown(sender, pattern):
+    return pattern.format(f"*{sender}" if sender.startswith(".") and "*" in pattern else sender)
 
 
 def _record(domain, one):
@@ -84,7 +123,8 @@ def _text(lines):
 def parse(key_table, signing_table):
     """Return the signers, ``{domain: Signer}``, that a KeyTable and a SigningTable (texts, either form) name.
 
-    Lines that mean something else (a single address, a KeyTable entry that no line uses) are left out.
+    Lines that mean something else (a single address, another domain's signature, a KeyTable entry that no line uses)
+    are left out.
     """
     return _signers(_keys(key_table), signing_table)
 
@@ -128,7 +168,14 @@ def signers_in_force(paths):
     keys = _keys(_read(source[paths.key_table]))
     tables = (paths.signing_table, paths.domains_table)
     patterns, domains = (_signers(keys, _read(source[table])) for table in tables)
-    return {**patterns, **domains}
+    return {**patterns, **domains, **paths.foreseen}
+
+
+def _senders_in_force(paths):
+    """Return ``{sender: domain}`` of the senders that the table of domains on disk has another domain sign for."""
+    keys = _keys(_read(paths.key_table))
+    rows = ((sender.lower(), keys[name][0]) for sender, name in pairs(_read(paths.domains_table)) if name in keys)
+    return {sender: domain for sender, domain in rows if sender != domain}
 
 
 def is_cut_short(paths):
@@ -155,7 +202,7 @@ def ensure_tables(paths):
     missing = missing_tables(paths)
     keys = _keys(_read(paths.key_table))
     names = {**_names(keys, _read(paths.signing_table)), **_names(keys, _read(paths.domains_table))}
-    texts = {paths.key_table: key_table_text({}), **_signing_texts(paths, names)}
+    texts = {paths.key_table: key_table_text({}), **signing_texts(paths, names)}
     for path in missing:
         replace_file(path, texts[path], 0o644)
     return missing
@@ -173,10 +220,13 @@ def is_written(paths, signers):
 
 def _texts(paths, signers):
     names = {domain: _record(domain, one) for domain, one in signers.items()}
-    return {paths.key_table: key_table_text(key_rows(signers)), **_signing_texts(paths, names)}
+    return {paths.key_table: key_table_text(key_rows(signers)), **signing_texts(paths, names)}
 
 
-def _signing_texts(paths, names):
+def signing_texts(paths, names):
+    """Return ``{path: text}`` of both signing tables, for ``{domain: name of the KeyTable's row}``."""
+    senders = {sender: names[domain] for sender, domain in paths.senders.items() if domain in names}
+    names = {**senders, **names}
     return {
         paths.signing_table: signing_table_text(names, "*@{}"),
         paths.domains_table: signing_table_text(names, "{}"),
@@ -192,7 +242,8 @@ def cutover(paths, old, new, reload, probe, unproven=()):
 
     :param old, new: ``{domain: Signer}``.
     :param reload: has OpenDKIM read its tables; raises :class:`CutoverError`.
-    :param probe: called with (domain, Signer); raises :class:`ProbeError` unless a message came back signed, verified.
+    :param probe: called with (domain, Signer) and, for the first of other senders whose mail the domain signs, the
+        domain of the sender; raises :class:`ProbeError` unless a message came back signed, verified.
     :param unproven: domains to probe even though their signer is the same in ``old`` and ``new``.
     :return: ``{domain: message}`` of those that were put back.
     :raises CutoverError: nothing could be changed, and what worked is in force again; or, where the disk fails in the
@@ -203,6 +254,7 @@ def cutover(paths, old, new, reload, probe, unproven=()):
         _keep(paths)
     except WriteError as err:
         raise CutoverError(f"{err}; the keys that signed before go on signing") from err
+    known = _senders_in_force(paths)
     try:
         _put(paths, new)
         reload()
@@ -210,8 +262,9 @@ def cutover(paths, old, new, reload, probe, unproven=()):
         _go_back(paths, old, reload, err)
         _forget(paths)
         raise CutoverError(f"{err}; the keys that signed before go on signing") from err
-    to_prove = [domain for domain in new if new[domain] != old.get(domain) or domain in unproven]
-    failed = _probe_all(to_prove, new, probe)
+    other = {domain for sender, domain in paths.senders.items() if known.get(sender) != domain}
+    to_prove = [domain for domain in new if new[domain] != old.get(domain) or domain in unproven or domain in other]
+    failed = _probe_all(to_prove, new, probe, _probed_senders(paths, new))
     if failed:
         settled = {domain: signer for domain, signer in new.items() if domain not in failed}
         settled.update({domain: old[domain] for domain in failed if domain in old})
@@ -226,11 +279,22 @@ def cutover(paths, old, new, reload, probe, unproven=()):
     return failed
 
 
-def _probe_all(domains, signers, probe):
+def _probed_senders(paths, signers):
+    """Return ``{domain: domains of senders}`` to probe besides the domain itself; below one, a name that nobody has."""
+    probed = {}
+    for sender, domain in paths.senders.items():
+        if sender not in signers and len(probed.setdefault(domain, [])) < PROBED_SENDERS:
+            probed[domain].append(f"dkim-probe{sender}" if sender.startswith(".") else sender)
+    return probed
+
+
+def _probe_all(domains, signers, probe, senders):
     failed = {}
     for domain in domains:
         try:
             probe(domain, signers[domain])
+            for sender in senders.get(domain, ()):
+                probe(domain, signers[domain], sender)
         except ProbeError as err:
             failed[domain] = str(err)
     return failed
@@ -298,12 +362,12 @@ def patient(probe, limit=PROBE_LIMIT, clock=time.monotonic, pause=time.sleep):
     """
     ends = None
 
-    def repeated(domain, signer):
+    def repeated(*which):
         nonlocal ends
         ends = ends or clock() + limit
         while True:
             try:
-                return probe(domain, signer)
+                return probe(*which)
             except ProbeError:
                 if clock() >= ends:
                     raise

@@ -1,6 +1,7 @@
 """The running OpenDKIM: how it takes new tables, and what it loses each time."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -56,6 +57,22 @@ def most_lost(pid):
         return MOST_LOST
     words = next((line.split() for line in limits.splitlines() if line.startswith("Max open files")), [])
     return min(MOST_LOST, int(words[3]) // 2) if words and words[3].isdigit() else MOST_LOST
+
+
+def words_of(service):
+    """Return the command line of a unit as a list: the running one or, where none runs, the one that would start.
+
+    It is empty where there is no such unit, or systemd does not say.
+    """
+    try:
+        pid = main_process(service)
+        if pid == "0":
+            starts = re.search(r"argv\[\]=(.*?) ;", _systemctl("show", "--property=ExecStart", "--value", service))
+            # Variables are systemd's to fill in, and told by nothing but the running process.
+            return [one for one in starts[1].split() if not one.startswith("$")] if starts else []
+        return [one for one in Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0") if one]
+    except (CutoverError, OSError):
+        return []
 
 
 def lost_sockets(pid):

@@ -97,6 +97,12 @@ DKIM_KEYS = {
         259200,
     ),
     "strict": Key(Bool(), "Fail at once, instead of warning, while a key waits for DNS.", False),
+    "subdomains": Key(
+        Bool(),
+        "Sign mail from all names below the domain, too, with the domain's key (`d=example.com` for "
+        "user@news.example.com). One that has a key of its own keeps it, and has the domain's until then.",
+        False,
+    ),
 }
 
 _SPF = Section(
@@ -176,7 +182,19 @@ _DOMAIN = Section(
         **mailserver_pillar_transport.domain_keys(_REPORT_URI),
         "dkim": Key(
             Section(
-                {name: Key(key.kind, key.doc, None, "as under `mailserver:dkim`") for name, key in DKIM_KEYS.items()}
+                {
+                    **{
+                        name: Key(key.kind, key.doc, None, "as under `mailserver:dkim`")
+                        for name, key in DKIM_KEYS.items()
+                    },
+                    "sign_as": Key(
+                        Domain(),
+                        "Another of the `domains`, whose key signs this one's mail (`d=` is that other domain); this "
+                        "one gets no key. Such a signature is not aligned for DMARC, unless one domain lies below the "
+                        "other: then this domain's SPF has to be.",
+                        computed="none: the domain signs its own mail",
+                    ),
+                }
             ),
             "The domain's DKIM keys, where they differ from `mailserver:dkim`.",
         ),
@@ -390,7 +408,7 @@ SCHEMA = Section(
                         "file",
                     ),
                     "trusted_hosts": Key(
-                        Items(Text(r"[!]?[0-9A-Za-z.:/_-]+", "an address, network or host name")),
+                        Items(Text(r"[!]?[*0-9A-Za-z.:/_-]+", "an address, network or host name")),
                         "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); whoever logs in is signed for "
                         "as themselves (docs/hardening.md).",
                         ("127.0.0.1", "::1", "localhost"),
@@ -410,6 +428,20 @@ SCHEMA = Section(
                         {},
                     ),
                     "settings": Key(Names(_PARAMETER, _SCALAR), "More lines of opendkim.conf, over the formula's.", {}),
+                    "takeover": Key(
+                        Section(
+                            {
+                                "drop": Key(
+                                    Items(Text()),
+                                    "What of an OpenDKIM configuration that is found on the host may end: patterns of "
+                                    "its SigningTable, hosts, settings, spelled as the refusal names them. Without "
+                                    "this, a run that would end a signature changes nothing (docs/takeover.md).",
+                                    (),
+                                ),
+                            }
+                        ),
+                        "Taking over an OpenDKIM configuration that somebody made by hand.",
+                    ),
                 }
             ),
             "OpenDKIM.",
@@ -695,6 +727,34 @@ def _fill_domains(settings, problems):
             domain["dkim"]["ttl"] = domain["ttl"]
         _check_selector(domain["dkim"]["selector"], f"mailserver:domains:{name}:dkim:selector", problems)
         _check_retention(domain["dkim"], f"mailserver:domains:{name}:dkim", problems)
+    _check_sign_as(settings["domains"], problems)
+
+
+def _check_sign_as(domains, problems):
+    """Have each domain that another one signs for go without a key, and look that the other one can sign."""
+    for name, domain in domains.items():
+        other = domain["dkim"]["sign_as"]
+        if not other:
+            continue
+        wrong = _cannot_sign(name, other, domains)
+        if wrong:
+            problems.append(f"mailserver:domains:{name}:dkim:sign_as: {wrong}")
+    for _, domain in each_kind(domains, []):
+        if domain["dkim"]["sign_as"]:
+            domain["dkim"]["enabled"] = False
+
+
+def _cannot_sign(name, other, domains):
+    """Return why ``other`` cannot sign the mail of the domain ``name``, or ``None``."""
+    if other == name:
+        return "a domain signs its own mail without this; leave it out"
+    if other not in domains:
+        return f"{other} is not among mailserver:domains; {did_you_mean(other, domains)}"
+    if domains[other]["dkim"]["sign_as"]:
+        return f"{other} has no key either: its own sign_as is {domains[other]['dkim']['sign_as']}; name that one"
+    if not domains[other]["dkim"]["enabled"]:
+        return f"{other} has no key: its dkim:enabled is false"
+    return None
 
 
 def _fill_shared(name, domain, hostname, problems):

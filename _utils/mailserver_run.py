@@ -109,9 +109,10 @@ def applied_settings(path=APPLIED, version=APPLIED_FORMAT, what="settings for DK
 def place_of(settings):
     """Return the :class:`Place` that the settings of a host name."""
     paths = settings["os"]["opendkim"]
+    domains = mailserver_packing.unpacked(settings.get("domains", {}))
     return Place(
         paths["keys"],
-        mailserver_opendkim.tables(paths["key_table"], paths["signing_table"]),
+        mailserver_opendkim.tables(paths["key_table"], paths["signing_table"], domains),
         mailserver_keystore.Owner(paths["user"], paths["group"]),
     )
 

@@ -26,8 +26,9 @@ def sign(run, reload, probe, instead=(), look=None):
 
     :param reload: has OpenDKIM read its tables, and returns what people should know of it, or ``None``
         (:func:`mailserver_opendkim_daemon.reload_service`).
-    :param probe: called with (domain, selector, text of the record); raises ProbeError unless a message of the domain
-        came back signed with the selector and verified.
+    :param probe: called with (domain, selector, text of the record) and, for mail of another domain that this one
+        signs, ``sender=`` that domain; raises ProbeError unless a message came back signed with the selector and
+        verified.
     :param instead: domains that go back to the predecessor of the key that signs.
     :param look: the :class:`mailserver_settled.Look` of an earlier part of the same highstate, to which ``instead`` are
         not settled; one of its own, if left out.
@@ -162,7 +163,7 @@ def _new_signers(run, manifests, ready, old, settled, report):
     :param settled: those of whom that is known (:mod:`mailserver_settled`).
     """
     new = dict(settled)
-    for name in run.wanted:
+    for name in [*run.wanted, *_until_another_signs(run, old, manifests, ready)]:
         if name in settled:
             continue
         signer = _signer(run, name, manifests.get(name), ready, old.get(name), report) or old.get(name)
@@ -170,13 +171,27 @@ def _new_signers(run, manifests, ready, old, settled, report):
             report.notes.append(f"{name}: mail is not signed.")
             continue
         new[name] = signer
-        if not os.path.exists(signer.path):
+        if not os.path.exists(signer.path) and signer != run.place.tables.foreseen.get(name):
             report.errors.append(
                 f"{name}: OpenDKIM is to sign with {signer.path}, which is gone, so all its mail waits (451). "
                 "Put it back from a backup or, to send unsigned until a new key is in DNS, set "
                 f"mailserver:domains:{name}:dkim:enabled to false for one run."
             )
     return new
+
+
+def _until_another_signs(run, old, manifests, ready):
+    """Return those that are to be signed for by another domain (``sign_as``) and go on signing until that one can."""
+    senders = run.place.tables.senders
+    return [
+        name
+        for name in old
+        if (domain := senders.get(name))
+        and name not in run.wanted
+        and not (
+            domain in old or domain in ready or (domain in manifests and mailserver_dkim.signer(manifests[domain]))
+        )
+    ]
 
 
 def _signer(run, name, manifest, ready, present, report):
@@ -213,10 +228,10 @@ def _describe(run, old, new, ready, cut_short, report):
 def _prover(run, manifests, ready, probe):
     """Return ``probe`` as :func:`mailserver_opendkim.cutover` calls it, with the record's text as DNS shows it."""
 
-    def prove(name, signer):
+    def prove(name, signer, sender=None):
         key = manifests[name].key(signer.selector)
         text = ready[name].text if name in ready else record_of(name, run.domains[name], key).value
-        probe(name, signer.selector, text)
+        probe(name, signer.selector, text, **({"sender": sender} if sender else {}))
 
     return prove
 

@@ -5,6 +5,7 @@
 include:
   - mailserver.opendkim.package
   - mailserver.opendkim.keys
+  - mailserver.opendkim.takeover
 
 mailserver-opendkim-distribution:
   mailserver.originals_kept:
@@ -20,6 +21,7 @@ mailserver-opendkim-tables:
     - signing_table: {{ opendkim.signing_table }}
     - require:
         - file: mailserver-opendkim-folder
+        - dkim: mailserver-opendkim-taken-over
 
 mailserver-opendkim-unit:
   file.managed:

@@ -1,4 +1,5 @@
 include:
+  - mailserver.opendkim.takeover
   - mailserver.opendkim.package
   - mailserver.opendkim.keys
   - mailserver.opendkim.config

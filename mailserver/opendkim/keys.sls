@@ -4,6 +4,7 @@
 
 include:
   - mailserver.opendkim.package
+  - mailserver.opendkim.takeover
 {%- if mailserver.python.install %}
   - mailserver.python
 {%- endif %}
@@ -23,6 +24,8 @@ mailserver-opendkim-applied:
     - makedirs: true
     - dir_mode: '0755'
     - show_changes: false
+    - require:
+        - dkim: mailserver-opendkim-found
 
 mailserver-opendkim-folder:
   file.directory:
@@ -54,3 +57,4 @@ mailserver-opendkim-keys:
     - require:
         - pkg: mailserver-opendkim-packages
         - file: mailserver-opendkim-folder
+        - dkim: mailserver-opendkim-taken-over

@@ -1,6 +1,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:
+  - mailserver.opendkim.takeover
   - mailserver.postfix.waits
 {%- if mailserver.repositories.install %}
   - mailserver.repositories
@@ -10,6 +11,7 @@ mailserver-opendkim-packages:
   pkg.installed:
     - pkgs: {{ mailserver.os.opendkim.packages | json }}
     - require:
+        - dkim: mailserver-opendkim-found
         - mailserver: mailserver-postfix-waits
 {%- if mailserver.repositories.install %}
         - sls: mailserver.repositories

@@ -1,4 +1,8 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- if mailserver.opendkim.enabled %}
+include:
+  - mailserver.opendkim.takeover
+{%- endif %}
 
 include:
   - mailserver.kept
@@ -6,3 +10,8 @@ include:
 mailserver-postfix-packages:
   pkg.installed:
     - pkgs: {{ mailserver.os.postfix.packages | json }}
+{%- if mailserver.opendkim.enabled %}
+    # Where OpenDKIM's signatures would be lost, Postfix stays as it is, too.
+    - require:
+        - dkim: mailserver-opendkim-found
+{%- endif %}

@@ -3,11 +3,12 @@
 import pytest
 
 import mailserver_dns_roots
+from found_world import found
 from lifecycle_world import etc, foreseen, milter, world
 from opendkim_daemon import daemon
 from own_network import own_network
 
-__all__ = ["daemon", "etc", "foreseen", "milter", "world"]
+__all__ = ["daemon", "etc", "foreseen", "found", "milter", "world"]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -74,8 +74,12 @@ class OpenDkim:
             "Syslog": "no",
             **more,
         }
+        return self.start_with("".join(f"{name} {value}\n" for name, value in settings.items()))
+
+    def start_with(self, settings):
+        """Start it on a text of opendkim.conf, which names :attr:`socket`."""
         config = self.folder / "opendkim.conf"
-        config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        config.write_text(settings)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 ["opendkim", "-f", "-x", str(config)], stdout=log, stderr=log, env={**os.environ, **self.environment}

@@ -1,11 +1,11 @@
 """Which ports mailserver.clean closes: those that the formula opened, and no others."""
 
 import pytest
+from _states import mailserver as states
 
 import mailserver_firewall
 import mailserver_milter_action
 import mailserver_originals
-from _states import mailserver as states
 
 NOTED = {"units": {}, "firewall": {"permanent": ["imap"], "current": ["imap", "25/tcp"]}}
 OPEN = {"permanent": ["imap", "25/tcp"], "running": ["imap", "25/tcp"]}

@@ -191,3 +191,52 @@ def test_a_probe_is_repeated_until_the_reload_has_taken_effect_but_not_for_ever(
     patient = mailserver_opendkim.patient(never, limit=9, clock=lambda: next(time), pause=lambda _seconds: None)
     with pytest.raises(ProbeError, match="never"):
         patient("a.example", OLD["a.example"])
+
+
+def policy(enabled=True, **dkim):
+    return {"dkim": {"enabled": enabled, **dkim}}
+
+
+def test_those_that_a_domain_signs_for_have_rows_the_nearest_first_and_are_no_signers(tmp_path):
+    domains = {
+        "a.example": policy(subdomains=True),
+        "x.a.example": policy(subdomains=True),
+        "b.example": policy(enabled=False, sign_as="a.example"),
+        "c.example": policy(),
+        "d.example": policy(enabled=False, subdomains=True),
+    }
+    paths = tables(tmp_path / "KeyTable", tmp_path / "SigningTable", domains)
+    signers = {**OLD, "a.example": OLD["a.example"], "x.a.example": Signer("x", "/keys/x.a.example/x.private")}
+    del signers["b.example"]
+    write(paths, signers)
+    rows = [[line.split()[0] for line in path.read_text().splitlines()[1:]] for path in paths.all[1:]]
+    assert rows == [
+        ["*@x.a.example", "*@a.example", "*@b.example", "*@*.x.a.example", "*@*.a.example"],
+        ["x.a.example", "a.example", "b.example", ".x.a.example", ".a.example"],
+    ]
+    assert signers_in_force(paths) == signers
+    assert mailserver_opendkim.is_written(paths, signers)
+    paths.domains_table.unlink()
+    mailserver_opendkim.ensure_tables(paths)
+    assert mailserver_opendkim.is_written(paths, signers), "a missing form is made whole from the other"
+
+
+def test_a_sender_with_a_key_of_its_own_keeps_it(tmp_path):
+    paths = tables(tmp_path / "KeyTable", tmp_path / "SigningTable", {"b.example": policy(False, sign_as="a.example")})
+    write(paths, OLD)
+    assert signers_in_force(paths) == OLD
+
+
+def test_settings_of_an_earlier_version_name_nobody_that_others_sign_for():
+    assert mailserver_opendkim.senders_of({"a.example": policy()}) == {}
+
+
+def test_senders_that_come_are_probed_though_the_signer_is_the_same(paths):
+    write(paths, OLD)
+    asked = []
+    after = tables(paths.key_table, paths.signing_table, {"a.example": policy(subdomains=True), "b.example": policy()})
+    cutover(after, OLD, OLD, lambda: None, lambda *which: asked.append((which[0], which[2:])))
+    assert asked == [("a.example", ()), ("a.example", ("dkim-probe.a.example",))]
+    asked.clear()
+    cutover(after, OLD, OLD, lambda: None, lambda *which: asked.append(which))
+    assert asked == []

@@ -30,6 +30,12 @@ def problems(pillar, grains=GRAINS):
     return caught.value.problems
 
 
+def signed_by(dkim=None, **others):
+    """A pillar of a.example and b.example, by their first letters: which domain signs for them."""
+    domains = {f"{name}.example": {"dkim": {"sign_as": other}} for name, other in others.items()}
+    return {"domain": "a.example", "domains": {"b.example": {"dkim": dkim or {}}, **domains}}
+
+
 BAD = [
     ({"domans": {}}, "mailserver:domans: unknown key; did you mean 'domains'?"),
     ({"xyzzy": 1}, "mailserver:xyzzy: unknown key; valid here: accounts, addresses"),
@@ -63,6 +69,14 @@ BAD = [
     ({"domains": {"a.example": {}}, "dkim": {"retention": "6d"}}, "retention: 518400 s is less than 7 days"),
     ({"dkim": {"bits": 2047}}, "mailserver:dkim:bits: 2047 is not one of 1024, 2048, 3072, 4096"),
     ({"dkim": {"selector": "{data}"}, "domains": {"a.example": {}}}, "'{data}' is not a selector template"),
+    (signed_by(a="a.example"), "domains:a.example:dkim:sign_as: a domain signs its own mail without this"),
+    (signed_by(a="c.example"), "domains:a.example:dkim:sign_as: c.example is not among mailserver:domains; did you"),
+    (signed_by(a="b.example", b="a.example"), "b.example has no key either: its own sign_as is a.example"),
+    (signed_by({"enabled": False}, a="b.example"), "sign_as: b.example has no key: its dkim:enabled is false"),
+    (signed_by(a="no domain"), "mailserver:domains:a.example:dkim:sign_as: 'no domain' is not a domain name"),
+    ({"dkim": {"sign_as": "a.example"}}, "mailserver:dkim:sign_as: unknown key"),
+    ({"dkim": {"subdomains": "some"}}, "mailserver:dkim:subdomains: 'some' is text, but true or false is wanted"),
+    ({"opendkim": {"takeover": {"drop": "all"}}}, "mailserver:opendkim:takeover:drop: 'all' is"),
     ({"dkim": {"publish_deadline": "3 days"}}, "'3 days' is not a time in seconds or with a unit"),
     ({"dkim": {"enabled": "yes please"}}, "'yes please' is text, but true or false is wanted"),
     ({"dns": {"in_flight": 0}}, "mailserver:dns:in_flight: 0 is out of range"),
@@ -426,3 +440,9 @@ def test_a_host_that_serves_policies_takes_its_own_certificate_and_opens_https()
     elsewhere = settings(served)
     assert elsewhere["domains"]["a.example"]["mta_sts"]["addresses"] == []
     assert "https" not in elsewhere["firewalld"]["services"]
+
+
+def test_a_domain_that_another_one_signs_for_has_no_key_of_its_own():
+    pillar = {"domain": "a.example", "domains": {"a.example": {"dkim": {"sign_as": "b.example"}}, "b.example": {}}}
+    domains = settings(pillar)["domains"]
+    assert [domains[name]["dkim"]["enabled"] for name in ("a.example", "b.example")] == [False, True]
