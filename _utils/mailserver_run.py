@@ -10,11 +10,13 @@ from pathlib import Path
 import mailserver_clock
 import mailserver_dkim
 import mailserver_dns
+import mailserver_given_up
 import mailserver_keystore
+import mailserver_machine
 import mailserver_opendkim
 import mailserver_packing
 from mailserver_dkim import shown_time
-from mailserver_errors import ClockError, DkimError, ManifestError, SettingsError
+from mailserver_errors import ClockError, DkimError, KeyInUse, ManifestError, SettingsError
 
 APPLIED = "/etc/mailserver/dkim.json"
 """The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
@@ -31,7 +33,7 @@ CLOCK_STEP = 3600
 class Report:
     """What was done or, in a dry run, would be done; all texts are whole sentences that name the domain.
 
-    ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
+    ``lost`` are the domains whose key was given up, so that another is to be made at once. ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
     signer (``{"old": selector, "new": selector}``), ``waiting`` are warnings, and ``errors`` make the run fail.
     """
 
@@ -39,6 +41,7 @@ class Report:
     notes: list = field(default_factory=list)
     waiting: list = field(default_factory=list)
     errors: list = field(default_factory=list)
+    lost: list = field(default_factory=list)
 
     def change(self, domain, selector, old, new):
         """Note that a key of a domain went from ``old`` to ``new``."""
@@ -68,6 +71,7 @@ def merged(*reports):
         whole.notes += report.notes
         whole.waiting += report.waiting
         whole.errors += report.errors
+        whole.lost += report.lost
     return whole
 
 
@@ -117,7 +121,8 @@ class Run:
     """One run: where, for which domains (their settings), at what time (trusted, UTC), and whether it only looks.
 
     ``dns`` is the pillar's section of that name; ``ask`` asks DNS (:func:`mailserver_dns.ask`). The host's clock is
-    ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to believe it.
+    ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to believe it. ``machine`` is
+    the mark of this machine (:mod:`mailserver_machine`); empty, keys are not told from those of another.
     """
 
     place: Place
@@ -128,6 +133,7 @@ class Run:
     ask: Callable = mailserver_dns.ask
     clock_ahead: float = 0.0
     warnings: tuple = ()
+    machine: str = ""
 
     @cached_property
     def wanted(self):
@@ -151,9 +157,43 @@ class Run:
         """Tell whether somebody said that a private key is known to others."""
         return mailserver_keystore.is_compromised(self.place.keys, name, selector)
 
+    @cached_property
+    def in_force(self):
+        """The signers that the tables named when this was first asked, ``{domain: Signer}``."""
+        return mailserver_opendkim.signers_in_force(self.place.tables)
+
+    @cached_property
+    def _named(self):
+        return mailserver_opendkim.named(self.place.tables)
+
+    def is_named(self, name, selector):
+        """Tell whether the tables name a key, be it in those of a change that was cut short."""
+        return selector in self._named.get(name, ())
+
     def manifest(self, name):
-        """Return a domain's :class:`mailserver_dkim.Manifest`, as it is on disk now."""
+        """Return a domain's :class:`mailserver_dkim.Manifest`: that on disk, in the light of what the host shows."""
+        view = mailserver_given_up.View(
+            self.machine, frozenset(self._named.get(name, ())), partial(self.is_compromised, name)
+        )
+        return mailserver_given_up.seen_by(self.on_disk(name), view, self.now)
+
+    def on_disk(self, name):
+        """Return a domain's manifest as its file says."""
         return mailserver_keystore.read_manifest(self.place.keys, name)
+
+    def destroy(self, name, selector):
+        """Destroy a private key file, if it is there.
+
+        :raises KeyInUse: a table names it, so that all mail of the domain would be refused for the time being (451),
+            or there is no KeyTable that could say.
+        """
+        path = self.path(name, selector)
+        if mailserver_opendkim.may_read(self.place.tables, path):
+            raise KeyInUse(
+                f"{path}: not destroyed, although {selector} is revoked: {self.place.tables.key_table} names this file, "
+                "or is missing. It is destroyed once another key signs; salt-call dkim.status shows what that waits for"
+            )
+        mailserver_keystore.destroy(path)
 
     def write(self, manifest):
         """Write a manifest, unless the run only looks."""
@@ -200,7 +240,8 @@ def begin(place, domains, dns, test=False):
         _write_clock(path, clock)
     now = mailserver_dkim.utc(clock.trusted)
     warnings = () if clock.is_believed else (_disbelief(clock),)
-    return Run(place, domains, dns, now, test, clock_ahead=clock.wall - clock.trusted, warnings=warnings)
+    machine = mailserver_machine.mark()
+    return Run(place, domains, dns, now, test, clock_ahead=clock.wall - clock.trusted, warnings=warnings, machine=machine)
 
 
 def believe_clock(keys):

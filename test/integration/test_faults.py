@@ -27,7 +27,7 @@ from streaming import (
 
 import network
 from conftest import MAIL_HOSTS
-from mailserver_dkim import new_selector
+from mailserver_selectors import new_selector
 from mailserver_opendkim_daemon import MOST_LOST
 
 LONG = PUBLISHES + LIFE % ("14d", "30d")
