@@ -1,5 +1,6 @@
 """Which keys are given up, and why: what this host, its tables and DNS show counts, and not what a file says."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import mailserver_dkim
@@ -24,12 +25,15 @@ SIGNS_NO_MORE = (COMPROMISED, REVOKED, FOREIGN_REVOKED, TAKEN, LOST, IMPOSSIBLE)
 
 @dataclass(frozen=True)
 class View:
-    """What is known of a domain's keys besides its manifest: ``machine`` (:mod:`mailserver_machine`), the selectors that
-    the tables name (``named``), and those that people said others know (``is_compromised``, called with a selector)."""
+    """What is known of a domain's keys besides its manifest.
+
+    ``machine`` is this one's mark (:mod:`mailserver_machine`), ``named`` the selectors that the tables name, and
+    ``is_compromised``, called with a selector, tells whether people said that others know the key.
+    """
 
     machine: str
     named: frozenset
-    is_compromised: object
+    is_compromised: Callable
 
 
 def may_sign(key):

@@ -51,9 +51,11 @@ def does(run, name, key):
 
 def _missed(run, name, key):
     """Return the sentence of a key that DNS does not show although it signed."""
-    is_named = run.is_named(name, key.selector)
-    if is_named:
-        return f"mail is signed with {key.selector}, but DNS does not show this key as it must: recipients cannot verify it."
+    if run.is_named(name, key.selector):
+        return (
+            f"mail is signed with {key.selector}, but DNS does not show this key as it must: recipients cannot verify "
+            "it."
+        )
     if key.stage == "retired":
         unseen = ", as a hand-made configuration had it" if key.given_up == mailserver_dkim.UNSEEN else ""
         return (

@@ -129,7 +129,7 @@ def _lacks(values, ours):
 
 
 def shows(key, answers):
-    """Return what DNS shows in place of a key: ``"revoked"`` or ``"another"`` record of a key, at any server; or ``""``.
+    """Return what DNS shows in place of a key: a ``"revoked"`` record, ``"another"`` key's, or ``""`` for neither.
 
     No record of ours had an empty ``p=`` before this host asked for it, so one server that shows it is enough. Another
     key counts if no server shows ours.

@@ -33,8 +33,9 @@ CLOCK_STEP = 3600
 class Report:
     """What was done or, in a dry run, would be done; all texts are whole sentences that name the domain.
 
-    ``lost`` are the domains whose key was given up, so that another is to be made at once. ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
+    ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
     signer (``{"old": selector, "new": selector}``), ``waiting`` are warnings, and ``errors`` make the run fail.
+    ``lost`` are the domains whose key was given up, so that another is to be made at once.
     """
 
     changes: dict = field(default_factory=dict)
@@ -190,8 +191,8 @@ class Run:
         path = self.path(name, selector)
         if mailserver_opendkim.may_read(self.place.tables, path):
             raise KeyInUse(
-                f"{path}: not destroyed, although {selector} is revoked: {self.place.tables.key_table} names this file, "
-                "or is missing. It is destroyed once another key signs; salt-call dkim.status shows what that waits for"
+                f"{path}: not destroyed, although {selector} is revoked: {self.place.tables.key_table} names this "
+                "file, or is missing. It is destroyed once another key signs (salt-call dkim.status)"
             )
         mailserver_keystore.destroy(path)
 
@@ -241,7 +242,9 @@ def begin(place, domains, dns, test=False):
     now = mailserver_dkim.utc(clock.trusted)
     warnings = () if clock.is_believed else (_disbelief(clock),)
     machine = mailserver_machine.mark()
-    return Run(place, domains, dns, now, test, clock_ahead=clock.wall - clock.trusted, warnings=warnings, machine=machine)
+    return Run(
+        place, domains, dns, now, test, clock_ahead=clock.wall - clock.trusted, warnings=warnings, machine=machine
+    )
 
 
 def believe_clock(keys):

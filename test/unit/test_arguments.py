@@ -45,9 +45,7 @@ def test_every_argument_of_every_function_is_read_by_its_kind(path, function):
         assert (function.takes[name] is flag) == is_flag, name
 
 
-@pytest.mark.parametrize(
-    ("path", "function"), TAKING, ids=[f"{path} {function.__name__}" for path, function in TAKING]
-)
+@pytest.mark.parametrize(("path", "function"), TAKING, ids=[f"{path} {function.__name__}" for path, function in TAKING])
 def test_a_number_reaches_every_function_as_the_text_that_was_written(path, function):
     """The function itself is replaced by one that returns what it got."""
     names = [name for name, kind in function.takes.items() if kind in (text, texts, target)]
@@ -57,7 +55,7 @@ def test_a_number_reaches_every_function_as_the_text_that_was_written(path, func
         return signature.bind(*given, **named).arguments
 
     got.__signature__ = signature
-    found = read(**function.takes)(got)(**{name: 20210808 for name in names}, **others(function, names))
+    found = read(**function.takes)(got)(**dict.fromkeys(names, 20210808), **others(function, names))
     for name in names:
         assert found[name] == (["20210808"] if function.takes[name] is texts else "20210808")
 
@@ -89,7 +87,19 @@ def test_what_yaml_files_and_the_api_hand_over_is_read_where_it_can_be_told(valu
     assert text(value) == read_as
 
 
-LOST = [*map(yamlify_arg, ("2021.10", "yes", "on", "off", "no")), 20210808.0, 1e5, True, False, None, {}, [], ["x"], datetime(2021, 8, 8), b"x"]
+LOST = [
+    *map(yamlify_arg, ("2021.10", "yes", "on", "off", "no")),
+    20210808.0,
+    1e5,
+    True,
+    False,
+    None,
+    {},
+    [],
+    ["x"],
+    datetime(2021, 8, 8),
+    b"x",
+]
 
 
 @pytest.mark.parametrize("value", LOST, ids=repr)
