@@ -289,5 +289,5 @@ class YearsOfALargeHost(Years):
 
 TestYears, TestYearsOfALargeHost = Years.TestCase, YearsOfALargeHost.TestCase
 TestYears.settings = TestYearsOfALargeHost.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
