@@ -15,7 +15,7 @@ WHY = {
     TAKEN: "DNS shows another key at its selector",
     FOREIGN: "it was made on another machine, which may use and revoke it: this host was cloned, restored or renamed",
     FOREIGN_REVOKED: "it was made on another machine, and DNS shows its record with an empty p=",
-    LOST: "DNS no longer shows it, and another key signs",
+    LOST: "DNS no longer shows it, and another key signs or its private key is gone",
     IMPOSSIBLE: "no record in DNS can have such a name",
     UNSEEN: "a later key signs, and DNS was never seen to show this one",
 }

@@ -137,6 +137,9 @@ def _selector(run, manifest, host, signs):
         return signs.selector
     # Nor is a selector used that the tables name: a new key at its path would sign at once, before DNS shows it.
     taken |= {signs.selector} if signs else set()
+    # A file of stamps that was put back from a backup knows nothing of later keys, whose files for people remain.
+    known = {path.stem for path in run.path(name, "x").parent.glob("*.txt")}
+    taken |= {one for one in known if not run.path(name, one).exists()}
     # Two machines with the same keys make new ones at the same moment, for their files say the same.
     own = run.machine[:4] if any(key.given_up == FOREIGN for key in manifest.keys) else ""
     return mailserver_selectors.new_selector(run.policy(name)["selector"], host, run.now, taken, name, own)

@@ -45,6 +45,8 @@ def _why(run, manifest, key, answers):
         verdict = judge(key, answers).value
         is_gone = verdict == "absent" and not answers.trouble and manifest.domain in run.in_force
         return TAKEN if found == "another" else LOST if is_gone and not key.given_up else ""
+    if key.stage == "retired" and _was_destroyed(run, manifest, key) and judge(key, answers).value == "absent":
+        return LOST
     return TAKEN if found == "another" and _is_urgent(manifest, key) else ""
 
 
@@ -57,6 +59,12 @@ def _may_be_revoked(run, manifest, key):
 def _came_back(run, manifest, key):
     """Tell whether a key is to sign by its stamps, while the tables do not name it."""
     return key.stage == "signing" and not run.is_named(manifest.domain, key.selector)
+
+
+def _was_destroyed(run, manifest, key):
+    """Tell whether a key is one of an older file of stamps, put back after the key's revocation, or seems so."""
+    named = run.is_named(manifest.domain, key.selector)
+    return not named and not run.path(manifest.domain, key.selector).exists()
 
 
 def _is_urgent(manifest, key):
