@@ -31,7 +31,7 @@ def __virtual__():
     return __virtualname__
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text, format=mailserver_arguments.text)
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, format=mailserver_arguments.text)
 def records(domain=None, format="zone"):
     """
     Return the DKIM records of this host's keys, as DNS is to show them now.
@@ -76,7 +76,7 @@ def _octodns(records):
     return {name: mailserver_records.octodns(found, name) for name, found in by_domain.items()}
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text)
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
 def status(domain=None):
     """
     Return what became of each key: its stage, since when, whether OpenDKIM signs with it, and what it waits for.
@@ -145,7 +145,7 @@ def advance(everything=False):
     return _advance(lambda run: {"everything": everything})
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text, force=mailserver_arguments.flag)
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, force=mailserver_arguments.flag)
 def rotate(domain=None, force=False):
     """
     Make successors of the keys that sign; each takes over when DNS shows it everywhere and it has soaked.
@@ -164,7 +164,9 @@ def rotate(domain=None, force=False):
     return _advance(lambda run: {"also": _domains(run, domain), "force": force})
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text, selector=mailserver_arguments.text)
+@mailserver_arguments.read(
+    CommandExecutionError, domain=mailserver_arguments.domain, selector=mailserver_arguments.text
+)
 def revoke(domain, selector):
     """
     Give up a key whose private half others may know: a successor is made at once, needs no soak, and as soon as it
@@ -190,7 +192,7 @@ def revoke(domain, selector):
     return _advance(give_up)
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text)
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
 def rollback(domain):
     """
     Have the key sign again that signed before the present one, which DNS must still show.

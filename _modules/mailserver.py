@@ -224,7 +224,7 @@ def _installed(requirement):
     return Requirement(requirement).specifier.contains(version, prereleases=True)
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text, format=mailserver_arguments.text)
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, format=mailserver_arguments.text)
 def records(domain=None, format="data"):
     """
     Return the DNS records that a domain needs: A, AAAA, PTR, MX, SPF, DMARC, MTA-STS, TLS-RPT, TLSA, CAA, and its DKIM
@@ -300,7 +300,7 @@ def _formatted(found, format, dns):
     return forms[format](found)
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text)
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
 def selftest(domain=None):
     """
     Send a message from ``selftest@domain`` through this host's Postfix and back to the host, and judge it.
@@ -332,7 +332,7 @@ def selftest(domain=None):
 
 @mailserver_arguments.read(
     CommandExecutionError,
-    domain=mailserver_arguments.text,
+    domain=mailserver_arguments.domain,
     area=mailserver_arguments.text,
     everything=mailserver_arguments.flag,
 )
@@ -465,7 +465,7 @@ def overview():
     return mailserver_overview.overview(host, mailserver_check.check(host, list(host["domains"])), time.time())
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text)
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
 def mta_sts_policy(domain):
     """
     Return the text of a domain's MTA-STS policy, for who serves ``https://mta-sts.DOMAIN/.well-known/mta-sts.txt``.
@@ -491,7 +491,7 @@ def mta_sts_policy(domain):
     return mailserver_mta_sts.policy_text(domains[domain])
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.text, test=mailserver_arguments.flag)
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, test=mailserver_arguments.flag)
 def publish(domain=None, test=False):
     """
     Publish the SPF, DMARC, MTA-STS and TLS-RPT records that the pillar wants, by the publisher of DKIM's

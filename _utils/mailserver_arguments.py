@@ -64,6 +64,11 @@ def text(value):
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
+def domain(value):
+    """Return the name of a domain as DNS compares names: in small letters, without a final dot."""
+    return text(value).strip().lower().removesuffix(".")
+
+
 def texts(value):
     """Return a list of texts: of a list, of the names of a mapping, or of the one text that is given.
 

@@ -10,7 +10,7 @@ from salt.exceptions import CommandExecutionError
 from salt.utils.args import get_function_argspec, yamlify_arg
 
 import mailserver_arguments
-from mailserver_arguments import as_given, flag, number, read, target, text, texts
+from mailserver_arguments import as_given, domain, flag, number, read, target, text, texts
 from mailserver_errors import ArgumentError
 
 TOP = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def test_every_argument_of_every_function_is_read_by_its_kind(path, function):
 @pytest.mark.parametrize(("path", "function"), TAKING, ids=[f"{path} {function.__name__}" for path, function in TAKING])
 def test_a_number_reaches_every_function_as_the_text_that_was_written(path, function):
     """The function itself is replaced by one that returns what it got."""
-    names = [name for name, kind in function.takes.items() if kind in (text, texts, target)]
+    names = [name for name, kind in function.takes.items() if kind in (text, texts, target, domain)]
     signature = inspect.signature(function)
 
     def got(*given, **named):
@@ -146,6 +146,11 @@ def test_numbers_targets_and_mappings():
     assert (number("5"), number(5), target("mx*"), target([1, "b"]), as_given(None)) == (5, 5, "mx*", ["1", "b"], None)
     with pytest.raises(ArgumentError):
         number("five")
+
+
+@pytest.mark.parametrize("written", ["alpha.test", "Alpha.TEST", "alpha.test.", " alpha.test"])
+def test_a_domain_is_meant_however_its_name_is_written(written):
+    assert domain(written) == "alpha.test"
 
 
 def test_an_argument_that_is_left_out_is_left_out():
