@@ -9,6 +9,7 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_arguments
 import mailserver_central
 import mailserver_central_owners
 import mailserver_dkim
@@ -33,6 +34,7 @@ def __virtual__():
     return __virtualname__
 
 
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, format=mailserver_arguments.text)
 def records(domain=None, format="zone"):
     """
     Return the DKIM records of this host's keys, as DNS is to show them now.
@@ -77,6 +79,7 @@ def _octodns(records):
     return {name: mailserver_records.octodns(found, name) for name, found in by_domain.items()}
 
 
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
 def status(domain=None):
     """
     Return what became of each key: its stage, since when, whether OpenDKIM signs with it, and what it waits for.
@@ -122,6 +125,7 @@ def plan():
         raise CommandExecutionError(str(err)) from err
 
 
+@mailserver_arguments.read(CommandExecutionError, everything=mailserver_arguments.flag)
 def advance(everything=False):
     """
     Do for all keys of this host what is due: make, publish, look in DNS, sign, revoke, remove. Safe at any time.
@@ -144,6 +148,7 @@ def advance(everything=False):
     return _advance(lambda run: {"everything": everything})
 
 
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, force=mailserver_arguments.flag)
 def rotate(domain=None, force=False):
     """
     Make successors of the keys that sign; each takes over when DNS shows it everywhere and it has soaked.
@@ -162,6 +167,9 @@ def rotate(domain=None, force=False):
     return _advance(lambda run: {"also": _domains(run, domain), "force": force})
 
 
+@mailserver_arguments.read(
+    CommandExecutionError, domain=mailserver_arguments.domain, selector=mailserver_arguments.text
+)
 def revoke(domain, selector):
     """
     Give up a key whose private half others may know: a successor is made at once, needs no soak, and as soon as it
@@ -187,6 +195,7 @@ def revoke(domain, selector):
     return _advance(give_up)
 
 
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
 def rollback(domain):
     """
     Have the key sign again that signed before the present one, which DNS must still show.
@@ -209,6 +218,7 @@ def rollback(domain):
     return _advance(go_back)
 
 
+@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
 def wanted(names):
     """
     Return key records of this host as the one that publishes them is to have them; :py:func:`announce` hands it to the
@@ -230,6 +240,7 @@ def wanted(names):
         raise CommandExecutionError(str(err)) from err
 
 
+@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
 def announce(names):
     """
     Put key records into Salt's mine, where only the publisher may read them, and tell the master that they wait.
@@ -251,6 +262,12 @@ def announce(names):
     )
 
 
+@mailserver_arguments.read(
+    CommandExecutionError,
+    minion=mailserver_arguments.text,
+    domains=mailserver_arguments.texts,
+    zones=mailserver_arguments.texts,
+)
 def publish_for(minion, domains, zones=()):
     """
     Publish the key records that another minion put into the mine, with this host's credential (``dns:rfc2136``).

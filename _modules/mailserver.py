@@ -22,6 +22,7 @@ import mailserver_reload
 mailserver_reload.drop_outdated()
 
 import mailserver_addresses
+import mailserver_arguments
 import mailserver_central
 import mailserver_central_owners
 import mailserver_central_policies
@@ -60,6 +61,13 @@ def __virtual__():
     return __virtualname__
 
 
+@mailserver_arguments.read(
+    CommandExecutionError,
+    pillar=mailserver_arguments.as_given,
+    saltenv=mailserver_arguments.text,
+    parameters=mailserver_arguments.as_given,
+    shared=mailserver_arguments.flag,
+)
 def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     """
     Return the settings of this host: the pillar ``mailserver`` with every default filled in.
@@ -104,6 +112,11 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     return cache[key] if shared else pickle.loads(pickle.dumps(cache[key]))
 
 
+@mailserver_arguments.read(
+    CommandExecutionError,
+    domains=mailserver_arguments.as_given,
+    sections=mailserver_arguments.as_given,
+)
 def packed(domains, sections=None):
     """
     Return the settings of domains as short JSON text, for the arguments of a state: what many have in common is in it
@@ -213,6 +226,7 @@ def _of_system(parameters):
     return json.loads(json.dumps(merged))
 
 
+@mailserver_arguments.read(CommandExecutionError, packages=mailserver_arguments.texts)
 def python_ready(packages=None):
     """
     Tell whether the Python packages that this formula needs are in Salt's own Python, in versions that serve.
@@ -245,6 +259,7 @@ def _installed(requirement):
     return Requirement(requirement).specifier.contains(version, prereleases=True)
 
 
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, format=mailserver_arguments.text)
 def records(domain=None, format="data"):
     """
     Return the DNS records that a domain needs: A, AAAA, PTR, MX, SPF, DMARC, MTA-STS, TLS-RPT, TLSA, CAA, and its DKIM
@@ -331,6 +346,7 @@ def _formatted(found, format, dns, spf=()):
     return forms[format](found)
 
 
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
 def selftest(domain=None):
     """
     Send a message from ``selftest@domain`` through this host's Postfix and back to the host, and judge it.
@@ -360,6 +376,12 @@ def selftest(domain=None):
         raise CommandExecutionError(str(err)) from err
 
 
+@mailserver_arguments.read(
+    CommandExecutionError,
+    domain=mailserver_arguments.domain,
+    area=mailserver_arguments.text,
+    everything=mailserver_arguments.flag,
+)
 def check(domain=None, area=None, everything=False):
     """
     Look at the whole mail server, and at what the world sees of it: is my mail all right?
@@ -489,6 +511,7 @@ def overview():
     return mailserver_overview.overview(host, mailserver_check.check(host, list(host["domains"])), time.time())
 
 
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
 def mta_sts_policy(domain):
     """
     Return the text of a domain's MTA-STS policy, for who serves ``https://mta-sts.DOMAIN/.well-known/mta-sts.txt``.
@@ -514,6 +537,7 @@ def mta_sts_policy(domain):
     return mailserver_mta_sts.policy_text(domains[domain])
 
 
+@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, test=mailserver_arguments.flag)
 def publish(domain=None, test=False):
     """
     Publish the SPF, DMARC, MTA-STS and TLS-RPT records that the pillar wants, by the publisher of DKIM's
@@ -587,6 +611,7 @@ def _ask_for(outcomes, central, test):
     return {"asked": [one.name for one in due], **told}
 
 
+@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
 def wanted(names):
     """
     Return policy records of this host as the one that publishes them is to have them; :py:func:`publish` hands it to
@@ -605,6 +630,13 @@ def wanted(names):
     return mailserver_central_policies.rows(one for one in changes if f"{one.kind} {one.name}" in names)
 
 
+@mailserver_arguments.read(
+    CommandExecutionError,
+    minion=mailserver_arguments.text,
+    domains=mailserver_arguments.texts,
+    pillar=mailserver_arguments.as_given,
+    test=mailserver_arguments.flag,
+)
 def publish_for(minion, domains, pillar=None, test=False):
     """
     Publish the policy records that another minion put into the mine, with this host's credential (``dns:rfc2136``).

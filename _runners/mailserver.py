@@ -14,6 +14,7 @@ import mailserver_reload
 
 mailserver_reload.drop_outdated()
 
+import mailserver_arguments
 import mailserver_fleet
 import mailserver_keystore
 import mailserver_page
@@ -34,6 +35,14 @@ def __virtual__():
     return __virtualname__
 
 
+@mailserver_arguments.read(
+    CommandExecutionError,
+    tgt=mailserver_arguments.target,
+    tgt_type=mailserver_arguments.text,
+    output=mailserver_arguments.text,
+    mine=mailserver_arguments.flag,
+    timeout=mailserver_arguments.number,
+)
 def report(tgt="*", tgt_type="glob", output=None, mine=False, timeout=_TIMEOUT):
     """
     Write one HTML file that shows all mail hosts: what is not right, each domain on each host, and its keys' lives.

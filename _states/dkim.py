@@ -13,6 +13,7 @@ import mailserver_garbage
 import mailserver_key_folders
 import mailserver_keygen
 import mailserver_keystore
+import mailserver_lifecycle
 import mailserver_milter
 import mailserver_opendkim
 import mailserver_opendkim_daemon
@@ -181,7 +182,7 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
     )
 
 
-def published(name, domains, dns, key_table, signing_table):
+def published(name, domains, dns, key_table, signing_table, host=None, user="opendkim", group="opendkim"):
     """
     Look for every key in DNS. A key that is not there yet is a warning with the record to publish, and no failure.
 
@@ -189,24 +190,26 @@ def published(name, domains, dns, key_table, signing_table):
         As for :py:func:`managed`.
     dns
         The settings of the pillar section ``dns``.
+    host, user, group
+        As for :py:func:`managed`: a key that is lost by what DNS shows gets a successor at once. Without ``host``, it
+        is the next run that makes it.
 
     Every authoritative server is asked at each of its addresses. The state fails when a key that signs is not in DNS,
     and when one has been waited for longer than ``publish_deadline`` (with ``strict``: at once). A retired key is
     revoked when its retention is over and the mail queue holds no message from its time.
     """
-    place = _place(name, key_table, signing_table, domains)
-    return _act(
-        place,
-        domains,
-        dns,
-        "DNS shows every key",
-        lambda run: mailserver_propagation.check_published(
-            run,
-            mailserver_queue.oldest_for,
-            mailserver_propagation.publisher(run, __salt__["dkim.announce"]),
-            look=_look(run, domains),
-        ),
-    )
+    place = _place(name, key_table, signing_table, domains, user, group)
+
+    def look_in_dns(run):
+        publish = mailserver_propagation.publisher(run, __salt__["dkim.announce"])
+        look, oldest = _look(run, domains), mailserver_queue.oldest_for
+        if host is None:
+            return mailserver_propagation.check_published(run, oldest, publish, look=look)
+        report, look = mailserver_lifecycle.look_in_dns(run, host, oldest, publish, False, look)
+        __context__["dkim.look"] = ((run.top, domains), look)
+        return report
+
+    return _act(place, domains, dns, "DNS shows every key", look_in_dns)
 
 
 def signing(name, domains, dns, key_table, signing_table, socket, service="opendkim"):

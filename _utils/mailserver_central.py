@@ -53,12 +53,13 @@ def rows(run, names, oldest_queued):
     domains = sorted({name.partition("._domainkey.")[2] for name in names})
     manifests = [run.manifest(domain) for domain in domains if domain in run.wanted]
     oldest = oldest_if_needed(run, manifests, oldest_queued)
-    changes = [
-        change_of(run, manifest.domain, key, wanted_of(run, manifest.domain, key, oldest))
+    wants = [
+        (manifest.domain, key, wanted_of(run, manifest.domain, key, oldest))
         for manifest in manifests
         for key in manifest.keys
         if not key.removed
     ]
+    changes = [change_of(run, *want) for want in wants if not want[2].left]
     return [
         {"name": one.name, "ttl": one.ttl, "wanted": one.wanted, "expected": list(one.expected)}
         for one in changes

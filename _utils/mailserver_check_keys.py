@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import mailserver_dkim
 import mailserver_dns
+import mailserver_given_up
 import mailserver_key_records
 import mailserver_run
 from mailserver_check_answers import judged, ok, publish, unknown, where
@@ -61,7 +62,7 @@ def read(settings, names, oldest_queued: Callable):
         Row(name, key, _wanted(run, name, key, oldest))
         for name, manifest in manifests.items()
         for key in manifest.keys
-        if not key.removed
+        if not key.removed and (key.given_up not in mailserver_dkim.LEFT or run.is_named(name, key.selector))
     )
     return Keys(run, manifests, rows, troubles)
 
@@ -89,7 +90,7 @@ def findings(survey):
             waits.add(row.domain)
         yield found
     # A key whose record is missing has said already why mail is not signed.
-    yield from (_signer(manifest) for name, manifest in keys.manifests.items() if name not in waits)
+    yield from (_signer(keys.run, manifest) for name, manifest in keys.manifests.items() if name not in waits)
 
 
 def _seen(survey):
@@ -132,6 +133,8 @@ def _status(run, row):
 def _in_words(key, wanted):
     if key.stage == "generated":
         return "DNS shows the new key, which signs nothing before that"
+    if wanted.left:
+        return f"the key that signs is not given up, as this one is: {mailserver_given_up.WHY[key.given_up]}"
     if not wanted.why:
         return f"DNS shows the {key.stage} key"
     return f"DNS shows {'an empty p=, or no record' if wanted.text else 'no record'}, because {wanted.why}"
@@ -139,6 +142,8 @@ def _in_words(key, wanted):
 
 def _remedy(run, row, zone):
     key, domain = row.key, run.domains[row.domain]
+    if row.wanted.left:
+        return f"Publish the record of the newest key (salt-call dkim.records {row.domain}), and not this one again."
     if not row.wanted.text:
         return f"Take away all TXT records at {row.question.name}."
     record = replace(mailserver_key_records.record_of(row.domain, domain, key), value=row.wanted.text)
@@ -147,10 +152,10 @@ def _remedy(run, row, zone):
     return publish([record], waits if key.stage == "generated" else "docs/dns.md: how it gets there", zone)
 
 
-def _signer(manifest):
+def _signer(run, manifest):
     """Return whether a key of a domain signs; what is published and soaks will."""
     name, wanted, signer = manifest.domain, "a key signs the domain's mail", mailserver_dkim.signer(manifest)
-    if signer:
+    if signer and run.is_named(name, signer.selector):
         return ok("dns.dkim.signs", name, wanted, f"{signer.selector} signs since {shown_time(signer.signing)}")
     waiting = mailserver_dkim.successor(manifest)
     seen = f"{waiting.selector} is {waiting.stage}, and does not sign yet" if waiting else "no key that may sign"

@@ -60,6 +60,11 @@ LIFE = (
 )
 """All stages in order. ``follows`` names the stages of which one must have been reached before."""
 
+UNSEEN = "unseen"
+"""Why a key is given up that a hand-made configuration signed with, and that DNS was never seen to show: a later one
+signs."""
+LEFT = ("foreign", "foreign and revoked", "taken")
+"""Why a key is given up whose record is left to others, whatever DNS shows (:mod:`mailserver_given_up`)."""
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
 STAGES = tuple(stage.name for stage in LIFE)
 _LAST_FIRST = STAGES[::-1]
@@ -72,7 +77,8 @@ class Key:
     """A row of the manifest: a key's public half, and a time stamp for each stage that it has reached.
 
     ``public`` is the base64 text of the record's ``p=`` (RFC 6376 section 3.6.1), empty in a removed row. Time stamps
-    are aware UTC datetimes of whole seconds, or ``None``.
+    are aware UTC datetimes of whole seconds, or ``None``. ``given_up`` says why another key is to sign in its place
+    (:mod:`mailserver_given_up`), or is empty.
     """
 
     selector: str
@@ -85,6 +91,7 @@ class Key:
     retired: datetime | None = None
     revoked: datetime | None = None
     removed: datetime | None = None
+    given_up: str = ""
 
     @property
     def stage(self):
@@ -97,15 +104,19 @@ class Key:
         return getattr(self, self.stage)
 
 
-_COLUMNS = frozenset(field.name for field in fields(Key))
+_COLUMNS = frozenset(field.name for field in fields(Key)) - {"given_up"}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All keys that a host ever made for a domain, oldest first; ``keys.json`` beside the key files."""
+    """All keys that a host ever made for a domain, oldest first; ``keys.json`` beside the key files.
+
+    ``machine`` is the mark of the machine that wrote it (:mod:`mailserver_machine`), empty where none is known.
+    """
 
     domain: str
     keys: tuple = ()
+    machine: str = ""
 
     def key(self, selector):
         """Return the row of ``selector``, or ``None``."""
@@ -166,11 +177,12 @@ def signer(manifest):
 def waiting(manifest):
     """Return the keys that may take over signing, oldest first: made after the one that signs, and not retired.
 
-    A key that was made before the one that signs was overtaken by it, and never takes over.
+    A key that was made before the one that signs was overtaken by it, and never takes over; nor does one that was given
+    up.
     """
     present = signer(manifest)
     later = manifest.keys if present is None else manifest.keys[manifest.keys.index(present) + 1 :]
-    return [key for key in later if key.stage in ("generated", "published")]
+    return [key for key in later if key.stage in ("generated", "published") and not key.given_up]
 
 
 def successor(manifest):
@@ -180,13 +192,14 @@ def successor(manifest):
 
 def predecessor(manifest):
     """Return the key that signed before the present one and that DNS is still to show, or ``None``."""
-    retired = [key for key in reversed(manifest.keys) if key.stage == "retired" and key.signing]
+    retired = [key for key in reversed(manifest.keys) if key.stage == "retired" and key.signing and not key.given_up]
     return max(retired, key=lambda key: (key.retired, key.signing), default=None)
 
 
 def needs_key(manifest):
-    """Tell whether the domain has no key that signs or may sign."""
-    return signer(manifest) is None and successor(manifest) is None
+    """Tell whether the domain has no key that may go on signing, and none that may take over."""
+    present = signer(manifest)
+    return (present is None or bool(present.given_up)) and successor(manifest) is None
 
 
 def soak(manifest, policy, negative_ttl):
@@ -243,9 +256,9 @@ def keeps_record(key, policy, now, oldest_queued):
     :param oldest_queued: when the oldest message in the mail queue arrived; ``now`` for an empty queue, ``None`` where
         that is not known.
 
-    A key that never signed has nothing to verify.
+    A key that never signed has nothing to verify. One of a hand-made configuration may have signed unseen.
     """
-    if key.signing is None:
+    if key.signing is None and key.given_up != UNSEEN:
         return ""
     ends = retention_ends(key, policy)
     if now < ends:
@@ -271,30 +284,41 @@ def keeps_revoked(key, policy, now):
 def settled_until(manifest, policy):
     """Return until when nothing of a domain's keys is awaited or due (:data:`NEVER`: for good); ``None``: something is.
 
-    One key signs, none waits to take over, and all that retired once signed, so that their retention runs.
+    One key signs and is not given up, none waits to take over, and all that retired once signed, so that their
+    retention runs.
     """
     stages = [key.stage for key in manifest.keys]
     if stages.count("signing") != 1 or not {"generated", "published"}.isdisjoint(stages):
         return None
-    moments = [rotates_at(manifest.domain, signer(manifest), policy)]
+    present = signer(manifest)
+    if present.given_up or any(_is_due(key) for key in manifest.keys):
+        return None
+    moments = [rotates_at(manifest.domain, present, policy)]
     for key in manifest.keys:
-        if key.stage == "retired":
-            if key.signing is None:
-                return None
+        if key.stage == "retired" and key.given_up not in LEFT:
             moments.append(retention_ends(key, policy))
         elif key.stage == "revoked":
             moments.append(revocation_ends(key, policy))
     return min((moment for moment in moments if moment), default=NEVER)
 
 
+def _is_due(key):
+    """Tell whether something is to be done about a key whatever the time is: it has no retention."""
+    if key.given_up in LEFT:
+        return key.stage == "revoked"
+    return key.stage == "retired" and (key.signing is None or bool(key.given_up))
+
+
 def go_back(manifest, now):
     """Return the manifest after the predecessor took over again from the key that signs.
 
-    Its ``signing`` stamp is the new one, and its ``retired`` stamp is taken away, since it is in use again.
+    Its ``signing`` stamp is the new one, and its ``retired`` stamp is taken away, since it is in use again. Keys that
+    wait to take over are retired: they would undo within the hour what was asked for.
     """
     earlier, present = predecessor(manifest), signer(manifest)
     changed = manifest.with_key(replace(earlier, signing=now, retired=None))
-    return changed if present is None else changed.with_key(stamp(present, "retired", now))
+    gone = [*([present] if present else []), *waiting(changed)]
+    return _with_keys(changed, [stamp(key, "retired", now) for key in gone])
 
 
 def wait_anew(manifest, now):
@@ -327,24 +351,13 @@ def deadline(key, policy):
     return key.generated + timedelta(seconds=0 if policy["strict"] else policy["publish_deadline"])
 
 
-def new_selector(template, host, now, taken):
-    """Return a selector made from the pillar's template, different from all that are ``taken``.
-
-    ``{date}`` becomes the day (UTC), ``{host}`` the first label of the host's name. A second key of the same day gets
-    ``-2``. Selectors are never used twice (a verifier may have the old key in its cache).
-    """
-    name = template.replace("{date}", f"{now:%Y%m%d}").replace("{host}", host.partition(".")[0].lower())
-    number, selector = 1, name
-    while selector in taken:
-        number += 1
-        selector = f"{name}-{number}"
-    return selector
-
-
 def emit(manifest):
     """Return the manifest as the text of ``keys.json``."""
-    rows = [{name: _out(value) for name, value in asdict(key).items()} for key in manifest.keys]
-    return json.dumps({"format": FORMAT, "domain": manifest.domain, "keys": rows}, indent=2) + "\n"
+    rows = [{name: _out(value) for name, value in asdict(key).items() if name in _COLUMNS} for key in manifest.keys]
+    given_up = {key.selector: key.given_up for key in manifest.keys if key.given_up}
+    head = {"format": FORMAT, "domain": manifest.domain, **({"machine": manifest.machine} if manifest.machine else {})}
+    # Beside the rows, and only where there is something to say: earlier versions of the formula read it, too.
+    return json.dumps({**head, **({"given_up": given_up} if given_up else {}), "keys": rows}, indent=2) + "\n"
 
 
 def _out(value):
@@ -375,7 +388,21 @@ def parse(text, domain, where):
     for number, key in enumerate(keys, 1):
         if any(one.selector == key.selector for one in keys[: number - 1]):
             raise ManifestError(f"{where}: row {number}, selector: {key.selector} is there twice")
-    return Manifest(domain, keys)
+    return _with_marks(Manifest(domain, keys), data, where)
+
+
+def _with_marks(manifest, data, where):
+    """Return the manifest with what the file says beside its rows: the machine, and which keys are given up."""
+    machine, given_up = data.get("machine", ""), data.get("given_up", {})
+    if not isinstance(machine, str):
+        raise ManifestError(f"{where}: machine: {machine!r} is not text")
+    if not isinstance(given_up, dict) or not all(isinstance(why, str) for why in given_up.values()):
+        raise ManifestError(f"{where}: given_up: not a mapping of selectors to texts")
+    odd = sorted(given_up.keys() - {key.selector for key in manifest.keys})
+    if odd:
+        raise ManifestError(f"{where}: given_up: there is no row of {odd[0]}")
+    marked = [replace(key, given_up=given_up[key.selector]) for key in manifest.keys if key.selector in given_up]
+    return replace(_with_keys(manifest, marked), machine=machine)
 
 
 def _row(row, where):

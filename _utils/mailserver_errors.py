@@ -59,6 +59,14 @@ class KeyFileError(DkimError):
     """A private key file is missing, unreadable, not owned as it must be, or not the key of its row."""
 
 
+class SelectorError(DkimError):
+    """A key cannot have this selector: DNS holds no record of such a name."""
+
+
+class KeyInUse(DkimError):
+    """A private key is not destroyed, because OpenDKIM's tables name it, or may."""
+
+
 class WriteError(DkimError):
     """A file could not be written, or not for good; it is never half written."""
 
@@ -125,6 +133,10 @@ class SelftestError(MailserverError):
 
 class PublishError(MailserverError):
     """The credential with which records are published is missing, unreadable, malformed, or not kept secret."""
+
+
+class ArgumentError(MailserverError):
+    """An argument of an execution function is not what was written, because YAML read it, or no value at all for it."""
 
 
 class SettingsError(MailserverError):

@@ -1,9 +1,11 @@
 """The TXT records of a host's keys: what DNS is to show of each by now, and whether its answers show that."""
 
+import base64
 from dataclasses import dataclass, replace
 
 import mailserver_dkim
 import mailserver_dns
+import mailserver_given_up
 import mailserver_publish
 import mailserver_records
 import mailserver_wildcards
@@ -18,12 +20,15 @@ _NOT_SHOWN = ("absent", "different")
 class Wanted:
     """What DNS is to show of a key: ``text`` of its record, ``""`` for none; ``why`` it is no longer the key itself.
 
-    ``or_revoked``: the revoked record, or none, does as well, because its revocation may have begun.
+    ``or_revoked``: the revoked record, or none, does as well, because its revocation may have begun. ``left``: the
+    record is none of this host's business, and nobody is to publish, change or remove it for this host; ``text`` is
+    empty.
     """
 
     text: str
     why: str = ""
     or_revoked: bool = False
+    left: bool = False
 
 
 def record_of(name, domain, key):
@@ -47,12 +52,14 @@ def wanted_of(run, name, key, oldest_queued):
 
     :param oldest_queued: see :func:`mailserver_dkim.keeps_record`.
     """
-    record = record_of(name, run.domains[name], key).value
+    record, named = record_of(name, run.domains[name], key).value, run.is_named(name, key.selector)
+    if mailserver_given_up.is_left(key, named):
+        return Wanted("", left=True)
     if key.revoked:
         if mailserver_dkim.keeps_revoked(key, run.policy(name), run.now):
             return Wanted(record)
         return Wanted("", "it has been revoked for long enough")
-    if key.stage == "retired":
+    if key.stage == "retired" and not named:
         if not keeps_record(run, name, key, oldest_queued):
             return Wanted(revoked_record_of(name, run.domains[name], key).value, "it is to be revoked")
         # An earlier run may have found the queue without old mail; that this one cannot read it takes nothing back.
@@ -75,9 +82,10 @@ def change_of(run, name, key, wanted):
 def keeps_record(run, name, key, oldest_queued):
     """Return why a retired key's record must stay in DNS (:func:`mailserver_dkim.keeps_record`), or ``""``.
 
-    That of a compromised key never must: whoever knows the key signs with it as long as the record is there.
+    That of a key that was given up never must: whoever knows a compromised one signs with it as long as the record is
+    there, and the others cannot be verified any more.
     """
-    if run.is_compromised(name, key.selector):
+    if run.is_compromised(name, key.selector) or key.given_up not in ("", mailserver_dkim.UNSEEN):
         return ""
     return mailserver_dkim.keeps_record(key, run.policy(name), run.now, oldest_queued)
 
@@ -101,10 +109,16 @@ def judge(key, answers):
 def judge_wanted(key, wanted, answers):
     """Return the verdict on whether DNS shows of a key what is wanted; ``published`` means: as wanted, everywhere.
 
-    A key that is to be revoked is so without any record, too; one that is to be removed has to be without.
+    A key that is to be revoked is so without any record, too; one that is to be removed has to be without. One whose
+    record is left to others signs with it, or has to be gone from DNS.
     """
-    if wanted.or_revoked:
-        ours, revoked = _check(key.public, key.algorithm), _check("", key.algorithm)
+    ours = _check(key.public, key.algorithm)
+    if wanted.left:
+        if key.stage not in ("retired", "revoked"):
+            return judge(key, answers)
+        verdict = mailserver_dns.judge(answers, lambda values: None if _lacks(values, ours) else "it is there")
+    elif wanted.or_revoked:
+        revoked = _check("", key.algorithm)
         verdict = mailserver_dns.judge(answers, lambda values: revoked(values) and ours(values))
     elif not wanted.why:
         return judge(key, answers)
@@ -138,6 +152,40 @@ def without_wildcards(wants, seen, ask):
 
     found = mailserver_wildcards.unmasked({one.question: one for one in odd.values()}, ask, is_the_key)
     return {**seen, **{place: found[one.question] for place, one in odd.items()}}
+
+
+def _lacks(values, ours):
+    return all(ours((value,)) for value in values)
+
+
+def shows(key, answers):
+    """Return what DNS shows in place of a key: a ``"revoked"`` record, ``"another"`` key's, or ``""`` for neither.
+
+    No record of ours had an empty ``p=`` before this host asked for it, so one server that shows it is enough. Another
+    key counts if no server shows ours.
+    """
+    texts = [seen.values for seen in answers.seen if seen.status == "answer"]
+    if any(_is_key_record(values, is_empty=True) for values in texts):
+        return "revoked"
+    ours = _check(key.public, key.algorithm)
+    another = texts and all(_lacks(values, ours) for values in texts)
+    return "another" if another and all(_is_key_record(values, is_empty=False) for values in texts) else ""
+
+
+def _is_key_record(values, is_empty):
+    """Tell whether TXT values are one key record, with an empty ``p=`` or with a whole key."""
+    if len(values) != 1:
+        return False
+    try:
+        public = "".join(mailserver_records.tags(values[0].decode("ascii"))["p"].split())
+        return not public if is_empty else _is_whole(base64.b64decode(public, validate=True))
+    except (ValueError, KeyError):
+        return False
+
+
+def _is_whole(key):
+    """Tell whether bytes may be a public key that was not cut: 32 of Ed25519's, or as long as its DER says (RSA)."""
+    return len(key) == 32 or (key[:2] == b"\x30\x82" and len(key) == 4 + int.from_bytes(key[2:4], "big"))
 
 
 def _check(public, algorithm):

@@ -1,15 +1,16 @@
 """All that is done to a host's keys in one run, and what people may have done to a key out of turn."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mailserver_dkim
 import mailserver_keystore
 from mailserver_errors import DkimError
-from mailserver_keygen import make_keys
+from mailserver_given_up import COMPROMISED, WHY
+from mailserver_keygen import make_keys, make_successors
 from mailserver_propagation import check_published, publisher
 from mailserver_run import merged
-from mailserver_settled import Look
+from mailserver_settled import Look, Only
 from mailserver_signing import sign
 
 
@@ -36,36 +37,55 @@ def advance(run, host, also=(), instead=(), force=False, everything=False):
     :param everything: see :func:`mailserver_propagation.check_published`.
     """
     look = Look(run, {*also, *instead}, thorough=True)
-    return merged(
-        make_keys(run, host.name, also, force, look),
-        check_published(run, host.oldest_queued, publisher(run, host.announce), everything, look),
-        sign(run, host.reload, host.probe, instead, look),
-    )
+    made = make_keys(run, host.name, also, force, look, hold=instead)
+    seen, fresh = look_in_dns(run, host.name, host.oldest_queued, publisher(run, host.announce), everything, look)
+    return merged(made, seen, sign(run, host.reload, host.probe, instead, fresh))
+
+
+def look_in_dns(run, host, oldest_queued, publish, everything, look):
+    """Look for keys in DNS; where one turns out to be lost, make a successor and look for that, too.
+
+    For the parameters see :func:`mailserver_propagation.check_published`, for ``host`` that of
+    :func:`mailserver_keygen.make_keys`. Return the report, and the :class:`mailserver_settled.Look` to go on with.
+    """
+    seen = check_published(run, oldest_queued, publish, everything, look)
+    if not seen.lost:
+        return seen, look
+    lost = tuple(dict.fromkeys(seen.lost))
+    made = make_successors(run, host, lost)
+    settled = {name: known for name, known in look.settled.items() if name not in lost}
+    fresh = Only(tuple(name for name in run.wanted if name not in settled), settled)
+    if run.test or not made.changes:
+        return merged(seen, made), fresh
+    return merged(seen, made, check_published(run, oldest_queued, publish, look=Only(lost))), fresh
 
 
 def give_up(run, name, selector):
     """Say that a private key is known to others: it never signs again once another can, and is revoked right then.
 
+    One that OpenDKIM's tables name goes on signing until then, whatever its stamps say.
+
     :raises DkimError: there is no such key, or it is revoked already.
     """
     manifest = run.manifest(name)
-    key = manifest.key(selector)
+    key = next((one for one in manifest.keys if one.selector.lower() == selector.lower()), None)
     if key is None or key.revoked:
         selectors = ", ".join(one.selector for one in manifest.keys if not one.revoked) or "none"
         raise DkimError(f"{name}: no key {selector} to revoke; those that are not revoked: {selectors}")
-    mailserver_keystore.mark_compromised(run.place.keys, name, selector)
-    if key.stage in ("generated", "published"):
-        run.write(manifest.with_key(mailserver_dkim.stamp(key, "retired", run.now)))
+    mailserver_keystore.mark_compromised(run.place.keys, name, key.selector)
+    changed = run.manifest(name).with_key(replace(run.manifest(name).key(key.selector), given_up=COMPROMISED))
+    run.write(changed)
 
 
 def check_can_go_back(run, name):
     """Check that a domain has a predecessor that can sign again; whether DNS shows it is for the run to find out.
 
-    :raises DkimError: it has none, others know its private key, or its file is not as it must be.
+    :raises DkimError: it has none, the last one was given up, or its file is not as it must be.
     """
-    earlier = mailserver_dkim.predecessor(run.manifest(name))
+    manifest = run.manifest(name)
+    earlier = mailserver_dkim.predecessor(manifest)
     if earlier is None:
-        raise DkimError(f"{name}: no earlier key that DNS still shows; dkim.status lists the domain's keys")
-    if run.is_compromised(name, earlier.selector):
-        raise DkimError(f"{name}: the earlier key {earlier.selector} is known to others, and is not used again")
+        given_up = [key for key in manifest.keys if key.stage == "retired" and key.signing and key.given_up]
+        why = "".join(f"; {key.selector} is not used again: {WHY.get(key.given_up, key.given_up)}" for key in given_up)
+        raise DkimError(f"{name}: no earlier key that DNS still shows{why}; dkim.status lists the domain's keys")
     mailserver_keystore.check_private(run.place.keys, name, earlier)

@@ -1,5 +1,6 @@
 """OpenDKIM's tables: who signs for which domain, and the change from some signers to others as one transaction."""
 
+import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -176,6 +177,25 @@ def _senders_in_force(paths):
     keys = _keys(_read(paths.key_table))
     rows = ((sender.lower(), keys[name][0]) for sender, name in pairs(_read(paths.domains_table)) if name in keys)
     return {sender: domain for sender, domain in rows if sender != domain}
+
+
+def named(paths):
+    """Return ``{domain: selectors}`` of all that the tables on disk name and, of a change cut short, those kept."""
+    found = {}
+    for sources in ({path: path for path in paths.all}, paths.kept):
+        keys = _keys(_read(sources[paths.key_table]))
+        for table in (paths.signing_table, paths.domains_table):
+            for domain, signer in _signers(keys, _read(sources[table])).items():
+                found.setdefault(domain, set()).add(signer.selector)
+    return found
+
+
+def may_read(paths, key_file):
+    """Tell whether OpenDKIM may read a private key file: a KeyTable names it, in whatever form, or there is none."""
+    texts = [_read(path) for path in (paths.key_table, paths.kept[paths.key_table])]
+    files = {word.rpartition(":")[2] for text in texts for line in text.splitlines() for word in line.split()}
+    own = {str(key_file), os.path.realpath(key_file)}
+    return not paths.key_table.exists() or not own.isdisjoint({*files, *map(os.path.realpath, files)})
 
 
 def is_cut_short(paths):

@@ -9,6 +9,7 @@ import mailserver_pillar_hardening
 import mailserver_pillar_tls
 import mailserver_pillar_transport
 import mailserver_secrets
+import mailserver_selectors
 from mailserver_addresses import outward_addresses
 from mailserver_errors import PillarError
 from mailserver_postfix import (
@@ -55,13 +56,15 @@ _DMARC_POLICY = Choice(("none", "quarantine", "reject"))
 _ALIGNMENT = Choice(("r", "s"))
 
 SAFE_RETENTION = 7 * 86400
+_SOME_DAY = "20261124"
 
 DKIM_KEYS = {
     "enabled": Key(Bool(), "Make a key for the domain and sign with it once DNS shows it.", True),
     "selector": Key(
         Text(r"[A-Za-z0-9{}_.-]+", "a selector template"),
-        "Template of a new key's selector: `{date}` (20261124) and `{host}` (mx1) are filled in. Hosts that send for "
-        "the same domain need different selectors.",
+        "Template of a new key's selector: `{date}` (20261124) and `{host}` (mx1) are filled in, and capitals become "
+        "small letters. Letters, digits and inner hyphens, with dots between labels of at most 63 characters (RFC 6376 "
+        "section 3.1). Hosts that send for the same domain need different selectors.",
         "{date}-{host}",
     ),
     "bits": Key(
@@ -725,7 +728,9 @@ def _fill_domains(settings, problems):
                 domain["dkim"][key] = value
         if domain["dkim"]["ttl"] is None:
             domain["dkim"]["ttl"] = domain["ttl"]
-        _check_selector(domain["dkim"]["selector"], f"mailserver:domains:{name}:dkim:selector", problems)
+        if domain["dkim"]["enabled"] and settings["opendkim"]["enabled"]:
+            where = f"mailserver:domains:{name}:dkim:selector"
+            _check_selector(domain["dkim"]["selector"], name, settings["hostname"], where, problems)
         _check_retention(domain["dkim"], f"mailserver:domains:{name}:dkim", problems)
     _check_sign_as(settings["domains"], problems)
 
@@ -780,13 +785,21 @@ def _check_retention(policy, where, problems):
         )
 
 
-def _check_selector(template, where, problems):
+def _check_selector(template, domain, hostname, where, problems):
+    """Report a template of which no key record of the domain can be made (RFC 6376 section 3.1)."""
     if not template:
         return
     unknown = set(re.findall(r"{([^}]*)}", template)) - {"date", "host"}
     if unknown or "{" in re.sub(r"{[^{}]*}", "", template) or "}" in re.sub(r"{[^{}]*}", "", template):
         problems.append(
             f"{where}: {shown(template)} is not a selector template: only {{date}} and {{host}} are filled in"
+        )
+        return
+    why = mailserver_selectors.trouble(mailserver_selectors.filled(template, hostname, _SOME_DAY), domain)
+    if why:
+        problems.append(
+            f"{where}: {shown(template)} makes no selector for {domain} on {hostname}: {why}; give another, or "
+            f"mailserver:domains:{domain}:dkim:enabled: false"
         )
 
 

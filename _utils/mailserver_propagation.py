@@ -9,20 +9,19 @@ from pathlib import Path
 import mailserver_dkim
 import mailserver_dns
 import mailserver_files
+import mailserver_key_messages
 import mailserver_key_records
 import mailserver_keystore
+import mailserver_lost_keys
 import mailserver_publish
-import mailserver_records
 import mailserver_settled
 import mailserver_turns
-from mailserver_dkim import shown_time
-from mailserver_errors import DkimError, PublishError, WriteError
+from mailserver_errors import DkimError, KeyInUse, PublishError, WriteError
 from mailserver_key_records import (
     change_of,
     judge_wanted,
     oldest_if_needed,
     question_of,
-    record_of,
     wanted_of,
     without_wildcards,
 )
@@ -32,15 +31,10 @@ from mailserver_run import Report, merged, read_manifests
 LOOKED = "looked.json"
 """The file, in the folder of the keys, of the last key whose turn it was, and of those that DNS did not show as it
 must: domain and selector of each."""
-_WAITS = {
-    "absent": "is not in DNS",
-    "different": "is in DNS, but not as it must be",
-    "unknown": "cannot be confirmed, because DNS did not answer as it should",
-}
 
 
 def check_published(run, oldest_queued=None, publish=None, everything=False, look=None):
-    """Look for keys in DNS, and stamp what was seen: published, revoked, removed.
+    """Look for keys in DNS, and stamp what was seen: published, revoked, removed; keys that are lost are given up.
 
     With thousands of keys it looks for those of which something is awaited, for those that the last watch saw wrong,
     and for a share of the others.
@@ -57,7 +51,7 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
     wants = _wants(run, manifests, oldest)
     # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
-    to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why]
+    to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why or wanted.left]
     settled = [place for place in to_ask if _is_settled(*wants[place])]
     settled += ((name, selector) for name, known in look.settled.items() for selector in known.shown)
     settled.sort()
@@ -70,6 +64,9 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     wants.update(_wants(run, more, oldest))
     to_ask = [place for place in dict.fromkeys((*to_ask, *turn)) if place in wants and place not in later]
     seen = _look(run, wants, to_ask)
+    for name, manifest in mailserver_lost_keys.give_up(run, manifests, seen, report).items():
+        manifests[name] = manifest
+        wants.update(_wants(run, {name: manifest}, oldest))
     if publish and not run.test:
         seen.update(_publish(run, wants, seen, publish, report))
     report.waiting += mailserver_dns.remarks(seen.values())
@@ -175,7 +172,7 @@ def _publish(run, wants, seen, publish, report):
     missing = {
         place: (change_of(run, place[0], *wants[place]), answers)
         for place, answers in seen.items()
-        if judge_wanted(*wants[place], answers).value in ("absent", "different")
+        if not wants[place][1].left and judge_wanted(*wants[place], answers).value in ("absent", "different")
     }
     may_show = publish(run, list(missing.values()), report)
     return _look(run, wants, missing) if may_show else {}
@@ -211,7 +208,9 @@ def _stamp_seen(run, manifest, wants, seen):
 
 def _destroy(run, name, selector, report):
     try:
-        mailserver_keystore.destroy(run.path(name, selector))
+        run.destroy(name, selector)
+    except KeyInUse as err:
+        report.errors.append(f"{name}: {err}")
     except OSError as err:
         report.errors.append(f"{name}: the private key of {selector}, which is revoked, could not be destroyed: {err}")
 
@@ -220,11 +219,11 @@ def _stamped(run, name, key, wanted, answers, report):
     """Return the key with the stamp that its record in DNS has earned it, and report what that record means."""
     verdict = judge_wanted(key, wanted, answers)
     if verdict.value != "published":
-        _tell(run, name, key, wanted, verdict, report)
+        mailserver_key_messages.tell(run, name, key, wanted, verdict, report)
         return key
     if mailserver_key_records.testing(answers):
         report.waiting.append(f"{name}: {mailserver_key_records.TESTING.format(key.selector)}")
-    if wanted.why:
+    if wanted.why or (wanted.left and key.stage in ("retired", "revoked") and not run.is_named(name, key.selector)):
         stage = "removed" if key.revoked else "revoked"
     elif key.stage == "generated":
         stage = "published"
@@ -236,64 +235,7 @@ def _stamped(run, name, key, wanted, answers, report):
         report.errors.append(f"{name}: {err}")
         return key
     report.change(name, key.selector, key.stage, stage)
-    seen = f"would be stamped as {stage}" if run.test else f"is {stage}"
-    report.notes.append(f"{name}: the key {key.selector} {seen}: every authoritative server shows it so.")
+    done = f"would be stamped as {stage}" if run.test else f"is {stage}"
+    shown = "no server shows it any more" if wanted.left else "every authoritative server shows it so"
+    report.notes.append(f"{name}: the key {key.selector} {done}: {shown}.")
     return replace(stamped, public="") if stage == "removed" else stamped
-
-
-def _tell(run, name, key, wanted, verdict, report):
-    """Report that DNS does not show a key as it must: what it means depends on what the key does."""
-    shown = f"{_listed(verdict.findings)}\n{_to_publish(run, name, key, wanted, verdict.zone)}"
-    if wanted.why:
-        report.waiting.append(
-            f"{name}: the record of the {key.stage} key {key.selector} is to be changed, because {wanted.why}.\n{shown}"
-        )
-    elif key.stage in ("generated", "published"):
-        _await(run, name, key, verdict, shown, report)
-    elif verdict.value == "unknown":
-        report.waiting.append(
-            f"{name}: whether DNS still shows the key {key.selector} could not be found out, and nothing was changed.\n"
-            f"{_listed(verdict.findings)}"
-        )
-    else:
-        report.errors.append(
-            f"{name}: mail {'is' if key.stage == 'signing' else 'still on its way was'} signed with {key.selector}, "
-            f"but DNS does not show this key as it must: recipients cannot verify it.\n{shown}"
-        )
-
-
-def _await(run, name, key, verdict, shown, report):
-    policy, ends = run.policy(name), mailserver_dkim.deadline(key, run.policy(name))
-    text = (
-        f"{name}: the record of the key {key.selector} {_WAITS[verdict.value]}, so mail is not signed with it yet.\n"
-        f"{shown}"
-    )
-    if run.now >= ends:
-        why = "mailserver:dkim:strict is set" if policy["strict"] else f"it should be there since {shown_time(ends)}"
-        report.errors.append(f"{text}\n  This is a failure, because {why} (mailserver:dkim:publish_deadline).")
-    else:
-        report.waiting.append(
-            f"{text}\n  Until {shown_time(ends)} this is a warning (mailserver:dkim:publish_deadline)."
-        )
-
-
-def _listed(findings):
-    return "\n".join(f"  Seen: {finding}" for finding in findings)
-
-
-def _to_publish(run, name, key, wanted, zone):
-    record = record_of(name, run.domains[name], key)
-    if not wanted.text:
-        return f"  To do: take away all TXT records at {record.name}."
-    record = replace(record, value=wanted.text)
-    return (
-        f"  To publish, as a line of the zone:\n    {mailserver_records.zone_line(record)}\n"
-        f"  To publish, as one string:\n    {mailserver_records.one_string(record)}"
-        f"{_relative(record.name, zone)}"
-    )
-
-
-def _relative(name, zone):
-    if not zone:
-        return ""
-    return f"\n  Its name, in a form that adds the zone {zone} by itself:\n    {mailserver_dns.relative(name, zone)}"

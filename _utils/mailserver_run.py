@@ -11,13 +11,15 @@ import mailserver_clock
 import mailserver_dkim
 import mailserver_dns
 import mailserver_files
+import mailserver_given_up
 import mailserver_key_folders
 import mailserver_keystore
+import mailserver_machine
 import mailserver_opendkim
 import mailserver_packing
 import mailserver_wording
 from mailserver_dkim import shown_time
-from mailserver_errors import ClockError, DkimError, KeyFileError, ManifestError, SettingsError, UnsafeFile
+from mailserver_errors import ClockError, DkimError, KeyFileError, KeyInUse, ManifestError, SettingsError, UnsafeFile
 
 APPLIED = "/etc/mailserver/dkim.json"
 """The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
@@ -36,12 +38,14 @@ class Report:
 
     ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
     signer (``{"old": selector, "new": selector}``), ``waiting`` are warnings, and ``errors`` make the run fail.
+    ``lost`` are the domains whose key was given up, so that another is to be made at once.
     """
 
     changes: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
     waiting: list = field(default_factory=list)
     errors: list = field(default_factory=list)
+    lost: list = field(default_factory=list)
 
     def change(self, domain, selector, old, new):
         """Note that a key of a domain went from ``old`` to ``new``."""
@@ -72,6 +76,7 @@ def merged(*reports):
         whole.notes += report.notes
         whole.waiting += report.waiting
         whole.errors += report.errors
+        whole.lost += report.lost
     return whole
 
 
@@ -123,7 +128,8 @@ class Run:
 
     ``dns`` is the pillar's section of that name; ``ask`` asks DNS (:func:`mailserver_dns.ask`). The host's clock is
     ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to believe it. ``refused``
-    maps domains to why what is in their folders is not believed (:func:`mailserver_key_folders.settle`).
+    maps domains to why what is in their folders is not believed (:func:`mailserver_key_folders.settle`). ``machine`` is
+    the mark of this machine (:mod:`mailserver_machine`); empty, keys are not told from those of another.
     """
 
     place: Place
@@ -135,6 +141,7 @@ class Run:
     clock_ahead: float = 0.0
     warnings: tuple = ()
     refused: dict = field(default_factory=dict)
+    machine: str = ""
 
     @cached_property
     def wanted(self):
@@ -158,11 +165,48 @@ class Run:
         """Tell whether somebody said that a private key is known to others."""
         return mailserver_keystore.is_compromised(self.place.keys, name, selector)
 
+    @cached_property
+    def in_force(self):
+        """The signers that the tables named when this was first asked, ``{domain: Signer}``."""
+        return mailserver_opendkim.signers_in_force(self.place.tables)
+
+    @cached_property
+    def _named(self):
+        return mailserver_opendkim.named(self.place.tables)
+
+    def is_named(self, name, selector):
+        """Tell whether the tables name a key, be it in those of a change that was cut short."""
+        return selector in self._named.get(name, ())
+
     def manifest(self, name):
-        """Return a domain's :class:`mailserver_dkim.Manifest`, as it is on disk now."""
+        """Return a domain's :class:`mailserver_dkim.Manifest`: that on disk, in the light of what the host shows."""
+        view = mailserver_given_up.View(
+            self.machine, frozenset(self._named.get(name, ())), partial(self.is_compromised, name)
+        )
+        return mailserver_given_up.seen_by(self.on_disk(name), view, self.now)
+
+    def on_disk(self, name):
+        """Return a domain's manifest as its file says.
+
+        :raises ManifestError: it cannot be read, or is not believed.
+        """
         if name in self.refused:
             raise ManifestError(self.refused[name])
         return mailserver_keystore.read_manifest(self.place.keys, name)
+
+    def destroy(self, name, selector):
+        """Destroy a private key file, if it is there.
+
+        :raises KeyInUse: a table names it, so that all mail of the domain would be refused for the time being (451),
+            or there is no KeyTable that could say.
+        """
+        path = self.path(name, selector)
+        if mailserver_opendkim.may_read(self.place.tables, path):
+            raise KeyInUse(
+                f"{path}: not destroyed, although {selector} is revoked: {self.place.tables.key_table} names this "
+                "file, or is missing. It is destroyed once another key signs (salt-call dkim.status)"
+            )
+        mailserver_keystore.destroy(path)
 
     def write(self, manifest):
         """Write a manifest, unless the run only looks."""
@@ -212,8 +256,8 @@ def begin(place, domains, dns, test=False):
         _write_clock(path, clock)
     now = mailserver_dkim.utc(clock.trusted)
     warnings = () if clock.is_believed else (_disbelief(clock),)
-    ahead = clock.wall - clock.trusted
-    return Run(place, domains, dns, now, test, clock_ahead=ahead, warnings=warnings, refused=refused)
+    ahead, machine = clock.wall - clock.trusted, mailserver_machine.mark()
+    return Run(place, domains, dns, now, test, clock_ahead=ahead, warnings=warnings, refused=refused, machine=machine)
 
 
 def _refused(place, test):

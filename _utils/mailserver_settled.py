@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mailserver_dkim
@@ -34,6 +34,14 @@ class Settled:
 
     signer: str
     shown: tuple
+
+
+@dataclass(frozen=True)
+class Only:
+    """A look at a few domains, of which a run wants something: none of them is settled."""
+
+    rest: tuple
+    settled: dict = field(default_factory=dict)
 
 
 class Look:
@@ -111,7 +119,8 @@ class Look:
 
 def _head(run):
     """Return the first line of the note: what holds for all of it."""
-    return json.dumps([_FORMAT, run.place.keys, run.place.owner.user, run.place.owner.group])
+    # A copy of a whole disk has the same files, of the same inodes and times, on another machine.
+    return json.dumps([_FORMAT, run.place.keys, run.place.owner.user, run.place.owner.group, run.machine])
 
 
 def _read(run):

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, replace
 
 import mailserver_dkim
+import mailserver_given_up
 import mailserver_keystore
 import mailserver_opendkim
 import mailserver_settled
@@ -23,6 +24,10 @@ class Ready:
 
 def sign(run, reload, probe, instead=(), look=None):
     """Turn signing on for each published key that has soaked and that DNS shows now; off for domains that went.
+
+    Who signs is what the tables name. A key that signs by its stamps and that they do not name (its domain was out of
+    the pillar, tables or keys were lost or put back from a backup) is looked for in DNS as any other: until that shows
+    it, mail is signed as it is now, or not at all.
 
     :param reload: has OpenDKIM read its tables, and returns what people should know of it, or ``None``
         (:func:`mailserver_opendkim_daemon.reload_service`).
@@ -45,7 +50,7 @@ def sign(run, reload, probe, instead=(), look=None):
         manifests.update(read_manifests(run, report, list(settled)))
         settled = {}
         old = mailserver_opendkim.signers_in_force(tables)
-    ready = _ready(run, manifests, instead, report)
+    ready = _ready(run, manifests, old, instead, report)
     if old and not run.domains:
         report.errors.append(
             f"The pillar lists no domain, but this host signs for {len(old)} ({', '.join(sorted(old)[:3])}…): did the "
@@ -77,28 +82,45 @@ def sign(run, reload, probe, instead=(), look=None):
     return report
 
 
-def _ready(run, manifests, instead, report):
-    """Return ``{domain: Ready}`` of the keys that may take over now; the report tells of others what they lack."""
-    candidates = {name: _candidate(run, manifest, name in instead) for name, manifest in manifests.items()}
-    candidates = {name: key for name, key in candidates.items() if key}
-    answers = run.answers({name: question_of(name, key.selector) for name, key in candidates.items()})
+def _ready(run, manifests, old, instead, report):
+    """Return ``{domain: Ready}`` of the keys that may take over now; the report tells of others what they lack.
+
+    Of several candidates of a domain the first that may takes over. One to go back to that may not is an error.
+    """
+    candidates = {
+        (name, key.selector): key
+        for name, manifest in manifests.items()
+        for key in _candidates(run, manifest, old.get(name), name in instead)
+    }
+    answers = run.answers({place: question_of(*place) for place in candidates})
     ready = {}
-    for name, key in candidates.items():
-        verdict = judge(key, answers[name])
-        if verdict.value != "published":
-            if key.stage != "generated":
-                report.notes.append(f"{name}: the key {key.selector} does not sign yet: {_lacks(verdict)}.")
+    for (name, selector), key in candidates.items():
+        if name in ready:
             continue
-        # A dry run sees the stamp that the run itself would have made just before.
-        published = key if key.published else replace(key, published=run.now)
-        earliest = mailserver_dkim.signs_from(published, soak(run, manifests[name], answers[name].negative_ttl))
-        if run.now < earliest and name not in instead:
-            report.notes.append(
-                f"{name}: the key {key.selector} is published and signs from {shown_time(earliest)} on."
-            )
-            continue
-        ready[name] = Ready(key, _text_shown(answers[name]))
+        lacks = _lacks(run, manifests[name], key, answers[name, selector], name in instead)
+        if not lacks:
+            ready[name] = Ready(key, _text_shown(answers[name, selector]))
+        elif name in instead:
+            goes_on = f"mail is signed with {old[name].selector}, as before" if name in old else "mail is not signed"
+            report.errors.append(f"{name}: there is no way back to the key {selector}: {lacks}; {goes_on}.")
+        elif key.stage != "generated":
+            report.notes.append(f"{name}: the key {selector} {lacks}.")
     return ready
+
+
+def _lacks(run, manifest, key, answers, goes_back):
+    """Return what keeps a key from signing now, as the end of a sentence about it; ``""``: nothing."""
+    verdict = judge(key, answers)
+    if verdict.value != "published":
+        unknown = "DNS cannot be asked whether it shows it"
+        told = unknown if verdict.value == "unknown" else "DNS no longer shows it"
+        return told if goes_back else f"does not sign yet: {told}"
+    # A dry run sees the stamp that the run itself would have made just before.
+    published = key if key.published else replace(key, published=run.now)
+    earliest = mailserver_dkim.signs_from(published, soak(run, manifest, answers.negative_ttl))
+    if run.now < earliest and not goes_back:
+        return f"is published and signs from {shown_time(earliest)} on"
+    return ""
 
 
 def _witness(run, manifests, ready, old, report):
@@ -121,18 +143,23 @@ def _witness(run, manifests, ready, old, report):
             manifests[name] = changed
 
 
-def _candidate(run, manifest, goes_back):
-    """Return the key of a domain that is to sign next, if DNS shows it; ``None`` where none waits."""
+def _candidates(run, manifest, present, goes_back):
+    """Return the keys of a domain that are to sign next, if DNS shows them; the one that is preferred first.
+
+    :param present: the :class:`mailserver_opendkim.Signer` that the tables name, or ``None``.
+    """
     if goes_back:
-        return mailserver_dkim.predecessor(manifest)
+        earlier = mailserver_dkim.predecessor(manifest)
+        return [earlier] if earlier else []
     waiting = [key for key in mailserver_dkim.waiting(manifest) if key.stage == "published" or run.test]
-    return next(reversed(waiting), None)
+    by_stamps = mailserver_dkim.signer(manifest)
+    comes_back = by_stamps and mailserver_given_up.may_sign(by_stamps) and not _is_present(run, manifest, present)
+    return [*waiting[-1:], *([by_stamps] if comes_back else [])]
 
 
-def _lacks(verdict):
-    if verdict.value == "unknown":
-        return "DNS cannot be asked whether it shows it"
-    return "DNS no longer shows it"
+def _is_present(run, manifest, present):
+    """Tell whether the tables name the key that signs by its stamps."""
+    return _signs(run, manifest.domain, mailserver_dkim.signer(manifest).selector) == present
 
 
 def _text_shown(answers):
@@ -140,11 +167,16 @@ def _text_shown(answers):
 
 
 def soak(run, manifest, negative_ttl):
-    """Return the seconds of :func:`mailserver_dkim.soak`; none where a compromised signer has to go."""
-    present = mailserver_dkim.signer(manifest)
-    if present and run.is_compromised(manifest.domain, present.selector):
+    """Return the seconds of :func:`mailserver_dkim.soak`; none where the key that signs has to go, or cannot sign."""
+    name = manifest.domain
+    signs = run.in_force.get(name)
+    present = manifest.key(signs.selector) if signs else mailserver_dkim.signer(manifest)
+    if present and present.given_up in mailserver_given_up.SIGNS_NO_MORE:
         return 0
-    return mailserver_dkim.soak(manifest, run.policy(manifest.domain), negative_ttl)
+    policy = run.policy(name)
+    if policy["soak"] is None and (not signs or not os.path.exists(signs.path)):
+        return 0
+    return mailserver_dkim.soak(manifest, policy, negative_ttl)
 
 
 def _signs(run, name, selector):
@@ -163,10 +195,10 @@ def _new_signers(run, manifests, ready, old, settled, report):
     :param settled: those of whom that is known (:mod:`mailserver_settled`).
     """
     new = dict(settled)
-    for name in [*run.wanted, *_until_another_signs(run, old, manifests, ready)]:
+    for name in [*run.wanted, *_until_another_signs(run, old, ready)]:
         if name in settled:
             continue
-        signer = _signer(run, name, manifests.get(name), ready, old.get(name), report) or old.get(name)
+        signer = _signer(run, name, ready, old.get(name), report) or old.get(name)
         if signer is None:
             report.notes.append(f"{name}: mail is not signed.")
             continue
@@ -180,25 +212,21 @@ def _new_signers(run, manifests, ready, old, settled, report):
     return new
 
 
-def _until_another_signs(run, old, manifests, ready):
+def _until_another_signs(run, old, ready):
     """Return those that are to be signed for by another domain (``sign_as``) and go on signing until that one can."""
     senders = run.place.tables.senders
     return [
         name
         for name in old
-        if (domain := senders.get(name))
-        and name not in run.wanted
-        and not (
-            domain in old or domain in ready or (domain in manifests and mailserver_dkim.signer(manifests[domain]))
-        )
+        if (domain := senders.get(name)) and name not in run.wanted and domain not in old and domain not in ready
     ]
 
 
-def _signer(run, name, manifest, ready, present, report):
-    """Return the :class:`mailserver_opendkim.Signer` that the manifest wants, ``None`` if it has none that can sign."""
-    key = ready[name].key if name in ready else manifest and mailserver_dkim.signer(manifest)
-    if not key:
+def _signer(run, name, ready, present, report):
+    """Return the :class:`mailserver_opendkim.Signer` of the key that is ready, ``None`` if there is none."""
+    if name not in ready:
         return None
+    key = ready[name].key
     signer = _signs(run, name, key.selector)
     if signer != present:
         try:
@@ -251,7 +279,8 @@ def _stamp_signing(run, manifest, key, signed_before, report):
         if key.stage == "retired":
             run.write(mailserver_dkim.go_back(manifest, run.now))
             return
-        changed = manifest.with_key(mailserver_dkim.stamp(key, "signing", run.now))
+        # One that came back has the stamp already.
+        changed = manifest if key.signing else manifest.with_key(mailserver_dkim.stamp(key, "signing", run.now))
         for earlier in manifest.keys[: manifest.keys.index(key)]:
             changed = changed.with_key(_retired(earlier, signed_before, run.now))
         run.write(changed)
@@ -262,8 +291,9 @@ def _stamp_signing(run, manifest, key, signed_before, report):
 def _retired(key, signed_before, now):
     """Return a key as it is once a later one signs.
 
-    One that signs although nobody saw it in DNS (the key of a hand-written configuration) is left alone.
+    One that signed although nobody saw it in DNS (the key of a hand-made configuration) is noted as such: its mail may
+    be on its way.
     """
     if key.stage in ("generated", "published") and signed_before and key.selector == signed_before.selector:
-        return key
+        key = replace(key, given_up=key.given_up or mailserver_dkim.UNSEEN)
     return mailserver_dkim.stamp(key, "retired", now) if key.stage in ("generated", "published", "signing") else key

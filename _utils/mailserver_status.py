@@ -1,6 +1,7 @@
 """What became of each key of a host, and what it waits for; neither DNS nor the keys are touched for that."""
 
 import mailserver_dkim
+import mailserver_given_up
 import mailserver_keystore
 import mailserver_opendkim
 from mailserver_dkim import shown_time
@@ -30,12 +31,14 @@ def status(run, oldest_queued=None):
 
 def _row(run, manifest, key, signs, oldest):
     life = mailserver_dkim.LIFE[mailserver_dkim.STAGES.index(key.stage)]
+    given_up = {"given_up": mailserver_given_up.WHY.get(key.given_up, key.given_up)} if key.given_up else {}
     row = {
         "stage": key.stage,
         "since": mailserver_dkim.iso_time(key.since),
         "bits": key.bits,
         "signs": signs == key.selector,
         "next": life.comes_next,
+        **given_up,
     }
     if manifest.domain not in run.wanted:
         is_off = manifest.domain in run.domains
@@ -72,16 +75,36 @@ def earliest(run, manifest, key):
 def _waits_for(run, manifest, key, oldest):
     """Return why a key is not in its next stage yet, as far as that can be told without asking DNS."""
     name, policy = manifest.domain, run.policy(manifest.domain)
+    if mailserver_given_up.is_left(key, run.is_named(name, key.selector)) and not key.removed:
+        return _waits_left(run, name, key)
     if key.stage == "generated":
-        return "DNS is to show its record (dkim.records)"
+        signs = "mail is signed with it already; " if run.is_named(name, key.selector) else ""
+        return f"{signs}DNS is to show its record (dkim.records)"
     if key.stage == "published":
         earliest = mailserver_dkim.signs_from(key, soak(run, manifest, None))
         return f"it soaks until {shown_time(earliest)} at least, then a run makes it sign"
+    if key.stage == "signing" and not run.is_named(name, key.selector):
+        return "it signed before, and no longer does; it signs again when DNS shows its record (dkim.records)"
+    if key.stage == "signing" and key.given_up:
+        return "a new key is to take over as soon as DNS shows it (dkim.records)"
     if key.stage == "signing":
         moment = mailserver_dkim.rotates_at(name, key, policy)
         return f"a successor is made on {shown_time(moment)}" if moment else "it is never rotated (rotate_after: 0)"
+    if key.stage == "retired" and run.is_named(name, key.selector):
+        return "mail is signed with it: another key is to sign first"
     if key.stage == "retired":
         return keeps_record(run, name, key, oldest) or "DNS is to show its record with an empty p= (dkim.records)"
     if key.stage == "revoked":
         return mailserver_dkim.keeps_revoked(key, policy, run.now) or "its record is to be taken out of DNS"
     return ""
+
+
+def _waits_left(run, name, key):
+    if run.is_named(name, key.selector):
+        return "a new key is to take over as soon as DNS shows it (dkim.records); its own record is left alone"
+    if key.stage == "signing":
+        return "it signs if DNS shows its record, which is left alone"
+    return (
+        "DNS is to show its record no more, which is left alone, since another may use it; if nobody does: "
+        f"dkim.revoke {name} {key.selector}"
+    )

@@ -14,6 +14,9 @@ mailserver-opendkim-published:
     - dns: {{ mailserver.dns | json }}
     - key_table: {{ opendkim.key_table }}
     - signing_table: {{ opendkim.signing_table }}
+    - host: {{ mailserver.hostname }}
+    - user: {{ opendkim.user }}
+    - group: {{ opendkim.group }}
     - require:
         - dkim: mailserver-opendkim-keys
 

@@ -36,6 +36,8 @@ class KilledHere(BaseException):
 class Years(RuleBasedStateMachine):
     """A host with two domains, two name servers of which the second lags, an OpenDKIM, and mail all the time."""
 
+    hand_made = False
+
     def __init__(self):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="mailserver-model-"))
@@ -47,6 +49,7 @@ class Years(RuleBasedStateMachine):
         self.shown = {server: {} for server in SERVERS}
         self.memory, self.sent, self.publics = {}, [], {}
         self.deaf, self.reloads, self.kill_at, self.queued = set(), True, None, None
+        self.machine, self.kept = "machine 0", None
         self.for_good = mailserver_keystore.replace_file
         self.generate = mailserver_keystore.generate
         mailserver_keystore.generate = self.keys
@@ -117,7 +120,7 @@ class Years(RuleBasedStateMachine):
 
     def start(self):
         found = self.settings()
-        return Run(self.place, found["domains"], found["dns"], self.now, ask=self.ask)
+        return Run(self.place, found["domains"], found["dns"], self.now, ask=self.ask, machine=self.machine)
 
     def oldest(self, run):
         return min(self.queued or run.now, run.now)
@@ -126,7 +129,25 @@ class Years(RuleBasedStateMachine):
 
     @initialize()
     def first(self):
+        if self.hand_made:
+            self.people_signed_before()
         self.advance()
+
+    def people_signed_before(self):
+        """A hand-made start: a key, its record, and tables in the form with patterns alone."""
+        folder = Path(self.place.keys) / "alpha.test"
+        folder.mkdir(parents=True)
+        path = folder / "20210808.private"
+        path.write_text(self.keys([1024])[0])
+        path.chmod(0o600)
+        public, _ = mailserver_keystore.public_half(path.read_text(), str(path))
+        for server in SERVERS:
+            self.shown[server]["20210808._domainkey.alpha.test"] = f"v=DKIM1; k=rsa; p={public}"
+        self.place.tables.key_table.write_text(f"# by hand\nrow alpha.test:20210808:{path}\n")
+        self.place.tables.signing_table.write_text("# by hand\n*@alpha.test row\n")
+        self.place.tables.domains_table.unlink()
+        mailserver_opendkim.ensure_tables(self.place.tables)
+        self.take_tables()
 
     @rule()
     def a_run(self):
@@ -163,10 +184,13 @@ class Years(RuleBasedStateMachine):
         for name in run.wanted:
             for key in self.manifest(name).keys:
                 where = f"{key.selector}._domainkey.{name}"
-                wanted = "" if key.removed else mailserver_key_records.wanted_of(run, name, key, self.oldest(run)).text
-                if wanted:
-                    self.shown[SERVERS[0]][where] = wanted
-                else:
+                if key.removed:
+                    self.shown[SERVERS[0]].pop(where, None)
+                    continue
+                wanted = mailserver_key_records.wanted_of(run, name, key, self.oldest(run))
+                if wanted.text:
+                    self.shown[SERVERS[0]][where] = wanted.text
+                elif not wanted.left:
                     self.shown[SERVERS[0]].pop(where, None)
 
     @rule()
@@ -205,6 +229,46 @@ class Years(RuleBasedStateMachine):
     @rule()
     def a_domain_comes_back(self):
         self.in_pillar = set(NAMES)
+
+    @precondition(lambda self: "beta.test" not in self.memory and "beta.test" not in self.in_pillar)
+    @rule(revoked=st.booleans())
+    def the_records_of_a_domain_that_left_go(self, revoked):
+        """People take away or revoke all of them; mail that they signed is no concern of theirs any more."""
+        for shown in self.shown.values():
+            for where in [one for one in shown if one.endswith(".beta.test")]:
+                if revoked:
+                    shown[where] = "v=DKIM1; k=rsa; p="
+                else:
+                    del shown[where]
+        self.sent = [(when, where) for when, where in self.sent if not where.endswith(".beta.test")]
+
+    @rule()
+    def the_disk_comes_to_another_machine(self):
+        self.machine = f"machine {int(self.machine.split()[1]) + 1}"
+
+    @rule()
+    def the_other_machine_revokes_what_this_one_has_done_with(self):
+        for name in NAMES:
+            for key in self.start().manifest(name).keys:
+                where = f"{key.selector}._domainkey.{name}"
+                signs = name in self.memory and self.memory[name].selector == key.selector
+                if key.given_up == "foreign" and not signs and all(one != where for _, one in self.sent):
+                    for shown in self.shown.values():
+                        shown[where] = "v=DKIM1; k=rsa; p="
+
+    @rule()
+    def somebody_keeps_the_stamps(self):
+        self.kept = {name: path.read_text() for name in NAMES if (path := self.stamps(name)).exists()}
+
+    @precondition(lambda self: self.kept)
+    @rule()
+    def somebody_puts_the_stamps_back(self):
+        for name, text in self.kept.items():
+            self.stamps(name).write_text(text)
+        self.kept = None
+
+    def stamps(self, name):
+        return Path(self.place.keys) / name / "keys.json"
 
     @rule()
     def a_message_gets_stuck_in_the_queue(self):
@@ -287,7 +351,14 @@ class YearsOfALargeHost(Years):
             self.large.__exit__(None, None, None)
 
 
+class YearsAfterHandMadeOnes(Years):
+    """The same, on a host where people signed with a key of theirs before."""
+
+    hand_made = True
+
+
 TestYears, TestYearsOfALargeHost = Years.TestCase, YearsOfALargeHost.TestCase
-TestYears.settings = TestYearsOfALargeHost.settings = settings(
+TestYearsAfterHandMadeOnes = YearsAfterHandMadeOnes.TestCase
+TestYears.settings = TestYearsOfALargeHost.settings = TestYearsAfterHandMadeOnes.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )

@@ -27,7 +27,7 @@ from streaming import (
 
 import network
 from conftest import MAIL_HOSTS
-from mailserver_dkim import new_selector
+from mailserver_selectors import new_selector
 
 LONG = PUBLISHES + LIFE % ("14d", "30d")
 SCHEDULED = LONG.replace("enabled: false", "every: 10s, splay: 1s")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mailserver_dkim
-from mailserver_dkim import LIFE, STAGES, Key, Manifest, emit, new_selector, parse, signer, stamp, successor
+from mailserver_dkim import LIFE, STAGES, Key, Manifest, emit, parse, signer, stamp, successor
 from mailserver_errors import ClockError, ManifestError
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -172,20 +172,6 @@ def test_a_successor_soaks_as_long_as_any_cache_may_deny_it(keys, policy, negati
 def test_waiting_becomes_a_failure_at_the_deadline_or_at_once_when_strict():
     assert mailserver_dkim.deadline(key(), POLICY) == at(72)
     assert mailserver_dkim.deadline(key(), {**POLICY, "strict": True}) == at(0)
-
-
-@pytest.mark.parametrize(
-    ("template", "taken", "selector"),
-    [
-        ("{date}-{host}", (), "20261124-mx1"),
-        ("{date}-{host}", ("20261124-mx1",), "20261124-mx1-2"),
-        ("{date}-{host}", ("20261124-mx1", "20261124-mx1-2"), "20261124-mx1-3"),
-        ("{date}", (), "20261124"),
-        ("mail", ("mail",), "mail-2"),
-    ],
-)
-def test_a_selector_is_never_used_twice(template, taken, selector):
-    assert new_selector(template, "MX1.example.net", START, taken) == selector
 
 
 def test_a_row_is_replaced_by_its_selector():

@@ -152,7 +152,7 @@ def test_the_states_of_a_highstate_go_by_one_look_and_by_no_other_domains(world)
 def test_a_domain_of_which_a_run_wants_something_is_looked_into_by_all_its_parts(world, monkeypatch, which):
     rests = []
     for part in ("make_keys", "check_published", "sign"):
-        monkeypatch.setattr(mailserver_lifecycle, part, lambda *given: rests.append(given[-1].rest) or Report())
+        monkeypatch.setattr(mailserver_lifecycle, part, lambda *given, **_: rests.append(given[-1].rest) or Report())
     host = mailserver_lifecycle.Host("mx1.example", lambda: None, lambda *_: None)
     mailserver_lifecycle.advance(world.run(now=LATER), host, **{which: [FIRST]})
     assert rests == [[FIRST]] * 3
