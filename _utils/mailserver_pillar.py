@@ -765,7 +765,8 @@ def _cannot_sign(name, other, domains):
 def _fill_shared(name, domain, hostname, problems):
     """Fill in what a domain's records say of all hosts that have it."""
     spf, hosts = domain["spf"], domain["hosts"]
-    if hosts and hostname not in hosts:
+    # What is no name in the list was told of already.
+    if hosts and None not in hosts and hostname not in hosts:
         problems.append(
             f"mailserver:domains:{name}:hosts: {', '.join(hosts)} and not this host, {hostname}; list all hosts that "
             "have the domain, or take it out of this host's pillar"

@@ -174,7 +174,9 @@ def test_no_reader_takes_long_over_what_is_hostile(reader, size):
     """All hostile texts, one after another, within a limit of the processor's time that is many times as generous."""
     body = textwrap.indent(textwrap.dedent(READERS[reader]), "    ")
     program = f"import sys\nsys.path.insert(0, {str(TOP / '_utils')!r})\n{NAMES}\n"
-    program += f"for part in {list(HOSTILE.values())!r}:\n    text = (part * {size})[:{size}]\n{body}\n"
+    program += (
+        f"for part in {list(HOSTILE.values())!r}:\n    text = (part * ({size} // len(part) + 1))[:{size}]\n{body}\n"
+    )
     limit = lambda: resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))  # noqa: E731
     done = subprocess.run(
         [sys.executable, "-c", program], preexec_fn=limit, capture_output=True, text=True, check=False
