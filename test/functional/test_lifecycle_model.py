@@ -360,5 +360,5 @@ class YearsAfterHandMadeOnes(Years):
 TestYears, TestYearsOfALargeHost = Years.TestCase, YearsOfALargeHost.TestCase
 TestYearsAfterHandMadeOnes = YearsAfterHandMadeOnes.TestCase
 TestYears.settings = TestYearsOfALargeHost.settings = TestYearsAfterHandMadeOnes.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
