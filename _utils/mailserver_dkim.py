@@ -190,8 +190,8 @@ def needs_key(manifest):
 
 
 LONGEST_CACHED = 7 * 86400
-"""Seconds for which resolvers keep a record at most, whatever its TTL: BIND a week (max-cache-ttl), others less, and RFC
-8767 section 4 has the same week. A domain with a TTL of decades would not rotate."""
+"""Seconds for which resolvers keep a record at most, whatever its TTL: BIND a week (max-cache-ttl), others less;
+RFC 8767 section 4 has the same week. A domain with a TTL of decades would not rotate."""
 
 
 def soak(manifest, policy, negative_ttl):
