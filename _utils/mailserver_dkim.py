@@ -202,6 +202,11 @@ def needs_key(manifest):
     return (present is None or bool(present.given_up)) and successor(manifest) is None
 
 
+LONGEST_CACHED = 7 * 86400
+"""Seconds for which resolvers keep a record at most, whatever its TTL: BIND a week (max-cache-ttl), others less;
+RFC 8767 section 4 has the same week. A domain with a TTL of decades would not rotate."""
+
+
 def soak(manifest, policy, negative_ttl):
     """Return the seconds between *published* and *signing*.
 
@@ -214,7 +219,7 @@ def soak(manifest, policy, negative_ttl):
         return policy["soak"]
     if signer(manifest) is None:
         return 0
-    return max(policy["ttl"], negative_ttl or 0)
+    return min(max(policy["ttl"], negative_ttl or 0), LONGEST_CACHED)
 
 
 def signs_from(key, seconds):

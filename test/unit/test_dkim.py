@@ -163,6 +163,7 @@ POLICY = {"soak": None, "ttl": 3600, "strict": False, "publish_deadline": 72 * 3
         ((key("one", 3), key("two", 2, 9)), POLICY, None, 3600),
         ((key("one", 2),), {**POLICY, "soak": 60}, 900, 60),
         ((key("one", 3), key("two", 2, 9)), {**POLICY, "soak": 0}, 900, 0),
+        ((key("one", 3), key("two", 2, 9)), {**POLICY, "ttl": 2**31 - 1}, 900, 7 * 86400),
     ],
 )
 def test_a_successor_soaks_as_long_as_any_cache_may_deny_it(keys, policy, negative_ttl, seconds):
