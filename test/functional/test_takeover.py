@@ -474,10 +474,10 @@ def test_a_run_that_is_cut_short_leaves_what_signs_and_the_next_one_completes_it
     before = {sender: found.signed(sender) for sender in senders}
     steps, real = iter(range(1, 99)), os.replace
 
-    def replaced(*paths):
+    def replaced(*paths, **folders):
         if next(steps) == step:
             raise PowerCut
-        real(*paths)
+        real(*paths, **folders)
 
     monkeypatch.setattr(os, "replace", replaced)
     try:
