@@ -1,11 +1,10 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{%- if mailserver.opendkim.enabled %}
-include:
-  - mailserver.opendkim.takeover
-{%- endif %}
 
 include:
   - mailserver.kept
+{%- if mailserver.opendkim.enabled %}
+  - mailserver.opendkim.takeover
+{%- endif %}
 
 mailserver-postfix-packages:
   pkg.installed:
