@@ -286,12 +286,13 @@ def test_records_as_wanted_are_told_in_a_few_lines_and_the_others_with_the_line_
         "mx1.alpha.test: A, AAAA as wanted",
         "alpha.test: MX, SPF, DMARC as wanted",
         f"beta.test: MX is different: {NS} ({AUTHORITY}): the MX record lacks mx1.alpha.test and has old.beta.test, "
-        "which is not wanted.",
+        "of which this host's pillar says nothing (domains:NAME:hosts).",
     ]
     assert '_dmarc.beta.test. 60 IN TXT "v=DMARC1; p=reject"' in comment
     mx, spf, dmarc = result["warnings"]
-    assert mx.endswith("Publish: beta.test. 60 IN MX 10 mx1.alpha.test.")
-    assert "lacks ip4:192.0.2.25 and has ip4:192.0.2.9" in spf
+    assert mx.endswith("Publish: beta.test. 60 IN MX 10 old.beta.test. Publish: beta.test. 60 IN MX 20 mx1.alpha.test.")
+    assert "lacks ip4:192.0.2.25" in spf
+    assert '"v=spf1 ip4:192.0.2.25 ip4:192.0.2.9 -all"' in spf
     assert f"DMARC is absent: {NS} ({AUTHORITY}) shows no TXT at _dmarc.beta.test" in dmarc
     again = host.state("test=True")
     assert {name: again[name] for name in ("result", "comment", "warnings")} == {
@@ -349,7 +350,7 @@ def test_what_nsupdate_publishes_is_as_wanted_and_takes_nobody_elses_record_away
     )
     assert (done.returncode, done.stderr) == (0, ""), text
     held = {rdata.to_text() for rdata in authority.query("beta.test", "TXT").answer[0]}
-    assert held == {'"another\'s"', '"v=spf1 ip4:192.0.2.25 -all"'}
+    assert held == {'"another\'s"', '"v=spf1 ip4:192.0.2.25 ip4:192.0.2.9 -all"'}
     (key,) = authority.query("now._domainkey.alpha.test", "TXT").answer[0]
     assert b"".join(key.strings).decode() == f"v=DKIM1; k=rsa; p={PUBLIC}"
     pillar(domains={**PILLAR["domains"], "beta.test": {**PILLAR["domains"]["beta.test"], "mx": []}})
@@ -402,7 +403,7 @@ def test_records_are_planned_then_published_with_the_call_that_operators_make(ho
     told = json.loads(done.stdout)["local"]
     assert told["sent"] == ["_smtp._tls.alpha.test", "_dmarc.beta.test"]
     assert told["already"] == ["alpha.test", "_dmarc.alpha.test"]
-    assert 'not published from here, "v=spf1 ip4:192.0.2.9 -all"; ours would be' in told["refused"][0]
+    assert 'A record for both is "v=spf1 ip4:192.0.2.25 ip4:192.0.2.9 -all"' in told["refused"][0]
     assert host.call("mailserver.publish", "alpha.test")["already"][-1] == "_smtp._tls.alpha.test"
 
 
