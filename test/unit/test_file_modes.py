@@ -21,6 +21,8 @@ def settings_files():
 def test_settings_are_read_by_root_or_the_one_user_who_needs_them():
     assert sorted(settings_files()) == [
         ("/etc/mailserver/dkim.json", "root", "root", "0600"),
+        # Names alone; what reads them is whoever asks PAM.
+        ("/etc/mailserver/login-users", "root", "root", "0644"),
         ("/etc/mailserver/reflector.json", "root", "{{ reflector.user }}", "0640"),
         ("/etc/mailserver/settings.json", "root", "root", "0600"),
     ]

@@ -10,6 +10,12 @@ from regular_expressions import ANCHORED, TOP, ambiguous, written
 
 OPERATOR, SHORT = "the operator's own file or pillar", "text that was cut, or that a protocol bounds"
 APPROVED = {
+    r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*": "the dots part the labels: one way to read it",
+    r'\s*("[^"]+"|[^\s#:][^:]*?)\s*:': OPERATOR,
+    r"(yes|no|\d+\w*|[/<]\S*|[a-z]+:/\S*|\$\S+|)": OPERATOR,
+    r"\w+:(/[^\s,{}]+)": OPERATOR,
+    r"argv\[\]=(.*?) ;": OPERATOR,
+    r"^[^#\n]*?[^:\s]+:[^:\s]+:(/\S+)": OPERATOR,
     r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\._domainkey\.[A-Za-z0-9.-]+": "the dots part the labels: one way to read it",
     r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----": OPERATOR,
     r"(?<![\w.-])v?\d+(\.\d+)+(?![\w-])": "the dots part the numbers, and none begins within another",
