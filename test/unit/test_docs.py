@@ -82,6 +82,18 @@ def test_every_row_of_the_effects_has_a_test_with_its_number():
     assert numbers == set(range(1, 33))
 
 
+def test_every_test_that_holds_a_promise_is_there():
+    rows = re.findall(r"^\|.*\| `(test/[^`]+)` \|$", (TOP / "docs/promise.md").read_text(), re.MULTILINE)
+    assert len(rows) > 50
+    missing = []
+    for row in rows:
+        path, _, name = row.partition("::")
+        text = (TOP / path).read_text() if (TOP / path).exists() else ""
+        if not text or (name and f"def {name}(" not in text):
+            missing.append(row)
+    assert not missing
+
+
 def test_every_pillar_key_that_the_pages_name_exists():
     known = set(re.findall(r"^\| `([^`]+)`", (TOP / "docs/pillar.md").read_text(), re.MULTILINE))
     sections = {key.partition(":")[0] for key in known}
