@@ -4,6 +4,7 @@ DKIM keys: made, looked for in DNS, and only then signed with. One state handles
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
 import contextlib
+import os
 
 import mailserver_reload
 
@@ -135,6 +136,8 @@ def folders(name, user="opendkim", group="opendkim"):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The folders are root's"}
     test = __opts__["test"]
+    if not os.path.lexists(name):
+        return {**ret, "comment": "There are no keys yet; the first one makes the folder"}
     try:
         owner = mailserver_keystore.Owner(user, group)
         lock = contextlib.nullcontext() if test else mailserver_keystore.locked(name)
