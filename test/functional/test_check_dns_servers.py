@@ -125,14 +125,21 @@ def check(servers, tmp_path, monkeypatch):
         dns.resolver.default_resolver.nameservers = [RESOLVER]
 
     monkeypatch.setattr(dns.resolver, "reset_default_resolver", own_resolver)
+    tables = {"key_table": str(tmp_path / "KeyTable"), "signing_table": str(tmp_path / "SigningTable")}
     system = {
         "postfix": {"version": "3.7"},
-        "opendkim": {"keys": str(tmp_path), "user": "root", "group": "root", "key_table": "", "signing_table": ""},
+        "opendkim": {"keys": str(tmp_path), "user": "root", "group": "root", **tables},
         "tls": {"certificate": "/nowhere/certificate.pem"},
     }
     for name in ("alpha.test", "beta.test"):
         (tmp_path / name).mkdir()
         mailserver_keystore.write_manifest(tmp_path, Manifest(name, (KEY,)))
+    rows = (
+        f"{KEY.selector}._domainkey.{name} {name}:{KEY.selector}:{tmp_path}/{name}/key\n" for name in PILLAR["domains"]
+    )
+    (tmp_path / "KeyTable").write_text("".join(rows))
+    rows = (f"*@{name} {KEY.selector}._domainkey.{name}\n" for name in PILLAR["domains"])
+    (tmp_path / "SigningTable").write_text("".join(rows))
 
     def checked(*domains, **changes):
         settings = resolve({**PILLAR, **changes}, system, {"fqdn": HOST})

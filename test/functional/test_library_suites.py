@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.package_index
+
 HERE, TOP = Path(__file__).parent, Path(__file__).resolve().parents[2]
 PINNED = re.findall(r"^(\w+)==(\S+) --hash=sha256:(\w+)$", (HERE / "library_suites.txt").read_text(), re.MULTILINE)
 VERSIONS = {name: version for name, version, _ in PINNED}
