@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOTS = ["198.18.0.11", "198.18.0.12"]
 LAB = Path(__file__).resolve().parent.parent / "lab" / "lab"
 
 
@@ -27,6 +28,14 @@ def run(host, *words, text=None, check=True):
 def write(path, text):
     """Write a file on the master."""
     lab("exec", "master", "--", "tee", path, text=text)
+
+
+def set_pillars(pillars):
+    """Give hosts their pillars, ``{host: text}``, and nobody else one. The lab's DNS has a root of its own."""
+    write("/srv/pillar/root.sls", f"mailserver: {{dns: {{root_servers: {ROOTS}}}}}\n")
+    for host, text in pillars.items():
+        write(f"/srv/pillar/{host}.sls", text)
+    write("/srv/pillar/top.sls", json.dumps({"base": {host: ["root", host] for host in pillars}}))
 
 
 def salt(function):

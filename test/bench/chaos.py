@@ -6,7 +6,7 @@ import random
 import sys
 import time
 
-from bench_lab import highstate, lab, run, salt, start, state, write
+from bench_lab import highstate, lab, run, salt, set_pillars, start, state
 from stream import JUDGES, KEY_FILE, sender
 
 HOSTS = {"mx1": ("alpha.test", "delta.test"), "mx2": ("beta.test", "gamma.test")}
@@ -206,12 +206,13 @@ def prepare():
     """Boot the hosts, have each domain's key sign, and let mail flow."""
     lab("up")
     key = run("ns1", "cat", "/etc/bind/mx.key")
-    write("/srv/pillar/top.sls", "base: {mx1: [mx1], mx2: [mx2]}\n")
+    pillars = {}
     for host, domains in HOSTS.items():
         run(host, "sh", "-c", f"mkdir -p /etc/mailserver && umask 077 && cat >{KEY_FILE}", text=key)
         # A short TTL, so that no cache hides that a record is gone.
         named = ", ".join(f"{name}: {{ttl: 5}}" for name in domains)
-        write(f"/srv/pillar/{host}.sls", PILLAR.format(domain=domains[0], domains=named, key_file=KEY_FILE))
+        pillars[host] = PILLAR.format(domain=domains[0], domains=named, key_file=KEY_FILE)
+    set_pillars(pillars)
     highstate()
     calm({})
     for host, domains in HOSTS.items():

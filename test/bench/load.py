@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_lab import highstate, lab, write
+from bench_lab import highstate, lab, set_pillars
 
 HERE = Path(__file__).resolve().parent
 PYTHON = "/opt/saltstack/salt/bin/python"
@@ -116,9 +116,7 @@ def prepare():
     """Boot the lab, and make both hosts what their pillar asks for."""
     lab("up")
     hashed = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True)
-    write("/srv/pillar/top.sls", "base: {mx1: [mx1], mx2: [mx2]}\n")
-    for host, domain in HOSTS.items():
-        write(f"/srv/pillar/{host}.sls", pillar(domain, hashed.stdout.strip()))
+    set_pillars({host: pillar(domain, hashed.stdout.strip()) for host, domain in HOSTS.items()})
     highstate()
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mailserver_keystore
-from bench_lab import LAB, lab, write
+from bench_lab import LAB, lab, set_pillars, write
 from scale_host import KeyedHost, names
 from scale_measure import Measured, Row, sizes, tell, told
 from scale_postfix import LANES, MESSAGES, have_discarded, sent
@@ -114,8 +114,7 @@ def _unchanged(domains, pem, is_first):
     quiet = {"schedule": {"enabled": False}, "watch": {"enabled": False}}
     pillar = {"domain": domains[0], "domains": {name: {} for name in domains}, **quiet}
     write("/srv/salt/top.sls", f"base: {{{HOST}: [mailserver]}}\n")
-    write("/srv/pillar/top.sls", f"base: {{{HOST}: [bench]}}\n")
-    write("/srv/pillar/bench.sls", "#!json\n" + json.dumps({"mailserver": pillar}))
+    set_pillars({HOST: "#!json\n" + json.dumps({"mailserver": pillar})})
     if is_first:
         tell(f"formula: {_highstate().seconds:.0f} s for the first highstate, of {len(domains)} domains")
     _seed(domains, pem)

@@ -11,7 +11,7 @@ import sys
 import time
 
 import mailserver_opendkim
-from bench_lab import LAB, highstate, lab, write
+from bench_lab import LAB, highstate, lab, set_pillars
 from scale_host import names
 from scale_measure import Measured, Row, sizes, tell, told
 
@@ -68,8 +68,7 @@ def _on_host(script, text=None):
 def _prepare():
     """Have the host be a mail server with a key, which discards what it takes; return the path of the key."""
     lab("up", "master", "ns1", "ns2", HOST)
-    write("/srv/pillar/top.sls", f"base: {{{HOST}: [bench]}}\n")
-    write("/srv/pillar/bench.sls", PILLAR)
+    set_pillars({HOST: PILLAR})
     highstate()
     have_discarded()
     return _on_host(f"ls /etc/opendkim/keys/{DOMAIN}/*.private").strip()
