@@ -77,8 +77,19 @@ def make(lab, hosts):
     """Make bare hosts by hand, at the same time, with their keys' records in DNS."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: _make(lab, host), hosts))
+    _bring_minions_back(lab, hosts)
     for host in hosts:
         publish(lab, host)
+
+
+def _bring_minions_back(lab, hosts):
+    """Have the minions connect anew: a firewall that starts knows nothing of connections that are there."""
+    connected = ("ss", "-tnH", "state", "established", "dport", "=", ":4505")
+    for host in hosts:
+        lab.run(host, "systemctl", "restart", "salt-minion")
+    for host in hosts:
+        lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master", 300)
+    lab.until(lambda: len(lab.salt("mx*", "test.ping")) == len(hosts), "the minions do not answer", 600)
 
 
 def _make(lab, host):
