@@ -29,7 +29,7 @@ HALVES = {
     "first": (
         "test_lab",
         "test_bare_host",
-        "test_takeover",
+        "test_takeover_seen",
         "test_bad_pillar",
         "test_idempotence",
         "test_dkim_gate",
