@@ -107,8 +107,12 @@ def advance_until_gone(lab, limit=120):
 class Stream:
     """What a stream came to: ``sent`` from each host, and what the judges counted of it on arrival."""
 
-    def __init__(self):
-        self.sent, self.counts = {}, {}
+    def __init__(self, tag):
+        self._tag, self.sent, self.counts = tag, {}, {}
+
+    def sent_so_far(self, lab, host):
+        """Return how many messages a host has sent by now."""
+        return int(lab.sh(host, f"cat {stream.sent_file(f'{self._tag}-{host}')} 2>/dev/null || echo 0"))
 
     def selectors(self, domain):
         """Return the selectors that signed mail of a domain."""
@@ -124,7 +128,7 @@ def mail_all_the_time(lab, domains=DOMAINS):
     for host in MAIL_HOSTS:
         script = stream.sender(f"{tag}-{host}", domains[host])
         lab.run(host, "systemd-run", "--quiet", f"--unit=stream-{tag}", "sh", "-c", script)
-    found = Stream()
+    found = Stream(tag)
     try:
         yield found
     finally:
@@ -133,7 +137,7 @@ def mail_all_the_time(lab, domains=DOMAINS):
         for host in MAIL_HOSTS:
             lab.until(lambda host=host: _ended(lab, host, tag), f"{host} still cannot send a message", 90)
     for host in MAIL_HOSTS:
-        found.sent[host] = int(lab.sh(host, f"cat {stream.sent_file(f'{tag}-{host}')}"))
+        found.sent[host] = found.sent_so_far(lab, host)
         lab.until(lambda host=host: _is_empty(lab, host), f"{host}: mail is left in the queue", 90)
     judged = json.loads(lab.run("client", PYTHON, "-c", stream.JUDGES).out)
     found.counts = {host: judged[f"{tag}-{host}"] for host in MAIL_HOSTS}
