@@ -159,6 +159,7 @@ CONFIG_FAULTS = [
         "sed -i /$domain/d /etc/opendkim/SigningTable*",
         {"dkim.signing_table": {FAIL}},
         keeps=OPENDKIM,
+        besides={"dns.dkim.signs": {WARN}},
     ),
     config(
         "a row of a domain that went",
@@ -172,6 +173,7 @@ CONFIG_FAULTS = [
         "sed -i /$domain/d /etc/opendkim/KeyTable",
         {"dkim.key_table": {FAIL}},
         keeps=OPENDKIM,
+        besides={"dns.dkim.signs": {WARN}},
     ),
     config("a key that all can read", f"chmod 0644 {KEYS}/*.private", {"dkim.key_file": {FAIL}}, keeps=OPENDKIM),
     config("a key of another owner", f"chown bob {KEYS}/*.private", {"dkim.key_file": {FAIL}}, keeps=OPENDKIM),

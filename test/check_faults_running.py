@@ -136,7 +136,7 @@ RUNNING_FAULTS = [
         NEWER,
         {"signature": {WARN}},
         keeps=OPENDKIM,
-        besides={"config.dkim.signing_table": {FAIL}},
+        besides={"config.dkim.signing_table": {FAIL}, "dns.dkim.signs": {WARN}},
     ),
     running(
         "a damaged record of the time",
