@@ -62,9 +62,9 @@ systemctl enable postfix dovecot opendkim
 systemctl restart opendkim dovecot postfix
 """
 BEFORE = (
-    "/etc/postfix/main.cf /etc/postfix/master.cf /etc/postfix/header_checks /etc/dovecot/dovecot.conf /etc/dovecot/conf.d/* /etc/opendkim.conf"
-    " /etc/opendkim/KeyTable /etc/opendkim/SigningTable* /etc/opendkim/TrustedHosts /etc/default/saslauthd*"
-    " /etc/aliases /etc/opendkim/keys/*/20210808.private"
+    "/etc/postfix/main.cf /etc/postfix/master.cf /etc/postfix/header_checks /etc/dovecot/dovecot.conf"
+    " /etc/dovecot/conf.d/* /etc/opendkim.conf /etc/opendkim/KeyTable /etc/opendkim/SigningTable*"
+    " /etc/opendkim/TrustedHosts /etc/default/saslauthd* /etc/aliases /etc/opendkim/keys/*/20210808.private"
 )
 """What a hand-made host has in its files."""
 
