@@ -234,7 +234,12 @@ class Zones:
         above = Signed() if cut.above is None else await self._asking.once(self._signed, cut.above, ())
         if above.wrong:
             return above
-        response = await self._response(cut.above, cut.name, "DS", places=())
+        try:
+            response = await self._response(cut.above, cut.name, "DS", places=())
+        except Trouble:
+            if cut.above is None and await self._is_insecure_above(cut.name):
+                return Signed()
+            raise
         records = records_at(response.answer, cut.name, "DS")
         ds = mailserver_dnssec.usable_ds(records)
         if not ds:
@@ -245,6 +250,23 @@ class Zones:
                 return Signed(wrong=f"the DS record of {cut.name}: {wrong}")
         response = await self._response(cut, cut.name, "DNSKEY", places)
         return Signed(*mailserver_dnssec.zone_keys(self._asking.dns, cut.name, ds, response, self._now))
+
+    async def _is_insecure_above(self, name):
+        """Tell whether a zone above a name, the root aside, is known to have no DS record.
+
+        Then nobody validates what is below it (RFC 4035 section 4.3), and it does not matter that the zone's parent does
+        not say whether the zone itself has one.
+        """
+        labels = name.split(".")
+        for above in (".".join(labels[-count:]) for count in range(1, len(labels))):
+            try:
+                servers = await self._asking.once(self._recurse, above, "NS")
+                ds = await self._asking.once(self._recurse, above, "DS")
+            except Trouble:
+                return False
+            if records_at(servers.answer, above, "NS") is not None and records_at(ds.answer, above, "DS") is None:
+                return True
+        return False
 
     async def _response(self, cut, name, rdtype, places):
         """Return a response with signatures: of these places, a zone's servers or, without any, the resolver."""
