@@ -254,8 +254,8 @@ class Zones:
     async def _is_insecure_above(self, name):
         """Tell whether a zone above a name, the root aside, is known to have no DS record.
 
-        Then nobody validates what is below it (RFC 4035 section 4.3), and it does not matter that the zone's parent does
-        not say whether the zone itself has one.
+        Then nobody validates what is below it (RFC 4035 section 4.3), and it does not matter that the zone's parent
+        does not say whether the zone itself has one.
         """
         labels = name.split(".")
         for above in (".".join(labels[-count:]) for count in range(1, len(labels))):

@@ -13,6 +13,7 @@ from conftest import TOP
 PLACE = r"\d+\.\d+\.\d+\.\d+|resolver|https://"
 """Where something was seen: a server's address, the host's resolver, or what was fetched."""
 KEYS = "/etc/opendkim/keys"
+TABLES = ("/etc/opendkim/KeyTable", "/etc/opendkim/SigningTable")
 TRUSTED = "/usr/local/share/ca-certificates/broken-world.crt"
 
 
@@ -25,6 +26,9 @@ def eye(lab):
     signed = [case.domain for case in CASES if case.pillar == SIGNED]
     for domain in signed:
         lab.write("mx1", f"{KEYS}/{domain}/keys.json", json.dumps({**keys, "domain": domain}))
+        row = f"{key['selector']}._domainkey.{domain}"
+        lab.sh("mx1", f"echo '{row} {domain}:{key['selector']}:{KEYS}/{domain}/key' >>{TABLES[0]}")
+        lab.sh("mx1", f"echo '*@{domain} {row}' >>{TABLES[1]}")
     played = world(key["selector"], key["public"])
     lab.sh("client", "\n".join(f"ip address replace {address}/24 dev host0" for address in played["servers"]))
     lab.write("client", "/run/world_program.py", (TOP / "test/integration/world_program.py").read_text())
@@ -41,6 +45,7 @@ def eye(lab):
     finally:
         delegate(lab, delegations, "delete")
         lab.run("mx1", "rm", "-r", *(f"{KEYS}/{domain}" for domain in signed))
+        lab.run("mx1", "sed", "-i", f"/{ZONE}/d", *TABLES)
         lab.sh("mx1", f"rm -f {TRUSTED}; update-ca-certificates --fresh >/dev/null")
         program.stdin.close()
         program.wait(10)
