@@ -133,7 +133,8 @@ def test_more_than_100_domains_are_a_table_that_postfix_reads_anew_when_they_cha
 
 
 def test_a_row_that_somebody_added_to_the_table_is_found(lab):
-    assert [(about, status) for about, status, _ in tables(lab)] == [(TABLE, "ok")]
+    # The other one has milters see who handed in local mail.
+    assert [(about, status) for about, status, _ in tables(lab)] == [("2 tables", "ok")]
     lab.sh(HOST, f"echo 'by-hand.example x' >>{TABLE}")
     assert tables(lab) == [(TABLE, "warn", "it has by-hand.example x besides")]
     assert f"mailserver-postfix-{TABLE}" in highstate(lab).changed
