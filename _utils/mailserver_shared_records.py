@@ -4,6 +4,7 @@ A host knows its own name and addresses. What a record in DNS says besides may b
 pillar says that it has the whole of it (``spf:exact``, ``hosts``, ``mx``).
 """
 
+import ipaddress
 import re
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ def spf_beside(text, values):
     """
     found = [value.decode("utf-8", "replace") for value in values if is_spf(value)]
     found = [one for one in found if not set('\\"') & set(one)]
-    kept = list(dict.fromkeys(term for one in found for term in one.split()[1:] if _TERM.fullmatch(term)))
+    kept = list(dict.fromkeys(term for one in found for term in one.split()[1:] if _is_term(term)))
     others = set(spf_terms(text, kept)) - set(spf_terms(text))
     if not others and not any(map(_redirect, found)):
         return text
@@ -37,6 +38,19 @@ def spf_beside(text, values):
     if len(found) == 1 and not missing and found[0].split()[1:] == [*kept, end]:
         return found[0]
     return " ".join(["v=spf1", *missing, *kept, end])
+
+
+def _is_term(term):
+    """Tell whether verifiers know a term; one address that is none has them all give up (RFC 7208 section 4.6)."""
+    if not _TERM.fullmatch(term):
+        return False
+    kind, _, address = term.lstrip("-~?+").lower().partition(":")
+    if kind not in ("ip4", "ip6"):
+        return True
+    try:
+        return ipaddress.ip_network(address, strict=False).version == int(kind[2])
+    except ValueError:
+        return False
 
 
 def check_spf_beside(values, wanted):

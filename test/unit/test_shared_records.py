@@ -26,6 +26,10 @@ NOW = [
     (("v=spf1 redirect=_spf.example.com",), "v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 redirect=_spf.example.com"),
     (("v=spf1 include:_spf.x.example ?all",), "v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 include:_spf.x.example -all"),
     ((f"v=spf1 {OTHER} ipv4:1.2.3.4 -all",), f"v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 {OTHER} -all"),
+    (
+        (f"v=spf1 {OTHER} ip4:300.1.2.3 ip6:192.0.2.1 ?ip4:1.2 -all",),
+        f"v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 {OTHER} -all",
+    ),
     ((f"v=spf1 {OTHER} -all", OURS), f"v=spf1 {OTHER} ip4:192.0.2.25 ip6:2001:db8::25 -all"),
     (("v=spf1 mx ~all", f"v=spf1 {OTHER} -all"), f"v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 mx {OTHER} ~all"),
 ]
