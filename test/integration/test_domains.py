@@ -136,7 +136,7 @@ def test_a_row_that_somebody_added_to_the_table_is_found(lab):
     # The other one has milters see who handed in local mail.
     assert [(about, status) for about, status, _ in tables(lab)] == [("2 tables", "ok")]
     lab.sh(HOST, f"echo 'by-hand.example x' >>{TABLE}")
-    assert tables(lab) == [(TABLE, "warn", "it has by-hand.example x besides")]
+    assert (TABLE, "warn", "it has by-hand.example x besides") in tables(lab)
     assert f"mailserver-postfix-{TABLE}" in highstate(lab).changed
     assert tables(lab)[0][1] == "ok"
 
