@@ -47,14 +47,22 @@ def lose(domain, count, limit):
         one.join()
 
 
+def settled():
+    """Return how many sockets are lost, once no more are closed."""
+    before = None
+    while (now := lost()) != before:
+        before = now
+        time.sleep(3)
+    return now
+
+
 def main(domain):
     """Lose sockets until enough of them stay lost."""
     limit, most = time.monotonic() + LIMIT, most_lost(main_process("opendkim"))
-    while lost() < most and time.monotonic() < limit:
-        # More than enough, since a configuration that the last messages still need is closed a moment after them.
-        lose(domain, most + 40, limit)
-        time.sleep(1)
-    print(lost(), most)
+    while (stay := settled()) < most + 10 and time.monotonic() < limit:
+        # More than enough, since configurations that the last messages still need are closed after them.
+        lose(domain, most + 60, limit)
+    print(stay, most)
 
 
 if __name__ == "__main__":
