@@ -15,6 +15,8 @@ import salt.config
 import salt.loader
 
 LIMIT = 60
+IN_FOLDERS = {"os.rename": 2, "os.remove": 1, "os.mkdir": 2}
+"""Events of paths that may be relative to an open folder, and where its descriptor stands."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -45,9 +47,28 @@ def change_of(event, arguments):
         "shutil.copyfile",
     ):
         path = arguments[0]
-        path = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fsdecode(path)
+        path = path_of(path) if isinstance(path, int) else os.fsdecode(path)
+        if event in IN_FOLDERS:
+            path = absolute(path, arguments[IN_FOLDERS[event]])
         return f"{event} {path}" if path.startswith("/etc/opendkim") else None
     return None
+
+
+def path_of(descriptor):
+    """Return the path of what is open."""
+    return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def absolute(path, folder):
+    """Return a path that was given relative to a folder's descriptor, as Python audits it (-1: there is none)."""
+    return os.path.join(path_of(folder), path) if folder >= 0 else path
+
+
+def open_audited(path, flags, mode=0o777, *, dir_fd=None, real=os.open):
+    """Open a file, and audit where in an open folder it is, which Python does not."""
+    if dir_fd is not None:
+        sys.audit("open", absolute(os.fsdecode(path), dir_fd), "", flags)
+    return real(path, flags, mode, dir_fd=dir_fd)
 
 
 def in_child(function, *arguments, kill_at=None, **more):
@@ -67,6 +88,7 @@ def in_child(function, *arguments, kill_at=None, **more):
                 os.kill(os.getpid(), signal.SIGKILL)
             passed += 1
 
+        os.open = open_audited
         sys.addaudithook(watch)
         try:
             os.write(writing, json.dumps(function(*arguments, **more)).encode())
