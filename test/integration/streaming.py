@@ -53,7 +53,7 @@ def sign(lab, more):
         advance(lab)
         return all(signers(lab).values())
 
-    lab.until(all_sign, "not every domain is signed for", 90)
+    lab.until(all_sign, "not every domain is signed for", 900)
 
 
 def advance(lab, errors=False):
@@ -64,14 +64,14 @@ def advance(lab, errors=False):
     return reports
 
 
-def rotate(lab, limit=90):
+def rotate(lab, limit=900):
     """Have successors made, and advance until they sign."""
     before = signers(lab)
     lab.salt("mx*", "dkim.rotate")
     advance_until_others_sign(lab, before, limit)
 
 
-def advance_until_others_sign(lab, before, limit=90):
+def advance_until_others_sign(lab, before, limit=900):
     """Advance until no domain is signed for with its key of ``before`` any more; return the reports of all runs."""
     reports = []
 
@@ -90,11 +90,11 @@ def bring_master_back(lab):
         lab.run(host, "systemctl", "restart", "salt-minion")
     connected = ("ss", "-tnH", "state", "established", "dport", "=", ":4505")
     for host in HOSTS:
-        lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master", 60)
-    lab.until(lambda: len(lab.salt("*", "test.ping")) == len(HOSTS), "the minions do not answer", 120)
+        lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master", 600)
+    lab.until(lambda: len(lab.salt("*", "test.ping")) == len(HOSTS), "the minions do not answer", 600)
 
 
-def advance_until_gone(lab, limit=120):
+def advance_until_gone(lab, limit=1200):
     """Advance until nothing is left in DNS or on disk of any key but the one that signs."""
 
     def all_gone():
@@ -135,10 +135,10 @@ def mail_all_the_time(lab, domains=DOMAINS):
         for host in MAIL_HOSTS:
             lab.sh(host, "touch /run/stream-ends")
         for host in MAIL_HOSTS:
-            lab.until(lambda host=host: _ended(lab, host, tag), f"{host} still cannot send a message", 90)
+            lab.until(lambda host=host: _ended(lab, host, tag), f"{host} still cannot send a message", 900)
     for host in MAIL_HOSTS:
         found.sent[host] = found.sent_so_far(lab, host)
-        lab.until(lambda host=host: _is_empty(lab, host), f"{host}: mail is left in the queue", 90)
+        lab.until(lambda host=host: _is_empty(lab, host), f"{host}: mail is left in the queue", 900)
     judged = json.loads(lab.run("client", PYTHON, "-c", stream.JUDGES).out)
     found.counts = {host: judged[f"{tag}-{host}"] for host in MAIL_HOSTS}
     for host, counts in found.counts.items():

@@ -185,10 +185,13 @@ def all_have_successors_in_dns(lab):
     advance(lab)
 
     def ready():
+        # The secondary may have been slow; a run that only plans stamps nothing.
+        if any(row["stage"] == "generated" for rows in keys(lab).values() for row in rows.values()):
+            advance(lab)
         plans = lab.salt("mx*", "dkim.plan")
         return all(plans[host]["changes"].get(name, {}).get("new") for host, names in DOMAINS.items() for name in names)
 
-    lab.until(ready, "DNS does not show the successors", 60)
+    lab.until(ready, "DNS does not show the successors", 600)
 
 
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
@@ -209,7 +212,7 @@ def test_opendkim_killed_around_the_reload_leaves_no_message_unsigned(lab, momen
             for host in MAIL_HOSTS:
                 kill_opendkim(lab, host)
         for host in MAIL_HOSTS:
-            lab.until(lambda host=host: is_active(lab, host), f"{host}: systemd did not bring OpenDKIM back")
+            lab.until(lambda host=host: is_active(lab, host), f"{host}: systemd did not bring OpenDKIM back", 300)
         advance_until_others_sign(lab, before)
 
 
@@ -330,7 +333,7 @@ def test_a_power_cut_at_any_moment_of_a_rotation_costs_no_message(lab):
             lab.write(host, "/root/power_cut.py", program)
             lab.run(host, "systemd-run", "--quiet", "--unit=power-cut", "-p", "RemainAfterExit=yes", "sh", "-c", run)
         for host in MAIL_HOSTS:
-            lab.until(lambda host=host: _state(lab, host, "power-cut") != "running", f"{host}: no end", 900)
+            lab.until(lambda host=host: _state(lab, host, "power-cut") != "running", f"{host}: no end", 1800)
             log = lab.sh(host, "journalctl -u power-cut -o cat --no-pager | tail -40")
             assert _state(lab, host, "power-cut") == "exited", log
             lab.run(host, "systemctl", "stop", "power-cut")
@@ -374,7 +377,7 @@ def test_without_the_master_the_minions_own_schedule_does_a_whole_rotation(lab):
             for host, names in DOMAINS.items():
                 for name in names:
                     lab.until(lambda host=host, name=name: _signs(lab, host, name) != before[host, name],
-                              f"{host}: no rotation of {name}", 120)  # fmt: skip
+                              f"{host}: no rotation of {name}", 900)  # fmt: skip
     finally:
         bring_master_back(lab)
         lab.apply("rotation", LONG)
@@ -398,7 +401,7 @@ def test_a_damaged_manifest_stops_its_own_domain_and_is_not_overwritten(lab):
             lab.until(
                 lambda: advance(lab, errors=True) and all(_signs(lab, *place) != before[place] for place in others),
                 "the other domains do not go on",
-                60,
+                600,
             )
             for host, path in damaged.items():
                 assert lab.sh(host, f"cat {path}") == "{"
@@ -437,7 +440,7 @@ def test_an_upgrade_of_the_formula_is_complete_in_a_minion_that_goes_on_running(
     # A minion that runs jobs by schedule has the formula's modules in memory, and each of its jobs begins with these.
     lab.apply("rotation", SCHEDULED)
     for host in MAIL_HOSTS:
-        lab.until(lambda host=host: has_run_by_schedule(lab, host), f"{host}: the schedule does nothing", 60)
+        lab.until(lambda host=host: has_run_by_schedule(lab, host), f"{host}: the schedule does nothing", 600)
     newer = {
         "mailserver_dkim": "def newer():\n    return 'newer'\n",
         "mailserver_status": "import mailserver_dkim\n_older = status\n\n\ndef status(*arguments):\n"
