@@ -4,8 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import mailserver_in_force
 import mailserver_keystore
 import mailserver_opendkim
+import mailserver_originals
 import mailserver_takeover_keys
 from mailserver_errors import TakeoverError
 from mailserver_opendkim import Signer
@@ -72,27 +74,22 @@ def steps(outlook, place):
     return copies, {path: text for path, text in texts.items() if _on_disk(path) != text}
 
 
-def act(outlook, place):
+def act(outlook, place, state=mailserver_in_force.STATE):
     """Copy the keys, then write the tables that the formula's configuration will read; return what was written.
 
     Until that configuration is in place, OpenDKIM goes on as it was: the tables that it reads keep all their rows. What
-    a run that is cut short leaves undone, the next one does. A table that is changed is kept beside it (``.dist``).
+    a run that is cut short leaves undone, the next one does. A table that is changed is kept first, as all originals
+    are (:mod:`mailserver_originals`), below ``state``.
     """
     copies, texts = steps(outlook, place)
     for name in copies:
         one = outlook.plan.signers[name]
         mailserver_takeover_keys.put(place.keys, name, one.selector, one.material, place.owner)
+    mailserver_originals.keep([str(path) for path in texts], state)
     for path, text in texts.items():
-        _keep(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         mailserver_keystore.replace_file(path, text, 0o644)
     return copies, texts
-
-
-def _keep(path):
-    kept = path.with_name(f"{path.name}.dist")
-    if path.exists() and not kept.exists():
-        mailserver_keystore.replace_file(kept, path.read_bytes(), 0o644)
 
 
 def _on_disk(path):

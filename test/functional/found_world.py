@@ -64,7 +64,7 @@ class Found:
         """What the highstate does: look, copy, and put the formula's configuration in place of the other."""
         outlook = mailserver_takeover_run.checked(self.look())
         if outlook:
-            mailserver_takeover_run.act(outlook, self.place)
+            mailserver_takeover_run.act(outlook, self.place, self.folder / "state")
         mailserver_opendkim.ensure_tables(self.place.tables)
 
     def put_ours(self):

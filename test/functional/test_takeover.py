@@ -3,10 +3,12 @@
 import base64
 import os
 import re
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+import mailserver_originals
 import mailserver_takeover_run
 from found_world import ed25519_pem, rsa_pem, weak_pem
 from mailserver_errors import TakeoverError
@@ -246,6 +248,19 @@ def test_what_signed_before_signs_after(found, name, table):
     for domain, one in outlook.plan.signers.items():
         path = found.folder / "keys" / domain / f"{one.selector}.private"
         assert (path.lstat().st_mode & 0o177777, path.lstat().st_nlink) == (0o100600, 1)
+
+
+def test_of_each_table_that_is_changed_a_copy_is_kept_where_clean_finds_it_and_nothing_lies_beside_it(found):
+    conf, files, given, _ = KEPT["stale tables where the formula has its own"]
+    found.hand_made(conf, files)
+    found.settle(given)
+    before = {str(path): path.read_bytes() for path in found.place.tables.all if path.exists()}
+    assert len(before) == 2
+    found.take_over()
+    assert all(Path(path).read_bytes() != octets for path, octets in before.items())
+    kept = {path: mailserver_originals.original(path, found.folder / "state").octets for path in before}
+    assert kept == before
+    assert not list(found.folder.rglob("*.dist"))
 
 
 LOST = {
