@@ -109,7 +109,7 @@ def state(lab, host):
     """What of the host mailserver.clean is to give back: a text for each kind."""
     return {
         "files": lab.sh(host, f"sha256sum {BEFORE}"),
-        "modes": lab.sh(host, f"stat -c '%n %a %U %G' {BEFORE} /etc/opendkim /etc/opendkim/keys /etc/opendkim/keys/*"),
+        "modes": lab.sh(host, f"stat -c '%n %a %U %G' {BEFORE} /etc/opendkim /etc/opendkim/keys /etc/opendkim/keys/*/"),
         "ports": lab.sh(host, "for w in '' --permanent; do firewall-cmd $w --zone=public --list-all; done"),
         "listening": lab.sh(host, "ss -Hltn | awk '{print $4}' | grep -v ':4506\\|:4505' | sort"),
         "units": lab.sh(
