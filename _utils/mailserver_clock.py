@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mailserver_errors import ClockError
 
+FIRST_PROCESS = Path("/proc/1/stat")
 EARLIEST = 1_767_225_600
 """2026-01-01: a clock that says less was never set."""
 TOLERANCE = 6 * 3600
@@ -22,11 +24,16 @@ MOST_TAKEN_BACK = 7 * 86400
 
 @dataclass(frozen=True)
 class Reading:
-    """What the host's clocks say: ``wall`` (seconds since 1970), and ``uptime`` (seconds since the boot ``boot``)."""
+    """What the host's clocks say: ``wall`` (seconds since 1970), and ``uptime`` (seconds since the boot ``boot``).
+
+    ``running``: seconds for which the host's first process has run. In a container that has a boot of its own, as
+    systemd-nspawn gives one, ``uptime`` is the machine's all the same.
+    """
 
     wall: float
     boot: str
     uptime: float
+    running: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,20 @@ class Clock:
 def read():
     """Return the host's :class:`Reading` now."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return Reading(time.time(), boot, time.clock_gettime(time.CLOCK_BOOTTIME))
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return Reading(time.time(), boot, uptime, max(uptime - _first_process_began(), 0))
+
+
+def _first_process_began():
+    """Return when process 1 began, in seconds since the machine's boot (proc(5), field 22 of /proc/1/stat).
+
+    Where that cannot be seen it began just now: too little is believed to have passed, and never too much.
+    """
+    try:
+        fields = FIRST_PROCESS.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return math.inf
 
 
 def advance(clock, reading):
@@ -76,8 +96,15 @@ def advance(clock, reading):
         _check_was_set(reading.wall)
         return Clock(reading.wall, reading.wall, reading.boot, reading.uptime)
     is_same = reading.boot == clock.boot
-    passed = max(reading.uptime - clock.uptime if is_same else reading.uptime, 0)
-    now = replace(clock, trusted=clock.trusted + passed, unseen=clock.unseen or not is_same, **asdict(reading))
+    passed = max(reading.uptime - clock.uptime if is_same else min(reading.uptime, reading.running), 0)
+    now = replace(
+        clock,
+        trusted=clock.trusted + passed,
+        unseen=clock.unseen or not is_same,
+        wall=reading.wall,
+        boot=reading.boot,
+        uptime=reading.uptime,
+    )
     return _proved(_compared(now, passed), passed)
 
 

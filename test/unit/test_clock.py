@@ -34,6 +34,13 @@ def test_a_jump_of_the_clock_is_not_believed(reading, passed):
     assert advance(FIRST, reading).trusted - FIRST.trusted == passed
 
 
+def test_a_container_that_boots_on_a_machine_that_is_up_for_a_year_has_witnessed_its_own_seconds_alone():
+    again = advance(FIRST, Reading(START + 600, "two", YEAR + 600.0, running=60.0))
+    assert (again.trusted, again.is_believed) == (START + 600, True)
+    later = advance(again, Reading(START + 4200, "two", YEAR + 4200.0, running=3660.0))
+    assert (later.trusted, later.is_believed) == (START + 4200, True)
+
+
 def test_a_jump_is_told_and_ends_when_the_clock_is_set_right():
     jumped = advance(FIRST, Reading(START + YEAR, "one", 4600.0))
     assert not jumped.is_believed
@@ -236,3 +243,16 @@ def test_the_hosts_clocks_can_be_read():
     assert reading.wall > EARLIEST
     assert reading.boot
     assert Clock(reading.wall, reading.wall, reading.boot, reading.uptime).is_believed
+
+
+def test_the_first_process_has_run_for_no_longer_than_the_machine():
+    reading = mailserver_clock.read()
+    assert 0 < reading.running <= reading.uptime
+
+
+@pytest.mark.parametrize("text", ["", "1 (init) S 0", "1 (in) it) S " + "0 " * 18 + "soon"])
+def test_where_process_1_cannot_be_seen_it_began_just_now(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(mailserver_clock, "FIRST_PROCESS", tmp_path / "stat")
+    assert mailserver_clock.read().running == 0
+    (tmp_path / "stat").write_text(text)
+    assert mailserver_clock.read().running == 0
