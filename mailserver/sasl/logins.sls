@@ -1,6 +1,13 @@
 # Who of the host's users may log in: what PAM asks before the system's own rules, for SMTP and for Dovecot.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.accounts.type == 'system' %}
+{%- set services = ['smtp', 'dovecot'] if mailserver.dovecot.enabled else ['smtp'] %}
+{%- set packages = {'smtp': 'postfix', 'dovecot': 'dovecot'} %}
+
+include:
+{%- for service in services %}
+  - mailserver.{{ packages[service] }}.package
+{%- endfor %}
 
 mailserver-sasl-login-users:
   file.managed:
@@ -10,8 +17,9 @@ mailserver-sasl-login-users:
     - user: root
     - group: root
     - mode: '0644'
-{%- for service in ('smtp', 'dovecot') %}
+{%- for service in services %}
 
+# After the packages: a service's own rules may come with them, and these go on with what is there.
 mailserver-sasl-pam-{{ service }}:
   file.managed:
     - name: /etc/pam.d/mailserver-{{ service }}
@@ -25,6 +33,7 @@ mailserver-sasl-pam-{{ service }}:
     - mode: '0644'
     - require:
         - file: mailserver-sasl-login-users
+        - pkg: mailserver-{{ packages[service] }}-packages
 {%- endfor %}
 {%- else %}
 {}
