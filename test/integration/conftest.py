@@ -1,7 +1,13 @@
-"""Real hosts for the integration tests: the lab is booted once, and each test says which pillar it needs in force."""
+"""Real hosts for the integration tests: the lab is booted once, and each test says which pillar it needs in force.
+
+Each file begins on hosts that no other has touched, and says how they are: ``BEGINS = "bare"`` (Salt and nothing else),
+``"configured"`` (the first highstate with the pillar ``default`` is over) or ``"signing"`` (its records are in DNS,
+too), which is what a file has that says nothing; ``None``: as they happen to be.
+"""
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -13,6 +19,10 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "test" / "lab"))
 
+import saved  # noqa: E402
+
+from bases import STATE  # noqa: E402
+from check_faults import PYTHON  # noqa: E402
 from hosts import HOSTS as LAB_HOSTS  # noqa: E402
 from hosts import Running  # noqa: E402
 
@@ -22,62 +32,8 @@ HOSTS = ("master", "ns1", "ns2", "mx1", "mx2", "client")
 DOMAIN = {"mx1": "alpha.test", "mx2": "beta.test"}
 ADDRESS = {"mx1": "198.18.0.21", "mx2": "198.18.0.22"}
 PASSWORD = "correct-horse"
-
-# Two labs side by side can serve the tests (--half). The order of a half's files is that in which its lab serves them:
-# bare hosts first, cleaned ones last.
-HALVES = {
-    "first": (
-        "test_lab",
-        "test_bare_host",
-        "test_takeover_seen",
-        "test_bad_pillar",
-        "test_idempotence",
-        "test_dkim_gate",
-        "test_sasl",
-        "test_submission",
-        "test_verdict",
-        "test_reflector_answers",
-        "test_domains",
-        "test_refused_configuration",
-        "test_safe_change",
-        "test_effects",
-        "test_certificate",
-        "test_rotation",
-        "test_central_publishing",
-        "test_publishing_records",
-        "test_clean",
-        "test_clean_traces",
-        "test_migration",
-    ),
-    "second": (
-        "test_check",
-        "test_report",
-        "test_watch",
-        "test_hardening_seen",
-        "test_check_faults",
-        "test_broken_world",
-        "test_virtual_accounts",
-        "test_authors_seen",
-        "test_tls_ports",
-        "test_faults",
-        "test_earlier_folders",
-    ),
-}
-
-
-def pytest_addoption(parser):
-    parser.addoption("--half", choices=HALVES, help="of the tests on the lab's hosts only this half")
-
-
-def pytest_collection_modifyitems(config, items):
-    """Sort this folder's test files as ``HALVES`` says; a file that is not there is an error, not a guess."""
-    here = [item for item in items if Path(item.fspath).parent == Path(__file__).parent]
-    others = [item for item in items if item not in here]
-    order = [name for half in HALVES.values() for name in half]
-    here.sort(key=lambda item: order.index(Path(item.fspath).stem))
-    wanted = HALVES.get(config.getoption("half"), order)
-    config.hook.pytest_deselected(items=[item for item in here if Path(item.fspath).stem not in wanted])
-    items[:] = others + [item for item in here if Path(item.fspath).stem in wanted]
+LONG = 3600
+"""Seconds for what ends by itself, on a machine that others keep busy."""
 
 
 def pillar(name, more=""):
@@ -98,6 +54,7 @@ class Lab:
     def __init__(self):
         self.pillar_in_force = {}
         self.applied = {}
+        self._caller = None
 
     def command(self, *words, stdin=None, timeout=900):
         command = [TOP / "test" / "lab" / "lab", *words]
@@ -123,11 +80,41 @@ class Lab:
     def write(self, host, path, text):
         self.run(host, "sh", "-c", 'mkdir -p "$(dirname "$1")" && cat > "$1"', "sh", path, stdin=text)
 
-    def salt(self, target, function, *words, timeout=600):
-        """Run an execution function from the master; a dict from minion to what it returned."""
-        return self._salt(target, function, *words, timeout=timeout)
+    def salt(self, target, function, *words, timeout=None):
+        """Run an execution function from the master; a dict from minion to what it returned.
 
-    def _salt(self, *words, timeout):
+        :param target: a glob, or a list of minions.
+        :param timeout: seconds after which Salt first asks whether the job still runs; default: as it is configured.
+        """
+        asked = {"target": target, "function": function, "words": words, "timeout": timeout}
+        for _ in range(2):  # the first program may have ended with its master
+            if self._caller is None:
+                program = (Path(__file__).parent / "salt_program.py").read_text()
+                self._caller = self.start("master", PYTHON, "-c", program)
+            told = self._ask_caller(json.dumps(asked) + "\n")
+            if told:
+                return json.loads(told)
+            self.end_caller()
+        raise AssertionError(f"salt {target} {function} {' '.join(words)}: nothing came back")
+
+    def _ask_caller(self, line):
+        try:
+            self._caller.stdin.write(line)
+            self._caller.stdin.flush()
+        except BrokenPipeError:
+            return ""
+        ready, _, _ = select.select([self._caller.stdout], [], [], LONG)
+        return self._caller.stdout.readline() if ready else ""
+
+    def end_caller(self):
+        """End the program on the master that calls functions, if there is one."""
+        if self._caller:
+            self._caller.kill()
+            self._caller.communicate()
+        self._caller = None
+
+    def salt_command(self, *words, timeout=600):
+        """Run `salt` itself on the master, as a person does; a dict from minion to what it returned."""
         done = self.run("master", "salt", "--out=json", *words, timeout=timeout, check=False)
         returned, text = {}, done.out.strip()
         try:
@@ -138,6 +125,72 @@ class Lab:
         except ValueError as err:
             raise AssertionError(f"salt {' '.join(words)}: no JSON came back\n{done.out}\n{done.err}") from err
         return returned
+
+    def begin(self, state):
+        """Have mail hosts and zones as they are at the beginning of a file of tests (see the module's text)."""
+        place = None if state == "bare" else saved.folder(state)
+        if place:
+            with saved.lock():
+                if not saved.is_usable(place):
+                    self._save()
+                saved.use()
+        self._reset(place)
+        self.forget_pillar()
+        if place:
+            self.set_pillar(pillar("default"))
+            self.pillar_in_force["text"] = pillar("default")
+        if state == "signing":
+            self.update_dns(saved.records(place))
+            self.pillar_in_force["signing"] = "default"
+
+    def _reset(self, place):
+        wanted = {host: str(place or "") for host in MAIL_HOSTS}
+        if {host: self._untouched(host) for host in MAIL_HOSTS} != wanted:
+            done = self.command("reset", *([f"--saved={place}"] if place else []), *MAIL_HOSTS, timeout=LONG)
+            assert done.returncode == 0, done.stdout + done.stderr
+        if self._untouched("ns1") is None:
+            self._zones_anew()
+        self.sh("master", "rm -f /srv/pillar/*.sls; echo 'base: {}' >/srv/pillar/top.sls")
+        for host in (*MAIL_HOSTS, "ns1"):
+            (STATE / os.environ["LAB_NAME"] / host / "untouched").unlink(missing_ok=True)
+
+    @staticmethod
+    def _untouched(host):
+        """Return from what a host was booted that no test has had; ``""``: from its base; ``None``: one has had it."""
+        mark = STATE / os.environ["LAB_NAME"] / host / "untouched"
+        return mark.read_text() if mark.exists() else None
+
+    def _zones_anew(self):
+        self.sh("ns2", "systemctl stop named; rm -f /var/lib/bind/* /var/cache/bind/*")
+        again = (
+            "systemctl reset-failed; systemctl restart lab-zones; systemctl start named; systemctl restart lab-resolver"
+        )
+        self.sh("ns1", f"systemctl stop named; rm -f /var/lib/bind/* /var/cache/bind/*; {again}")
+        self.sh("ns2", "systemctl reset-failed; systemctl start named")
+        self.wait_for_secondary()
+
+    def _save(self):
+        """Save hosts right after their first highstate, and once more when their mail is signed."""
+        configured, signing = saved.begun("configured"), saved.begun("signing")
+        self._reset(None)
+        self.forget_pillar()
+        self.set_pillar(pillar("default"))
+        self._must_highstate()
+        self._save_as(configured, "")
+        self._reset(configured)
+        self.set_pillar(pillar("default"))
+        records = "".join(self.publish(host) for host in MAIL_HOSTS)
+        self._must_highstate()
+        self._save_as(signing, records)
+
+    def _must_highstate(self):
+        for result in self.highstate().values():
+            result.must_succeed()
+
+    def _save_as(self, place, records):
+        done = self.command("save", f"--saved={place}", *MAIL_HOSTS, timeout=LONG)
+        assert done.returncode == 0, done.stdout + done.stderr
+        saved.complete(place, records)
 
     def set_pillar(self, text, hosts=MAIL_HOSTS):
         """Give ``hosts`` the pillar ``text`` (the source of a pillar SLS)."""
@@ -155,8 +208,7 @@ class Lab:
     def highstate(self, hosts=MAIL_HOSTS, test=False):
         """Run a highstate from the master on ``hosts``; a dict from host to a :class:`Highstate`."""
         # While a firewall first starts, the question whether the job still runs may get lost: not to be asked too soon.
-        words = ("--timeout=600", "-L", ",".join(hosts), "state.highstate", *(["test=True"] * test))
-        returned = self._salt(*words, timeout=960)
+        returned = self.salt(list(hosts), "state.highstate", *(["test=True"] * test), timeout=600)
         return {host: Highstate(host, returned.get(host)) for host in hosts}
 
     def apply(self, name, more=""):
@@ -305,12 +357,20 @@ class Highstate:
 def lab():
     os.environ.setdefault("LAB_NAME", "test")
     booted = Lab()
-    up = booted.command("up", timeout=1800)
+    up = booted.command("up", timeout=LONG)
     if up.returncode:
         pytest.exit(f"the lab did not come up, so nothing was tested:\n{up.stdout}\n{up.stderr}", returncode=1)
     yield booted
+    booted.end_caller()
     if not os.environ.get("LAB_KEEP"):
         booted.command("down")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hosts_as_they_begin(request, lab):
+    state = getattr(request.module, "BEGINS", "signing")
+    if state:
+        lab.begin(state)
 
 
 @pytest.fixture(params=MAIL_HOSTS)

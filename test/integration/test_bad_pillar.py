@@ -4,6 +4,8 @@ import pytest
 
 from conftest import DOMAIN, pillar
 
+BEGINS = "configured"
+
 BAD = """mailserver:
   domians: {{}}
   domains:

@@ -60,6 +60,7 @@ def delegate(lab, records, what):
     lab.wait_for_secondary(("test", "18.198.in-addr.arpa"))
 
 
+@pytest.mark.rotating(of=4)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_is_broken_is_told_with_its_place_and_a_remedy_and_breaks_nothing(eye, case):
     told = eye(("dns",), pillar=case.settings)

@@ -58,6 +58,7 @@ def broken(lab, fault):
         on_both("\n".join([back if fault.keeps else "", fault.mending]))
 
 
+@pytest.mark.rotating(of=4)
 @pytest.mark.parametrize("fault", [*CONFIG_FAULTS, *RUNNING_FAULTS, *WIRE_FAULTS], ids=named)
 def test_a_fault_of_the_host_is_found_and_nothing_else_until_it_is_mended(lab, eyes, fault):
     with broken(lab, fault):
@@ -103,6 +104,7 @@ def key_record(lab):
     return next(f"{selector}._domainkey.alpha.test" for selector, row in rows.items() if row["signs"])
 
 
+@pytest.mark.rotating(of=4)
 @pytest.mark.parametrize("fault", DNS_FAULTS, ids=named)
 def test_a_fault_in_dns_is_found_and_nothing_else_until_it_is_mended(lab, eyes, key_record, fault):
     mx1 = {"mx1": eyes["mx1"]}

@@ -6,6 +6,7 @@ import pytest
 
 from conftest import MAIL_HOSTS, pillar
 
+BEGINS = "bare"
 PLACES = "/etc /usr/local /var/lib /var/spool /opt"
 PRUNED = ("/etc/salt", "/var/lib/dpkg", "/var/lib/apt", "/var/lib/systemd", "/var/lib/private", "/opt/saltstack")
 
@@ -41,8 +42,6 @@ def inventory(lab, host):
 @pytest.fixture(scope="module")
 def hosts(lab):
     """What there was on bare hosts, and what there is after a highstate and a clean with packages."""
-    lab.command("reset", *MAIL_HOSTS)
-    lab.forget_pillar()
     text = pillar("default", "  clean: {packages: true}\n")
     lab.set_pillar(text)
     for host in MAIL_HOSTS:

@@ -7,6 +7,8 @@ from messages import sent_and_judged
 
 from conftest import DOMAIN, MAIL_HOSTS
 
+BEGINS = "configured"
+
 SECONDARY = "198.18.0.12"
 UNSIGNED = {"signatures": [], "dkimpy": False, "mail_dkim": "none"}
 

@@ -143,6 +143,7 @@ FAULTS_OF_DNS = [
 ]
 
 
+@pytest.mark.rotating(of=2)
 @pytest.mark.parametrize(("fault", "said"), FAULTS_OF_DNS, ids=[fault.__name__ for fault, _ in FAULTS_OF_DNS])
 def test_a_successor_waits_while_dns_is_in_trouble_and_what_signs_goes_on(lab, fault, said):
     before = signers(lab)
@@ -194,6 +195,7 @@ def all_have_successors_in_dns(lab):
     lab.until(ready, "DNS does not show the successors", 600)
 
 
+@pytest.mark.rotating(of=3)
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
 def test_opendkim_killed_around_the_reload_leaves_no_message_unsigned(lab, moment):
     before = signers(lab)
@@ -223,7 +225,7 @@ FEW_FILES = "/run/systemd/system/opendkim.service.d/zz-few-files.conf"
 @contextmanager
 def few_files(lab):
     """OpenDKIM has few open files as long as the block runs; so it is restarted at both ends."""
-    low = f"mkdir -p $(dirname {FEW_FILES}) && printf '[Service]\nLimitNOFILE=300\n' >{FEW_FILES}"
+    low = f"mkdir -p $(dirname {FEW_FILES}) && printf '[Service]\nLimitNOFILE=200\n' >{FEW_FILES}"
     again = "systemctl daemon-reload && systemctl restart opendkim"
     for host in MAIL_HOSTS:
         lab.sh(host, f"{low} && {again}")
@@ -240,7 +242,7 @@ def test_opendkim_that_lost_many_sockets_is_restarted_by_a_rotation_and_no_messa
     with few_files(lab), mail_all_the_time(lab):
         for host in MAIL_HOSTS:
             lost, most = map(int, lab.run(host, PYTHON, "-", DOMAINS[host][0], stdin=program, timeout=1800).out.split())
-            assert most == 150
+            assert most == 100
             assert lost >= most, f"{host}: it lost {lost} sockets in the program's time"
         old = {host: lab.sh(host, process) for host in MAIL_HOSTS}
         lab.salt("mx*", "dkim.rotate")
@@ -324,12 +326,14 @@ def test_a_disk_that_is_full_at_the_key_the_manifest_or_the_tables_costs_no_mess
         advance_until_others_sign(lab, before)
 
 
-def test_a_power_cut_at_any_moment_of_a_rotation_costs_no_message(lab):
+def test_a_power_cut_at_any_moment_of_a_rotation_costs_no_message(lab, share):
     program = (Path(__file__).parent / "power_cut_program.py").read_text()
     lab.apply("rotation", LONG.replace("soak: 1s", "soak: 2s"))
     with mail_all_the_time(lab):
-        for first, host in enumerate(MAIL_HOSTS):
-            run = f"{PYTHON} /root/power_cut.py {first} {len(MAIL_HOSTS)} >/root/power_cut.json"
+        begin, step = share(4)
+        for number, host in enumerate(MAIL_HOSTS):
+            first, every = begin * len(MAIL_HOSTS) + number, step * len(MAIL_HOSTS)
+            run = f"{PYTHON} /root/power_cut.py {first} {every} >/root/power_cut.json"
             lab.write(host, "/root/power_cut.py", program)
             lab.run(host, "systemd-run", "--quiet", "--unit=power-cut", "-p", "RemainAfterExit=yes", "sh", "-c", run)
         for host in MAIL_HOSTS:
@@ -340,9 +344,11 @@ def test_a_power_cut_at_any_moment_of_a_rotation_costs_no_message(lab):
     told = [json.loads(lab.sh(host, "cat /root/power_cut.json")) for host in MAIL_HOSTS]
     made = {change for one in told for change in one["dkim.rotate"]}
     signed = {change for one in told for change in one["dkim.advance"]}
-    for what in (".private", ".txt", "keys.json"):
+    assert made
+    assert signed
+    for what in (".private", ".txt", "keys.json") if step == 1 else ():
         assert any(what in change for change in made), made
-    for what in ("KeyTable", "SigningTable", "reload", "probe", "keys.json"):
+    for what in ("KeyTable", "SigningTable", "reload", "probe", "keys.json") if step == 1 else ():
         assert any(what in change for change in signed), signed
     for host in MAIL_HOSTS:
         left = lab.sh(host, "find /etc/opendkim -name '.*' -type f ! -name .lock").split()

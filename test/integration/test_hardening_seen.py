@@ -261,6 +261,7 @@ def test_logins_and_connections_a_minute_are_limited_and_who_is_exempt_is_not(la
 GUESSERS = [("mailserver-postfix", GUESSES_SMTP, 587), ("mailserver-dovecot", GUESSES_IMAP, 993)]
 
 
+@pytest.mark.rotating(of=2)
 @pytest.mark.parametrize(("jail", "source", "port"), GUESSERS)
 def test_who_guesses_passwords_finds_every_mail_port_shut_and_nobody_else(lab, host, jail, source, port):
     guess = {"port": port, "user": "alice", "times": 1}

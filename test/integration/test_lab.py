@@ -9,6 +9,7 @@ import pytest
 
 from conftest import HOSTS, TOP
 
+BEGINS = None
 LAB = TOP / "test" / "lab" / "lab"
 
 
@@ -56,6 +57,17 @@ def test_an_unknown_host_and_one_that_is_down_are_named(lab):
     assert "test/lab/lab up mx1" in lab_command("exec", "mx1", "--", "true", name="none").stderr
 
 
+def test_what_the_machine_lacks_is_told_with_what_mends_it_before_anything_is_booted():
+    words = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", LAB, "up", "ns2")
+    environment = {**os.environ, "LAB_NAME": "lacking"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert "this machine cannot boot what was asked for (hosts: 1):\n  - namespaces cannot be made" in done.stderr
+    assert "CAP_SYS_ADMIN" in done.stderr
+    assert "docker run --privileged" in done.stderr
+    assert not Path("/var/lib/mailserver-lab/lacking").exists()
+
+
 def test_down_leaves_nothing_even_after_a_crash(lab):
     name = "crashed"
     lab_command("up", "ns2", name=name)
@@ -67,6 +79,10 @@ def test_down_leaves_nothing_even_after_a_crash(lab):
     nspawn = [pid for pid in held if "nspawn" in Path(f"/proc/{pid}/comm").read_text()]
     for pid in nspawn:
         os.kill(pid, signal.SIGKILL)
+    lab.until(
+        lambda: "ended" in lab_command("exec", "ns2", "--", "true", name=name).stderr, "it does not say that it ended"
+    )
+    assert "Its console said at the end:" in lab_command("exec", "ns2", "--", "true", name=name).stderr
     assert lab_command("down", name=name).returncode == 0
     assert not [
         pid for pid in held if Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()

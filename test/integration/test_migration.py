@@ -10,6 +10,7 @@ from streaming import mail_all_the_time
 
 from conftest import DOMAIN, MAIL_HOSTS, TOP, Highstate, pillar
 
+BEGINS = "bare"
 PAGE = (TOP / "docs" / "migration.md").read_text()
 COMMANDS = re.findall(r"^    (salt '.*)$", PAGE, re.MULTILINE)
 LOST = {
@@ -28,17 +29,13 @@ def command(lab, words):
     """Run one of the page's commands on the master; a dict from host to what it returned."""
     [line] = [one for one in COMMANDS if words in one and ("test=True" in one) == ("test=True" in words)]
     # Under load, or while a firewall starts, the master's question whether the job still runs may get lost.
-    return lab.salt("--timeout=600", *shlex.split(line)[1:], timeout=960)
+    return lab.salt_command("--timeout=600", *shlex.split(line)[1:], timeout=960)
 
 
 @pytest.fixture(scope="module")
 def moved(lab):
     """Hosts made by hand, and what the page's commands came to: a dry run, and the first run under a stream of mail."""
-    lab.command("reset", *MAIL_HOSTS)
-    lab.forget_pillar()
     lab.set_pillar(pillar("default", USERS + GIVEN_UP))
-    for host in MAIL_HOSTS:
-        lab.until(lambda host=host: lab.salt(host, "test.ping").get(host), f"{host} does not answer", 90)
     hand_made.make(lab, MAIL_HOSTS)
     found = {"before": {host: hand_made.state(lab, host) for host in MAIL_HOSTS}}
     command(lab, "sync_all")
@@ -50,9 +47,7 @@ def moved(lab):
             lab.until(lambda host=host: found["stream"].sent_so_far(lab, host) > 5, f"{host}: nothing was sent")
         found["first"] = command(lab, "state.highstate")
     found["sessions"] = {host: one.communicate("", timeout=60)[0] for host, one in sessions.items()}
-    yield found
-    lab.forget_pillar()
-    lab.command("reset", *MAIL_HOSTS)
+    return found
 
 
 def open_session(lab, host):

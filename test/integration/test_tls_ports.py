@@ -166,6 +166,7 @@ def judged(request, lab, issued):
     return dict(zip(places, found, strict=True))
 
 
+PLACES_BY_TURNS = pytest.mark.rotating(of=7, by=("host", "port"))
 NO_FINDINGS = {
     "engine_problem": "client's own OpenSSL has no GOST",
     "sessionresumption_ticket": "client's own s_client did not get through in this one check",
@@ -174,6 +175,7 @@ NO_FINDINGS = {
 STARTTLS_ALONE = {"overall_grade": "T is the grade of all that begins in the clear, whatever comes then"}
 
 
+@PLACES_BY_TURNS
 @pytest.mark.parametrize("port", PORTS)
 def test_testssl_finds_nothing_above_low(judged, host, port):
     expected = {**NO_FINDINGS, **(STARTTLS_ALONE if port in STARTTLS else {})}
@@ -182,12 +184,14 @@ def test_testssl_finds_nothing_above_low(judged, host, port):
     assert {id: one for id, one in bad.items() if id not in expected} == {}
 
 
+@PLACES_BY_TURNS
 @pytest.mark.parametrize("port", IMPLICIT)
 def test_testssl_gives_grade_a(judged, host, port):
     found, _ = judged[host, port]
     assert found["overall_grade"]["finding"] in ("A", "A+")
 
 
+@PLACES_BY_TURNS
 @pytest.mark.parametrize("port", PORTS)
 def test_sslscan_sees_the_intermediate_profile_and_no_more(judged, host, port):
     _, found = judged[host, port]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailserver-lab"
+STATE = Path("/var/lib/mailserver-lab")
+"""Where the booted hosts' own files are, a folder a lab."""
 MIRROR = os.environ.get("LAB_MIRROR", "http://deb.debian.org/debian")
 ESSENTIAL = "systemd,systemd-sysv,dbus,python3,python3-venv,iproute2,procps,ca-certificates,libnss-myhostname"
 VENV = "/opt/saltstack/salt"
@@ -207,6 +209,9 @@ done
 systemctl enable -q salt-minion
 systemctl mask -q systemd-resolved systemd-networkd systemd-timesyncd apt-daily.timer apt-daily-upgrade.timer \\
   dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-logind getty@tty1 console-getty systemd-networkd.socket
+# What a container does not have, or has no use for: a host that is degraded has a fault of its own.
+systemctl mask -q systemd-ask-password-console.path systemd-ask-password-wall.path dev-mqueue.mount \\
+  dev-hugepages.mount tmp.mount
 cat >/etc/pip.conf <<END
 [global]
 no-index = true

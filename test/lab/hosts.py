@@ -1,5 +1,6 @@
 """The hosts of the lab: what each is, and how one is booted, entered and ended."""
 
+import base64
 import contextlib
 import json
 import os
@@ -10,13 +11,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import machine
 import network
-from bases import HERE, LabError, base_for, build_all, overlay, say, unmount_below
+from bases import CACHE, HERE, STATE, LabError, base_for, build_all, overlay, run, say, unmount_below
 
-STATE = Path("/var/lib/mailserver-lab")
 FORMULA = HERE.parent.parent
 FORMULA_PARTS = ("mailserver", "_modules", "_runners", "_states", "_utils")
 RESOLVER = "198.18.0.53"
+LONG = 1200
+"""Seconds to wait for a boot or a shutdown on a machine that others keep busy."""
+SESSION_KEY = 56
+"""Bytes: 24 of AES-192, and 32 that sign."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -77,8 +82,11 @@ class Running:
     def _control_group_files(self):
         return [file for group in self.control_groups for file in group.rglob("cgroup.procs")]
 
-    def boot(self, started):
-        """Boot the host from its base; its file system begins empty above that."""
+    def boot(self, started, saved=None):
+        """Boot the host from its base; its file system begins empty above that, or above what :meth:`save` saved.
+
+        :param saved: the folder that ``save`` was given.
+        """
         base = base_for(self.host.release, self.host.role, started)
         self.remove()
         self._forget_old_key()
@@ -86,9 +94,21 @@ class Running:
             (self.folder / part).mkdir(parents=True)
         network.make_bridge(self.lab)
         network.connect(self.lab, self.host.name, self.host.addresses)
-        overlay(base.layers, self.folder / "upper", self.folder / "work", self.folder / "root")
-        self._furnish(self.folder / "root")
+        layers = [place / self.host.name for place in _with_those_below(saved)]
+        overlay((*layers, *base.layers), self.folder / "upper", self.folder / "work", self.folder / "root")
+        self._furnish(self.folder / "root", is_new=not saved)
+        for mark in ("booted-from", "untouched"):
+            (self.folder / mark).write_text(str(saved or ""))
         self._spawn(base)
+
+    def save(self, folder):
+        """Shut the host down, and copy what its disk holds above that from which it was booted; it stays down."""
+        self.ask("systemctl", "--no-block", "poweroff")
+        if not _wait(lambda: self.leader() is None, LONG):
+            raise LabError(f"{self.host.name} does not shut down; its console said:\n{self.console()}")
+        self.end()
+        run("cp", "-a", self.folder / "upper", folder / self.host.name)
+        (folder / "above").write_text((self.folder / "booted-from").read_text())
 
     def reboot(self, started):
         """Cut the host's power, and boot it again from what its disk holds."""
@@ -103,18 +123,22 @@ class Running:
         if master.leader() is not None:
             master.ask("salt-key", "--yes", f"--delete={self.host.name}")
 
-    def _furnish(self, root):
+    def _furnish(self, root, is_new):
         name = self.host.name
         _write(root / "etc/hostname", f"{name}\n")
         known = "".join(f"{host.addresses[0]} {host.name}.lab.test {host.name}\n" for host in HOSTS.values())
         _write(root / "etc/hosts", f"127.0.0.1 localhost\n::1 localhost\n{known}")
         _write(root / "etc/resolv.conf", f"nameserver {RESOLVER}\noptions timeout:2 attempts:2\n")
-        _write(root / "etc/machine-id", "")
+        if is_new:
+            _write(root / "etc/machine-id", "")
+        # The master of another lab has another key.
+        (root / "etc/salt/pki/minion/minion_master.pub").unlink(missing_ok=True)
         _write(root / "etc/salt/minion.d/lab.conf", f"id: {name}\n" + (HERE / "minion.conf").read_text())
         if name == "master":
             _write(root / "etc/salt/master.d/lab.conf", (HERE / "master.conf").read_text())
             _write(root / "srv/salt/top.sls", "base:\n  'mx*':\n    - mailserver\n")
             _write(root / "srv/pillar/top.sls", "base: {}\n")
+            _write_sessions(root / "var/cache/salt/master/sessions")
             _enable(root, "salt-master.service")
         if self.host.role == "ns":
             _write(root / "etc/bind/named.conf", (HERE / "zones" / f"{name}.conf").read_text())
@@ -162,6 +186,13 @@ class Running:
             raise LabError(f"{self.host.name} did not boot; its console said:\n{self.console()}")
         self.record.write_text(json.dumps({"pid": pid, "started": _started(pid)}))
 
+    def why_down(self):
+        """Say that the host does not run, and what boots it; with the end of its console, if it ended by itself."""
+        boots = f"boot it: test/lab/lab up {self.host.name}"
+        if not self.record.exists():
+            return f"{self.host.name} does not run; {boots}"
+        return f"{self.host.name} ended; {boots}\nIts console said at the end:\n{self.console()}"
+
     def console(self):
         """Return the last lines that the host printed on its console."""
         return "\n".join((self.folder / "console.log").read_text(errors="replace").splitlines()[-15:])
@@ -170,7 +201,7 @@ class Running:
         """Return the command line that runs ``words`` in the host."""
         leader = self.leader()
         if leader is None:
-            raise LabError(f"{self.host.name} does not run; boot it: test/lab/lab up {self.host.name}")
+            raise LabError(self.why_down())
         clean = ("env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", f"TERM={os.environ.get('TERM', 'dumb')}")
         return ("nsenter", "-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", *clean, *words)
 
@@ -202,21 +233,23 @@ class Running:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def boot_all(lab, names, started):
-    """Boot the named hosts that do not run yet; return those that were booted."""
+def boot_all(lab, names, started, saved=None):
+    """Boot the named hosts that do not run yet, from what was saved of them if ``saved`` is given."""
     fresh = [running for running in (Running(lab, HOSTS[name]) for name in names) if running.leader() is None]
+    if not fresh:
+        return
+    machine.must_do(len(fresh), builds=not any(CACHE.glob("*-wheels-*")))
     build_all(list(dict.fromkeys((running.host.release, running.host.role) for running in fresh)), started)
     for running in fresh:
-        running.boot(started)
+        running.boot(started, saved)
         say(started, f"{running.host.name}: booting ({running.host.release}, {running.host.addresses[0]})")
-    return fresh
 
 
 def wait_until_up(lab, names, started):
     """Wait until the named hosts' systemd is up and, with the master among the running, their minions answer."""
     waiting = [Running(lab, HOSTS[name]) for name in names]
     for running in waiting:
-        state = _wait(lambda r=running: _settled(r), 120)
+        state = _wait(lambda r=running: _settled(r), LONG)
         if state != "running":
             failed = running.ask("systemctl", "--failed", "--plain", "--no-legend")
             raise LabError(f"{running.host.name}: systemd is {state or 'still starting'}; failed units:\n{failed}")
@@ -224,10 +257,18 @@ def wait_until_up(lab, names, started):
     master = Running(lab, HOSTS["master"])
     if master.leader() is None:
         return
-    missing = _wait_for_minions(master, list(names), 120)
+    missing = _wait_for_minions(master, list(names), LONG)
     if missing:
         raise LabError(f"these minions do not answer the master: {', '.join(sorted(missing))}")
     say(started, "all minions answer")
+
+
+def _with_those_below(saved):
+    """Return a folder of saved hosts, that above which they were saved, and so on; none where nothing was saved."""
+    while saved:
+        yield saved
+        below = (saved / "above").read_text()
+        saved = Path(below) if below else None
 
 
 def _wait_for_minions(master, names, limit):
@@ -273,10 +314,9 @@ def _child(pid):
 def _control_group_roots():
     """Where the machine has its control groups: those of version 2, then systemd's of version 1, if there are any."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    roots = [Path(place) for _, place, kind, *_ in mounts if kind == "cgroup2"][:1]
-    if not roots:
-        raise LabError("this machine has no control groups of version 2 (mount -t cgroup2), which systemd needs")
-    return roots + [Path(place) for _, place, _, options, *_ in mounts if "name=systemd" in options.split(",")]
+    return [root for root in (machine.control_group_root(),) if root] + [
+        Path(place) for _, place, _, options, *_ in mounts if "name=systemd" in options.split(",")
+    ]
 
 
 def _stat(pid):
@@ -295,6 +335,17 @@ def _state(pid):
         return _stat(pid)[0]
     except (FileNotFoundError, ProcessLookupError):
         return "Z"
+
+
+def _write_sessions(folder):
+    """Write the keys of the minions' sessions, as the master does when a minion first comes.
+
+    Two of its workers that do so within the same tick of the clock each keep their own (Salt 3008.3), and each third
+    request of the minion ends with "message authentication failed".
+    """
+    for name in HOSTS:
+        _write(folder / name, base64.b64encode(os.urandom(SESSION_KEY)).decode())
+        (folder / name).chmod(0o600)
 
 
 def _enable(root, unit):

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from bases import LabError, run
+from bases import run
 
 PREFIX = 24
 
@@ -63,10 +63,3 @@ def disconnect(lab, host):
 def remove_bridge(lab):
     if exists(bridge_namespace(lab)):
         run("ip", "netns", "delete", bridge_namespace(lab))
-
-
-def check():
-    """Raise :class:`LabError` where this machine has no network namespaces."""
-    probe = subprocess.run(("unshare", "--net", "true"), capture_output=True, text=True, check=False)
-    if probe.returncode:
-        raise LabError(f"network namespaces cannot be made here: {probe.stderr.strip()}")

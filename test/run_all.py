@@ -1,0 +1,233 @@
+"""Run all tests, as many side by side as the machine allows, and tell how far they are: script/test all|full.
+
+Parts are lint, unit, functional and systems, one after the other, and beside them each file of test/integration, on as
+many labs as there is room for: the longest first, by test/durations.json, which a run that passes renews.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+DURATIONS = TOP / "test" / "durations.json"
+LAB_MEMORY = 2 * 2**30
+"""Bytes of memory that a lab takes, with room for what its tests start."""
+EVERY = 30
+"""Seconds between two lines about how far the parts are."""
+RENEWED = 0.25
+"""A duration is written anew when it has changed by more than this share: a commit need not touch all of them."""
+
+
+@dataclass
+class Part:
+    """A command that is a part of the tests, and what is known of its run."""
+
+    name: str
+    words: tuple
+    expected: float = 0.0
+    log: Path = None
+    told: Path = None
+    status: int = None
+    began: float = 0.0
+    seconds: float = 0.0
+    rows: list = field(default_factory=list)
+    selected: int = 0
+
+    def look(self):
+        """Read what the part has told so far (test/progress.py)."""
+        if self.told and self.told.exists():
+            lines = [json.loads(line) for line in self.told.read_text().splitlines() if line.endswith("}")]
+            self.selected = sum(line.get("selected", 0) for line in lines)
+            self.rows = [line for line in lines if "test" in line]
+
+    def how_far(self):
+        self.look()
+        share = f"{100 * len(self.rows) // self.selected} %" if self.selected else "begun"
+        return f"{self.name} {share} after {time.monotonic() - self.began:.0f} s"
+
+
+class Run:
+    """All parts, the threads that work on them, and what is printed."""
+
+    def __init__(self, asked, words):
+        self.began, self.asked, self.words = time.monotonic(), asked, words
+        self.folder = Path(tempfile.mkdtemp(prefix="mailserver-tests-"))
+        self.known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+        self.lock, self.processes, self.is_stopped = threading.Lock(), set(), False
+        self.here, self.on_hosts = self._parts()
+        self.parts = [*self.here, *self.on_hosts]
+        self.labs = [f"{asked.lab}-{number + 1}" for number in range(min(asked.labs, len(self.on_hosts)))]
+        self.at_work = {}
+
+    def _parts(self):
+        share = [] if self.asked.full else [f"--share={self.asked.seed}"]
+        here = [Part("lint", ("script/lint",))]
+        here += [Part(name, (*PYTEST, f"test/{name}", *share, *self.words)) for name in ("unit", "functional")]
+        files = sorted((TOP / "test" / "integration").glob("test_*.py"))
+        on_hosts = [Part(file.stem, (*PYTEST, str(file.relative_to(TOP)), *share, *self.words)) for file in files]
+        for part in (*here, *on_hosts):
+            part.expected = self.known.get(part.name, 0.0)
+            part.log, part.told = self.folder / f"{part.name}.log", self.folder / f"{part.name}.json"
+        # One of which nothing is known may be the longest of all.
+        return here, sorted(on_hosts, key=lambda part: (part.name in self.known, -part.expected))
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self.began:5.0f} s] {text}", flush=True)
+
+    def all(self):
+        """Run all; return whether all passed."""
+        share = (
+            "every case" if self.asked.full else f"share {self.asked.seed} (--share={self.asked.seed} runs it again)"
+        )
+        self.say(
+            f"{os.cpu_count()} cores, {_free() / 2**30:.0f} GiB free: {len(self.labs)} labs beside the rest; {share}"
+        )
+        waiting = list(self.on_hosts)
+        threads = [threading.Thread(target=self._work, args=(list(self.here),))]
+        threads += [threading.Thread(target=self._work, args=(waiting, lab)) for lab in self.labs]
+        for thread in threads:
+            thread.start()
+        said = time.monotonic()
+        try:
+            while any(thread.is_alive() for thread in threads):
+                time.sleep(0.5)
+                if time.monotonic() - said > EVERY:
+                    said = time.monotonic()
+                    self._how_far()
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+            self._labs_down()
+        return self._sum_up()
+
+    def _how_far(self):
+        with self.lock:
+            at_work = [part.how_far() for part in self.at_work.values()]
+        done = [part for part in self.parts if part.status is not None]
+        failed = sum(part.status != 0 for part in done)
+        self.say(f"{len(done)} of {len(self.parts)} parts done, {failed} failed; {'; '.join(at_work)}")
+
+    def _work(self, waiting, lab=""):
+        """Run the parts that wait, one after the other, with the others that take from the same list."""
+        while True:
+            with self.lock:
+                if self.is_stopped or not waiting:
+                    return
+                part = waiting.pop(0)
+                self.at_work[threading.get_ident()] = part
+            self._run(part, lab)
+            with self.lock:
+                del self.at_work[threading.get_ident()]
+
+    def _run(self, part, lab):
+        environment = {**os.environ, **({"LAB_NAME": lab, "LAB_KEEP": "1"} if lab else {})}
+        part.began = time.monotonic()
+        words = (*part.words, f"--progress={part.told}") if part.words[:3] == PYTEST else part.words
+        with part.log.open("w") as log:
+            process = subprocess.Popen(
+                words, cwd=TOP, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+            with self.lock:
+                self.processes.add(process)
+            status = process.wait()
+            with self.lock:
+                self.processes.discard(process)
+        part.seconds, part.status = time.monotonic() - part.began, status
+        part.look()
+        if status:
+            self.say(f"{part.name} FAILED (exit {status}) after {part.seconds:.0f} s; its output comes at the end")
+
+    def stop(self):
+        """Have no further part begin, and those at work end."""
+        with self.lock:
+            self.is_stopped = True
+            for process in self.processes:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGINT)
+
+    def _labs_down(self):
+        if os.environ.get("LAB_KEEP"):
+            return
+        for lab in self.labs:
+            subprocess.run([TOP / "test" / "lab" / "lab", "down"], env={**os.environ, "LAB_NAME": lab}, check=False)
+
+    def _sum_up(self):
+        for part in self.parts:
+            if part.status:
+                print(f"\n======== {part.name}\n{part.log.read_text(errors='replace')}", flush=True)
+        rows = [row for part in self.parts for row in part.rows]
+        print("\nThe slowest ten:")
+        for row in sorted(rows, key=lambda row: -row["seconds"])[:10]:
+            print(f"{row['seconds']:8.1f} s  {row['test']}")
+        print(f"\n{'part':36}{'tests':>6}{'failed':>8}{'skipped':>8}{'time':>9}{'processor':>12}")
+        for part in self.parts:
+            print(_line(part))
+        seconds, total = time.monotonic() - self.began, _line(None, rows)
+        print(f"{total}\n{seconds:.0f} s in all")
+        passed = all(part.status == 0 for part in self.parts)
+        if passed and not self.asked.full and not self.words:
+            self._renew()
+        shutil.rmtree(self.folder)
+        return passed
+
+    def _renew(self):
+        known = {part.name: self.known.get(part.name) for part in self.parts}
+        for part in self.parts:
+            before = known[part.name]
+            if before is None or abs(part.seconds - before) > RENEWED * before:
+                known[part.name] = round(part.seconds)
+        if known != self.known:
+            DURATIONS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+
+
+PYTEST = (sys.executable, "-m", "pytest")
+
+
+def _line(part, rows=None):
+    rows = part.rows if part else rows
+    outcomes = Counter(row["outcome"] for row in rows)
+    used = sum(row["processor"] + row["hosts"] for row in rows)
+    failed = outcomes["failed"] or ("yes" if part and part.status else 0)
+    seconds = f"{part.seconds:7.0f} s" if part else " " * 9
+    name = part.name if part else "in all"
+    return f"{name:36}{len(rows):6}{failed:>8}{outcomes['skipped']:8}{seconds}{used:10.0f} s"
+
+
+def _free():
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+def parse(words):
+    """Return this program's own options, and those for pytest."""
+    parser = argparse.ArgumentParser(prog="script/test", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="every case, not this run's share of those that rotate")
+    parser.add_argument("--share", dest="seed", type=int, default=int(time.time()) // 60 % 1000, help="which share")
+    room = max(1, min(os.cpu_count(), int(_free() // LAB_MEMORY)))
+    parser.add_argument("--labs", type=int, default=room, help=f"labs side by side (here: {room})")
+    parser.add_argument("--lab", default="test", help="the beginning of their names")
+    return parser.parse_known_args(words)
+
+
+def main():
+    run = Run(*parse(sys.argv[1:]))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(0 if run.all() else 1)
+
+
+if __name__ == "__main__":
+    main()
