@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-LIMIT = 120
+LIMIT = 1200
 """Seconds for one answer, and for all sessions to be logged in."""
 RECIPIENT = "world@outside.test"
 

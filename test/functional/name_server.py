@@ -12,7 +12,7 @@ import dns.message
 import dns.query
 import dns.rdatatype
 
-LIMIT = 30
+LIMIT = 300
 
 
 def zone(servers, records="", ttl=300, negative_ttl=60):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import mailserver_milter
 from mailserver_errors import ProbeError
 
-LIMIT = 30
+LIMIT = 300
 
 
 class Key:

@@ -34,7 +34,7 @@ def minion(tmp_path_factory):
 def call(home, *words):
     done = subprocess.run(
         [SALT_CALL, "--local", "-c", home, "--out=json", "-l", "quiet", *words],
-        capture_output=True, text=True, timeout=120, check=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        capture_output=True, text=True, timeout=1200, check=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
     )  # fmt: skip
     return json.loads(done.stdout)["local"]
 

@@ -30,7 +30,7 @@ def fetched(name, version):
     archive = KEPT / f"{name}-{version}.tar.gz"
     if not archive.exists():
         words = ("download", "-q", "--no-deps", f"--no-binary={name}", f"{name}=={version}", "-d", KEPT)
-        subprocess.run([sys.executable, "-m", "pip", *words], check=True, timeout=300)
+        subprocess.run([sys.executable, "-m", "pip", *words], check=True, timeout=1800)
     return archive
 
 
@@ -52,7 +52,7 @@ def ran(request, sources):
     """What came of a library's own tests: ``ids``, ``bad`` (id to what was said), ``skipped``, and the file tested."""
     program = HERE / "library_suite_program.py"
     words = [sys.executable, program, request.param, sources[request.param]]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     return {"library": request.param, **json.loads(done.stdout)}
 

@@ -23,7 +23,7 @@ def spm(tmp_path_factory):
 
     def call(*words):
         command = [Path(sys.executable).parent / "spm", "-c", home, "-y", *words]
-        done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

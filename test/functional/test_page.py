@@ -12,7 +12,7 @@ from mailserver_fleet import fleet
 from mailserver_page import PART, page
 
 PHONE, DESKTOP, PAPER = (360, 740), (1280, 900), (794, 1123)
-expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
+expect.set_options(timeout=300_000)  # a busy machine is no fault of the page
 
 
 @pytest.fixture(scope="session")

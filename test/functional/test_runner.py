@@ -58,10 +58,10 @@ class Salt:
         return self
 
     def run(self, *words, **options):
-        return self.master.salt_run_cli(timeout=180).run(*words, **options)
+        return self.master.salt_run_cli(timeout=1800).run(*words, **options)
 
     def call(self, name, *words):
-        return self.master.salt_cli(timeout=120).run(*words, minion_tgt=name).data
+        return self.master.salt_cli(timeout=1200).run(*words, minion_tgt=name).data
 
     def report(self, *words, path, **options):
         done = self.run("mailserver.report", *words, f"output={path}", **options)
@@ -95,7 +95,7 @@ def salt(salt_factories, home):
     made = Salt(salt_factories, home)
     with contextlib.ExitStack() as stack:
         for daemon in (made.master, *made.minions):
-            stack.enter_context(daemon.started(start_timeout=240))
+            stack.enter_context(daemon.started(start_timeout=2400))
         yield made.begin()
 
 

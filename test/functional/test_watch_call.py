@@ -80,7 +80,7 @@ class Host:
             "quiet",
         ]
         words = (*words, "--out=json", "--retcode-passthrough")
-        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=2400, check=False)
         if not done.stdout.startswith("{"):
             return done.returncode, done.stdout + done.stderr
         return done.returncode, json.loads(done.stdout)["local"]

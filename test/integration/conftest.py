@@ -32,8 +32,8 @@ HOSTS = ("master", "ns1", "ns2", "mx1", "mx2", "client")
 DOMAIN = {"mx1": "alpha.test", "mx2": "beta.test"}
 ADDRESS = {"mx1": "198.18.0.21", "mx2": "198.18.0.22"}
 PASSWORD = "correct-horse"
-LONG = 3600
-"""Seconds for what ends by itself, on a machine that others keep busy."""
+WAIT, LONG = 900, 3600
+"""Seconds for what is awaited, and for a command that ends by itself: over ten times what an idle machine takes."""
 
 
 def pillar(name, more=""):
@@ -56,11 +56,11 @@ class Lab:
         self.applied = {}
         self._caller = None
 
-    def command(self, *words, stdin=None, timeout=900):
+    def command(self, *words, stdin=None, timeout=LONG):
         command = [TOP / "test" / "lab" / "lab", *words]
         return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=timeout, check=False)
 
-    def run(self, host, *words, stdin=None, timeout=300, check=True):
+    def run(self, host, *words, stdin=None, timeout=LONG, check=True):
         """Run a command in a host; raise with its output if it fails, unless ``check`` is false."""
         command = Running(os.environ["LAB_NAME"], LAB_HOSTS[host]).enter(words)
         source = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
@@ -113,7 +113,7 @@ class Lab:
             self._caller.communicate()
         self._caller = None
 
-    def salt_command(self, *words, timeout=600):
+    def salt_command(self, *words, timeout=LONG):
         """Run `salt` itself on the master, as a person does; a dict from minion to what it returned."""
         done = self.run("master", "salt", "--out=json", *words, timeout=timeout, check=False)
         returned, text = {}, done.out.strip()
@@ -248,7 +248,7 @@ class Lab:
 
     def swaks(self, host, *options, check=True):
         """Talk SMTP from ``client`` with the mail host ``host``."""
-        words = ("swaks", "--server", ADDRESS[host], "--timeout", "20s", "--helo", "client.lab.test", *options)
+        words = ("swaks", "--server", ADDRESS[host], "--timeout", f"{WAIT}s", "--helo", "client.lab.test", *options)
         return self.run("client", *words, check=check)
 
     def submit(self, host, *options, user="alice", password=PASSWORD, sender=None, to=None, check=True):
@@ -264,14 +264,14 @@ class Lab:
         ]  # fmt: skip
         return token, self.swaks(host, *words, check=check)
 
-    def delivered(self, host, user, token, limit=30):
+    def delivered(self, host, user, token):
         """Wait for the message that holds ``token`` in ``user``'s Maildir on ``host``; its text."""
 
         def found():
             script = 'set -- $(grep -rl "$1" "$2/new" 2>/dev/null) && [ $# -gt 0 ] && cat "$@"'
             return self.run(host, "sh", "-c", script, "sh", token, f"/home/{user}/Maildir", check=False).out
 
-        return self.until(found, f"{host}: no message with {token} for {user}", limit)
+        return self.until(found, f"{host}: no message with {token} for {user}")
 
     def mailbox(self, host, protocol, *options, user="alice", password=PASSWORD):
         """Log in by ``protocol`` (imap, pop3) from ``client``, as mail_program.py does; (result, what it printed)."""
@@ -311,7 +311,7 @@ class Lab:
     def _serial(self, server, zone):
         return self.run("ns1", "dig", f"@{server}", "+short", "+norec", zone, "SOA").out.split()[2]
 
-    def until(self, holds, otherwise, limit=30):
+    def until(self, holds, otherwise, limit=WAIT):
         """Wait until ``holds()`` is true, at most ``limit`` seconds, and return what it returned."""
         ends = time.monotonic() + limit
         while time.monotonic() < ends:
@@ -319,7 +319,7 @@ class Lab:
             if found:
                 return found
             time.sleep(0.2)
-        raise AssertionError(f"{otherwise} (waited {limit} s)")
+        raise AssertionError(f"{otherwise} (waited {limit} s; at the end there was {found!r})")
 
 
 class Highstate:

@@ -88,13 +88,13 @@ def _bring_minions_back(lab, hosts):
     for host in hosts:
         lab.run(host, "systemctl", "restart", "salt-minion")
     for host in hosts:
-        lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master", 300)
-    lab.until(lambda: len(lab.salt("mx*", "test.ping")) == len(hosts), "the minions do not answer", 600)
+        lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master")
+    lab.until(lambda: len(lab.salt("mx*", "test.ping")) == len(hosts), "the minions do not answer")
 
 
 def _make(lab, host):
     script = SCRIPT.replace("DOMAIN", DOMAIN[host]).replace("SELECTOR", SELECTOR)
-    lab.run(host, "sh", "-c", script.replace("SOCKET", SOCKETS[host]), timeout=900)
+    lab.run(host, "sh", "-c", script.replace("SOCKET", SOCKETS[host]))
 
 
 def publish(lab, host):

@@ -9,7 +9,7 @@ from pathlib import Path
 from check_faults import AREAS, MODULES, PYTHON
 
 PROGRAM = (Path(__file__).parent / "check_program.py").read_text()
-LIMIT = 150
+LIMIT = 900
 """Seconds within which a look has ended by its own limits, whatever the world does."""
 
 

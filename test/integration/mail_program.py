@@ -10,7 +10,7 @@ import sys
 
 
 def imap(host, user, password, cleartext, token):
-    mailbox = imaplib.IMAP4(host, timeout=20)
+    mailbox = imaplib.IMAP4(host, timeout=300)
     if not cleartext:
         mailbox.starttls(unverified())
     mailbox.login(user, password)
@@ -23,7 +23,7 @@ def imap(host, user, password, cleartext, token):
 
 
 def pop3(host, user, password, cleartext, token):
-    mailbox = poplib.POP3(host, timeout=20)
+    mailbox = poplib.POP3(host, timeout=300)
     if not cleartext:
         mailbox.stls(unverified())
     mailbox.user(user)

@@ -14,7 +14,7 @@ import time
 import salt.config
 import salt.loader
 
-LIMIT = 60
+LIMIT = 900
 IN_FOLDERS = {"os.rename": 2, "os.remove": 1, "os.mkdir": 2}
 """Events of paths that may be relative to an open folder, and where its descriptor stands."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC

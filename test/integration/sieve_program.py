@@ -9,7 +9,7 @@ import ssl
 import sys
 
 host, user, password, script, *options = sys.argv[1:]
-talk = socket.create_connection((host, 4190), 20)
+talk = socket.create_connection((host, 4190), 300)
 
 
 def answer():

@@ -53,7 +53,7 @@ def sign(lab, more):
         advance(lab)
         return all(signers(lab).values())
 
-    lab.until(all_sign, "not every domain is signed for", 900)
+    lab.until(all_sign, "not every domain is signed for")
 
 
 def advance(lab, errors=False):
@@ -90,8 +90,8 @@ def bring_master_back(lab):
         lab.run(host, "systemctl", "restart", "salt-minion")
     connected = ("ss", "-tnH", "state", "established", "dport", "=", ":4505")
     for host in HOSTS:
-        lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master", 600)
-    lab.until(lambda: len(lab.salt("*", "test.ping")) == len(HOSTS), "the minions do not answer", 600)
+        lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master")
+    lab.until(lambda: len(lab.salt("*", "test.ping")) == len(HOSTS), "the minions do not answer")
 
 
 def advance_until_gone(lab, limit=1200):
@@ -135,10 +135,10 @@ def mail_all_the_time(lab, domains=DOMAINS):
         for host in MAIL_HOSTS:
             lab.sh(host, "touch /run/stream-ends")
         for host in MAIL_HOSTS:
-            lab.until(lambda host=host: _ended(lab, host, tag), f"{host} still cannot send a message", 900)
+            lab.until(lambda host=host: _ended(lab, host, tag), f"{host} still cannot send a message")
     for host in MAIL_HOSTS:
         found.sent[host] = found.sent_so_far(lab, host)
-        lab.until(lambda host=host: _is_empty(lab, host), f"{host}: mail is left in the queue", 900)
+        lab.until(lambda host=host: _is_empty(lab, host), f"{host}: mail is left in the queue")
     judged = json.loads(lab.run("client", PYTHON, "-c", stream.JUDGES).out)
     found.counts = {host: judged[f"{tag}-{host}"] for host in MAIL_HOSTS}
     for host, counts in found.counts.items():

@@ -12,9 +12,6 @@ from check_faults_running import RUNNING_FAULTS
 from check_faults_wire import WIRE_FAULTS
 from conftest import DOMAIN, MAIL_HOSTS
 
-LIMIT = 60
-"""Seconds for a daemon to take a change up; on a machine that is at rest it takes one at most."""
-
 
 @pytest.fixture(scope="module")
 def eyes(lab):
@@ -33,7 +30,7 @@ def see(lab, eyes, wanted, areas=AREAS):
         return all(statuses(told) == wanted for told in last.values())
 
     with contextlib.suppress(AssertionError):
-        lab.until(found, "", LIMIT)
+        lab.until(found, "")
     assert {host: statuses(told) for host, told in last.items()} == dict.fromkeys(eyes, wanted), last
 
 

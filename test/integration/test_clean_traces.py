@@ -45,7 +45,7 @@ def hosts(lab):
     text = pillar("default", "  clean: {packages: true}\n")
     lab.set_pillar(text)
     for host in MAIL_HOSTS:
-        lab.until(lambda host=host: lab.salt(host, "test.ping").get(host), f"{host} does not answer", 90)
+        lab.until(lambda host=host: lab.salt(host, "test.ping").get(host), f"{host} does not answer")
     before = {host: inventory(lab, host) for host in MAIL_HOSTS}
     for result in lab.highstate().values():
         result.must_succeed()

@@ -192,7 +192,7 @@ def all_have_successors_in_dns(lab):
         plans = lab.salt("mx*", "dkim.plan")
         return all(plans[host]["changes"].get(name, {}).get("new") for host, names in DOMAINS.items() for name in names)
 
-    lab.until(ready, "DNS does not show the successors", 600)
+    lab.until(ready, "DNS does not show the successors")
 
 
 @pytest.mark.rotating(of=3)
@@ -214,7 +214,7 @@ def test_opendkim_killed_around_the_reload_leaves_no_message_unsigned(lab, momen
             for host in MAIL_HOSTS:
                 kill_opendkim(lab, host)
         for host in MAIL_HOSTS:
-            lab.until(lambda host=host: is_active(lab, host), f"{host}: systemd did not bring OpenDKIM back", 300)
+            lab.until(lambda host=host: is_active(lab, host), f"{host}: systemd did not bring OpenDKIM back")
         advance_until_others_sign(lab, before)
 
 
@@ -383,7 +383,7 @@ def test_without_the_master_the_minions_own_schedule_does_a_whole_rotation(lab):
             for host, names in DOMAINS.items():
                 for name in names:
                     lab.until(lambda host=host, name=name: _signs(lab, host, name) != before[host, name],
-                              f"{host}: no rotation of {name}", 900)  # fmt: skip
+                              f"{host}: no rotation of {name}")  # fmt: skip
     finally:
         bring_master_back(lab)
         lab.apply("rotation", LONG)
@@ -446,7 +446,7 @@ def test_an_upgrade_of_the_formula_is_complete_in_a_minion_that_goes_on_running(
     # A minion that runs jobs by schedule has the formula's modules in memory, and each of its jobs begins with these.
     lab.apply("rotation", SCHEDULED)
     for host in MAIL_HOSTS:
-        lab.until(lambda host=host: has_run_by_schedule(lab, host), f"{host}: the schedule does nothing", 600)
+        lab.until(lambda host=host: has_run_by_schedule(lab, host), f"{host}: the schedule does nothing")
     newer = {
         "mailserver_dkim": "def newer():\n    return 'newer'\n",
         "mailserver_status": "import mailserver_dkim\n_older = status\n\n\ndef status(*arguments):\n"

@@ -45,7 +45,7 @@ def stranger(lab, work, host, source=CLIENT, **more):
 
 
 def queue_is_empty(lab, host):
-    lab.until(lambda: not lab.sh(host, "postqueue -j"), f"{host}: the queue does not get empty", 60)
+    lab.until(lambda: not lab.sh(host, "postqueue -j"), f"{host}: the queue does not get empty")
 
 
 def with_text(lab, host, user, text):

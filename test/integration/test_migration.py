@@ -29,7 +29,7 @@ def command(lab, words):
     """Run one of the page's commands on the master; a dict from host to what it returned."""
     [line] = [one for one in COMMANDS if words in one and ("test=True" in one) == ("test=True" in words)]
     # Under load, or while a firewall starts, the master's question whether the job still runs may get lost.
-    return lab.salt_command("--timeout=600", *shlex.split(line)[1:], timeout=960)
+    return lab.salt_command("--timeout=600", *shlex.split(line)[1:])
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def moved(lab):
         for host in MAIL_HOSTS:
             lab.until(lambda host=host: found["stream"].sent_so_far(lab, host) > 5, f"{host}: nothing was sent")
         found["first"] = command(lab, "state.highstate")
-    found["sessions"] = {host: one.communicate("", timeout=60)[0] for host, one in sessions.items()}
+    found["sessions"] = {host: one.communicate("")[0] for host, one in sessions.items()}
     return found
 
 

@@ -56,7 +56,7 @@ SEND = """
 import base64, smtplib, sys
 server, sender, *recipients = sys.argv[1:]
 message = base64.b64decode(sys.stdin.read())
-with smtplib.SMTP(server, 25, "client.lab.test", timeout=20) as client:
+with smtplib.SMTP(server, 25, "client.lab.test", timeout=300) as client:
     client.ehlo()
     client.sendmail("" if sender == "<>" else sender, recipients, message, ["BODY=8BITMIME"])
 """

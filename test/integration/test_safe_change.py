@@ -108,7 +108,7 @@ def killed(ready, lab):
         # A process group of its own, so that all of it is killed, and nothing else.
         run = "setsid sh -c 'echo $$ >/run/cut-short; exec salt-call state.apply mailserver.postfix' >/dev/null 2>&1 &"
         lab.sh(host, run)
-        lab.until(lambda host=host: lab.run(host, "test", "-e", mark, check=False).status == 0, "no change began", 90)
+        lab.until(lambda host=host: lab.run(host, "test", "-e", mark, check=False).status == 0, "no change began")
         lab.sh(host, "kill -s KILL -- -$(cat /run/cut-short)")
         assert lab.run(host, "test", "-e", mark, check=False).status == 0
     lab.set_pillar(pillar("default"))
@@ -159,6 +159,6 @@ def test_a_firewall_that_keeps_the_host_from_its_master_does_not_stay(ready, lab
     finally:
         lab.sh(host, "systemctl stop firewalld; firewall-offline-cmd --delete-policy=keep-out")
         # The minion lost its master for a while, and what is published before it is back never reaches it.
-        lab.until(lambda: lab.salt(host, "test.ping").get(host) is True, f"{host}'s minion does not come back", 60)
+        lab.until(lambda: lab.salt(host, "test.ping").get(host) is True, f"{host}'s minion does not come back")
         lab.highstate([host])[host].must_succeed()
     assert lab.sh(host, "systemctl is-active firewalld") == "active\n"

@@ -50,7 +50,7 @@ class Asking:
         self.program = lab.start(host, python, "/root/sign_program.py", *SENDERS[host])
 
     def end(self):
-        out, _ = self.program.communicate("end\n", timeout=60)
+        out, _ = self.program.communicate("end\n")
         return json.loads(out)
 
 

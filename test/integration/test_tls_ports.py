@@ -144,7 +144,6 @@ def run_testssl(lab, host, port):
         "client",
         f"rm -f {file}; testssl --quiet --color 0 --warnings batch --nodns min --ip one --add-ca {TRUSTED} "
         f"-p -s -f -P -S -h -U --jsonfile {file} {starttls} {host}.lab.test:{port} >{file}.log 2>&1 || true",
-        timeout=900,
     )
     return {one["id"]: one for one in json.loads(lab.sh("client", f"cat {file}"))}
 
@@ -207,7 +206,6 @@ def test_a_renewal_by_certbot_itself_is_what_the_ports_serve(lab, issued, host):
     lab.sh(
         host,
         f"REQUESTS_CA_BUNDLE={ACME_ROOT} certbot renew --quiet --force-renewal --no-random-sleep-on-renew",
-        timeout=120,
     )
     all_serve(lab, host, lambda pem: pem and pem != before, "serves the certificate before")
     assert len({served(lab, host, port) for port in PORTS}) == 1

@@ -36,7 +36,7 @@ def listen_to_the_master(lab, unit):
     """Have all events of a watch written down from now on."""
     listen = f"exec salt-run state.event 'mailserver/watch/*' count=-1 >>{EVENTS}"
     lab.run("master", "systemd-run", "--quiet", "--collect", f"--unit={unit}", "sh", "-c", listen)
-    lab.until(lambda: _is_heard(lab), "the master's events are not seen", 60)
+    lab.until(lambda: _is_heard(lab), "the master's events are not seen")
 
 
 def _is_heard(lab):
@@ -68,7 +68,7 @@ def kinds(groups):
 
 
 def all_is_right(lab, host):
-    lab.until(lambda: lab.salt(host, "mailserver.check")[host]["status"] == "ok", f"{host} does not mend", 60)
+    lab.until(lambda: lab.salt(host, "mailserver.check")[host]["status"] == "ok", f"{host} does not mend")
 
 
 def broken_and_mended(lab, host, breaks, mends, meanwhile=lambda told: None):
@@ -82,7 +82,7 @@ def broken_and_mended(lab, host, breaks, mends, meanwhile=lambda told: None):
     all_is_right(lab, host)
     mended = lab.salt(host, "mailserver.watch")[host]
     assert (mended["status"], mended["troubles"]) == ("ok", [])
-    lab.until(lambda: len(subjects(lab, host)) >= 2, f"{host}: the mails do not arrive", 60)
+    lab.until(lambda: len(subjects(lab, host)) >= 2, f"{host}: the mails do not arrive")
     return told, mended
 
 
@@ -134,7 +134,7 @@ def test_while_the_master_is_away_the_minions_own_schedule_mails_and_the_master_
         for host in MAIL_HOSTS:
             lab.sh(host, "systemctl stop dovecot")
         for host in MAIL_HOSTS:
-            lab.until(lambda host=host: subjects(lab, host), f"{host}: no mail without the master", 180)
+            lab.until(lambda host=host: subjects(lab, host), f"{host}: no mail without the master")
             assert subjects(lab, host)[0].startswith("fail")
             assert events(lab, host) == []
             lab.run(host, "systemctl", "stop", "salt-minion")
@@ -144,7 +144,7 @@ def test_while_the_master_is_away_the_minions_own_schedule_mails_and_the_master_
         bring_master_back(lab)
     try:
         for host in MAIL_HOSTS:
-            lab.until(lambda host=host: events(lab, host), f"{host}: the master does not hear of it", 240)
+            lab.until(lambda host=host: events(lab, host), f"{host}: the master does not hear of it")
             assert ("running.unit", "worse") in kinds(events(lab, host)[0]["changed"])
             assert len(subjects(lab, host)) == 1
     finally:

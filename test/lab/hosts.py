@@ -114,7 +114,7 @@ class Running:
         """Cut the host's power, and boot it again from what its disk holds."""
         base = base_for(self.host.release, self.host.role, started)
         self.end()
-        if not _wait(self._remove_control_groups, 10):
+        if not _wait(self._remove_control_groups, LONG):
             raise LabError(f"{self.host.name}: its control groups are still in use: {self.control_groups[0]}")
         self._spawn(base)
 
@@ -181,7 +181,7 @@ class Running:
             start_new_session=True,
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
         )
-        pid = _wait(lambda: _child(process.pid) or (process.poll() is not None and -1), 20)
+        pid = _wait(lambda: _child(process.pid) or (process.poll() is not None and -1), LONG)
         if not pid or pid < 0:
             raise LabError(f"{self.host.name} did not boot; its console said:\n{self.console()}")
         self.record.write_text(json.dumps({"pid": pid, "started": _started(pid)}))
@@ -220,13 +220,13 @@ class Running:
                     os.kill(int(pid), signal.SIGKILL)
             return not alive
 
-        if not _wait(gone, 10):
+        if not _wait(gone, LONG):
             raise LabError(f"{self.host.name}: these processes do not end: {' '.join(map(str, self._own_processes()))}")
 
     def remove(self):
         """End the host and remove all that it left: mounts, namespace, folder."""
         self.end()
-        if not _wait(self._remove_control_groups, 10):
+        if not _wait(self._remove_control_groups, LONG):
             raise LabError(f"{self.host.name}: its control groups are still in use: {self.control_groups[0]}")
         network.disconnect(self.lab, self.host.name)
         unmount_below(self.folder)
