@@ -37,15 +37,15 @@ class _Progress:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item, nextitem):
-        self.outcome, before = "passed", _used()
+        self.outcome, before, hosts_before = "passed", _used(), _hosts()
         try:
             return (yield)
         finally:
-            now = _used()
-            file = str(item.path.relative_to(item.config.rootpath))
-            costs = {what: round(now[what] - before[what], 2) for what in ("seconds", "processor")}
+            costs = {what: round(now - before[what], 2) for what, now in _used().items()}
             # A host that was booted meanwhile counts from its boot.
-            hosts = round(sum(new - before.get(host, 0) for host, new in now.items() if new >= before.get(host, 0)), 2)
+            since = ((now, hosts_before.get(host, 0)) for host, now in _hosts().items())
+            hosts = round(sum(now - then if now >= then else now for now, then in since), 2)
+            file = str(item.path.relative_to(item.config.rootpath))
             self._tell(test=item.nodeid, file=file, outcome=self.outcome, hosts=hosts, **costs)
 
     def pytest_runtest_logreport(self, report):
@@ -55,18 +55,16 @@ class _Progress:
 
 def _used():
     own = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {
-        "seconds": time.monotonic(),
-        "processor": sum(one.ru_utime + one.ru_stime for one in own),
-        "hosts": sum(map(_used_by, _control_groups())),
-    }
+    return {"seconds": time.monotonic(), "processor": sum(one.ru_utime + one.ru_stime for one in own)}
 
 
-def _control_groups():
+def _hosts():
+    """Return the seconds of processors that each host of the lab has used since its boot."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     roots = [Path(place) for _, place, kind, *_ in mounts if kind == "cgroup2"]
     name = os.environ.get("LAB_NAME")
-    return [group for root in roots for group in root.glob(f"mailserver-{name}-*")] if name else []
+    groups = [group for root in roots for group in root.glob(f"mailserver-{name}-*")] if name else []
+    return {group.name: _used_by(group) for group in groups}
 
 
 def _used_by(group):
