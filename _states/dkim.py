@@ -215,11 +215,13 @@ def published(name, domains, dns, key_table, signing_table, host=None, user="ope
     return _act(place, domains, dns, "DNS shows every key", look_in_dns)
 
 
-def signing(name, domains, dns, key_table, signing_table, socket, service="opendkim"):
+def signing(
+    name, domains, dns, key_table, signing_table, socket, service="opendkim", user="opendkim", group="opendkim"
+):
     """
     Have OpenDKIM sign with each key that DNS shows, and no longer for domains that are not in the pillar.
 
-    name, domains, dns, key_table, signing_table
+    name, domains, dns, key_table, signing_table, user, group
         As for :py:func:`published`.
     socket
         The milter's socket (``inet:8891@127.0.0.1``).
@@ -229,7 +231,7 @@ def signing(name, domains, dns, key_table, signing_table, socket, service="opend
     The tables are changed, OpenDKIM is reloaded, and a probe message of each domain has to come back signed by the new
     key and verified by dkimpy; a domain for which it does not goes back to the key that signed before.
     """
-    place = _place(name, key_table, signing_table, domains)
+    place = _place(name, key_table, signing_table, domains, user, group)
     return _act(
         place,
         domains,

@@ -29,6 +29,8 @@ mailserver-opendkim-signing:
     - signing_table: {{ opendkim.signing_table }}
     - socket: {{ mailserver.opendkim.socket }}
     - service: {{ opendkim.service }}
+    - user: {{ opendkim.user }}
+    - group: {{ opendkim.group }}
     - require:
         - dkim: mailserver-opendkim-keys
         - service: mailserver-opendkim-service

@@ -1,5 +1,6 @@
 """Real BIND name servers on loopback addresses, each with zone data of its own."""
 
+import os
 import re
 import shutil
 import socket
@@ -39,17 +40,17 @@ def signed_zone(folder, name, text, start="now-2h", end="now+30d", keys=None):
 
 
 class NameServer:
-    """One ``named`` at port 53 of a loopback address: it has ``zones``, or resolves from ``root_servers``.
+    """One ``named`` at a port of a loopback address: it has ``zones``, or resolves from ``root_servers``.
 
     ``zones`` maps a zone's name to its text; text that BIND cannot load makes it answer SERVFAIL there.
     ``root_servers`` are addresses of servers with a root zone; given them, the server recurses for everybody.
     ``options`` are more statements for all of it; ``zone_options`` maps a zone's name to more of its statement,
-    ``keys`` a TSIG key's name to its secret in base64.
+    ``keys`` a TSIG key's name to its secret in base64. At 127.0.0.1 and a port above 1023, it needs no root.
     Use it as a context manager, or ``start`` and ``stop``; ``serve`` changes zones.
     """
 
-    def __init__(self, folder, address, zones=None, root_servers=(), zone_options=None, keys=None, options=""):
-        self.folder, self.address = folder / f"named-{address}", address
+    def __init__(self, folder, address, zones=None, root_servers=(), zone_options=None, keys=None, options="", port=53):
+        self.folder, self.address, self.port = folder / f"named-{address}", address, port
         self.zones, self.root_servers = dict(zones or {}), tuple(root_servers)
         self._zone_options, self._keys = dict(zone_options or {}), dict(keys or {})
         self._options, self._daemon = options, None
@@ -71,7 +72,7 @@ class NameServer:
         # AppArmor (Ubuntu, Debian) knows named by its path and would keep it out of the tests' folders.
         program = self.folder / "named"
         if not program.exists():
-            shutil.copy2(shutil.which("named", path="/usr/sbin:/usr/bin"), program)
+            shutil.copy2(shutil.which("named", path=f"{os.environ['PATH']}:/usr/sbin"), program)
         for name, text in self.zones.items():
             self._zone_file(name).write_text(text)
         (self.folder / "named.conf").write_text(self._configuration())
@@ -80,7 +81,7 @@ class NameServer:
         loads = self._loads()
         # named would run on without the port, and a daemon that an earlier run left behind would answer in its place.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((self.address, 53))
+            probe.bind((self.address, self.port))
         self._daemon = subprocess.Popen(
             [program, "-f", "-4", "-n", "1", "-L", self._log, "-c", self.folder / "named.conf"],
             stderr=subprocess.DEVNULL,
@@ -111,7 +112,7 @@ class NameServer:
     def query(self, name, rdtype, recursion=False):
         """Ask this server, and return the response, a message of dnspython's."""
         message = dns.message.make_query(name, rdtype, flags=0x0100 if recursion else 0)
-        return dns.query.tcp(message, self.address, timeout=LIMIT)
+        return dns.query.tcp(message, self.address, timeout=LIMIT, port=self.port)
 
     def queries(self):
         """Return what this server was asked since it was made, in order: name, type and if recursion was desired."""
@@ -119,6 +120,8 @@ class NameServer:
         return [(name.lower(), rdtype, sign == "+") for name, rdtype, sign in asked if name != "ready.invalid"]
 
     def _address(self, action):
+        if self.address == "127.0.0.1":
+            return
         subprocess.run(["ip", "address", action, f"{self.address}/32", "dev", "lo"], check=True)
 
     def _loads(self):
@@ -131,7 +134,7 @@ class NameServer:
         message = dns.message.make_query("ready.invalid", "SOA", flags=0)
         while time.monotonic() < ends and self._daemon.poll() is None:
             try:
-                dns.query.udp(message, self.address, timeout=0.1)
+                dns.query.udp(message, self.address, timeout=0.1, port=self.port)
             except (dns.exception.Timeout, OSError):
                 continue
             if self._loads() >= loads:
@@ -158,7 +161,7 @@ options {{
   directory "{self.folder}";
   pid-file "{self.folder}/pid";
   session-keyfile "{self.folder}/session.key";
-  listen-on {{ {self.address}; }};
+  listen-on port {self.port} {{ {self.address}; }};
   listen-on-v6 {{ none; }};
   query-source address {self.address};
   recursion {"yes" if self.root_servers else "no"};

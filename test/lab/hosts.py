@@ -13,7 +13,7 @@ from pathlib import Path
 
 import machine
 import network
-from bases import CACHE, HERE, STATE, LabError, base_for, build_all, overlay, run, say, unmount_below
+from bases import HERE, STATE, LabError, base_for, build_all, overlay, run, say, unmount_below
 
 FORMULA = HERE.parent.parent
 FORMULA_PARTS = ("mailserver", "_modules", "_runners", "_states", "_utils")
@@ -238,7 +238,7 @@ def boot_all(lab, names, started, saved=None):
     fresh = [running for running in (Running(lab, HOSTS[name]) for name in names) if running.leader() is None]
     if not fresh:
         return
-    machine.must_do(len(fresh), builds=not any(CACHE.glob("*-wheels-*")))
+    machine.must_do(len(fresh))
     build_all(list(dict.fromkeys((running.host.release, running.host.role) for running in fresh)), started)
     for running in fresh:
         running.boot(started, saved)

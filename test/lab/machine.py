@@ -29,23 +29,35 @@ class Lack:
         return f"{self.seen}\n    {self.remedy}"
 
 
-def must_do(hosts, builds):
+def must_do(hosts):
     """Look whether the machine can boot this many more hosts.
 
-    :param builds: whether their file systems have to be built first, which takes more of the disk.
     :raises LabError: it can't; each lack is named.
     """
-    lacks = [
+    lacking = lacks(hosts)
+    if lacking:
+        raise LabError(f"this machine cannot boot what was asked for (hosts: {hosts}):\n{listed(lacking)}")
+
+
+def listed(lacking):
+    return "\n".join(f"  - {lack}" for lack in lacking)
+
+
+def lacks(hosts):
+    """Return each :class:`Lack` for which the machine cannot boot this many more hosts; none: it can."""
+    if os.geteuid() != 0:
+        return [Lack("this is not root, who alone can make namespaces and mounts", "call it with sudo")]
+    if not Path("/etc/debian_version").exists() or not shutil.which("apt-get"):
+        where = "have it in a container (test/lab/README.md)"
+        return [Lack("this is neither Debian nor Ubuntu, and hosts are built with mmdebstrap and apt", where)]
+    return [
         *_namespaces(),
         *_control_groups(),
         *_overlays(),
         *_inotify(hosts),
         *_memory(hosts),
-        *_disk(hosts, builds),
+        *_disk(hosts, builds=not any(CACHE.glob("*-wheels-*"))),
     ]
-    if lacks:
-        told = "\n".join(f"  - {lack}" for lack in lacks)
-        raise LabError(f"this machine cannot boot what was asked for (hosts: {hosts}):\n{told}")
 
 
 CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
