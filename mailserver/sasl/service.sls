@@ -8,7 +8,9 @@ mailserver-sasl-service:
     - name: {{ mailserver.os.sasl.service }}
     - require:
         - pkg: mailserver-sasl-packages
+{%- if mailserver.accounts.type == 'system' %}
         - file: mailserver-sasl-pam-smtp
+{%- endif %}
     - watch:
         - file: mailserver-sasl-config
 {%- if mailserver.os.postfix.chroot %}

@@ -1,25 +1,55 @@
 """Fixtures of the tests of systems: what each line of Salt renders for each of them, and the parsers; and the table."""
 
+import contextlib
 from collections import defaultdict
 
 import pytest
 
-import worlds
-from worlds import LINES, SYSTEMS
+from parsers import Parsers
+from worlds import LINES, SYSTEMS, Rendered
 
 VERDICTS = defaultdict(list)
 """Of each system and line of Salt, the tests that failed."""
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "asks(question): what the parsers are asked, by the test's own parameters")
+
+
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory):
-    """What ``render.py`` found, by the name of a system and the line of Salt."""
-    return worlds.rendered(tmp_path_factory.mktemp("systems"))
+def rendered(request):
+    values = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    found = Rendered({(one["system"], one.get("line", "3006")) for one in values if "system" in one})
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")
 def parsers():
-    return worlds.parsers()
+    made = Parsers()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def asked_ahead(request, rendered, parsers):
+    """Ask the parsers all that the tests of this run will ask them, so that all cores work on it."""
+    for item in request.session.items:
+        with contextlib.suppress(Exception):  # the test itself will show it
+            _ask(item, rendered, parsers)
+
+
+@pytest.fixture
+def said(request, asked_ahead, rendered, parsers):
+    """The exit status and the output of each command that the test's marker asks for; None if it asks for none."""
+    answer = _ask(request.node, rendered, parsers)
+    return answer and answer.result()
+
+
+def _ask(item, rendered, parsers):
+    marker = item.get_closest_marker("asks")
+    question = marker and marker.kwargs["question"](rendered, **item.callspec.params)
+    return question and parsers.ask(question)
 
 
 @pytest.hookimpl(hookwrapper=True)

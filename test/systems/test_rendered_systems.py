@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -15,12 +14,6 @@ PARAMETERS = TOP / "mailserver" / "parameters"
 EL = [name for name in SYSTEMS if not name.startswith(("debian", "ubuntu"))]
 
 
-def of(rendered, system, pillar="default", line="3006"):
-    """The settings of a system, and the paths of the files that Salt wrote for it."""
-    found = rendered[system, line]["pillars"][pillar]
-    return found["settings"], {path: Path(place) for path, place in found["files"].items()}
-
-
 @pytest.mark.parametrize(("system", "line"), EACH)
 def test_every_sls_renders_with_requisites_that_are_met_and_states_that_there_are(rendered, system, line):
     found = rendered[system, line]
@@ -31,24 +24,24 @@ def test_every_sls_renders_with_requisites_that_are_met_and_states_that_there_ar
         assert {"/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/opendkim.conf"} < set(one["files"])
 
 
+def without_minions_own(files):
+    return {path: text for path, text in files.items() if "minion.d" not in path}
+
+
 @pytest.mark.parametrize("system", [system for system, about in SYSTEMS.items() if len(about.lines) > 1])
 def test_all_lines_of_salt_write_the_same_files(rendered, system):
     for pillar in SYSTEMS[system].pillars:
         wrote = []
         for line in LINES:
-            files = of(rendered, system, pillar, line)[1]
-            wrote.append({path: place.read_text() for path, place in files.items() if "minion.d" not in path})
+            files = without_minions_own(rendered.files(system, pillar, line=line))
             # Each line of Salt here has a Python of its own, which the reflector runs.
-            wrote[-1] = {path: re.sub(r"^/\S+/python ", "", text, flags=re.M) for path, text in wrote[-1].items()}
+            wrote.append({path: re.sub(r"^/\S+/python ", "", text, flags=re.M) for path, text in files.items()})
         assert wrote[0] == wrote[1] == wrote[2]
 
 
 @pytest.mark.parametrize("system", [system for system, about in SYSTEMS.items() if about.kin])
 def test_a_system_gets_the_files_of_its_kin_which_parsers_read(rendered, system):
-    own, theirs = (
-        {path: place.read_text() for path, place in of(rendered, name)[1].items() if "minion.d" not in path}
-        for name in (system, SYSTEMS[system].kin)
-    )
+    own, theirs = (without_minions_own(rendered.files(name)) for name in (system, SYSTEMS[system].kin))
     shown = [json.loads(files.pop("/etc/mailserver/settings.json")) for files in (own, theirs)]
     for settings in shown:
         del settings["os"]["repositories"]  # the packages are the same, and come from elsewhere
@@ -82,14 +75,14 @@ DIFFERENCES = [
 
 @pytest.mark.parametrize(("system", "present", "absent"), DIFFERENCES, ids=[row[0] for row in DIFFERENCES])
 def test_main_cf_is_that_of_the_systems_postfix(rendered, system, present, absent):
-    text = of(rendered, system)[1]["/etc/postfix/main.cf"].read_text()
+    text = rendered.files(system)["/etc/postfix/main.cf"]
     assert [words for words in present if words not in text] == []
     assert [words for words in absent if words in text] == []
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_master_cf_is_that_of_the_systems_postfix(rendered, system):
-    text = of(rendered, system)[1]["/etc/postfix/master.cf"].read_text()
+    text = rendered.files(system)["/etc/postfix/master.cf"]
     assert ("-o {" in text, "postlogd" in text) == ((False, False) if system == "centos-7" else (True, True))
     services = [line.split()[4] for line in text.splitlines() if line.startswith("cleanup ")]
     assert services == ["n" if system in EL else "y"]
@@ -97,14 +90,14 @@ def test_master_cf_is_that_of_the_systems_postfix(rendered, system):
 
 @pytest.mark.parametrize(("system", "ports", "booleans"), [("rocky-9", [8892], {"httpd_can_sendmail": True})])
 def test_el_labels_a_milters_port_that_its_policy_does_not_know(rendered, system, ports, booleans):
-    assert of(rendered, system)[0]["selinux"] == {"enabled": True, "booleans": {}, "milter_ports": []}
-    chosen = of(rendered, system, "choices")[0]["selinux"]
+    assert rendered.pillar(system)["settings"]["selinux"] == {"enabled": True, "booleans": {}, "milter_ports": []}
+    chosen = rendered.pillar(system, "choices")["settings"]["selinux"]
     assert chosen == {"enabled": True, "booleans": booleans, "milter_ports": ports}
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_only_el_has_selinux_and_repositories_of_others(rendered, system):
-    settings = of(rendered, system)[0]
+    settings = rendered.pillar(system)["settings"]
     assert settings["selinux"]["enabled"] is (system in EL)
     assert settings["repositories"]["install"] is (system in EL)
 
@@ -126,4 +119,4 @@ SYSTEM_TABLE = {
 def test_a_system_has_its_version_of_postfix_and_its_kin_the_same(rendered, system, version):
     release = system.rpartition("-")[2]
     kin = [name for name in EL if system in EL and name.endswith(f"-{release}")] or [system]
-    assert {of(rendered, name)[0]["os"]["postfix"]["version"] for name in kin} == {version}
+    assert {rendered.pillar(name)["settings"]["os"]["postfix"]["version"] for name in kin} == {version}

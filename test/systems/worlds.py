@@ -1,8 +1,6 @@
-"""The systems that the formula knows, the lines of Salt that render for them, and the parsers that read the result."""
+"""The systems that the formula knows, and what each line of Salt renders for them."""
 
-import contextlib
-import fcntl
-import hashlib
+import functools
 import json
 import os
 import shutil
@@ -11,33 +9,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
-TOP = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TOP / "test" / "lab"))
+from kept import TOP, LabError, cached, drop_outdated, locked, place, run
 
-from bases import MIRROR, LabError, mounted, run, unmount_below  # noqa: E402
-
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailserver-systems"
-ARCHIVE = "http://archive.debian.org/debian"
-"""Where a release goes that Debian no longer looks after."""
+HERE = Path(__file__).resolve().parent
+MADE_FROM = ("mailserver", "_modules", "_states", "_utils", "test/salt/pillar", "test/systems/os-release")
+"""What decides what is rendered, beside Salt and render.py."""
 
 LINES = {"3006": "3006.28", "3007": "3007.15", "3008": "3008.3"}
 WHEELS = ("dnspython>=2.6,<3", "dkimpy>=1.1.5,<2", "pyspf>=2.0.14,<3")
 CHOICES = ("default", "original", "choices", "authority", "virtual")
-PACKAGES = (
-    "postfix",
-    "postfix-lmdb",
-    "postfix-pcre",
-    "dovecot-imapd",
-    "dovecot-pop3d",
-    "dovecot-lmtpd",
-    "dovecot-sieve",
-    "dovecot-managesieved",
-    "opendkim",
-    "firewalld",
-)
-PARSERS = ("bullseye", "bookworm", "trixie")
-"""Debian 11 has EL 9's very version of Postfix (3.5.25), and Dovecot 2.3; Debian 13 has Dovecot 2.4."""
 
 
 @dataclass(frozen=True)
@@ -80,41 +62,81 @@ SYSTEMS = {
 }
 
 
-def rendered(folder):
-    """Render the formula for each system with each line of Salt, below ``folder``; return what render.py found."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pool.map(lambda line: _render(line, folder / line), LINES)
-    return {
-        (system, line): _read(folder / line / f"{system}.json")
-        for system, about in SYSTEMS.items()
-        for line in about.lines
-    }
+class Rendered:
+    """What render.py finds, by the name of a system and the line of Salt; it is waited for when it is asked for.
+
+    ``wanted``: such pairs that will be asked for, to be rendered now, the lines of Salt side by side.
+    """
+
+    def __init__(self, wanted):
+        drop_outdated("rendered-*")
+        self._pool = ThreadPoolExecutor(os.cpu_count())
+        self._found = {}
+        for line in LINES:
+            if systems := [system for system in SYSTEMS if (system, line) in wanted]:
+                self._render(systems, line)
+
+    def _render(self, systems, line):
+        found = self._pool.submit(_render, systems, line)
+        self._found.update({(system, line): found for system in systems})
+
+    def __getitem__(self, key):
+        if key not in self._found:
+            self._render([key[0]], key[1])
+        return self._found[key].result()[key[0]]
+
+    def pillar(self, system, pillar="default", line="3006"):
+        """Return what is rendered for a system with a pillar."""
+        found = self[system, line]
+        if "broke" in found:
+            raise LabError(found["broke"])
+        return found["pillars"][pillar]
+
+    def files(self, system, pillar="default", line="3006"):
+        """Return the files that Salt writes, their contents by their paths."""
+        found = self.pillar(system, pillar, line)["files"]
+        texts = _folder(line) / "texts"
+        return {path: (texts / digest).read_text() for path, digest in found.items()}
+
+    def close(self):
+        self._pool.shutdown(cancel_futures=True)
 
 
-def _render(line, folder):
-    folder.mkdir()
-    words = [f"{name}:{','.join(about.pillars)}" for name, about in SYSTEMS.items() if line in about.lines]
-    program = Path(__file__).with_name("render.py")
-    with (folder / "said").open("w") as said:
-        try:
-            python = salt_of(line) / "bin/python"
-        except (LabError, RuntimeError) as err:
-            print(err, file=said)
-            return
-        command = ["unshare", "-m", python, "-W", "ignore", program, folder, *words]
-        subprocess.run(command, stdout=said, stderr=said, check=False)
+def _render(systems, line):
+    """Return what is rendered for each system; what was without a fault is remembered for a week."""
+    folder = _folder(line)
+    python = salt_of(line) / "bin/python"
+    with locked(folder.name):
+        (folder / "texts").mkdir(parents=True, exist_ok=True)
+        missing = [name for name in systems if not (folder / f"{name}.json").exists()]
+        if missing:
+            words = [f"{name}:{','.join(SYSTEMS[name].pillars)}" for name in missing]
+            command = ("unshare", "-m", python, "-W", "ignore", HERE / "render.py", folder, *words)
+            said = subprocess.run(command, stdout=PIPE, stderr=STDOUT, text=True, check=False).stdout
+            for name in missing:
+                if not (folder / f"{name}.json").exists():
+                    broke = f"{name} was not rendered; its Salt said:\n{said[-3000:]}"
+                    (folder / f"{name}.json").write_text(json.dumps({"broke": broke}))
+        found = {name: json.loads((folder / f"{name}.json").read_text()) for name in systems}
+        for name in missing:
+            if "broke" in found[name] or any(one["wrong"] for one in found[name]["pillars"].values()):
+                (folder / f"{name}.json").unlink()
+    return found
 
 
-def _read(path):
-    if path.exists():
-        return json.loads(path.read_text())
-    return {"broke": f"{path} was not written; its Salt said:\n{(path.parent / 'said').read_text()[-3000:]}"}
+@functools.cache
+def _folder(line):
+    """Return where to keep what a line of Salt renders of the formula as it is now."""
+    sources = [path for name in MADE_FROM for path in (TOP / name).rglob("*") if path.suffix != ".pyc"]
+    contents = [(str(path.relative_to(TOP)), path.read_text()) for path in sorted(sources) if path.is_file()]
+    pillars = {name: about.pillars for name, about in SYSTEMS.items()}
+    made_from = repr((_recipe(line), pillars, (HERE / "render.py").read_text(), contents))
+    return place(f"rendered-{line}", made_from)
 
 
 def salt_of(line):
     """Return the environment that has this line of Salt; make it if there is none."""
-    wanted = [f"salt=={LINES[line]}", *WHEELS]
-    python = _python(line)
+    wanted, python = [f"salt=={LINES[line]}", *WHEELS], _python(line)
 
     def make(target):
         run(python, "-m", "venv", target)
@@ -122,7 +144,11 @@ def salt_of(line):
         run(pip, "install", "-q", "wheel", "setuptools<81")
         run(pip, "install", "-q", *wanted)
 
-    return _cached(f"salt-{line}", f"{wanted} {run(python, '--version')}", make)
+    return cached(f"salt-{line}", _recipe(line), make)
+
+
+def _recipe(line):
+    return f"{[f'salt=={LINES[line]}', *WHEELS]} {run(_python(line), '--version')}"
 
 
 def _python(line):
@@ -130,63 +156,4 @@ def _python(line):
     for name in ("python3.11", "python3.10") if line == "3006" else (sys.executable,):
         if found := shutil.which(name):
             return found
-    raise RuntimeError(f"Salt {line} runs on Python 3.11 at most: put a python3.11 or python3.10 on the PATH")
-
-
-def parsers():
-    """Return the file systems with the real parsers, by the names of their releases; make those that are not there."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(PARSERS, pool.map(_parser, PARSERS), strict=True))
-
-
-def _parser(release):
-    def make(target):
-        words = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, target)
-        try:
-            run(*words, MIRROR)
-        except LabError:
-            _remove(target)
-            run(*words, ARCHIVE)
-
-    return _cached(f"parsers-{release}", str(PACKAGES), make)
-
-
-def _cached(name, content, make):
-    """Return the folder that ``make`` fills; it is made once, under its final name, since environments know theirs."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    ready = CACHE / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-    with (CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (ready / "is-complete").exists():
-            _remove(ready)
-            print(f"making {name}", flush=True)
-            make(ready)
-            (ready / "is-complete").touch()
-    return ready
-
-
-def _remove(folder):
-    """Remove what a builder left that was killed, and first unmount the machine's own folders from it."""
-    unmount_below(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def host(parser, tree, scratch):
-    """Lay the rendered files ``tree`` over the system of a parser; yield a function that runs a script in it."""
-    with mounted((tree, parser), scratch) as top:
-        yield lambda script: _in(top, script)
-
-
-def _in(top, script):
-    enter = 'mount --bind /proc "$0/proc" && mount --bind /dev "$0/dev" && exec chroot "$0" sh -c "$1"'
-    done = subprocess.run(
-        ("unshare", "-m", "sh", "-c", enter, top, script),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
-    )
-    return done.returncode, done.stdout
+    raise LabError(f"Salt {line} runs on Python 3.11 at most: put a python3.11 or python3.10 on the PATH")
