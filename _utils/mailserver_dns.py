@@ -280,7 +280,7 @@ class _Run:
         trail, trouble, negative_ttl = _Trail(), "", None
         try:
             start = starting_name(question.name, question.rdtype in ("MX", "TXT"), question.rdtype == "DS")
-            zone = await self._asking.once(self._zones.enclosing, start)
+            zone = await self._asking.once(self._zones.enclosing, start, start != question.name)
             await self._follow(trail, question.name, question.rdtype, zone, (question.name,))
             negative_ttl = await self._asking.once(self._zones.negative_ttl, trail.zone)
         except Trouble as err:

@@ -67,14 +67,17 @@ class Zones:
         self._walk = Walk(asking, lambda server: server in self._ignored)
         self._now = time.time()
 
-    async def enclosing(self, start):
+    async def enclosing(self, start, for_below=False):
         """Return the zone that encloses a name, with all its servers.
 
+        :param for_below: for a question that is for a name below ``start``. A zone above may do, then: its servers
+            refer such a question down to the right one.
         :raises Trouble: it could not be found.
         """
         why = await self._why_not_walked(start)
         if why is None:
-            cut = await self._asking.once(self._walk.cut_of, start)
+            find = self._walk.cut_to_ask if for_below else self._walk.cut_of
+            cut = await self._asking.once(find, start)
             return await self._asking.once(self.whole, cut)
         try:
             zone = await self._asking.once(self._told_by_resolver, start)

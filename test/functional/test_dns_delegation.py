@@ -71,6 +71,13 @@ ZONES = {
     ),
     "decades.test": ([to(NS_OLD)], {OLD: zone([NS_OLD], ttl=2**31 - 1, negative_ttl=2**31 - 1)}),
 }
+# Of 40 names of a zone, one is delegated to another server, and one to both, of which one lacks the record.
+for many, here, there in (("many.test", NEW, OLD), ("many-minimal.test", OLD, NEW)):
+    own = "\n".join(KEY.replace("_domainkey", f"_domainkey.d{number}") for number in range(38))
+    cuts = f"d38 NS {BY[there]}.\nd39 NS {BY[here]}.\nd39 NS {BY[there]}."
+    ZONES[many] = ([to(BY[here])], {here: zone([BY[here]], f"{own}\n{cuts}")})
+    ZONES[f"d38.{many}"] = ([lambda name: ""], {there: zone([BY[there]], KEY)})
+    ZONES[f"d39.{many}"] = ([lambda name: ""], {here: zone([NS_OLD, NS_NEW], KEY), there: zone([NS_OLD, NS_NEW])})
 LAB = f"old A {OLD}\nnew A {NEW}\ntld A {TLD}"
 
 
@@ -227,6 +234,21 @@ def test_a_parent_is_asked_once_however_many_names_and_questions_its_zones_have(
     assert (tld.count(("agreed.test", "NS")), tld.count(("agreed.test", "DS"))) == (2, 1)
     assert len(tld) <= 12
     assert {recursion for asked in since.values() for _, _, recursion in asked} == {False}
+
+
+@pytest.mark.parametrize(("many", "most"), [("many.test", 8), ("many-minimal.test", 41)])
+def test_whom_a_zone_delegates_its_servers_say_however_many_names_lie_in_it(servers, many, most):
+    """Of each name it is not asked by itself, unless the servers leave out of their answers which zone they are of."""
+    server = NEW if many == "many.test" else OLD
+    before = len(servers[server].queries())
+    questions = {number: Question(key(f"d{number}.{many}"), "TXT") for number in range(40)}
+    found = ask(questions.values(), Options(root_servers=(ROOT,)), (RESOLVER,))
+    values = {number: judge(found[question], is_key).value for number, question in questions.items()}
+    assert values == {**dict.fromkeys(range(39), "published"), 39: "absent"}
+    assert [found[questions[number]].zone for number in (37, 38, 39)] == [many, f"d38.{many}", f"d39.{many}"]
+    asked = [(name, rdtype) for name, rdtype, _ in servers[server].queries()[before:]]
+    assert sum(name.startswith("d") and rdtype == "NS" for name, rdtype in asked) <= most
+    assert sum(rdtype == "TXT" for _, rdtype in asked) <= 42
 
 
 @pytest.mark.parametrize("roots", [(ROOT,), ()], ids=["from the root", "by a resolver"])
