@@ -7,7 +7,7 @@ negative answer, and one for ``_domainkey.example.com`` denies all names below i
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import mailserver_dns_roots
 import mailserver_garbage
@@ -306,21 +306,25 @@ class _Run:
         further = self._asking.once(self._zones.further, zone)
         told = await self._told(trail, name, rdtype, zone)
         told += await self._told(trail, name, rdtype, await further)
+        minimal = tuple(place for place, one in told if one.is_minimal)
+        hidden = await self._hidden_zone(name, zone, minimal) if minimal else ""
         aliases, children = {}, {}
         for place, one in told:
-            if one.status:
+            child = one.child or (hidden if one.is_minimal else "")
+            is_judged_below = one.status == "bogus" and child
+            if one.status and not is_judged_below:
                 trail.see(name, Seen(*place, one.status, one.values, one.ttl, one.detail))
             if one.alias:
                 aliases.setdefault(one.alias, []).append(place)
-            if one.child:
-                servers, places = children.get(one.child, (frozenset(), ()))
-                children[one.child] = (servers | one.child_servers, (*places, place))
-        hidden = await self._hidden_zone(name, zone) if any(one.is_minimal for _, one in told) else ""
-        if hidden:
-            children.setdefault(hidden, (frozenset(), ()))
-        for child, (servers, places) in children.items():
+            if child:
+                servers, places, again = children.get(child, (frozenset(), (), ()))
+                again += (place,) if is_judged_below else ()
+                children[child] = (servers | one.child_servers, (*places, place), again)
+        for child, (servers, places, again) in children.items():
             below = await self._asking.once(self._zones.below, child, servers, places, zone)
-            await self._follow(trail, name, rdtype, below, chain)
+            # A server of both zones signs what it says of the lower one with that one's keys.
+            asked = tuple(dict.fromkeys((*below.asked, *again)))
+            await self._follow(trail, name, rdtype, replace(below, asked=asked) if again else below, chain)
         for alias, places in aliases.items():
             if alias in chain or len(chain) > LONGEST_CHAIN:
                 detail = f"CNAME chain without an end: {' -> '.join((*chain, alias))}"
@@ -331,12 +335,12 @@ class _Run:
             onward = zone if near else await self._asking.once(self._zones.enclosing, starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
 
-    async def _hidden_zone(self, name, zone):
-        """Return the zone between a zone and the labels of a name that its servers may have, too, and do not show."""
+    async def _hidden_zone(self, name, zone, places):
+        """Return the zone between a zone and the labels of a name that these places may have, too, and do not show."""
         above = name.partition(".")[2]
         if not within(above, zone.name) or above == zone.name:
             return ""
-        return await self._asking.once(self._zones.between, zone, above)
+        return await self._asking.once(self._zones.between, zone, above, places)
 
     async def _told(self, trail, name, rdtype, zone):
         """Ask all servers of a zone, and return ``(place, Said)`` of each; note what cannot be asked."""
@@ -360,7 +364,7 @@ class _Run:
         if said.status != "answer" and not said.alias:
             return said
         wrong = signed.wrong or (signed.keys and self._zones.why_invalid(response, name, rdtype, signed.keys))
-        return Said("bogus", detail=wrong, child=said.child, child_servers=said.child_servers) if wrong else said
+        return replace(said, status="bogus", values=(), ttl=None, detail=wrong, alias="") if wrong else said
 
     async def _resolver(self, address, question):
         address = canonical_address(address)

@@ -90,7 +90,7 @@ def servers(tmp_path_factory):
         for address, text in texts.items():
             served[address][name] = text
     for number, address in enumerate((TLD, TLD2)):
-        own = [to(*(BY[one] for one in texts))(f"{name}.") + f"\n{ds}" for name, texts, ds in signed]
+        own = [to(*(BY[one] for one in texts))(f"{name}.") + f"\n{ds}" for name, texts, ds in signed if ds is not None]
         own += [one[min(number, len(one) - 1)](f"{name}.") for name, (one, _) in ZONES.items()]
         lines = "\n".join(["lab NS tld.lab.test.", f"tld.lab A {TLD}", f"tld2.lab A {TLD2}", *own])
         served[address] = {"test": zone(["tld.lab.test", "tld2.lab.test"], lines)}
@@ -123,6 +123,15 @@ def _signed(folder):
         for address, when in zip(servers, both, strict=True):
             texts[address], ds = signed_zone(folder, name, text, keys=folder / f"keys-{name}", **when)
         yield name, texts, ds
+    # Zones below signed ones at the same servers: signed by keys of their own, or not signed.
+    for name, address in (("low.test", OLD), ("lower.test", NEW)):
+        own = zone([BY[address]], 'sel TXT "v=DKIM1; p=AAAA"')
+        text, ds = signed_zone(folder, f"_domainkey.{name}", own)
+        cuts = f"_domainkey NS {BY[address]}.\n_domainkey.plain NS {BY[address]}."
+        above, its = signed_zone(folder, name, zone([BY[address]], f"{cuts}\n{ds}"))
+        yield name, {address: above}, its
+        yield f"_domainkey.{name}", {address: text}, None
+        yield f"_domainkey.plain.{name}", {address: own}, None
     plain = zone([NS_OLD], KEY)
     yield "stripped.test", {OLD: plain}, f"stripped.test. DS 12345 13 2 {'ab' * 32}"
     yield "unknown-algorithm.test", {OLD: plain}, f"unknown-algorithm.test. DS 12345 253 2 {'ab' * 32}"
@@ -259,6 +268,10 @@ def test_whom_a_zone_delegates_its_servers_say_however_many_names_lie_in_it(serv
         ("any.wild.signed.test", "published", ""),
         (key("d.signed.test"), "published", ""),
         ("none.signed.test", "absent", "NXDOMAIN"),
+        (key("low.test"), "published", ""),
+        (key("plain.low.test"), "published", ""),
+        (key("lower.test"), "published", ""),
+        (key("plain.lower.test"), "published", ""),
         (key("expired.test"), "different", "the DNSKEY records of expired.test: its signature expired on 2020-02-01"),
         (key("future.test"), "different", "by this host's clock"),
         (key("stripped.test"), "different", "stripped.test is signed by its DS record, but shows no DNSKEY record"),
