@@ -101,8 +101,9 @@ def _have_all(found):
     """End the bench if a question has no answer: what was measured is not what was to be."""
     for answers in found:
         why = [answers.trouble, *(one.detail for one in answers.seen if one.status == "unknown")]
-        if any(why):
-            raise SystemExit(f"bench: {answers.question.name} {answers.question.rdtype}: {'; '.join(filter(None, why))}")
+        why = "; ".join(filter(None, why))
+        if why:
+            raise SystemExit(f"bench: {answers.question.name} {answers.question.rdtype}: {why}")
 
 
 def _no_record(*_):
