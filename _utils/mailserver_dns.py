@@ -280,7 +280,7 @@ class _Run:
         trail, trouble, negative_ttl = _Trail(), "", None
         try:
             start = starting_name(question.name, question.rdtype in ("MX", "TXT"), question.rdtype == "DS")
-            zone = await self._asking.once(self._zones.enclosing, start, start != question.name)
+            zone = await self._zones.enclosing(start, for_below=start != question.name)
             await self._follow(trail, question.name, question.rdtype, zone, (question.name,))
             negative_ttl = await self._asking.once(self._zones.negative_ttl, trail.zone)
         except Trouble as err:
@@ -332,7 +332,7 @@ class _Run:
                     trail.see(name, Seen(*place, "unknown", detail=detail))
                 continue
             near = within(alias, zone.name)
-            onward = zone if near else await self._asking.once(self._zones.enclosing, starting_name(alias))
+            onward = zone if near else await self._zones.enclosing(starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
 
     async def _hidden_zone(self, name, zone, places):
@@ -349,7 +349,8 @@ class _Run:
         for server, address, status, detail in zone.unasked:
             trail.see(name, Seen(server, address, status, detail=detail))
         asked = [self._ask(address, name, rdtype, zone) for _, address in zone.asked]
-        said = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+        # A task for each of thousands of questions would cost as much as the question.
+        said = await asyncio.gather(*asked) if len(asked) > 1 else [await one for one in asked]
         return list(zip(zone.asked, said, strict=True))
 
     async def _ask(self, address, name, rdtype, zone):

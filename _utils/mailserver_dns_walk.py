@@ -128,7 +128,7 @@ class Walk:
         # Of top-level domains one delegation after the other is asked for: that is what their servers are for.
         if len(sample) == _SAMPLE and "." in cut.name and await self._asking.once(self._delegates_none, cut):
             return cut
-        if len(sample) < _SAMPLE:
+        if len(sample) < _SAMPLE and name not in sample:
             sample.append(name)
         return await self._asking.once(self.cut_of, name)
 

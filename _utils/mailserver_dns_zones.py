@@ -76,8 +76,7 @@ class Zones:
         """
         why = await self._why_not_walked(start)
         if why is None:
-            find = self._walk.cut_to_ask if for_below else self._walk.cut_of
-            cut = await self._asking.once(find, start)
+            cut = await (self._walk.cut_to_ask(start) if for_below else self._asking.once(self._walk.cut_of, start))
             return await self._asking.once(self.whole, cut)
         try:
             zone = await self._asking.once(self._told_by_resolver, start)
