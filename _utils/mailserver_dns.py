@@ -128,25 +128,39 @@ def options(dns_settings: dict) -> Options:
 def ask(questions: Iterable[Question], options: Options, recursive: tuple | None = None) -> dict[Question, Answers]:
     """Ask every authoritative server of every question's zone, all at once, and say what each of them answered.
 
-    What has not been answered when ``options.lifetime`` has passed is unknown; servers in trouble never raise.
+    What has not been answered when ``options.lifetime`` has passed is unknown, and so is a name that DNS cannot hold;
+    servers in trouble never raise.
 
     :param recursive: addresses of the resolvers that find zones and servers; those of ``/etc/resolv.conf`` by default.
-    :raises DnsError: a question's name is no domain name, or its type no type of record.
+    :raises DnsError: a question's type is no type of record.
     :raises MissingPackage: dnspython is not installed.
     """
     dns = dnspython()
-    questions = list(dict.fromkeys(questions))
-    for question in questions:
-        try:
-            dns.name.from_text(question.name)
-            dns.rdatatype.from_text(question.rdtype)
-        except dns.exception.DNSException as err:
-            raise DnsError(f"{question.name!r} {question.rdtype} is no question for DNS: {err}") from err
+    asked, found = [], {}
+    for question in dict.fromkeys(questions):
+        why = _why_impossible(dns, question)
+        if why:
+            # One name that DNS cannot hold is no reason to know nothing of all others.
+            found[question] = Answers(question, trouble=f"{question.name!r} is no name that DNS can hold: {why}.")
+        else:
+            asked.append(question)
     run = _Run(dns, options, _system_resolvers(dns) if recursive is None else tuple(map(canonical_address, recursive)))
     # A thread of its own: Salt may have an event loop in this one, running or not, and asyncio.run() would unset it.
     # Each question has tasks and futures: with thousands, the search for cycles would take longer than the answers.
     with mailserver_garbage.kept(), ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, run.answers(questions)).result()
+        return found | thread.submit(asyncio.run, run.answers(asked)).result()
+
+
+def _why_impossible(dns, question):
+    try:
+        dns.rdatatype.from_text(question.rdtype)
+    except dns.exception.DNSException as err:
+        raise DnsError(f"{question.name!r} {question.rdtype} is no question for DNS: {err}") from err
+    try:
+        dns.name.from_text(question.name)
+    except dns.exception.DNSException as err:
+        return str(err).rstrip(".")
+    return ""
 
 
 def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
