@@ -178,8 +178,8 @@ def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
         wrong = check(seen.values) if seen.status == "answer" else None
         if seen.status == "bogus":
             found["different"].append(
-                f"{place(seen)} gives an answer for {question.name} that DNSSEC finds bogus, so resolvers that "
-                f"validate refuse it (SERVFAIL): {seen.detail}."
+                f"{place(seen)}: its answer for {question.name} fails DNSSEC validation, so resolvers that validate "
+                f"say SERVFAIL: {seen.detail}."
             )
         elif wrong:
             found["different"].append(f"{place(seen)}: {wrong}")
