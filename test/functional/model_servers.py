@@ -58,8 +58,8 @@ class Servers:
 
     def answer(self, address, name, rdtype):
         """Return the response of a server to a question without recursion (RFC 1034 section 4.3.2)."""
-        query = dns.message.make_query(f"{name}.", rdtype, flags=0)
-        response = dns.message.make_response(query)
+        response = dns.message.QueryMessage()
+        response.flags |= dns.flags.QR
         zones = self.zones[address]
         over = [one for one in zones if _within(name, one) and not (rdtype == "DS" and one == name and one)]
         if not over:
