@@ -15,8 +15,7 @@ import mailserver_dns
 import mailserver_mta_sts
 import mailserver_queue
 import mailserver_spf
-from mailserver_check_answers import askable, in_short
-from mailserver_dns import Answers
+from mailserver_check_answers import in_short
 from mailserver_findings import Finding, ok
 
 PARTS = (
@@ -45,14 +44,8 @@ def findings(host, domains, means=None):
         fresh = [question for question in dict.fromkeys(named) if question not in survey.answers]
         if not fresh:
             break
-        survey.answers.update(_ask(survey, fresh))
+        survey.answers.update(survey.means.ask(fresh, mailserver_dns.options(survey.settings["dns"])))
     return [*(finding for part in PARTS for finding in part.findings(survey)), *_left_out(survey)]
-
-
-def _ask(survey, questions):
-    can = [question for question in questions if askable(question.name)]
-    cannot = {one: Answers(one, trouble=f"{one.name!r} is no name that DNS could be asked for.") for one in questions}
-    return cannot | survey.means.ask(can, mailserver_dns.options(survey.settings["dns"]))
 
 
 def _means():

@@ -7,7 +7,7 @@ negative answer, and one for ``_domainkey.example.com`` denies all names below i
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import mailserver_dns_roots
 import mailserver_garbage
@@ -128,25 +128,39 @@ def options(dns_settings: dict) -> Options:
 def ask(questions: Iterable[Question], options: Options, recursive: tuple | None = None) -> dict[Question, Answers]:
     """Ask every authoritative server of every question's zone, all at once, and say what each of them answered.
 
-    What has not been answered when ``options.lifetime`` has passed is unknown; servers in trouble never raise.
+    What has not been answered when ``options.lifetime`` has passed is unknown, and so is a name that DNS cannot hold;
+    servers in trouble never raise.
 
     :param recursive: addresses of the resolvers that find zones and servers; those of ``/etc/resolv.conf`` by default.
-    :raises DnsError: a question's name is no domain name, or its type no type of record.
+    :raises DnsError: a question's type is no type of record.
     :raises MissingPackage: dnspython is not installed.
     """
     dns = dnspython()
-    questions = list(dict.fromkeys(questions))
-    for question in questions:
-        try:
-            dns.name.from_text(question.name)
-            dns.rdatatype.from_text(question.rdtype)
-        except dns.exception.DNSException as err:
-            raise DnsError(f"{question.name!r} {question.rdtype} is no question for DNS: {err}") from err
+    asked, found = [], {}
+    for question in dict.fromkeys(questions):
+        why = _why_impossible(dns, question)
+        if why:
+            # One name that DNS cannot hold is no reason to know nothing of all others.
+            found[question] = Answers(question, trouble=f"{question.name!r} is no name that DNS can hold: {why}.")
+        else:
+            asked.append(question)
     run = _Run(dns, options, _system_resolvers(dns) if recursive is None else tuple(map(canonical_address, recursive)))
     # A thread of its own: Salt may have an event loop in this one, running or not, and asyncio.run() would unset it.
     # Each question has tasks and futures: with thousands, the search for cycles would take longer than the answers.
     with mailserver_garbage.kept(), ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, run.answers(questions)).result()
+        return found | thread.submit(asyncio.run, run.answers(asked)).result()
+
+
+def _why_impossible(dns, question):
+    try:
+        dns.rdatatype.from_text(question.rdtype)
+    except dns.exception.DNSException as err:
+        raise DnsError(f"{question.name!r} {question.rdtype} is no question for DNS: {err}") from err
+    try:
+        dns.name.from_text(question.name)
+    except dns.exception.DNSException as err:
+        return str(err).rstrip(".")
+    return ""
 
 
 def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
@@ -164,8 +178,8 @@ def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
         wrong = check(seen.values) if seen.status == "answer" else None
         if seen.status == "bogus":
             found["different"].append(
-                f"{place(seen)} gives an answer for {question.name} that DNSSEC finds bogus, so resolvers that "
-                f"validate refuse it (SERVFAIL): {seen.detail}."
+                f"{place(seen)}: its answer for {question.name} fails DNSSEC validation, so resolvers that validate "
+                f"say SERVFAIL: {seen.detail}."
             )
         elif wrong:
             found["different"].append(f"{place(seen)}: {wrong}")
@@ -280,7 +294,7 @@ class _Run:
         trail, trouble, negative_ttl = _Trail(), "", None
         try:
             start = starting_name(question.name, question.rdtype in ("MX", "TXT"), question.rdtype == "DS")
-            zone = await self._asking.once(self._zones.enclosing, start)
+            zone = await self._zones.enclosing(start, for_below=start != question.name)
             await self._follow(trail, question.name, question.rdtype, zone, (question.name,))
             negative_ttl = await self._asking.once(self._zones.negative_ttl, trail.zone)
         except Trouble as err:
@@ -306,21 +320,25 @@ class _Run:
         further = self._asking.once(self._zones.further, zone)
         told = await self._told(trail, name, rdtype, zone)
         told += await self._told(trail, name, rdtype, await further)
+        minimal = tuple(place for place, one in told if one.is_minimal)
+        hidden = await self._hidden_zone(name, zone, minimal) if minimal else ""
         aliases, children = {}, {}
         for place, one in told:
-            if one.status:
+            child = one.child or (hidden if one.is_minimal else "")
+            is_judged_below = one.status == "bogus" and child
+            if one.status and not is_judged_below:
                 trail.see(name, Seen(*place, one.status, one.values, one.ttl, one.detail))
             if one.alias:
                 aliases.setdefault(one.alias, []).append(place)
-            if one.child:
-                servers, places = children.get(one.child, (frozenset(), ()))
-                children[one.child] = (servers | one.child_servers, (*places, place))
-        hidden = await self._hidden_zone(name, zone) if any(one.is_minimal for _, one in told) else ""
-        if hidden:
-            children.setdefault(hidden, (frozenset(), ()))
-        for child, (servers, places) in children.items():
+            if child:
+                servers, places, again = children.get(child, (frozenset(), (), ()))
+                again += (place,) if is_judged_below else ()
+                children[child] = (servers | one.child_servers, (*places, place), again)
+        for child, (servers, places, again) in children.items():
             below = await self._asking.once(self._zones.below, child, servers, places, zone)
-            await self._follow(trail, name, rdtype, below, chain)
+            # A server of both zones signs what it says of the lower one with that one's keys.
+            asked = tuple(dict.fromkeys((*below.asked, *again)))
+            await self._follow(trail, name, rdtype, replace(below, asked=asked) if again else below, chain)
         for alias, places in aliases.items():
             if alias in chain or len(chain) > LONGEST_CHAIN:
                 detail = f"CNAME chain without an end: {' -> '.join((*chain, alias))}"
@@ -328,15 +346,15 @@ class _Run:
                     trail.see(name, Seen(*place, "unknown", detail=detail))
                 continue
             near = within(alias, zone.name)
-            onward = zone if near else await self._asking.once(self._zones.enclosing, starting_name(alias))
+            onward = zone if near else await self._zones.enclosing(starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
 
-    async def _hidden_zone(self, name, zone):
-        """Return the zone between a zone and the labels of a name that its servers may have, too, and do not show."""
+    async def _hidden_zone(self, name, zone, places):
+        """Return the zone between a zone and the labels of a name that these places may have, too, and do not show."""
         above = name.partition(".")[2]
         if not within(above, zone.name) or above == zone.name:
             return ""
-        return await self._asking.once(self._zones.between, zone, above)
+        return await self._asking.once(self._zones.between, zone, above, places)
 
     async def _told(self, trail, name, rdtype, zone):
         """Ask all servers of a zone, and return ``(place, Said)`` of each; note what cannot be asked."""
@@ -345,7 +363,8 @@ class _Run:
         for server, address, status, detail in zone.unasked:
             trail.see(name, Seen(server, address, status, detail=detail))
         asked = [self._ask(address, name, rdtype, zone) for _, address in zone.asked]
-        said = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+        # A task for each of thousands of questions would cost as much as the question.
+        said = await asyncio.gather(*asked) if len(asked) > 1 else [await one for one in asked]
         return list(zip(zone.asked, said, strict=True))
 
     async def _ask(self, address, name, rdtype, zone):
@@ -360,7 +379,7 @@ class _Run:
         if said.status != "answer" and not said.alias:
             return said
         wrong = signed.wrong or (signed.keys and self._zones.why_invalid(response, name, rdtype, signed.keys))
-        return Said("bogus", detail=wrong, child=said.child, child_servers=said.child_servers) if wrong else said
+        return replace(said, status="bogus", values=(), ttl=None, detail=wrong, alias="") if wrong else said
 
     async def _resolver(self, address, question):
         address = canonical_address(address)

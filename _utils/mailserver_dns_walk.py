@@ -24,6 +24,8 @@ _MOST_ALIASES = 4
 # Servers without an address whose zone has such servers, and so on: somebody may have made a tree of them.
 _MOST_UNGLUED = 4
 _depth = contextvars.ContextVar("mailserver_dns_unglued", default=0)
+_SAMPLE = 5
+"""Names right below a zone, or deeper, that are looked at before the zone is taken to delegate none."""
 # Reverse names of IPv6 have 34 labels: from this many on, several are gone down at once.
 _DEEP = 8
 ROOT_SERVER = "root server"
@@ -60,6 +62,7 @@ class Walk:
 
     def __init__(self, asking, is_ignored):
         self._asking, self._is_ignored, self._root = asking, is_ignored, None
+        self._samples = {}
         self.denied = set()
         """Names that do not exist, by an answer from the zone above (RFC 8020)."""
 
@@ -111,6 +114,31 @@ class Walk:
                 break
             cut = below
         return cut
+
+    async def cut_to_ask(self, name):
+        """Return the :class:`Cut` of the zone whose servers are to be asked for names below ``name``.
+
+        It is that which encloses it; or, with many names in one zone, that of this zone as soon as the first few turned
+        out to be its own: whom it delegates after all, its servers say when they are asked for what lies there.
+
+        :raises Trouble: the servers of a zone on the way do not say.
+        """
+        cut = await self._asking.once(self.cut_of, name.partition(".")[2])
+        sample = self._samples.setdefault(cut.name, [])
+        # Of top-level domains one delegation after the other is asked for: that is what their servers are for.
+        if len(sample) == _SAMPLE and "." in cut.name and await self._asking.once(self._delegates_none, cut):
+            return cut
+        if len(sample) < _SAMPLE and name not in sample:
+            sample.append(name)
+        return await self._asking.once(self.cut_of, name)
+
+    async def _delegates_none(self, cut):
+        """Tell whether the first names that were looked at below a cut all lie in its own zone."""
+        try:
+            found = [await self._asking.once(self.cut_of, name) for name in self._samples[cut.name]]
+        except Trouble:
+            return False
+        return all(one.name == cut.name for one in found)
 
     async def _below(self, cut, name):
         """Return the cut below one that encloses a name, or ``None``; if there is one, more servers are asked."""

@@ -18,7 +18,7 @@ from mailserver_dns_message import (
     within,
 )
 from mailserver_dns_names import canonical, canonical_address
-from mailserver_dns_walk import MOST_SERVERS, ROOT_SERVER, Cut, Walk
+from mailserver_dns_walk import MOST_SERVERS, PARENTS, ROOT_SERVER, Cut, Walk
 
 IGNORED = "ignored by mailserver:dns:ignore_servers"
 NEGATIVE_CAP = 86400
@@ -67,14 +67,16 @@ class Zones:
         self._walk = Walk(asking, lambda server: server in self._ignored)
         self._now = time.time()
 
-    async def enclosing(self, start):
+    async def enclosing(self, start, for_below=False):
         """Return the zone that encloses a name, with all its servers.
 
+        :param for_below: for a question that is for a name below ``start``. A zone above may do, then: its servers
+            refer such a question down to the right one.
         :raises Trouble: it could not be found.
         """
         why = await self._why_not_walked(start)
         if why is None:
-            cut = await self._asking.once(self._walk.cut_of, start)
+            cut = await (self._walk.cut_to_ask(start) if for_below else self._asking.once(self._walk.cut_of, start))
             return await self._asking.once(self.whole, cut)
         try:
             zone = await self._asking.once(self._told_by_resolver, start)
@@ -106,9 +108,17 @@ class Zones:
             servers = await self._apex_servers(child, places)
         return await self._asking.once(self.whole, Cut(child, tuple((one, ()) for one in sorted(servers))))
 
-    async def between(self, zone, name):
-        """Return the zone below ``zone`` that encloses a name, ``""`` for none, as far as its servers tell."""
+    async def between(self, zone, name, places):
+        """Return the zone below ``zone`` that encloses a name, ``""`` for none, as far as its servers tell.
+
+        Where the resolver is believed, some of these places are asked: it would go on denying what is not there yet.
+        """
         if zone.cut.above is None:
+            labels, above = name.split("."), zone.name.split(".") if zone.name else []
+            names = (".".join(labels[number:]) for number in range(len(labels) - len(above)))
+            for one in names:
+                if await self._asking.once(self._apex_servers, one, places[:PARENTS]):
+                    return one
             return ""
         try:
             cut = await self._asking.once(self._walk.cut_of, name)

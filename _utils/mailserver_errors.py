@@ -38,7 +38,7 @@ class MissingPackage(MailserverError):
 
 
 class DnsError(MailserverError):
-    """A DNS question was malformed; trouble with servers is never an error but an unknown answer."""
+    """A DNS question was for no type of record; trouble with a name or a server is an unknown answer, and no error."""
 
 
 class ResolverError(MailserverError):

@@ -6,25 +6,13 @@ A setting counts if it differs from the daemon's default, from what the distribu
 import re
 from dataclasses import dataclass
 
+import mailserver_secrets
+from mailserver_wording import plain
+
 MOST = 60
 """Rows of a list that is to be read."""
-_NAME_OF_SECRET = re.compile(
-    r"(?i)(pass(wd|word|phrase)?|secret|token|dnpass|credential|nonce)(?!.*(file|maps|path|scheme|db))"
-)
-_PLAIN_VALUE = re.compile(r"(yes|no|\d+\w*|[/<]\S*|[a-z]+:/\S*|\$\S+|)", re.IGNORECASE)
-_SECRETS = (
-    (
-        re.compile(
-            r"(?i)((?:pass(?:wd|word|phrase)?|secret|token|dnpass|pw|api_?key)\w*\s*=\s*)"
-            r"(\"[^\"]*\"|'[^']*'|(?:\{[\w.-]+\})?[^\s,}]+)"
-        ),
-        r"\1***",
-    ),
-    (re.compile(r"(://[^\s:/@]*:)[^\s/@]+@"), r"\1***@"),
-    (re.compile(r"(inline:\s*\{).*?(\})", re.DOTALL), r"\1 *** \2"),
-    (re.compile(r"(\{(?:SSHA|SHA|CRYPT|PLAIN|BLF|ARGON)[\w.-]*\})\S+"), r"\1***"),
-    (re.compile(r"\$(?:1|2[aby]?|5|6|y|argon2\w*)\$\S+"), "***"),
-)
+LONGEST = 200
+"""Characters of a value that are shown."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +31,8 @@ class Lost:
 
 
 def masked(name, value):
-    """Return a value as it may be shown: no password in it, in one line, and not longer than 200 characters."""
-    text = " ".join(value.split())
-    if _NAME_OF_SECRET.search(name.rpartition("/")[2]) and not _PLAIN_VALUE.fullmatch(text):
-        return "***"
-    for pattern, shown in _SECRETS:
-        text = pattern.sub(shown, text)
-    text = "".join(one if one.isprintable() else "?" for one in text)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    """Return a value as it may be shown: no secret in it, on one line of at most ``LONGEST`` characters."""
+    return plain(mailserver_secrets.masked(name.rpartition("/")[2], " ".join(value.split())), LONGEST)
 
 
 def same(one, other):

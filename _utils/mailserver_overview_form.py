@@ -154,7 +154,7 @@ def _key(selector, bits, due, *stamps):
 def _text(value, longest=LONGEST):
     if not isinstance(value, str):
         raise TypeError(f"{brief(value, 60)} is not text")
-    return lines(value[: longest + 1], longest)
+    return lines(value if len(value) <= longest else f"{value[: longest - 1]}…", longest)
 
 
 def _name(value):

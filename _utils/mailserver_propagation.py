@@ -10,7 +10,6 @@ import mailserver_dkim
 import mailserver_dns
 import mailserver_files
 import mailserver_key_messages
-import mailserver_key_records
 import mailserver_keystore
 import mailserver_lost_keys
 import mailserver_publish
@@ -18,10 +17,12 @@ import mailserver_settled
 import mailserver_turns
 from mailserver_errors import DkimError, KeyInUse, PublishError, WriteError
 from mailserver_key_records import (
+    TESTING,
     change_of,
     judge_wanted,
     oldest_if_needed,
     question_of,
+    testing,
     wanted_of,
     without_wildcards,
 )
@@ -221,8 +222,8 @@ def _stamped(run, name, key, wanted, answers, report):
     if verdict.value != "published":
         mailserver_key_messages.tell(run, name, key, wanted, verdict, report)
         return key
-    if mailserver_key_records.testing(answers):
-        report.waiting.append(f"{name}: {mailserver_key_records.TESTING.format(key.selector)}")
+    if testing(answers):
+        report.waiting.append(f"{name}: {TESTING.format(key.selector)}")
     if wanted.why or (wanted.left and key.stage in ("retired", "revoked") and not run.is_named(name, key.selector)):
         stage = "removed" if key.revoked else "revoked"
     elif key.stage == "generated":

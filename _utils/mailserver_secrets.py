@@ -1,6 +1,6 @@
 """Secrets among the parameters of daemons: their files are for all to read, and so are diffs and the job cache.
 
-Whatever is found, its text is never repeated.
+Whatever is found, its text is never repeated. What a host has by hand is shown with its secrets masked.
 """
 
 import itertools
@@ -27,6 +27,22 @@ _HEADER = re.compile(r"(?i)\bauthorization:[ \t]{0,9}\S|\b(?:basic|bearer) [A-Za
 _ELSEWHERE = re.compile(r"<?[ \t]{0,9}/\S*|\$\S+|%\{[^}]*\}|(?:[a-z_]+:){1,3}(?:/|\$)\S*", re.IGNORECASE)
 """A file, a table that is one, or another parameter: no secret itself."""
 _WORDS_OF_NONE = frozenset(("", "yes", "no", "true", "false", "none"))
+_IN_A_NAME = re.compile(r"(?i)pass(?:wd|word|phrase)|secret|token|dnpass|credential|nonce")
+_MASKS = (
+    (
+        re.compile(
+            r"(?i)((?:pass(?:wd|word|phrase)?|secret|token|dnpass|pw|api_?key)\w{0,40}\s{0,9}[=:]\s{0,9})"
+            r"(\"[^\"]*\"?|'[^']*'?|(?:\{[\w.-]+\})?[^\s,}/]+)"
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"(?i)(\bauthorization:\s{0,9}|\b(?:basic|bearer) )[A-Za-z0-9+/=._ -]+"), r"\1***"),
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
+    (re.compile(r"(inline:\s{0,9}\{)[^}]*"), r"\1 *** "),
+    (re.compile(r"(\{(?:SSHA|SHA|CRYPT|PLAIN|BLF|ARGON)[\w.-]*\})\S+"), r"\1***"),
+    (re.compile(r"\$(?:1|2[aby]?|5|6|y|argon2\w*)\$\S+"), "***"),
+    (re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*|AGE-SECRET-KEY-1\w*", re.DOTALL), "***"),
+)
 
 WHERE = {
     "postfix": "Put it into a file of root's with mode 0600 on the host, by hand or by a state of your own, and name "
@@ -56,6 +72,20 @@ def problem(daemon, name, value):
     return f"it holds {what}, which would lie in a file for all to read, in diffs and in the job cache. {WHERE[daemon]}"
 
 
+def masked(name, value):
+    """Return a value, text, with ``***`` in place of the secrets in it, or of all of it if its name says so.
+
+    More is taken for a secret here than :func:`problem` refuses: what is masked is not lost.
+    """
+    words = [one.lower() for one in _WORDS.findall(name)]
+    is_named = _is_secret(words) or _IN_A_NAME.search(name)
+    if is_named and not _ABOUT.union(("maps",)).intersection(words[-1:]) and _is_given(value):
+        return "***"
+    for pattern, shown in _MASKS:
+        value = pattern.sub(shown, value)
+    return value
+
+
 def _what(name, texts):
     words = [one.lower() for one in _WORDS.findall(name)]
     if not _is_secret(words) or words[-1] in _ABOUT:
@@ -63,8 +93,11 @@ def _what(name, texts):
     if words[-1] == "maps":
         given = any(re.search(r"\b(inline|static):", one) for one in texts)
         return "passwords" if given else ""
-    given = any(one.lower() not in _WORDS_OF_NONE and not _ELSEWHERE.fullmatch(one) for one in texts)
-    return f"a secret ({name})" if given else ""
+    return f"a secret ({name})" if any(map(_is_given, texts)) else ""
+
+
+def _is_given(value):
+    return value.lower() not in _WORDS_OF_NONE and not _ELSEWHERE.fullmatch(value)
 
 
 def _is_secret(words):

@@ -71,6 +71,13 @@ ZONES = {
     ),
     "decades.test": ([to(NS_OLD)], {OLD: zone([NS_OLD], ttl=2**31 - 1, negative_ttl=2**31 - 1)}),
 }
+# Of 40 names of a zone, one is delegated to another server, and one to both, of which one lacks the record.
+for many, here, there in (("many.test", NEW, OLD), ("many-minimal.test", OLD, NEW)):
+    own = "\n".join(KEY.replace("_domainkey", f"_domainkey.d{number}") for number in range(38))
+    cuts = f"d38 NS {BY[there]}.\nd39 NS {BY[here]}.\nd39 NS {BY[there]}."
+    ZONES[many] = ([to(BY[here])], {here: zone([BY[here]], f"{own}\n{cuts}")})
+    ZONES[f"d38.{many}"] = ([lambda name: ""], {there: zone([BY[there]], KEY)})
+    ZONES[f"d39.{many}"] = ([lambda name: ""], {here: zone([NS_OLD, NS_NEW], KEY), there: zone([NS_OLD, NS_NEW])})
 LAB = f"old A {OLD}\nnew A {NEW}\ntld A {TLD}"
 
 
@@ -83,7 +90,7 @@ def servers(tmp_path_factory):
         for address, text in texts.items():
             served[address][name] = text
     for number, address in enumerate((TLD, TLD2)):
-        own = [to(*(BY[one] for one in texts))(f"{name}.") + f"\n{ds}" for name, texts, ds in signed]
+        own = [to(*(BY[one] for one in texts))(f"{name}.") + f"\n{ds}" for name, texts, ds in signed if ds is not None]
         own += [one[min(number, len(one) - 1)](f"{name}.") for name, (one, _) in ZONES.items()]
         lines = "\n".join(["lab NS tld.lab.test.", f"tld.lab A {TLD}", f"tld2.lab A {TLD2}", *own])
         served[address] = {"test": zone(["tld.lab.test", "tld2.lab.test"], lines)}
@@ -116,6 +123,15 @@ def _signed(folder):
         for address, when in zip(servers, both, strict=True):
             texts[address], ds = signed_zone(folder, name, text, keys=folder / f"keys-{name}", **when)
         yield name, texts, ds
+    # Zones below signed ones at the same servers: signed by keys of their own, or not signed.
+    for name, address in (("low.test", OLD), ("lower.test", NEW)):
+        own = zone([BY[address]], 'sel TXT "v=DKIM1; p=AAAA"')
+        text, ds = signed_zone(folder, f"_domainkey.{name}", own)
+        cuts = f"_domainkey NS {BY[address]}.\n_domainkey.plain NS {BY[address]}."
+        above, its = signed_zone(folder, name, zone([BY[address]], f"{cuts}\n{ds}"))
+        yield name, {address: above}, its
+        yield f"_domainkey.{name}", {address: text}, None
+        yield f"_domainkey.plain.{name}", {address: own}, None
     plain = zone([NS_OLD], KEY)
     yield "stripped.test", {OLD: plain}, f"stripped.test. DS 12345 13 2 {'ab' * 32}"
     yield "unknown-algorithm.test", {OLD: plain}, f"unknown-algorithm.test. DS 12345 253 2 {'ab' * 32}"
@@ -229,6 +245,21 @@ def test_a_parent_is_asked_once_however_many_names_and_questions_its_zones_have(
     assert {recursion for asked in since.values() for _, _, recursion in asked} == {False}
 
 
+@pytest.mark.parametrize(("many", "most"), [("many.test", 8), ("many-minimal.test", 41)])
+def test_whom_a_zone_delegates_its_servers_say_however_many_names_lie_in_it(servers, many, most):
+    """Of each name it is not asked by itself, unless the servers leave out of their answers which zone they are of."""
+    server = NEW if many == "many.test" else OLD
+    before = len(servers[server].queries())
+    questions = {number: Question(key(f"d{number}.{many}"), "TXT") for number in range(40)}
+    found = ask(questions.values(), Options(root_servers=(ROOT,)), (RESOLVER,))
+    values = {number: judge(found[question], is_key).value for number, question in questions.items()}
+    assert values == {**dict.fromkeys(range(39), "published"), 39: "absent"}
+    assert [found[questions[number]].zone for number in (37, 38, 39)] == [many, f"d38.{many}", f"d39.{many}"]
+    asked = [(name, rdtype) for name, rdtype, _ in servers[server].queries()[before:]]
+    assert sum(name.startswith("d") and rdtype == "NS" for name, rdtype in asked) <= most
+    assert sum(rdtype == "TXT" for _, rdtype in asked) <= 42
+
+
 @pytest.mark.parametrize("roots", [(ROOT,), ()], ids=["from the root", "by a resolver"])
 @pytest.mark.parametrize(
     ("name", "value", "finding"),
@@ -237,10 +268,14 @@ def test_a_parent_is_asked_once_however_many_names_and_questions_its_zones_have(
         ("any.wild.signed.test", "published", ""),
         (key("d.signed.test"), "published", ""),
         ("none.signed.test", "absent", "NXDOMAIN"),
+        (key("low.test"), "published", ""),
+        (key("plain.low.test"), "published", ""),
+        (key("lower.test"), "published", ""),
+        (key("plain.lower.test"), "published", ""),
         (key("expired.test"), "different", "the DNSKEY records of expired.test: its signature expired on 2020-02-01"),
         (key("future.test"), "different", "by this host's clock"),
         (key("stripped.test"), "different", "stripped.test is signed by its DS record, but shows no DNSKEY record"),
-        (key("stale.test"), "different", f"{NS_NEW} ({NEW}) gives an answer"),
+        (key("stale.test"), "different", f"{NS_NEW} ({NEW}): its answer for"),
         (key("unknown-algorithm.test"), "published", ""),
         (key("unknown-digest.test"), "published", ""),
         (key("aliases.test"), "different", "expired on 2020-02-01"),

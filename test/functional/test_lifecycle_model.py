@@ -4,6 +4,7 @@ import pwd
 import shutil
 import tempfile
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -11,21 +12,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import mailserver_dkim
+import mailserver_dns
 import mailserver_key_records
 import mailserver_keystore
 import mailserver_lifecycle
 import mailserver_opendkim
 import mailserver_pillar
 from lifecycle_world import large_host
-from mailserver_dns import Answers, Seen
 from mailserver_errors import CutoverError, ProbeError
 from mailserver_lifecycle import Host
 from mailserver_run import Place, Run
+from model_servers import ROOT, TLD, Servers, Zone
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 NAMES = ("alpha.test", "beta.test")
 RETENTION = timedelta(days=14)
-SERVERS = ("192.0.2.1", "192.0.2.2")
+PROVIDERS = {"old": ("a.old.test", "b.old.test"), "new": ("a.new.test",)}
+"""Of the servers of each, the first has what people write, and the others have it later."""
+SERVERS = {"a.old.test": "127.55.0.11", "b.old.test": "127.55.0.12", "a.new.test": "127.55.0.13"}
+some_providers = st.sets(st.sampled_from([*PROVIDERS]), min_size=1)
 POOL = list(mailserver_keystore.generate([1024] * 24))
 
 
@@ -34,7 +39,10 @@ class KilledHere(BaseException):
 
 
 class Years(RuleBasedStateMachine):
-    """A host with two domains, two name servers of which the second lags, an OpenDKIM, and mail all the time."""
+    """A host with two domains, an OpenDKIM, and mail all the time; DNS providers of which one's second server lags.
+
+    The registrar and each copy of a zone say which providers serve it, and may disagree.
+    """
 
     hand_made = False
 
@@ -46,7 +54,9 @@ class Years(RuleBasedStateMachine):
         self.place = Place(str(self.folder / "keys"), tables, mailserver_keystore.Owner(me, me))
         mailserver_opendkim.ensure_tables(tables)
         self.now, self.in_pillar, self.made = START, set(NAMES), 0
-        self.shown = {server: {} for server in SERVERS}
+        self.shown, self.dns = {server: {} for server in SERVERS}, Servers()
+        self.registered = {name: {"old"} for name in NAMES}
+        self.named = {server: {name: {"old"} for name in NAMES} for server in PROVIDERS["old"]} | {"a.new.test": {}}
         self.memory, self.sent, self.publics = {}, [], {}
         self.deaf, self.reloads, self.kill_at, self.queued = set(), True, None, None
         self.machine, self.kept = "machine 0", None
@@ -78,20 +88,40 @@ class Years(RuleBasedStateMachine):
             self.kill_at -= 1
         self.for_good(*arguments)
 
-    def ask(self, questions, _options):
-        return {question: self.answers(question) for question in questions}
+    def ask(self, questions, options):
+        """Ask as the product does, down to the sockets."""
+        cuts = {name: {one: SERVERS[one] for one in _servers(self.registered[name])} for name in NAMES}
+        top = {"test": {"tld.test": TLD}}
+        zones = {ROOT: {"": Zone(["root.test"], cuts=top)}, TLD: {"test": Zone(["tld.test"], {}, cuts, SERVERS)}}
+        for server, address in SERVERS.items():
+            named = self.named[server].items()
+            zones[address] = {name: Zone(_servers(some), self.shown[server]) for name, some in named}
+        self.dns.zones, self.dns.deaf = zones, {SERVERS[server] for server in self.deaf}
+        with self.dns.instead_of_sockets():
+            return mailserver_dns.ask(questions, options, recursive=())
 
-    def answers(self, question):
-        seen = []
-        for server in SERVERS:
-            text = self.shown[server].get(question.name)
-            if server in self.deaf:
-                seen.append(Seen(server, server, "unknown", detail="no answer in 5 s"))
-            elif text is None:
-                seen.append(Seen(server, server, "absent", detail="NXDOMAIN"))
-            else:
-                seen.append(Seen(server, server, "answer", (text.encode(),), 300))
-        return Answers(question, question.name, "test", 60, tuple(seen))
+    def found(self, name):
+        """Return the servers that a resolver may ask for a domain: by its registrar, or by what one of these names."""
+        found, left = set(), [*_servers(self.registered[name])]
+        while left:
+            server = left.pop()
+            if server not in found:
+                found.add(server)
+                left += _servers(self.named[server].get(name, ()))
+        return found
+
+    def move(self, name, change):
+        """Change who serves a domain; people copy the zone to each server before anybody is sent there."""
+        known = self.found(name)
+        source = min(known, key=[*SERVERS].index)
+        copied = {where: text for where, text in self.shown[source].items() if where.endswith(f".{name}")}
+        change()
+        while fresh := self.found(name) - known:
+            known |= fresh
+            for server in fresh:
+                others = {where: text for where, text in self.shown[server].items() if not where.endswith(f".{name}")}
+                self.shown[server] = {**others, **copied}
+                self.named[server].setdefault(name, set(self.named[source][name]))
 
     def reload(self):
         if not self.reloads:
@@ -115,6 +145,7 @@ class Years(RuleBasedStateMachine):
             "domain": "alpha.test",
             "domains": {name: {"ttl": 300} for name in sorted(self.in_pillar)},
             "dkim": {"rotate_after": "20d", "revoke_for": "10d", "bits": 1024},
+            "dns": {"root_servers": [ROOT]},
         }
         return mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
@@ -178,26 +209,57 @@ class Years(RuleBasedStateMachine):
             self.mail_is_signed_by_keys_that_dns_shows_and_goes_on_showing()
             self.now += timedelta(days=days)
 
-    @rule()
-    def people_publish(self):
+    @rule(providers=some_providers)
+    def people_publish(self, providers=tuple(PROVIDERS)):
         run = self.start()
-        for name in run.wanted:
-            for key in self.manifest(name).keys:
-                where = f"{key.selector}._domainkey.{name}"
-                if key.removed:
-                    self.shown[SERVERS[0]].pop(where, None)
-                    continue
-                wanted = mailserver_key_records.wanted_of(run, name, key, self.oldest(run))
-                if wanted.text:
-                    self.shown[SERVERS[0]][where] = wanted.text
-                elif not wanted.left:
-                    self.shown[SERVERS[0]].pop(where, None)
+        for shown in (self.shown[PROVIDERS[one][0]] for one in providers):
+            for name in run.wanted:
+                for key in self.manifest(name).keys:
+                    where = f"{key.selector}._domainkey.{name}"
+                    if key.removed:
+                        shown.pop(where, None)
+                        continue
+                    wanted = mailserver_key_records.wanted_of(run, name, key, self.oldest(run))
+                    if wanted.text:
+                        shown[where] = wanted.text
+                    elif not wanted.left:
+                        shown.pop(where, None)
 
     @rule()
     def the_secondary_follows(self):
-        self.shown[SERVERS[1]] = dict(self.shown[SERVERS[0]])
+        first, second = PROVIDERS["old"]
+        self.shown[second] = dict(self.shown[first])
+        for name in NAMES:
+            self.move(name, partial(self.named[second].update, {name: self.named[first][name]}))
 
-    @rule(servers=st.sets(st.sampled_from(SERVERS)))
+    @rule(name=st.sampled_from(NAMES), providers=some_providers)
+    def the_registrar_delegates_to(self, name, providers):
+        self.move(name, partial(self.registered.update, {name: providers}))
+
+    @rule(name=st.sampled_from(NAMES), at=st.sampled_from([*PROVIDERS]), providers=some_providers)
+    def a_copy_of_the_zone_names(self, name, at, providers):
+        self.move(name, partial(self.named[PROVIDERS[at][0]].update, {name: providers}))
+
+    @rule(name=st.sampled_from(NAMES), only=st.sampled_from([*PROVIDERS]))
+    def a_zone_moves_while_a_key_is_new(self, name, only):
+        """The registrar delegates to the old provider, whose copy names the new one; the record is at one alone."""
+        self.deaf = set()
+        self.the_registrar_delegates_to(name, {"old"})
+        for at in PROVIDERS:
+            self.a_copy_of_the_zone_names(name, at, {"new"})
+        self.the_secondary_follows()
+        self.somebody_wants_a_new_key(name, force=False)
+        for _ in range(3):
+            self.people_publish({only})
+            self.the_secondary_follows()
+            self.advance()
+            self.mail_is_signed_by_keys_that_dns_shows_and_goes_on_showing()
+            self.now += timedelta(days=1)
+        self.people_publish()
+        self.the_secondary_follows()
+        self.the_registrar_delegates_to(name, {"new"})
+
+    @rule(servers=st.sets(st.sampled_from([*SERVERS])))
     def servers_answer_or_not(self, servers):
         self.deaf = servers
 
@@ -298,7 +360,7 @@ class Years(RuleBasedStateMachine):
             assert mailserver_dkim.STAGES.index(kept.stage) >= mailserver_dkim.STAGES.index(key.stage) or (
                 (key.stage, kept.stage) == ("retired", "signing")
             )
-            if self.deaf:
+            if self.deaf & self.found(before.domain):
                 assert (kept.published, kept.revoked, kept.removed) == (key.published, key.revoked, key.removed)
 
     @invariant()
@@ -309,7 +371,7 @@ class Years(RuleBasedStateMachine):
             assert Path(one.path).exists(), "mail could not be signed: the key is gone"
             self.sent.append((self.now, where))
         for _, where in self.sent:
-            for server in SERVERS:
+            for server in self.found(where.partition("._domainkey.")[2]):
                 assert self.shown[server].get(where, "").partition("p=")[2], f"{where} cannot be verified at {server}"
 
     @invariant()
@@ -320,20 +382,39 @@ class Years(RuleBasedStateMachine):
                     assert self.publics.setdefault((name, key.selector), key.public) == key.public
 
     def everything_ends_well(self):
-        """When faults end, some days later each domain of the pillar signs, and nothing is left to do."""
+        """When faults end, some days later each domain of the pillar signs, and nothing is left to do.
+
+        Then the zones have moved: all agree on one provider, who alone has what is new, and successors sign.
+        """
         self.deaf, self.reloads, self.kill_at, self.queued, self.in_pillar = set(), True, None, None, set(NAMES)
-        for _ in range(6):
-            self.advance()
-            self.people_publish()
-            self.the_secondary_follows()
-            self.now += timedelta(days=1)
-            self.mail_is_signed_by_keys_that_dns_shows_and_goes_on_showing()
+        self.some_days_pass(6, PROVIDERS)
+        before = {name: one.selector for name, one in self.memory.items()}
+        for name in NAMES:
+            self.a_copy_of_the_zone_names(name, "new", {"new"})
+            self.the_registrar_delegates_to(name, {"new"})
+            assert self.found(name) == {"a.new.test"}
+        self.advance(also=NAMES)
+        self.some_days_pass(4, ["new"])
         report = self.advance()
         assert not report.errors
+        assert all(self.memory[name].selector != selector for name, selector in before.items())
         for name in NAMES:
             key = mailserver_dkim.signer(self.manifest(name))
             assert key is not None
             assert self.memory[name].selector == key.selector
+
+    def some_days_pass(self, days, providers):
+        for _ in range(days):
+            self.advance()
+            self.people_publish(providers)
+            self.the_secondary_follows()
+            self.now += timedelta(days=1)
+            self.mail_is_signed_by_keys_that_dns_shows_and_goes_on_showing()
+
+
+def _servers(providers):
+    """Return the names of all servers of some providers."""
+    return tuple(server for one in sorted(providers) for server in PROVIDERS[one])
 
 
 class YearsOfALargeHost(Years):

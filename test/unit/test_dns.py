@@ -176,10 +176,18 @@ def test_options_are_those_of_the_pillar():
     assert len({ipaddress.ip_address(one) for one in options(pillar).root_servers}) == 26
 
 
-@pytest.mark.parametrize("question", [Question("a..b", "TXT"), Question("a" * 64, "TXT"), Question("a.b", "TEXT")])
-def test_malformed_question_is_an_error_that_quotes_it(question):
-    with pytest.raises(DnsError, match=f"'{question.name}' {question.rdtype} is no question for DNS"):
-        ask([question], Options(), recursive=())
+@pytest.mark.parametrize("name", ["a..b", "a" * 64, ".".join(["a" * 60] * 5), "a.\\300.b"])
+def test_a_name_that_dns_cannot_hold_is_unknown_and_stops_no_other_question(name):
+    impossible, possible = Question(name, "TXT"), Question("a.test", "TXT")
+    found = ask([impossible, possible], Options(), recursive=())
+    assert found[impossible].trouble.startswith(f"{name!r} is no name that DNS can hold: ")
+    assert judge(found[impossible], lambda _: None).value == "unknown"
+    assert "resolver" in found[possible].trouble
+
+
+def test_a_question_for_no_type_of_record_is_an_error_that_quotes_it():
+    with pytest.raises(DnsError, match=r"'a\.b' TEXT is no question for DNS"):
+        ask([Question("a.b", "TEXT")], Options(), recursive=())
 
 
 def test_no_question_needs_no_network():

@@ -12,7 +12,6 @@ OPERATOR, SHORT = "the operator's own file or pillar", "text that was cut, or th
 APPROVED = {
     r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*": "the dots part the labels: one way to read it",
     r'\s*("[^"]+"|[^\s#:][^:]*?)\s*:': OPERATOR,
-    r"(yes|no|\d+\w*|[/<]\S*|[a-z]+:/\S*|\$\S+|)": OPERATOR,
     r"\w+:(/[^\s,{}]+)": OPERATOR,
     r"argv\[\]=(.*?) ;": OPERATOR,
     r"^[^#\n]*?[^:\s]+:[^:\s]+:(/\S+)": OPERATOR,

@@ -43,6 +43,12 @@ SECRETS = [
     ("hash", "$6$salt$hunter2"),
     ("submission/inet/my_secret", "hunter2"),
     ("sql_password", '"hunter2 with more"'),
+    ("mypassword", "hunter2"),
+    ("bindpw", "0hunter2"),
+    ("virtual_alias_maps", "inline:{ sales@a.test=hunter2, a=hunter2"),
+    ("http_header", "Authorization: Basic aHVudGVyMg==hunter2"),
+    ("key", "-----BEGIN PRIVATE KEY----- hunter2 -----END PRIVATE KEY-----"),
+    ("auth_args", "password: hunter2"),
 ]
 
 
@@ -60,6 +66,9 @@ def test_a_password_is_never_shown(name, value):
         ("smtp_tls_session_cache", "btree:${data_directory}/scache"),
         ("auth_cache_verify_password_with_worker", "yes"),
         ("relayhost", "[smart.example]:587"),
+        ("password_query", "SELECT hash FROM users WHERE name = '%u'"),
+        ("passdb/default_password_scheme", "SHA512-CRYPT"),
+        ("ssl_key_password", "</etc/dovecot/key.pass"),
     ],
 )
 def test_what_is_no_password_is_shown(name, value):

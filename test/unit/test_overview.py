@@ -224,9 +224,11 @@ def test_nothing_that_a_host_says_moves_a_cursor_or_turns_letters_round():
     assert "<b>" not in whole
 
 
-def test_a_text_without_an_end_is_cut():
-    data = damaged(unread={"a.example": "x" * 10**6})
-    assert len(read(data).unread["a.example"]) == 4000
+@pytest.mark.parametrize("text", ["x" * 10**6, "x" * 70 + "\n" + "y" * 10**6, "x\n" * 10**6])
+def test_a_text_without_an_end_is_cut_and_that_is_seen(text):
+    found = read(damaged(unread={"a.example": text})).unread["a.example"]
+    assert len(found) == 4000
+    assert found.endswith("…")
 
 
 def test_an_overview_that_unfolds_to_more_than_the_limit_is_refused(monkeypatch):
