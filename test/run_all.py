@@ -1,6 +1,6 @@
 """Run all tests, as many side by side as the machine allows, and tell how far they are: script/test all|full.
 
-Parts are lint, unit, functional and systems, one after the other, and beside them each file of test/integration, on as
+Parts are lint, unit, functional and, in a full run, systems, one after the other, and beside them each file of test/integration, on as
 many labs as there is room for: the longest first, by test/durations.json, which a run that passes renews.
 """
 
@@ -74,7 +74,8 @@ class Run:
     def _parts(self):
         share = [] if self.asked.full else [f"--share={self.asked.seed}"]
         here = [Part("lint", ("script/lint",))]
-        here += [Part(name, (*PYTEST, f"test/{name}", *share, *self.words)) for name in ("unit", "functional")]
+        names = ("unit", "functional", *(["systems"] if self.asked.full else []))
+        here += [Part(name, (*PYTEST, f"test/{name}", *share, *self.words)) for name in names]
         files = sorted((TOP / "test" / "integration").glob("test_*.py"))
         on_hosts = [Part(file.stem, (*PYTEST, str(file.relative_to(TOP)), *share, *self.words)) for file in files]
         for part in (*here, *on_hosts):
