@@ -1,7 +1,8 @@
 """Run all tests, as many side by side as the machine allows, and tell how far they are: script/test all|full.
 
-Parts are lint, unit, functional and, in a full run, systems, one after the other, and beside them each file of test/integration, on as
-many labs as there is room for: the longest first, by test/durations.json, which a run that passes renews.
+Parts are lint, unit, functional and, in a full run, systems, one after the other, and beside them each file of
+test/integration, on as many labs as there is room for: the longest first, by test/durations.json, which a run that
+passes renews.
 """
 
 import argparse
