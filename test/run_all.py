@@ -79,6 +79,8 @@ class Run:
         here += [Part(name, (*PYTEST, f"test/{name}", *share, *self.words)) for name in names]
         files = sorted((TOP / "test" / "integration").glob("test_*.py"))
         on_hosts = [Part(file.stem, (*PYTEST, str(file.relative_to(TOP)), *share, *self.words)) for file in files]
+        for file, part in zip(files, on_hosts, strict=True):
+            part.is_bare = BARE in file.read_text()
         for part in (*here, *on_hosts):
             part.expected = self.known.get(part.name, 0.0)
             part.log, part.told = self.folder / f"{part.name}.log", self.folder / f"{part.name}.json"
