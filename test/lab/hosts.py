@@ -63,7 +63,8 @@ class Running:
             recorded = json.loads(self.record.read_text())
         except (FileNotFoundError, ValueError):
             return None
-        return recorded["pid"] if _started(recorded["pid"]) == recorded["started"] else None
+        lives = _started(recorded["pid"]) == recorded["started"] and _state(recorded["pid"]) != "Z"
+        return recorded["pid"] if lives else None
 
     def _own_processes(self):
         """Every process in the host's network namespace and control group, which hold no others."""

@@ -36,7 +36,7 @@ def must_do(hosts):
     """
     lacking = lacks(hosts)
     if lacking:
-        raise LabError(f"this machine cannot boot what was asked for (hosts: {hosts}):\n{listed(lacking)}")
+        raise LabError(f"this machine cannot boot the hosts:\n{listed(lacking)}")
 
 
 def listed(lacking):
