@@ -21,9 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP / "test" / "lab"))
+
+import machine  # noqa: E402
+
 DURATIONS = TOP / "test" / "durations.json"
-LAB_MEMORY = 2 * 2**30
-"""Bytes of memory that a lab takes, with room for what its tests start."""
+HOSTS = 6
+"""Those of a lab."""
 EVERY = 30
 """Seconds between two lines about how far the parts are."""
 RENEWED = 0.25
@@ -217,6 +221,12 @@ def _line(part, rows=None):
     return f"{name:36}{len(rows):6}{failed:>8}{outcomes['skipped']:8}{seconds}{used:10.0f} s"
 
 
+def _room():
+    """Return how many labs to have: they wait more than they work, so one more than processors, if there is room."""
+    fitting = (labs for labs in range(os.cpu_count() + 1, 1, -1) if not machine.lacks(labs * HOSTS))
+    return next(fitting, 1)
+
+
 def _free():
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     return int(lines["MemAvailable"].split()[0]) * 1024
@@ -227,7 +237,7 @@ def parse(words):
     parser = argparse.ArgumentParser(prog="script/test", description=__doc__)
     parser.add_argument("--full", action="store_true", help="every case, not this run's share of those that rotate")
     parser.add_argument("--share", dest="seed", type=int, default=int(time.time()) // 60 % 1000, help="which share")
-    room = max(1, min(os.cpu_count(), int(_free() // LAB_MEMORY)))
+    room = _room()
     parser.add_argument("--labs", type=int, default=room, help=f"labs side by side (here: {room})")
     parser.add_argument("--lab", default="test", help="the beginning of their names")
     return parser.parse_known_args(words)
