@@ -10,8 +10,8 @@ from pathlib import Path
 from bases import CACHE, STATE, LabError
 
 GIB = 2**30
-INOTIFY_PER_HOST = 7
-"""systemd's own instances, and those of dbus, polkit and firewalld."""
+INOTIFY_PER_HOST = 5
+"""On average: systemd has three, a mail host's dbus, polkit, firewalld and path units five more."""
 MEMORY_PER_HOST = 0.2 * GIB
 DISK_PER_HOST, DISK_TO_BUILD = 0.4 * GIB, 4 * GIB
 PRIVILEGED = "in a container, start it with: docker run --privileged (or podman run --privileged)"
