@@ -88,7 +88,7 @@ class Run:
         for part in (*here, *on_hosts):
             part.expected = self.known.get(part.name, 0.0)
             part.log, part.told = self.folder / f"{part.name}.log", self.folder / f"{part.name}.json"
-        # One of which nothing is known may be the longest of all.
+        # A file without a known duration goes first: it may be the longest.
         return here, sorted(on_hosts, key=lambda part: (part.name in self.known, -part.expected))
 
     def say(self, text):
@@ -99,9 +99,8 @@ class Run:
         share = (
             "every case" if self.asked.full else f"share {self.asked.seed} (--share={self.asked.seed} runs it again)"
         )
-        self.say(
-            f"{os.cpu_count()} cores, {_free() / 2**30:.0f} GiB free: {len(self.labs)} labs beside the rest; {share}"
-        )
+        free = machine.free_memory() / 2**30
+        self.say(f"{os.cpu_count()} cores, {free:.0f} GiB free: {len(self.labs)} labs beside the rest; {share}")
         waiting = list(self.on_hosts)
         threads = [threading.Thread(target=self._work, args=(list(self.here),))]
         threads += [threading.Thread(target=self._work, args=(waiting, lab)) for lab in self.labs]
@@ -225,11 +224,6 @@ def _room():
     """Return how many labs to have: they wait more than they work, so one more than processors, if there is room."""
     fitting = (labs for labs in range(os.cpu_count() + 1, 1, -1) if not machine.lacks(labs * HOSTS))
     return next(fitting, 1)
-
-
-def _free():
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024
 
 
 def parse(words):

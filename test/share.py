@@ -15,7 +15,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "rotating(of, by): with --share, one case in so many is run, by turns")
+    config.addinivalue_line("markers", "rotating(of, by): with --share=SEED, run one case in OF; each SEED has another")
 
 
 @pytest.hookimpl(trylast=True)

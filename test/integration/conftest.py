@@ -146,8 +146,7 @@ class Lab:
     def _reset(self, place):
         wanted = {host: str(place or "") for host in MAIL_HOSTS}
         if {host: self._untouched(host) for host in MAIL_HOSTS} != wanted:
-            done = self.command("reset", *([f"--saved={place}"] if place else []), *MAIL_HOSTS, timeout=LONG)
-            assert done.returncode == 0, done.stdout + done.stderr
+            self._must_command("reset", *([f"--saved={place}"] if place else []), *MAIL_HOSTS)
         if self._untouched("ns1") is None:
             self._zones_anew()
         self.sh("master", "rm -f /srv/pillar/*.sls; echo 'base: {}' >/srv/pillar/top.sls")
@@ -184,12 +183,14 @@ class Lab:
         self._save_as(signing, records)
 
     def _must_highstate(self):
-        for result in self.highstate().values():
-            result.must_succeed()
+        return {host: result.must_succeed() for host, result in self.highstate().items()}
+
+    def _must_command(self, *words):
+        done = self.command(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def _save_as(self, place, records):
-        done = self.command("save", f"--saved={place}", *MAIL_HOSTS, timeout=LONG)
-        assert done.returncode == 0, done.stdout + done.stderr
+        self._must_command("save", f"--saved={place}", *MAIL_HOSTS)
         saved.complete(place, records)
 
     def set_pillar(self, text, hosts=MAIL_HOSTS):
@@ -220,9 +221,7 @@ class Lab:
             return
         self.forget_pillar()
         self.set_pillar(pillar(name, more))
-        self.applied = self.highstate()
-        for result in self.applied.values():
-            result.must_succeed()
+        self.applied = self._must_highstate()
         self.pillar_in_force["text"] = pillar(name, more)
 
     def forget_pillar(self):
@@ -242,8 +241,7 @@ class Lab:
         self.apply(name)
         for host in MAIL_HOSTS:
             self.publish(host)
-        for result in self.highstate().values():
-            result.must_succeed()
+        self._must_highstate()
         self.pillar_in_force["signing"] = name
 
     def swaks(self, host, *options, check=True):

@@ -237,9 +237,6 @@ class Running:
 def boot_all(lab, names, started, saved=None):
     """Boot the named hosts that do not run yet, from what was saved of them if ``saved`` is given."""
     fresh = [running for running in (Running(lab, HOSTS[name]) for name in names) if running.leader() is None]
-    if not fresh:
-        return
-    machine.must_do(len(fresh))
     build_all(list(dict.fromkeys((running.host.release, running.host.role) for running in fresh)), started)
     for running in fresh:
         running.boot(started, saved)
@@ -314,9 +311,8 @@ def _child(pid):
 
 def _control_group_roots():
     """Where the machine has its control groups: those of version 2, then systemd's of version 1, if there are any."""
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     return [root for root in (machine.control_group_root(),) if root] + [
-        Path(place) for _, place, _, options, *_ in mounts if "name=systemd" in options.split(",")
+        Path(place) for place, _, options in machine.mounts() if "name=systemd" in options
     ]
 
 

@@ -29,10 +29,10 @@ class Lack:
         return f"{self.seen}\n    {self.remedy}"
 
 
-def must_do(hosts):
-    """Look whether the machine can boot this many more hosts.
+def require(hosts):
+    """Check that the machine can boot so many more hosts.
 
-    :raises LabError: it can't; each lack is named.
+    :raises LabError: it cannot; each lack is named.
     """
     lacking = lacks(hosts)
     if lacking:
@@ -80,24 +80,28 @@ def _may(capability):
     return bool(int(line.split()[1], 16) >> capability & 1)
 
 
+def mounts():
+    """Return ``(place, kind, options)`` of each mount, the options as a list."""
+    rows = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    return [(place, kind, options.split(",")) for _, place, kind, options, *_ in rows]
+
+
 def control_group_root():
     """Return where the machine has its control groups of version 2, or ``None``."""
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    return next((Path(place) for _, place, kind, *_ in mounts if kind == "cgroup2"), None)
+    return next((Path(place) for place, kind, _ in mounts() if kind == "cgroup2"), None)
 
 
 def _control_groups():
     root = control_group_root()
     if root is None:
-        mounts = "mkdir -p /mnt/cgroup2 && mount -t cgroup2 none /mnt/cgroup2"
-        yield Lack("there are no control groups of version 2, which systemd needs", mounts)
+        remedy = "mkdir -p /mnt/cgroup2 && mount -t cgroup2 none /mnt/cgroup2"
+        yield Lack("there are no control groups of version 2, which systemd needs", remedy)
     elif not os.access(root, os.W_OK) or "ro" in _options(root):
         yield Lack(f"{root} is read-only, and each host needs a control group of its own", PRIVILEGED)
 
 
 def _options(place):
-    rows = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
-    return next((row[3].split(",") for row in rows if row[1] == str(place)), [])
+    return next((options for where, _, options in mounts() if where == str(place)), [])
 
 
 def _overlays():
@@ -139,9 +143,14 @@ def _inotify_used():
     return used
 
 
-def _memory(hosts):
+def free_memory():
+    """Return the bytes of memory that programs can have."""
     text = Path("/proc/meminfo").read_text()
-    free = next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable:"))
+    return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable:"))
+
+
+def _memory(hosts):
+    free = free_memory()
     wanted = hosts * MEMORY_PER_HOST
     if free < wanted:
         seen = f"{free / GIB:.1f} GiB of memory are available, and {hosts} hosts take {wanted / GIB:.1f}"
