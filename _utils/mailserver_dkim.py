@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 
 from mailserver_errors import ClockError, ManifestError
 
@@ -93,7 +94,7 @@ class Key:
     removed: datetime | None = None
     given_up: str = ""
 
-    @property
+    @cached_property
     def stage(self):
         """The name of the last stage reached."""
         return next(name for name in _LAST_FIRST if getattr(self, name))

@@ -12,8 +12,17 @@ from dataclasses import dataclass, field, replace
 import mailserver_dns_roots
 import mailserver_garbage
 from mailserver_dns_asking import Asking, Trouble, Unanswered
-from mailserver_dns_message import RECURSION_DESIRED, Said, dnspython, read_resolver, read_response, within
+from mailserver_dns_message import (
+    RECURSION_DESIRED,
+    Said,
+    dnspython,
+    read_resolver,
+    read_response,
+    type_number,
+    within,
+)
 from mailserver_dns_names import canonical_address, canonical_name
+from mailserver_dns_way import name_wire
 from mailserver_dns_zones import IGNORED, Zone, Zones
 from mailserver_errors import DnsError
 from mailserver_wording import plain
@@ -25,6 +34,10 @@ Unbound (MAX_RESTART_COUNT)."""
 
 _MOST_ASTRAY = 100
 """Questions of a run for whose records other places are looked at, too: no report tells of more."""
+
+
+_TASKS_A_QUERY = 2
+"""Questions that are under way for each query that may be: one waits for a zone's servers while another asks them."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +166,11 @@ def ask(questions: Iterable[Question], options: Options, recursive: tuple | None
 
 def _why_impossible(dns, question):
     try:
-        dns.rdatatype.from_text(question.rdtype)
+        type_number(question.rdtype)
     except dns.exception.DNSException as err:
         raise DnsError(f"{question.name!r} {question.rdtype} is no question for DNS: {err}") from err
     try:
-        dns.name.from_text(question.name)
+        name_wire(dns, question.name)
     except dns.exception.DNSException as err:
         return str(err).rstrip(".")
     return ""
@@ -284,11 +297,19 @@ class _Run:
 
     async def answers(self, questions):
         self._asking.begin()
+        waiting, found = iter(questions), {}
+
+        async def work():
+            for question in waiting:
+                found[question] = await self._answers(question)
+
+        # More would only wait for each other: a task that waits for what another is about to find is woken for it.
+        tasks = min(len(questions), _TASKS_A_QUERY * self._asking.most_at_once)
         try:
-            found = await asyncio.gather(*(self._answers(question) for question in questions))
+            await asyncio.gather(*(work() for _ in range(tasks)))
         finally:
             self._asking.close()
-        return dict(zip(questions, found, strict=True))
+        return {question: found[question] for question in questions}
 
     async def _answers(self, question):
         trail, trouble, negative_ttl = _Trail(), "", None

@@ -58,9 +58,14 @@ class Asking:
         """Begin to count the run's time; to be called in the event loop."""
         self._clock = asyncio.get_running_loop().time
         self._deadline = self._clock() + self.options.lifetime
-        self._free = asyncio.Semaphore(_SERVERS_AT_ONCE * self.options.in_flight)
+        self._free = asyncio.Semaphore(self.most_at_once)
         self._free_at = collections.defaultdict(lambda: asyncio.Semaphore(self.options.in_flight))
         self._way = Way(self.dns)
+
+    @property
+    def most_at_once(self):
+        """Queries that may be under way, to all servers together."""
+        return _SERVERS_AT_ONCE * self.options.in_flight
 
     def close(self):
         """Close all sockets."""

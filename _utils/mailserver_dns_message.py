@@ -84,7 +84,7 @@ def read_response(response, name, rdtype, zone):
         if others and name not in others:
             return Said("unknown", detail=f"it answers with records of {', '.join(sorted(others))}, not of {name}")
         said, is_minimal = _read_end(response, name, rdtype, zone), not response.authority
-        return replace(said, child=child, child_servers=servers, is_minimal=is_minimal)
+        return replace(said, child=child, child_servers=servers, is_minimal=is_minimal) if child or is_minimal else said
     code = rcode(response)
     if code == "NOERROR" and servers and not response.answer:
         return Said(child=child, child_servers=servers)
@@ -166,6 +166,15 @@ def type_of(records, rdtype=None):
 @functools.cache
 def _type_text(rdtype):
     return dnspython().rdatatype.to_text(rdtype)
+
+
+@functools.cache
+def type_number(rdtype):
+    """Return the number of a type of record that is given as text.
+
+    :raises dns.exception.DNSException: there is no such type.
+    """
+    return int(dnspython().rdatatype.from_text(rdtype))
 
 
 def plain(name):

@@ -9,6 +9,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 
+from mailserver_dns_message import type_number
 from mailserver_dns_texts import read_texts
 
 SOCKETS = 16
@@ -20,7 +21,7 @@ _PAYLOAD = 1232
 _AUTHORITATIVE, _TRUNCATED, _HEAD = 0x0400, 0x0200, 12
 _NO_EDNS = (1, 4, 16)
 """FORMERR, NOTIMP, BADVERS: what servers say to EDNS that they do not know (RFC 6891 section 7)."""
-_SHOWN_NAMES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_SHOWN_NAMES = b"abcdefghijklmnopqrstuvwxyz0123456789-_."
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,21 @@ class Empty:
 
 def question_wire(dns, name, rdtype):
     """Return a question's bytes as a message has them (RFC 1035 section 4.1.2), in the class IN."""
-    kind = int(dns.rdatatype.from_text(rdtype)).to_bytes(2, "big")
-    if _SHOWN_NAMES.issuperset(name.encode("utf-8", "replace")) and ".." not in name:
-        labels = [label.encode() for label in name.split(".")] if name else []
-        if len(name) <= 253 and all(0 < len(label) <= 63 for label in labels):
-            return b"".join(bytes([len(label)]) + label for label in labels) + b"\0" + kind + b"\0\1"
-    return dns.name.from_text(f"{name}.").to_wire() + kind + b"\0\1"
+    return name_wire(dns, name) + type_number(rdtype).to_bytes(2, "big") + b"\0\1"
+
+
+def name_wire(dns, name):
+    """Return a name's bytes as a message has them (RFC 1035 section 3.1).
+
+    :raises dns.exception.DNSException: DNS cannot hold it.
+    """
+    wire = name.encode("utf-8", "replace")
+    if len(wire) <= 253 and wire.translate(None, _SHOWN_NAMES) == b"":
+        labels = wire.split(b".") if wire else []
+        sizes = [len(label) for label in labels]
+        if not sizes or (min(sizes) > 0 and max(sizes) <= 63):
+            return b"".join(bytes((size,)) + label for size, label in zip(sizes, labels, strict=True)) + b"\0"
+    return dns.name.from_text(f"{name}.").to_wire()
 
 
 def _edns(signed):

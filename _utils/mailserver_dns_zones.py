@@ -49,6 +49,10 @@ class Zone:
     remarks: tuple = ()
     cut: Cut | None = None
 
+    def __hash__(self):
+        # Asked for with each of thousands of questions: that of all servers and remarks would take longer than those.
+        return hash(self.name)
+
 
 @dataclass(frozen=True)
 class Signed:

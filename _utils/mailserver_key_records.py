@@ -165,9 +165,11 @@ def shows(key, answers):
     key counts if no server shows ours.
     """
     texts = [seen.values for seen in answers.seen if seen.status == "answer"]
+    ours = _check(key.public, key.algorithm)
+    if key.public and all(ours(values) is None for values in texts):
+        return ""
     if any(_is_key_record(values, is_empty=True) for values in texts):
         return "revoked"
-    ours = _check(key.public, key.algorithm)
     another = texts and all(_lacks(values, ours) for values in texts)
     return "another" if another and all(_is_key_record(values, is_empty=False) for values in texts) else ""
 

@@ -19,6 +19,7 @@ import mailserver_key_folders
 from mailserver_errors import KeyFileError, LockHeld, ManifestError, UnsafeFile, WriteError
 
 MANIFEST = "keys.json"
+_COMPROMISED = ".compromised"
 LOCK_WAIT = 60
 
 
@@ -245,7 +246,7 @@ def destroy(path):
 
 def is_compromised(keys, domain, selector):
     """Tell whether somebody said that a private key is known to others (:func:`mark_compromised`)."""
-    return os.path.lexists(_mark(keys, domain, selector))
+    return os.path.lexists(f"{keys}/{domain}/{selector}{_COMPROMISED}")
 
 
 def mark_compromised(keys, domain, selector):
@@ -254,7 +255,7 @@ def mark_compromised(keys, domain, selector):
 
 
 def _mark(keys, domain, selector):
-    return Path(keys) / domain / f"{selector}.compromised"
+    return Path(keys) / domain / f"{selector}{_COMPROMISED}"
 
 
 def write_record(keys, domain, selector, zone_line):

@@ -194,7 +194,8 @@ def _stamp_seen(run, manifest, wants, seen):
     for key in manifest.keys:
         place = (manifest.domain, key.selector)
         if place in seen:
-            changed = changed.with_key(_stamped(run, manifest.domain, *wants[place], seen[place], report))
+            stamped = _stamped(run, manifest.domain, *wants[place], seen[place], report)
+            changed = changed if stamped == key else changed.with_key(stamped)
     if changed == manifest:
         return report
     try:

@@ -13,6 +13,7 @@ STRING = 255
 """Bytes: the longest string of a TXT record (RFC 1035 section 3.3.14)."""
 _FWS = " \t\r\n"
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_FLAGS = re.compile(rb"t[ \t\r\n]*=")
 _TAG_VALUE = re.compile(r"[\x21-\x3a\x3c-\x7e \t\r\n]*\Z")
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
 _DMARC_ORDER = ("p", "sp", "np", "psd", "adkim", "aspf", "fo", "rua", "ruf", "t")
@@ -89,7 +90,12 @@ def key_record(domain_name, selector, public, ttl, algorithm="rsa"):
 
     :param public: the base64 text of ``p=``; empty for a key that is revoked.
     """
-    return Record(f"{selector}._domainkey.{domain_name}", ttl, "TXT", f"v=DKIM1; k={algorithm}; p={public}")
+    return Record(f"{selector}._domainkey.{domain_name}", ttl, "TXT", key_text(public, algorithm))
+
+
+def key_text(public, algorithm="rsa"):
+    """Return the text of a DKIM key record as this host emits it (RFC 6376 section 3.6.1)."""
+    return f"v=DKIM1; k={algorithm}; p={public}"
 
 
 def mx_records(name, domain):
@@ -250,6 +256,8 @@ def check_key(values, public, algorithm="rsa"):
     if len(values) > 1:
         return _several_keys(values, public, algorithm)
     text = _text(values[0])
+    if text == key_text(public, algorithm):
+        return None  # as it is of thousands of keys: nothing needs to be taken apart
     if "\\" in text:
         return _PASTED
     if '"' in text:
@@ -296,6 +304,8 @@ def _wrong_use(seen, algorithm):
 
 def is_testing(value):
     """Tell whether a key record has t=y: verifiers may take its signatures for none (RFC 6376 section 3.6.1)."""
+    if not _FLAGS.search(value):
+        return False
     try:
         return "y" in _listed(tags(_text(value)).get("t", ""))
     except ValueError:
