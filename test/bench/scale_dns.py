@@ -29,7 +29,7 @@ from mailserver_check_answers import Means
 from mailserver_findings import Host
 from name_server import NameServer, running, zone
 from scale_host import SELECTOR, KeyedHost, names
-from scale_measure import Measured, Row, by_turns, sizes, tell, timed, told
+from scale_measure import Measured, Ratio, Row, by_turns, sizes, tell, timed, told
 
 AUTHORITY, RESOLVER, FAR, SECOND, SILENT = "127.57.0.1", "127.57.0.53", "127.57.0.2", "127.57.0.3", "127.57.0.9"
 IN_FLIGHT, DELAY, TIMEOUT = 100, 0.02, 2
@@ -186,9 +186,9 @@ def _key_names(domains, where="bench.test"):
 def _published(world):
     world.host(world.domains)
     asked = _key_names(world.domains)
-    ours, floor = by_turns(world.look, lambda: ask_plainly(asked, AUTHORITY))
+    ratio = Ratio.of(world.look, lambda: ask_plainly(asked, AUTHORITY))
     what = f"dkim.published for {world.domains:,} names, name server beside it"
-    return Row(what, "one socket, 100 in flight, dnspython's wire code", ours / floor, 1.3)
+    return Row(what, "one socket, 100 in flight, dnspython's wire code", ratio.median, 1.3, note=ratio.spread)
 
 
 def _far(world):
@@ -196,11 +196,12 @@ def _far(world):
     queries.write_text("".join(f"{name} TXT\n" for name, _ in _key_names(world.domains, "far.test")))
     command = ["dnsperf", "-s", FAR, "-q", str(IN_FLIGHT), "-d", str(queries), "-n", "1"]
     world.host(world.domains, "far.test")
-    ours, floor = by_turns(
+    ratio = Ratio.of(
         lambda: world.look(where="far.test"),
         lambda: subprocess.run(command, check=True, capture_output=True),
     )
-    return Row(f"the same with {DELAY * 1000:g} ms round trip", "dnsperf -q 100 through the same", ours / floor, 2)
+    what = f"the same with {DELAY * 1000:g} ms round trip"
+    return Row(what, "dnsperf -q 100 through the same", ratio.median, 2, note=ratio.spread)
 
 
 def _dead(world):
@@ -248,8 +249,9 @@ def _send_one(name, text):
 def _check(world):
     size = min(world.domains, 1_000)
     asked = [(one.name, one.rdtype) for one in world.check(size)]
-    ours, floor = by_turns(partial(world.check, size), lambda: ask_plainly(asked, AUTHORITY))
-    return Row(f"mailserver.check of {size:,} domains (area dns)", "its questions, 100 in flight", ours / floor, 2)
+    ratio = Ratio.of(partial(world.check, size), lambda: ask_plainly(asked, AUTHORITY))
+    what = f"mailserver.check of {size:,} domains (area dns)"
+    return Row(what, "its questions, 100 in flight", ratio.median, 2, note=ratio.spread)
 
 
 ROWS = (_published, _far, _dead, _batches, _check)

@@ -59,6 +59,26 @@ def by_turns(*acts, runs=3):
     return [statistics.median(column) for column in zip(*found, strict=True)]
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """The median of a ratio measured in several turns; as text, with the least and the most."""
+
+    turns: tuple
+
+    @classmethod
+    def of(cls, act, other, runs=5):
+        """Return how many times as long ``act`` takes as ``other``, called by turns."""
+        return cls(tuple(timed(act) / timed(other) for _ in range(runs)))
+
+    @property
+    def median(self):
+        return statistics.median(self.turns)
+
+    @property
+    def spread(self):
+        return f"{min(self.turns):.2f} to {max(self.turns):.2f} in {len(self.turns)} turns"
+
+
 def sizes(domains):
     """Return the sizes of curves up to a number of domains."""
     return [one for one in SIZES if one <= domains] or [domains]
