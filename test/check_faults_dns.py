@@ -1,9 +1,14 @@
-"""Faults that show in DNS: records of the domain alpha.test, of its host mx1.lab.test, and of the host's address."""
+"""Faults that show in DNS: records of one mail host's domain, of the host itself, and of its address."""
+
+import os
 
 from check_faults import FAIL, UNKNOWN, WARN, DnsFault
 
-D, HOST, POINTER = "alpha.test", "mx1.lab.test", "21.0.18.198.in-addr.arpa"
-ALL = "ip4:198.18.0.21 -all"
+FAULTY = (os.environ.get("LAB_ON") or "mx1").split()[0]
+"""The mail host of the lab whose records are wrong."""
+D, LAST, OTHER = {"mx1": ("alpha.test", 21, "mx2"), "mx2": ("beta.test", 22, "mx1")}[FAULTY]
+HOST, POINTER, ADDRESS = f"{FAULTY}.lab.test", f"{LAST}.0.18.198.in-addr.arpa", f"198.18.0.{LAST}"
+ALL = f"ip4:{ADDRESS} -all"
 ELEVEN = f'"v=spf1 {ALL[:15]} " "{"include:outside.test " * 11}" "-all"'
 
 DNS_FAULTS = [
@@ -11,10 +16,10 @@ DNS_FAULTS = [
     DnsFault("another address", [(HOST, "A", "198.18.0.99")], {"address": {FAIL}, "reverse": {FAIL}}),
     DnsFault("an address too many", [(HOST, "AAAA", "2001:db8::25")], {"address": {WARN}}),
     DnsFault("no PTR", [(POINTER, "PTR")], {"reverse": {FAIL}}),
-    DnsFault("a PTR to a name with another address", [(POINTER, "PTR", "mx2.lab.test.")], {"reverse": {FAIL}}),
+    DnsFault("a PTR to a name with another address", [(POINTER, "PTR", f"{OTHER}.lab.test.")], {"reverse": {FAIL}}),
     DnsFault(
         "a PTR to another name of the host",
-        [("other.lab.test", "A", "198.18.0.21"), (POINTER, "PTR", "other.lab.test.")],
+        [("other.lab.test", "A", ADDRESS), (POINTER, "PTR", "other.lab.test.")],
         {"reverse": {WARN}},
     ),
     # ---- MX

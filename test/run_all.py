@@ -2,13 +2,14 @@
 
 Parts are lint, unit, functional and, in a full run, systems, one after the other, and beside them each file of
 test/integration, on as many labs as there is room for: the longest first, by test/durations.json, which a run that
-passes renews.
+passes renews. Where one mail host is enough for a file, a run that is not full takes one, and the next share another.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +43,8 @@ class Part:
     name: str
     words: tuple
     is_bare: bool = False
+    mail_host: str = ""
+    """The one that it is run on, if it is not run on all."""
     expected: float = 0.0
     log: Path = None
     told: Path = None
@@ -84,12 +88,21 @@ class Run:
         files = sorted((TOP / "test" / "integration").glob("test_*.py"))
         on_hosts = [Part(file.stem, (*PYTEST, str(file.relative_to(TOP)), *share, *self.words)) for file in files]
         for file, part in zip(files, on_hosts, strict=True):
-            part.is_bare = BARE in file.read_text()
+            text = file.read_text()
+            part.is_bare = BARE in text
+            part.mail_host = "" if self.asked.full else self._mail_host(file.name, text)
         for part in (*here, *on_hosts):
             part.expected = self.known.get(part.name, 0.0)
             part.log, part.told = self.folder / f"{part.name}.log", self.folder / f"{part.name}.json"
         # A file without a known duration goes first: it may be the longest.
         return here, sorted(on_hosts, key=lambda part: (part.name in self.known, -part.expected))
+
+    def _mail_host(self, name, text):
+        """Return the mail host that a file of tests takes in this share, or that it is for; ``""``: both."""
+        said = ON.search(text)
+        if said:
+            return said[1] if said[1] in MAIL_HOSTS else ""
+        return MAIL_HOSTS[(self.asked.seed + zlib.crc32(name.encode())) % len(MAIL_HOSTS)]
 
     def say(self, text):
         print(f"[{time.monotonic() - self.began:5.0f} s] {text}", flush=True)
@@ -146,7 +159,7 @@ class Run:
                 del self.at_work[threading.get_ident()]
 
     def _run(self, part, lab):
-        environment = {**os.environ, **({"LAB_NAME": lab, "LAB_KEEP": "1"} if lab else {})}
+        environment = {**os.environ, **({"LAB_NAME": lab, "LAB_KEEP": "1", "LAB_ON": part.mail_host} if lab else {})}
         part.began = time.monotonic()
         words = (*part.words, f"--progress={part.told}") if part.words[:3] == PYTEST else part.words
         with part.log.open("w") as log:
@@ -207,6 +220,9 @@ class Run:
 
 
 BARE = 'BEGINS = "bare"'
+ON = re.compile(r'^ON = "(\w+)"$', re.MULTILINE)
+MAIL_HOSTS = ("mx1", "mx2")
+"""Debian 12 and 13 (test/lab/README.md)."""
 PYTEST = (sys.executable, "-m", "pytest")
 
 
@@ -216,7 +232,7 @@ def _line(part, rows=None):
     used = sum(row["processor"] + row["hosts"] for row in rows)
     failed = outcomes["failed"] or ("yes" if part and part.status else 0)
     seconds = f"{part.seconds:7.0f} s" if part else " " * 9
-    name = part.name if part else "in all"
+    name = f"{part.name} {part.mail_host}".strip() if part else "in all"
     return f"{name:36}{len(rows):6}{failed:>8}{outcomes['skipped']:8}{seconds}{used:10.0f} s"
 
 

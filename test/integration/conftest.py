@@ -3,6 +3,10 @@
 Each file begins on hosts that no other has touched, and says how they are: ``BEGINS = "bare"`` (Salt and nothing else),
 ``"configured"`` (the first highstate with the pillar ``default`` is over) or ``"signing"`` (its records are in DNS,
 too), which is what a file has that says nothing; ``None``: as they happen to be.
+
+``LAB_ON=mx2`` in the environment runs all on that mail host alone. ``script/test`` sets it: each file takes one of
+them, another one with the next share, unless it says ``ON = "both"`` (what one host sends, the other receives) or names
+the one that it is for.
 """
 
 import json
@@ -27,9 +31,10 @@ from hosts import HOSTS as LAB_HOSTS  # noqa: E402
 from hosts import Running  # noqa: E402
 
 PILLARS = TOP / "test" / "salt" / "pillar"
-MAIL_HOSTS = ("mx1", "mx2")
-HOSTS = ("master", "ns1", "ns2", "mx1", "mx2", "client")
-DOMAIN = {"mx1": "alpha.test", "mx2": "beta.test"}
+BOTH = ("mx1", "mx2")
+MAIL_HOSTS = tuple(os.environ.get("LAB_ON", "").split()) or BOTH
+HOSTS = ("master", "ns1", "ns2", *BOTH, "client")
+DOMAIN = {host: {"mx1": "alpha.test", "mx2": "beta.test"}[host] for host in MAIL_HOSTS}
 ADDRESS = {"mx1": "198.18.0.21", "mx2": "198.18.0.22"}
 PASSWORD = "correct-horse"
 WAIT, LONG = 900, 3600
@@ -143,14 +148,14 @@ class Lab:
             self.update_dns(saved.records(place))
             self.pillar_in_force["signing"] = "default"
 
-    def _reset(self, place):
-        wanted = {host: str(place or "") for host in MAIL_HOSTS}
-        if {host: self._untouched(host) for host in MAIL_HOSTS} != wanted:
-            self._must_command("reset", *([f"--saved={place}"] if place else []), *MAIL_HOSTS)
+    def _reset(self, place, hosts=MAIL_HOSTS):
+        wanted = {host: str(place or "") for host in hosts}
+        if {host: self._untouched(host) for host in hosts} != wanted:
+            self._must_command("reset", *([f"--saved={place}"] if place else []), *hosts)
         if self._untouched("ns1") is None:
             self._zones_anew()
         self.sh("master", "rm -f /srv/pillar/*.sls; echo 'base: {}' >/srv/pillar/top.sls")
-        for host in (*MAIL_HOSTS, "ns1"):
+        for host in (*hosts, "ns1"):
             (STATE / os.environ["LAB_NAME"] / host / "untouched").unlink(missing_ok=True)
 
     @staticmethod
@@ -171,26 +176,26 @@ class Lab:
     def _save(self):
         """Save hosts right after their first highstate, and once more when their mail is signed."""
         configured, signing = saved.begun("configured"), saved.begun("signing")
-        self._reset(None)
+        self._reset(None, BOTH)
         self.forget_pillar()
-        self.set_pillar(pillar("default"))
-        self._must_highstate()
+        self.set_pillar(pillar("default"), BOTH)
+        self._must_highstate(BOTH)
         self._save_as(configured, "")
-        self._reset(configured)
-        self.set_pillar(pillar("default"))
-        records = "".join(self.publish(host) for host in MAIL_HOSTS)
-        self._must_highstate()
+        self._reset(configured, BOTH)
+        self.set_pillar(pillar("default"), BOTH)
+        records = "".join(self.publish(host) for host in BOTH)
+        self._must_highstate(BOTH)
         self._save_as(signing, records)
 
-    def _must_highstate(self):
-        return {host: result.must_succeed() for host, result in self.highstate().items()}
+    def _must_highstate(self, hosts=MAIL_HOSTS):
+        return {host: result.must_succeed() for host, result in self.highstate(hosts).items()}
 
     def _must_command(self, *words):
         done = self.command(*words)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _save_as(self, place, records):
-        self._must_command("save", f"--saved={place}", *MAIL_HOSTS)
+        self._must_command("save", f"--saved={place}", *BOTH)
         saved.complete(place, records)
 
     def set_pillar(self, text, hosts=MAIL_HOSTS):

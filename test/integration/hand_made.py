@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from conftest import DOMAIN
+from conftest import DOMAIN, MAIL_HOSTS
 
 SELECTOR = "20210808"
 SCRIPT = r"""
@@ -89,7 +89,7 @@ def _bring_minions_back(lab, hosts):
         lab.run(host, "systemctl", "restart", "salt-minion")
     for host in hosts:
         lab.until(lambda host=host: lab.run(host, *connected).out, f"{host}: the minion does not find the master")
-    lab.until(lambda: len(lab.salt("mx*", "test.ping")) == len(hosts), "the minions do not answer")
+    lab.until(lambda: len(lab.salt(MAIL_HOSTS, "test.ping")) == len(hosts), "the minions do not answer")
 
 
 def _make(lab, host):

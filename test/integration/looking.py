@@ -42,7 +42,7 @@ class Look:
 @contextlib.contextmanager
 def looks(lab, hosts):
     """Yield a :class:`Look` for each host, by its name."""
-    settings = lab.salt("mx*", "mailserver.settings")
+    settings = lab.salt(list(hosts), "mailserver.settings")
     found = {host: Look(lab, host, settings[host]) for host in hosts}
     try:
         yield found

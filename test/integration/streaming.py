@@ -21,7 +21,8 @@ LIFE = """  schedule: {enabled: false}
   dkim: {soak: 1s, retention: %s, revoke_for: %s, allow_unsafe: true}
 """
 """Lines of the pillar: a life with short times; retention and revocation are to be filled in."""
-DOMAINS = {"mx1": ("alpha.test", "delta.test"), "mx2": ("beta.test", "gamma.test")}
+_ALL_DOMAINS = {"mx1": ("alpha.test", "delta.test"), "mx2": ("beta.test", "gamma.test")}
+DOMAINS = {host: _ALL_DOMAINS[host] for host in MAIL_HOSTS}
 """The domains of the pillar ``rotation``."""
 
 
@@ -34,7 +35,7 @@ def give_credential(lab, hosts=MAIL_HOSTS):
 
 def keys(lab):
     """Return ``dkim.status`` of all domains of both hosts, ``{(host, domain): {selector: row}}``."""
-    found = lab.salt("mx*", "dkim.status")
+    found = lab.salt(MAIL_HOSTS, "dkim.status")
     return {(host, name): found[host][name] for host, names in DOMAINS.items() for name in names}
 
 
@@ -58,7 +59,7 @@ def sign(lab, more):
 
 def advance(lab, errors=False):
     """Run ``dkim.advance`` on both hosts, as their schedule does; its reports. Errors fail the test, unless wanted."""
-    reports = lab.salt("mx*", "dkim.advance")
+    reports = lab.salt(MAIL_HOSTS, "dkim.advance")
     for host, report in reports.items():
         assert errors or not report["errors"], (host, report)
     return reports
@@ -67,7 +68,7 @@ def advance(lab, errors=False):
 def rotate(lab, limit=900):
     """Have successors made, and advance until they sign."""
     before = signers(lab)
-    lab.salt("mx*", "dkim.rotate")
+    lab.salt(MAIL_HOSTS, "dkim.rotate")
     advance_until_others_sign(lab, before, limit)
 
 

@@ -10,6 +10,7 @@ from looking import looks, statuses
 from check_faults import PYTHON
 from conftest import TOP
 
+ON = "mx1"
 PLACE = r"\d+\.\d+\.\d+\.\d+|resolver|https://"
 """Where something was seen: a server's address, the host's resolver, or what was fetched."""
 KEYS = "/etc/opendkim/keys"

@@ -20,6 +20,7 @@ from streaming import (
 
 from conftest import MAIL_HOSTS
 
+ON = "both"
 CENTRAL = """  dns:
     timeout: 2s
     lifetime: 10s

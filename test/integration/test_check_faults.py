@@ -7,7 +7,7 @@ from looking import looks, on_all, statuses
 
 from check_faults import AREAS
 from check_faults_config import CONFIG_FAULTS
-from check_faults_dns import DNS_FAULTS
+from check_faults_dns import DNS_FAULTS, FAULTY
 from check_faults_running import RUNNING_FAULTS
 from check_faults_wire import WIRE_FAULTS
 from conftest import DOMAIN, MAIL_HOSTS
@@ -63,7 +63,7 @@ def test_a_fault_of_the_host_is_found_and_nothing_else_until_it_is_mended(lab, e
     see(lab, eyes, {}, fault.areas)
 
 
-ZONES = ("alpha.test", "lab.test", "18.198.in-addr.arpa", "outside.test")
+ZONES = (*DOMAIN.values(), "lab.test", "18.198.in-addr.arpa", "outside.test")
 
 
 @contextlib.contextmanager
@@ -96,18 +96,19 @@ def publish(lab, records, lines):
 
 @pytest.fixture(scope="module")
 def key_record(lab):
-    """The name of the record of the key by which mx1 signs for alpha.test."""
-    rows = lab.salt("mx1", "dkim.status", "alpha.test")["mx1"]["alpha.test"]
-    return next(f"{selector}._domainkey.alpha.test" for selector, row in rows.items() if row["signs"])
+    """The name of the record of the key by which that host signs for its domain."""
+    domain = DOMAIN[FAULTY]
+    rows = lab.salt(FAULTY, "dkim.status", domain)[FAULTY][domain]
+    return next(f"{selector}._domainkey.{domain}" for selector, row in rows.items() if row["signs"])
 
 
 @pytest.mark.rotating(of=4)
 @pytest.mark.parametrize("fault", DNS_FAULTS, ids=named)
 def test_a_fault_in_dns_is_found_and_nothing_else_until_it_is_mended(lab, eyes, key_record, fault):
-    mx1 = {"mx1": eyes["mx1"]}
+    eye = {FAULTY: eyes[FAULTY]}
     with published(lab, [(name.format(key=key_record), *rest) for name, *rest in fault.records]):
-        see(lab, mx1, fault.findings)
-    see(lab, mx1, {}, fault.areas)
+        see(lab, eye, fault.findings)
+    see(lab, eye, {}, fault.areas)
 
 
 def test_a_name_server_that_is_down_leaves_things_unknown_and_nothing_fails(lab, eyes):
@@ -125,10 +126,10 @@ def test_a_name_server_that_is_down_leaves_things_unknown_and_nothing_fails(lab,
 def test_a_failure_is_told_by_the_exit_status_and_a_warning_is_not(lab, eyes):
     for script, failed in (("systemctl stop opendkim", True), ("systemctl disable opendkim 2>/dev/null", False)):
         try:
-            lab.sh("mx1", script)
-            done = lab.run("master", "salt", "mx1", "mailserver.check", "area=running", check=False)
+            lab.sh(FAULTY, script)
+            done = lab.run("master", "salt", FAULTY, "mailserver.check", "area=running", check=False)
             assert "running.unit" in done.out
             assert bool(done.status) is failed, done.out
         finally:
-            lab.sh("mx1", "systemctl enable opendkim 2>/dev/null; systemctl start opendkim")
+            lab.sh(FAULTY, "systemctl enable opendkim 2>/dev/null; systemctl start opendkim")
     see(lab, eyes, {})

@@ -17,7 +17,7 @@ def cleaned(lab):
         lab.delivered(host, "bob", token)
     before = {host: lab.sh(host, KEPT) for host in MAIL_HOSTS}
     lab.forget_pillar()
-    returned = lab.salt("mx*", "state.apply", "mailserver.clean")
+    returned = lab.salt(MAIL_HOSTS, "state.apply", "mailserver.clean")
     failed = [state for states in returned.values() for state in states.values() if state["result"] is False]
     assert not failed
     return before, {host: lab.sh(host, KEPT) for host in MAIL_HOSTS}

@@ -51,8 +51,8 @@ def hosts(lab):
         result.must_succeed()
     for host in MAIL_HOSTS:
         lab.sh(host, "test -d /etc/opendkim/keys && postqueue -p | grep -q empty")
-    predicted = lab.salt("mx*", "state.apply", "mailserver.clean", "test=True")
-    returned = lab.salt("mx*", "state.apply", "mailserver.clean")
+    predicted = lab.salt(MAIL_HOSTS, "state.apply", "mailserver.clean", "test=True")
+    returned = lab.salt(MAIL_HOSTS, "state.apply", "mailserver.clean")
     return before, predicted, returned, {host: inventory(lab, host) for host in MAIL_HOSTS}
 
 

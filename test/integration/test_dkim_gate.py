@@ -8,6 +8,7 @@ from messages import sent_and_judged
 from conftest import DOMAIN, MAIL_HOSTS
 
 BEGINS = "configured"
+ON = "both"
 
 SECONDARY = "198.18.0.12"
 UNSIGNED = {"signatures": [], "dkimpy": False, "mail_dkim": "none"}
@@ -27,13 +28,13 @@ def first(lab):
 @pytest.fixture(scope="module")
 def ours(lab):
     """Name and text of each host's key record."""
-    found = lab.salt("mx*", "dkim.records", "format=data")
+    found = lab.salt(MAIL_HOSTS, "dkim.records", "format=data")
     return {host: (found[host][0]["name"], found[host][0]["value"]) for host in MAIL_HOSTS}
 
 
 def stages(lab):
     """Stage of each host's only key, and whether OpenDKIM signs with it."""
-    found = lab.salt("mx*", "dkim.status")
+    found = lab.salt(MAIL_HOSTS, "dkim.status")
     rows = {host: row for host in MAIL_HOSTS for row in found[host][DOMAIN[host]].values()}
     return {host: (row["stage"], row["signs"]) for host, row in rows.items()}
 
@@ -56,7 +57,7 @@ def show(lab, texts, wait=True):
 def gate(lab):
     """What ``dkim.published`` and ``dkim.signing`` tell of a look at DNS; all else must have gone well."""
     found = {}
-    for host, states in lab.salt("mx*", "state.apply", "mailserver.opendkim").items():
+    for host, states in lab.salt(MAIL_HOSTS, "state.apply", "mailserver.opendkim").items():
         found[host] = {tag.rpartition("_|-")[2]: state for tag, state in states.items() if tag.startswith("dkim_|-")}
         for tag, state in states.items():
             assert state["result"] is not False or tag.startswith("dkim_|-"), state

@@ -47,7 +47,7 @@ def test_a_highstate_moves_the_folders_of_an_earlier_version_under_a_stream_of_m
 @pytest.mark.parametrize("put", ["ln -s /etc/shadow", "mkfifo"])
 def test_what_opendkims_user_puts_into_its_old_folder_gets_it_nothing(lab, put):
     """As OpenDKIM's user, where it could still write: in place of the list of keys."""
-    host, (name, other) = "mx1", DOMAINS["mx1"]
+    host, (name, other) = next(iter(DOMAINS.items()))
     shadow = lab.sh(host, "stat -c '%U %G %a %i' /etc/shadow; sha256sum /etc/shadow")
     lab.sh(host, EARLIER)
     place = f"{KEYS}/{name}/keys.json"

@@ -7,6 +7,7 @@ import pytest
 
 from conftest import ADDRESS, DOMAIN, MAIL_HOSTS, PASSWORD
 
+ON = "both"
 DOVECOT = {"mx1": "2.3", "mx2": "2.4"}
 THREE = ["permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination"]
 STRANGER = "198.18.0.77"

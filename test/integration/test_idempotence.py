@@ -16,7 +16,7 @@ CHANGED = """  postfix: {main: {message_size_limit: 20MiB}}
 def second(lab):
     """The services before and after a second highstate with the same pillar, and what it returned."""
     lab.apply("default")
-    lab.salt("mx*", "dkim.advance")  # notes that the host was booted
+    lab.salt(MAIL_HOSTS, "dkim.advance")  # notes that the host was booted
     before = {host: (lab.services(host), lab.snapshot(host)) for host in MAIL_HOSTS}
     results = lab.highstate()
     return before, results, {host: (lab.services(host), lab.snapshot(host)) for host in MAIL_HOSTS}

@@ -11,6 +11,7 @@ import pytest
 from conftest import HOSTS, TOP
 
 BEGINS = None
+ON = "both"
 LAB = TOP / "test" / "lab" / "lab"
 
 

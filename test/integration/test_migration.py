@@ -11,6 +11,7 @@ from streaming import mail_all_the_time
 from conftest import DOMAIN, MAIL_HOSTS, TOP, Highstate, pillar
 
 BEGINS = "bare"
+ON = "both"
 PAGE = (TOP / "docs" / "migration.md").read_text()
 COMMANDS = re.findall(r"^    (salt '.*)$", PAGE, re.MULTILINE)
 LOST = {

@@ -27,6 +27,8 @@ done
 """
 FETCH = """
 import ssl, sys, urllib.request
+
+ON = "both"
 context = ssl.create_default_context(cafile="/etc/ssl/lab/ca.pem")
 with urllib.request.urlopen(sys.argv[1], timeout=300, context=context) as answer:
     print(answer.headers.get_content_type(), answer.read().decode(), sep="\\n", end="")

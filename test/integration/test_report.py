@@ -7,6 +7,7 @@ import pytest
 
 from conftest import DOMAIN, MAIL_HOSTS
 
+ON = "both"
 MINE = "mine_functions: {mailserver.overview: []}\n"
 PAGE = "/var/www/mail.html"
 

@@ -79,7 +79,7 @@ def test_an_old_or_empty_pillar_in_a_minions_memory_takes_no_signature_away(lab)
     top = lab.sh("master", "cat /srv/pillar/top.sls")
     lab.write("master", "/srv/pillar/top.sls", "base: {}\n")
     try:
-        lab.salt("mx*", "saltutil.refresh_pillar", "wait=True")
+        lab.salt(MAIL_HOSTS, "saltutil.refresh_pillar", "wait=True")
         for report in advance(lab).values():
             assert not report["changes"], report
         for host, result in lab.highstate().items():
@@ -87,4 +87,4 @@ def test_an_old_or_empty_pillar_in_a_minions_memory_takes_no_signature_away(lab)
         assert signers(lab) == before
     finally:
         lab.write("master", "/srv/pillar/top.sls", top)
-        lab.salt("mx*", "saltutil.refresh_pillar", "wait=True")
+        lab.salt(MAIL_HOSTS, "saltutil.refresh_pillar", "wait=True")

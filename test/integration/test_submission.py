@@ -6,6 +6,7 @@ import pytest
 
 from conftest import DOMAIN, MAIL_HOSTS, PASSWORD
 
+ON = "both"
 RECIPIENT_REFUSED = 24
 """swaks's exit status."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import MAIL_HOSTS, pillar
 
+ON = "both"
 STARTTLS = {"25": "smtp", "587": "smtp", "143": "imap", "110": "pop3"}
 IMPLICIT = ("465", "993", "995")
 PORTS = (*STARTTLS, *IMPLICIT)

@@ -25,7 +25,7 @@ def _watched(lab):
         lab.publish(host)
     for result in lab.highstate().values():
         result.must_succeed()
-    for host, told in lab.salt("mx*", "mailserver.watch").items():
+    for host, told in lab.salt(MAIL_HOSTS, "mailserver.watch").items():
         assert (told["status"], told["troubles"]) == ("ok", []), (host, told)
     listen_to_the_master(lab, "events-of-watch")
     yield
