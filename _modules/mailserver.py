@@ -36,6 +36,7 @@ import mailserver_mta_sts
 import mailserver_nsupdate
 import mailserver_overview
 import mailserver_packing
+import mailserver_parameters
 import mailserver_pillar
 import mailserver_policy_publishing
 import mailserver_published
@@ -96,15 +97,14 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     """
     if pillar is None:
         pillar = _own_pillar()
-    saltenv = saltenv or __opts__.get("saltenv") or "base"
+    saltenv = saltenv or _saltenv()
     cache = __context__.setdefault("mailserver.settings", {})
     key = _digest(pillar, saltenv, parameters)
     if key not in cache:
+        system = _parameters(parameters, saltenv)
         try:
             with mailserver_garbage.kept():
-                found = mailserver_pillar.resolve(
-                    pillar, _of_system(parameters or _read_parameters(saltenv)), _host_grains()
-                )
+                found = mailserver_pillar.resolve(pillar, system, _host_grains())
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
         cache[key] = found
@@ -203,8 +203,8 @@ def _plain(value):
 
 def _read_parameters(saltenv):
     found = {}
-    for name in ("defaults", "families", "releases"):
-        path = f"salt://mailserver/parameters/{name}.yaml"
+    for name in mailserver_parameters.NAMES:
+        path = mailserver_parameters.path(name)
         text = __salt__["cp.get_file_str"](path, saltenv=saltenv)
         if not text:
             raise CommandExecutionError(
@@ -215,15 +215,46 @@ def _read_parameters(saltenv):
     return found
 
 
-def _of_system(parameters):
-    """Return the parameters of this host's operating system, plain data."""
-    releases, osfinger = parameters["releases"], __grains__["osfinger"]
-    if osfinger not in releases:
-        known = ", ".join(sorted(releases))
-        raise CommandExecutionError(f"mailserver: {osfinger} is not among the systems that this formula knows: {known}")
-    family = parameters["families"].get(__grains__["os_family"], {})
-    merged = __salt__["slsutil.merge_all"]([parameters["defaults"], family, releases[osfinger]])
-    return json.loads(json.dumps(merged))
+@mailserver_arguments.read(
+    CommandExecutionError, pillar=mailserver_arguments.as_given, saltenv=mailserver_arguments.text
+)
+def validate(pillar=None, saltenv=None):
+    """
+    Say what is wrong in the pillar ``mailserver``, and touch nothing.
+
+    pillar
+        The value of the pillar key ``mailserver``; the host's own as it is on the master now, if left out.
+    saltenv
+        The environment of the file server that the formula is in; the minion's own, or ``base``.
+
+    Returns a list with a sentence for each problem, with its place; an empty one, if a highstate would take the pillar.
+    With a problem the exit status is not 0. ``salt-run mailserver.validate`` does the same on the master, before any
+    minion sees the pillar.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'mx*' mailserver.validate
+        salt mx1 mailserver.validate '{domains: {example.com: {}}}'
+    """
+    pillar = _own_pillar() if pillar is None else pillar
+    found = mailserver_pillar.problems(pillar, _parameters(None, saltenv or _saltenv()), _host_grains())
+    if found:
+        __context__["retcode"] = 1
+    return list(found)
+
+
+def _saltenv():
+    return __opts__.get("saltenv") or "base"
+
+
+def _parameters(given, saltenv):
+    """Return the parameters of this host's operating system."""
+    try:
+        return mailserver_parameters.of_system(given or _read_parameters(saltenv), __grains__)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
 
 
 @mailserver_arguments.read(CommandExecutionError, packages=mailserver_arguments.texts)

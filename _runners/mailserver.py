@@ -1,13 +1,18 @@
 """
-The page of all mail hosts: ``salt-run mailserver.report``.
+All mail hosts from the master: a page that shows them (``salt-run mailserver.report``), and whether their pillars are
+such as the formula takes (``salt-run mailserver.validate``).
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
 import os
 import time
+from pathlib import Path
 
 import salt.client
+import salt.fileclient
+import salt.utils.master
 import salt.utils.minions
+import salt.utils.yaml
 from salt.exceptions import CommandExecutionError, SaltClientError
 
 import mailserver_reload
@@ -18,6 +23,8 @@ import mailserver_arguments
 import mailserver_fleet
 import mailserver_keystore
 import mailserver_page
+import mailserver_parameters
+import mailserver_pillar
 import mailserver_wording
 from mailserver_errors import MailserverError
 
@@ -144,3 +151,79 @@ def _mined(tgt, tgt_type, _timeout):
     known = salt.utils.minions.CkMinions(__opts__).check_minions(tgt, tgt_type)["minions"]
     missing = {name: mailserver_fleet.not_mined(name) for name in known if name not in found}
     return found, missing, []
+
+
+@mailserver_arguments.read(
+    CommandExecutionError,
+    tgt=mailserver_arguments.target,
+    tgt_type=mailserver_arguments.text,
+    saltenv=mailserver_arguments.text,
+)
+def validate(tgt="*", tgt_type="glob", saltenv="base"):
+    """
+    Say what is wrong in the pillars of minions, before any of them sees it: on the master, and nothing is touched.
+
+    tgt
+        The minions; those whose pillar has no ``mailserver`` are left out.
+    tgt_type
+        How ``tgt`` is to be read: glob, grain, pillar, compound, list …
+    saltenv
+        The environment of the master's file server that the formula is in.
+
+    Returns ``problems``, which has a list for each minion, with a sentence for each problem and its place, and
+    ``retcode``, the exit status: 1 if there is any. A pillar is rendered with the grains that the master last had from
+    the minion, and judged by what the formula knows of the minion's operating system.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run mailserver.validate
+        salt-run mailserver.validate 'mx*'
+    """
+    # Grains as the master has them; no minion is asked, since it may be away, or new.
+    known = {"use_cached_grains": True, "grains_fallback": False, "use_cached_pillar": False, "pillar_fallback": False}
+    util = salt.utils.master.MasterPillarUtil(tgt, tgt_type, opts=__opts__, **known)
+    grains, parameters = util.get_minion_grains(), _parameters(saltenv)
+    if not grains:
+        raise CommandExecutionError(f"mailserver.validate: no minion matches {tgt!r} ({tgt_type})")
+    found = {name: _problems(name, grains[name], parameters) for name in sorted(grains)}
+    found = {name: told for name, told in found.items() if told is not None}
+    return {"problems": found, "retcode": int(any(found.values()))}
+
+
+def _problems(name, grains, parameters):
+    """Return what is wrong in a minion's pillar; ``None``: it is no mail host."""
+    from salt.pillar import Pillar
+
+    if not grains:
+        return [
+            "the master has no grains of this minion, which its pillar is rendered with: run saltutil.refresh_grains"
+        ]
+    # The operator on the master may see what a minion is not to be told.
+    options = {**__opts__, "pillar_safe_render_error": False}
+    pillar = Pillar(options, grains, name, None, options["ext_pillar"]).compile_pillar()
+    if pillar.get("_errors"):
+        return [f"the pillar does not render: {mailserver_wording.lines(one)}" for one in pillar["_errors"]]
+    if "mailserver" not in pillar:
+        return None
+    try:
+        system = mailserver_parameters.of_system(parameters, grains)
+    except MailserverError as err:
+        return [str(err)]
+    return list(mailserver_pillar.problems(pillar["mailserver"], system, grains))
+
+
+def _parameters(saltenv):
+    found = {}
+    with salt.fileclient.FSClient(__opts__) as client:
+        for one in mailserver_parameters.NAMES:
+            path = mailserver_parameters.path(one)
+            copy = client.cache_file(path, saltenv)
+            if not copy:
+                raise CommandExecutionError(
+                    f"mailserver.validate: {path} is not on the file server in the environment {saltenv!r}. If the "
+                    "formula is in another one, name it: saltenv=…"
+                )
+            found[one] = salt.utils.yaml.safe_load(Path(copy).read_text(encoding="utf-8"))
+    return found

@@ -33,6 +33,10 @@ class PillarError(MailserverError):
         super().__init__(f"mailserver: the pillar has {head}; nothing was changed on this host:\n{lines}")
 
 
+class UnknownSystem(MailserverError):
+    """The host's operating system is none that the formula has parameters for."""
+
+
 class MissingPackage(MailserverError):
     """A Python package that Salt's own Python needs is not installed."""
 

@@ -689,6 +689,15 @@ def resolve(pillar, parameters, grains):
     return settings
 
 
+def problems(pillar, parameters, grains):
+    """Return what is wrong in a pillar, a sentence each with its place; the arguments are those of :func:`resolve`."""
+    try:
+        resolve(pillar, parameters, grains)
+    except PillarError as err:
+        return err.problems
+    return ()
+
+
 def _fill_host(settings, grains, problems):
     if settings["hostname"] is None:
         try:

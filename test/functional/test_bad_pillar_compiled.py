@@ -24,8 +24,8 @@ OF_THE_SCHEMA = [
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A function that compiles the formula for a pillar, with one loader for all: what Salt says, and the states."""
+def high(tmp_path_factory):
+    """Salt's highstate with the formula on its file server."""
     home = tmp_path_factory.mktemp("minion")
     roots = home / "roots"
     roots.mkdir()
@@ -48,16 +48,22 @@ def compiled(tmp_path_factory):
         salt.utils.extmods.sync(opts, kind)
     opts["grains"] = {**salt.loader.grains(opts), "fqdn": "mx1.example.test"}
     opts["pillar"] = {}
-    with salt.state.HighState(opts) as high:
+    with salt.state.HighState(opts) as found:
+        yield found
 
-        def compile_for(pillar):
-            high.state.opts["pillar"].clear()
-            high.state.opts["pillar"]["mailserver"] = copy.deepcopy(pillar)
-            high.building_highstate = type(high.building_highstate)()  # or the states of the one before would be in it
-            data, errors = high.render_highstate({"base": ["mailserver"]})
-            return errors, {id for id in data if not id.startswith("__")}
 
-        yield compile_for
+@pytest.fixture(scope="module")
+def compiled(high):
+    """A function that compiles the formula for a pillar, with one loader for all: what Salt says, and the states."""
+
+    def compile_for(pillar):
+        high.state.opts["pillar"].clear()
+        high.state.opts["pillar"]["mailserver"] = copy.deepcopy(pillar)
+        high.building_highstate = type(high.building_highstate)()  # or the states of the one before would be in it
+        data, errors = high.render_highstate({"base": ["mailserver"]})
+        return errors, {id for id in data if not id.startswith("__")}
+
+    return compile_for
 
 
 def test_a_good_pillar_compiles(compiled):
@@ -78,3 +84,10 @@ def test_a_bad_pillar_is_one_error_and_no_state(compiled, pillar, said):
     assert "Traceback" not in errors[0]
     assert re.search(r"mailserver: the pillar has \d+ problems?; nothing was changed on this host", errors[0])
     assert said in errors[0], errors[0]
+
+
+def test_validate_says_the_same_without_a_run(high):
+    validate = high.state.functions["mailserver.validate"]
+    assert validate({"domains": {"a.example": {}}}) == []
+    for pillar, said in BY_HAND:
+        assert any(said in one for one in validate(pillar)), pillar

@@ -38,7 +38,14 @@ class Salt:
         (roots / "_modules" / "mailserver.py").write_text(STAND_IN)
         self.answers.mkdir()
         common = {"root_dir": str(home / "master"), "interface": "127.0.0.1"}
-        more = {"file_roots": {"base": [str(roots)]}, "auto_accept": True}
+        shutil.copytree(TOP / "mailserver" / "parameters", roots / "mailserver" / "parameters")
+        self.pillar = home / "pillar"
+        self.pillar.mkdir()
+        more = {
+            "file_roots": {"base": [str(roots)]},
+            "pillar_roots": {"base": [str(self.pillar)]},
+            "auto_accept": True,
+        }
         self.master = factories.salt_master_daemon("master", defaults=common, overrides=more)
         self.minions = [self._minion(name, home) for name in NAMES]
 
@@ -62,6 +69,12 @@ class Salt:
 
     def call(self, name, *words):
         return self.master.salt_cli(timeout=1200).run(*words, minion_tgt=name).data
+
+    def give(self, **pillars):
+        """Give minions pillars, each as the source of its SLS."""
+        (self.pillar / "top.sls").write_text(json.dumps({"base": {name: [name] for name in pillars}}))
+        for name, text in pillars.items():
+            (self.pillar / f"{name}.sls").write_text(text)
 
     def report(self, *words, path, **options):
         done = self.run("mailserver.report", *words, f"output={path}", **options)
@@ -156,3 +169,28 @@ def test_a_page_that_cannot_be_written_is_an_error(salt):
     salt.answer("mx1", overview("mx1", ["a.example"]))
     done = salt.run("mailserver.report", "mx1", "output=/nowhere/page.html")
     assert "/nowhere/page.html: could not be written" in done.stdout + done.stderr
+
+
+def test_a_pillar_is_validated_on_the_master_before_a_minion_sees_it(salt):
+    wrong = "mailserver: {hostname: mx1.a.example, domains: {a.example: {}}, dovecot: {protocolls: []}}"
+    salt.give(mx1=wrong, db1="other: 1")
+    done = salt.run("mailserver.validate")
+    assert done.data["problems"]["mx1"] == ["mailserver:dovecot:protocolls: unknown key; did you mean 'protocols'?"]
+    assert "has no grains" in done.data["problems"][AWAY][0]
+    assert set(done.data["problems"]) == {"mx1", AWAY}
+    assert done.returncode == 1
+    assert "mailserver" not in salt.call("mx1", "pillar.raw")
+
+
+def test_a_pillar_that_a_highstate_would_take_has_no_problem(salt):
+    salt.give(mx1="mailserver: {hostname: mx1.a.example, domains: {a.example: {}}}")
+    done = salt.run("mailserver.validate", "mx1")
+    assert (done.data["problems"], done.returncode) == ({"mx1": []}, 0)
+
+
+def test_a_pillar_that_does_not_render_is_named_with_salts_words(salt):
+    salt.give(mx1="mailserver: {{ pillar.nothing.there }}")
+    done = salt.run("mailserver.validate", "mx1")
+    assert "does not render" in done.data["problems"]["mx1"][0]
+    assert "has no attribute 'nothing'" in done.data["problems"]["mx1"][0]
+    assert done.returncode == 1
