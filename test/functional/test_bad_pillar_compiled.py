@@ -1,5 +1,6 @@
 """Bad pillars in Salt's own compiler: of each, one error with all that is wrong, and not one state that would run."""
 
+import contextlib
 import copy
 import re
 from pathlib import Path
@@ -23,10 +24,9 @@ OF_THE_SCHEMA = [
 """Two wrong values of each key."""
 
 
-@pytest.fixture(scope="module")
-def high(tmp_path_factory):
-    """Salt's highstate with the formula on its file server."""
-    home = tmp_path_factory.mktemp("minion")
+@contextlib.contextmanager
+def highstate(home, kinds=("modules", "states", "utils")):
+    """Salt's highstate with the formula on its file server, and its own modules of these kinds on the minion."""
     roots = home / "roots"
     roots.mkdir()
     for name in ("mailserver", "_modules", "_states", "_utils"):
@@ -44,7 +44,7 @@ def high(tmp_path_factory):
         enable_fqdns_grains=False,
         master_type="disable",
     )
-    for kind in ("modules", "states", "utils"):
+    for kind in kinds:
         salt.utils.extmods.sync(opts, kind)
     opts["grains"] = {**salt.loader.grains(opts), "fqdn": "mx1.example.test"}
     opts["pillar"] = {}
@@ -53,17 +53,37 @@ def high(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def high(tmp_path_factory):
+    with highstate(tmp_path_factory.mktemp("minion")) as found:
+        yield found
+
+
+def compiled_for(high, **pillar):
+    """Compile the formula for a minion's pillar: what Salt says, and the states."""
+    high.state.opts["pillar"].clear()
+    high.state.opts["pillar"].update(copy.deepcopy(pillar))
+    high.building_highstate = type(high.building_highstate)()  # or the states of the one before would be in it
+    data, errors = high.render_highstate({"base": ["mailserver"]})
+    return errors, {id for id in data if not id.startswith("__")}
+
+
+@pytest.fixture(scope="module")
 def compiled(high):
-    """A function that compiles the formula for a pillar, with one loader for all: what Salt says, and the states."""
+    """The same for the pillar's key ``mailserver``, with one loader for all."""
+    return lambda pillar: compiled_for(high, mailserver=pillar)
 
-    def compile_for(pillar):
-        high.state.opts["pillar"].clear()
-        high.state.opts["pillar"]["mailserver"] = copy.deepcopy(pillar)
-        high.building_highstate = type(high.building_highstate)()  # or the states of the one before would be in it
-        data, errors = high.render_highstate({"base": ["mailserver"]})
-        return errors, {id for id in data if not id.startswith("__")}
 
-    return compile_for
+def test_a_minion_without_the_key_is_told_where_to_look(high):
+    errors, states = compiled_for(high, other=1)
+    assert states == set()
+    assert "the pillar of mx1.example.test has no key `mailserver`, so nothing was changed" in errors[0]
+
+
+def test_a_minion_without_the_formulas_modules_is_told_how_to_have_them(tmp_path):
+    with highstate(tmp_path, kinds=()) as bare:
+        errors, states = compiled_for(bare, mailserver={"domains": {"a.example": {}}})
+    assert states == set()
+    assert "salt 'mx1.example.test' saltutil.sync_all" in errors[0]
 
 
 def test_a_good_pillar_compiles(compiled):
