@@ -28,6 +28,7 @@ import mailserver_wording
 from mailserver_errors import MailserverError
 
 __virtualname__ = "dkim"
+__outputter__ = {"status": "dkim_keys"}
 
 
 def __virtual__():

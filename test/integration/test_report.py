@@ -18,6 +18,20 @@ def _master_has_the_runner(lab):
     lab.sh("master", "mkdir -p /var/www && salt-run saltutil.sync_all")
 
 
+def test_keys_are_a_table_on_the_terminal_of_master_and_host_and_data_for_programs(lab, host):
+    for where, words in (("master", ("salt", host)), (host, ("salt-call",))):
+        done = lab.run(where, *words, "dkim.status")
+        head, columns, *rows = done.out.splitlines()
+        assert re.match(rf"({host}|local): \d+ keys? of \d+ domains?$", head), done.out + done.err
+        assert columns.split() == ["domain", "selector", "stage", "since", "signs", "next"]
+        assert DOMAIN[host] in {row.split()[0] for row in rows}
+        assert "outputter" not in done.err
+        data = json.loads(lab.run(where, *words, "dkim.status", "--out=json").out)
+        assert {row["stage"] for row in data[host if where == "master" else "local"][DOMAIN[host]].values()} == {
+            "signing"
+        }
+
+
 def report(lab, *words):
     """Have the page written; what the runner returned, and the page."""
     done = lab.run("master", "salt-run", "--out=json", "mailserver.report", f"output={PAGE}", *words, timeout=600)

@@ -16,7 +16,7 @@ import network
 from bases import HERE, STATE, LabError, base_for, build_all, overlay, run, say, unmount_below
 
 FORMULA = HERE.parent.parent
-FORMULA_PARTS = ("mailserver", "_modules", "_runners", "_states", "_utils")
+FORMULA_PARTS = ("mailserver", "_modules", "_output", "_runners", "_states", "_utils")
 RESOLVER = "198.18.0.53"
 LONG = 1200
 """Seconds to wait for a boot or a shutdown on a machine that others keep busy."""

@@ -1,0 +1,63 @@
+"""The table of keys that `dkim.status` is on a terminal."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).resolve().parents[2] / "_output" / "dkim_keys.py"
+SPEC = importlib.util.spec_from_file_location("dkim_keys", PATH)
+dkim_keys = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(dkim_keys)
+
+SIGNING = {
+    "stage": "signing", "since": "2026-11-01T10:00:00Z", "bits": 2048, "signs": True, "next": "retired",
+    "waits": "a successor is made on 2027-01-12 06:00 UTC", "earliest": "2027-01-12T06:00:00Z",
+}  # fmt: skip
+GENERATED = {
+    "stage": "generated", "since": "2026-11-30T07:00:00Z", "bits": 2048, "signs": False, "next": "published",
+    "waits": "DNS is to show its record (dkim.records)", "fails_from": "2026-12-03T07:00:00Z",
+}  # fmt: skip
+GIVEN_UP = {**SIGNING, "signs": False, "given_up": "its record is revoked", "waits": "a new key is to take over"}
+
+
+def table(domains, width=120):
+    return dkim_keys.table("mx1", domains, width).splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_ten_domains_that_are_all_right_take_twelve_lines_of_the_terminals_width(width):
+    lines = table({f"d{number}.example": {"20261101-mx1": SIGNING} for number in range(10)}, width)
+    assert len(lines) == 12
+    assert max(map(len, lines)) <= width
+    assert lines[0] == "mx1: 10 keys of 10 domains"
+
+
+def test_what_needs_attention_comes_first_and_is_told_whole():
+    lines = table({"a.example": {"now": SIGNING}, "b.example": {"new": GENERATED}, "c.example": {"old": GIVEN_UP}}, 80)
+    assert lines[0] == "mx1: 3 keys of 3 domains, 2 need attention"
+    assert [line.split()[1] for line in lines if line.startswith("!")] == ["b.example", "c.example"]
+    text = " ".join(" ".join(lines).split())
+    assert "DNS is to show its record (dkim.records); fails from 2026-12-03 07:00 UTC" in text
+    assert "given up: its record is revoked. a new key is to take over" in text
+    assert lines[-1].split()[:3] == ["a.example", "now", "signing"]
+
+
+def test_a_key_that_is_gone_needs_nothing():
+    removed = {"stage": "removed", "since": "2026-11-30T07:00:00Z", "signs": False, "next": "", "given_up": "lost"}
+    assert table({"a.example": {"old": removed}})[0] == "mx1: 1 key of 1 domain"
+
+
+def test_a_host_without_keys_and_a_narrow_terminal_are_no_trouble():
+    assert table({}) == ["mx1: no keys"]
+    assert len(table({"a-rather-long-name.of-a-domain.example": {"20261101-mx1": SIGNING}}, 40)) == 3
+
+
+def test_nothing_steers_the_terminal():
+    assert all(line.isprintable() for line in table({"a.example": {"x": {**GENERATED, "waits": "a\x1b[2Jb\rc"}}}))
+
+
+def test_an_error_is_shown_as_it_is(monkeypatch):
+    monkeypatch.setattr(dkim_keys, "__opts__", {"color": False, "extension_modules": ""}, raising=False)
+    assert "damaged" in dkim_keys.output({"mx1": "ERROR: keys.json is damaged"})
+    assert "unheard" in dkim_keys.output({"mx1": {"what": "unheard of"}})
