@@ -21,10 +21,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "_utils"))
+sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "_output"))
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "functional"))
 
 import authheaders
-import yaml
+import dkim_keys
 from loopback import Loopback
 from loopback_host import HostError
 
@@ -139,7 +140,7 @@ class Story:
         self.show(f"Mail is signed with {successor} now. The message from before, which may still be on its way:")
         expect(self.verdict(message)[0] == ("dkim", "pass"), "a message of the old key's that passes")
         self.show("dkim.status:")
-        self.show(yaml.safe_dump(host.call("dkim.status"), sort_keys=False, width=WIDTH), margin=6)
+        self.show(dkim_keys.table("local", host.call("dkim.status"), WIDTH), margin=6)
 
     def highstate(self):
         for name, state in STATES.items():
