@@ -14,6 +14,7 @@ import re
 import time
 from pathlib import Path
 
+import salt.config
 import salt.utils.yaml
 from salt.exceptions import CommandExecutionError, SaltException
 
@@ -153,6 +154,28 @@ def first_user_id():
     except FileNotFoundError:
         text = ""
     return mailserver_logins.first_user_id(text)
+
+
+def scheduler():
+    """
+    Return what runs jobs regularly on this host: ``minion``; ``systemd``, where no minion runs a schedule; ``later``,
+    where there is no systemd either: the minion, once it is started.
+
+    A minion runs none if its service is not active, or if it is configured to be without a master and waits for one all
+    the same (``file_client: local`` without ``master_type: disable``): it does not even take a job then.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.scheduler
+    """
+    # As it is configured: salt-call --local says that it has no master, too.
+    configured = salt.config.minion_config(__opts__["conf_file"])
+    waits = configured["file_client"] == "local" and configured.get("master_type") != "disable"
+    if __salt__["service.status"]("salt-minion") and not waits:
+        return "minion"
+    return "systemd" if Path("/run/systemd/system").is_dir() else "later"
 
 
 def _host_grains():

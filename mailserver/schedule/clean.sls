@@ -1,10 +1,26 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{%- set offline = not salt['service.status']('salt-minion') %}
+{%- set by = salt['mailserver.scheduler']() %}
 {%- for name in ['advance', 'watch'] %}
 mailserver-schedule-clean-{{ name }}:
   schedule.absent:
     - name: mailserver-schedule-{{ name }}
-    - offline: {{ offline | json }}
+    - offline: {{ (by != 'minion') | json }}
+{%- set units = '/etc/systemd/system/mailserver-' ~ name %}
+{%- if salt['file.file_exists'](units ~ '.timer') %}
+
+mailserver-schedule-clean-{{ name }}-timer:
+  service.dead:
+    - name: mailserver-{{ name }}.timer
+    - enable: false
+
+mailserver-schedule-clean-{{ name }}-units:
+  file.absent:
+    - names:
+        - {{ units }}.timer
+        - {{ units }}.service
+    - require:
+        - service: mailserver-schedule-clean-{{ name }}-timer
+{%- endif %}
 
 {% endfor -%}
 mailserver-schedule-clean-without-master:

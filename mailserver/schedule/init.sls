@@ -1,11 +1,13 @@
-# Every minion looks after its own keys, and watches its own mail server, whether or not the master can be reached.
+# Every host looks after its own keys, and watches its own mail server, whether or not the master can be reached: by the
+# minion's schedule or, where no minion runs one, by timers of systemd.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set schedule, watch = mailserver.schedule, mailserver.watch %}
 {%- set jobs = {
       'advance': {'function': 'dkim.advance', 'when': schedule, 'runs': schedule.enabled and mailserver.opendkim.enabled},
       'watch': {'function': 'mailserver.watch', 'when': watch, 'runs': watch.enabled},
     } %}
-{%- set offline = not salt['service.status']('salt-minion') %}
+{%- set by = salt['mailserver.scheduler']() %}
+{%- set folder = salt['file.dirname'](opts.conf_file) %}
 
 # What mailserver.watch goes by, until the next highstate. Nobody's password, not even as a hash, is of use to it.
 {%- set users = {} %}
@@ -29,7 +31,7 @@ mailserver-schedule-settings:
 {%- for name, job in jobs.items() %}
 
 mailserver-schedule-{{ name }}:
-{%- if job.runs %}
+{%- if job.runs and by != 'systemd' %}
   schedule.present:
     - function: {{ job.function }}
     - seconds: {{ job.when.every }}
@@ -39,7 +41,48 @@ mailserver-schedule-{{ name }}:
 {%- else %}
   schedule.absent:
 {%- endif %}
-    - offline: {{ offline | json }}
+    - offline: {{ (by != 'minion') | json }}
+{%- set units = '/etc/systemd/system/mailserver-' ~ name %}
+{%- if job.runs and by == 'systemd' %}
+{%- for unit in ['service', 'timer'] %}
+
+mailserver-schedule-{{ name }}-{{ unit }}:
+  file.managed:
+    - name: {{ units }}.{{ unit }}
+    - source: salt://mailserver/schedule/files/mailserver-job.{{ unit }}.jinja
+    - template: jinja
+    - context:
+        function: {{ job.function }}
+        when: {{ job.when | json }}
+        command: {{ salt['cmd.which']('salt-call') or '/usr/bin/salt-call' }}
+        folder: {{ folder }}
+    - user: root
+    - group: root
+    - mode: '0644'
+{%- endfor %}
+
+mailserver-schedule-{{ name }}-running:
+  service.running:
+    - name: mailserver-{{ name }}.timer
+    - enable: true
+    - watch:
+        - file: mailserver-schedule-{{ name }}-timer
+        - file: mailserver-schedule-{{ name }}-service
+{%- elif salt['file.file_exists'](units ~ '.timer') %}
+
+mailserver-schedule-{{ name }}-stopped:
+  service.dead:
+    - name: mailserver-{{ name }}.timer
+    - enable: false
+
+mailserver-schedule-{{ name }}-units:
+  file.absent:
+    - names:
+        - {{ units }}.timer
+        - {{ units }}.service
+    - require:
+        - service: mailserver-schedule-{{ name }}-stopped
+{%- endif %}
 {%- endfor %}
 {%- if not watch.enabled and watch.prometheus %}
 
@@ -51,7 +94,7 @@ mailserver-schedule-textfile:
 
 # Or a minion that starts while the master is away would run no job until it is back.
 mailserver-schedule-without-master:
-{%- if jobs.values() | selectattr('runs') | list %}
+{%- if by != 'systemd' and jobs.values() | selectattr('runs') | list %}
   file.managed:
     - contents: |
         # Written by Salt (mailserver/schedule): DKIM keys and mail are looked after without the master, too.
@@ -63,4 +106,4 @@ mailserver-schedule-without-master:
 {%- else %}
   file.absent:
 {%- endif %}
-    - name: {{ salt['file.dirname'](opts.conf_file) }}/minion.d/mailserver-schedule.conf
+    - name: {{ folder }}/minion.d/mailserver-schedule.conf

@@ -1,0 +1,128 @@
+"""A host without a master, made by the README's own lines: its keys are looked after with a minion and without."""
+
+import base64
+import io
+import json
+import re
+import tarfile
+
+import pytest
+
+from conftest import DOMAIN, MAIL_HOSTS, TOP, pillar
+from hosts import FORMULA_PARTS
+
+BEGINS = "bare"
+README = (TOP / "README.md").read_text()
+SECTION = README.partition("## On a single host, without a master\n")[2].partition("\n## ")[0]
+MORE = """  schedule: {every: 10s, splay: 0}
+  watch: {enabled: false}
+  dkim: {soak: 1s}
+  dns: {root_servers: [198.18.0.11, 198.18.0.12]}
+"""
+UNITS = "/etc/systemd/system/mailserver-advance"
+
+
+def file_in(text, path):
+    """The lines of a file that a block of the README shows, whose first line is its path in a comment."""
+    found = re.search(rf"^( +)# {re.escape(path)}.*\n((?:\1.*\n|\n)+)", text, re.MULTILINE)
+    lines = found[2].splitlines()
+    end = next(
+        (number for number, line in enumerate(lines) if not line or line[len(found[1]) :].startswith("# ")), None
+    )
+    return "".join(f"{line[len(found[1]) :]}\n" for line in lines[:end])
+
+
+CONFIGURATION = file_in(SECTION, "/etc/salt/minion.d/mailserver.conf")
+TOP_FILE = file_in(README, "/srv/salt/top.sls")
+(COMMAND,) = re.findall(r"^    (.*salt-call state\.highstate)\b", SECTION, re.MULTILINE)
+
+
+def checkout():
+    """The formula as a checkout has it: a tar archive, in base64."""
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as tar:
+        for part in FORMULA_PARTS:
+            tar.add(TOP / part, part, filter=lambda one: None if "__pycache__" in one.name else one)
+    return base64.b64encode(held.getvalue()).decode()
+
+
+def give_pillar(lab, host, text):
+    lab.write(host, "/srv/pillar/mailserver.sls", text)
+    lab.write(host, "/srv/pillar/top.sls", "base: {'mx*': [mailserver]}\n")
+
+
+def highstate(lab, host, command=COMMAND):
+    """Run the README's command; what it printed. It must be all right."""
+    done = lab.run(host, "sh", "-c", command, check=False)
+    assert re.search(r"^Failed: +0$", done.out, re.MULTILINE), done.out[-6000:] + done.err
+    return done.out
+
+
+@pytest.fixture(scope="module")
+def alone(lab):
+    """Hosts that no master knows, with a checkout and the README's files, and what the first run printed."""
+    archive = checkout()
+    printed = {}
+    for host in MAIL_HOSTS:
+        lab.sh(host, "systemctl stop salt-minion; rm -f /etc/salt/minion.d/*.conf /etc/salt/pki/minion/*")
+        lab.sh(
+            host, "mkdir -p /srv/mailserver-formula && base64 -d | tar -xz -C /srv/mailserver-formula", stdin=archive
+        )
+        lab.write(host, "/etc/salt/minion.d/mailserver.conf", CONFIGURATION)
+        lab.write(host, "/srv/salt/top.sls", TOP_FILE)
+        # Without a master a minion's id is the host's whole name.
+        give_pillar(lab, host, pillar("default", MORE).replace("grains['id']", f"'{host}'"))
+        printed[host] = highstate(lab, host)
+    return printed
+
+
+def publish(lab, host):
+    done = lab.run(host, "salt-call", "--local", "--out=json", "mailserver.records", "format=nsupdate")
+    lab.update_dns(json.loads(done.out)["local"])
+
+
+def selectors(lab, host):
+    """The selectors with which the host's domain is signed for."""
+    table = lab.sh(host, "cat /etc/opendkim/KeyTable")
+    return set(re.findall(rf"^\S+ {re.escape(DOMAIN[host])}:([^:]+):", table, re.MULTILINE))
+
+
+def test_with_a_minion_that_runs_its_schedule_has_the_key_sign(alone, lab, host):
+    assert "mailserver-schedule-advance" in lab.sh(host, "cat /etc/salt/minion.d/_schedule.conf")
+    assert lab.run(host, "test", "-e", f"{UNITS}.timer", check=False).status
+    assert not selectors(lab, host)
+    publish(lab, host)
+    lab.until(lambda: selectors(lab, host), f"{host}: no key signs by the minion's schedule")
+
+
+def test_a_second_run_changes_nothing(alone, lab, host):
+    assert re.search(r"^Succeeded: +\d+$", highstate(lab, host), re.MULTILINE), "not one (changed=…)"
+
+
+def test_without_a_minion_timers_of_systemd_look_after_the_keys(alone, lab, host):
+    lab.sh(host, "systemctl disable --now salt-minion")
+    highstate(lab, host, "salt-call state.highstate")
+    assert "mailserver-schedule-advance" not in lab.sh(host, "cat /etc/salt/minion.d/_schedule.conf")
+    assert lab.sh(host, "systemctl is-enabled mailserver-advance.timer").strip() == "enabled"
+    before = selectors(lab, host)
+    lab.run(host, "salt-call", "--local", "dkim.rotate")
+    publish(lab, host)
+    lab.until(lambda: selectors(lab, host) not in (before, set()), f"{host}: no successor signs by systemd's timer")
+
+
+def test_a_minion_that_waits_for_a_master_in_vain_is_taken_for_none(alone, lab, host):
+    """Each highstate took three minutes on such a host, and failed to add the schedule."""
+    lab.sh(
+        host, "sed -i '/^master_type/d' /etc/salt/minion.d/mailserver.conf && systemctl start --no-block salt-minion"
+    )
+    highstate(lab, host, "salt-call state.highstate")
+    assert lab.sh(host, "systemctl is-active mailserver-advance.timer").strip() == "active"
+    lab.sh(host, "systemctl stop salt-minion; echo 'master_type: disable' >>/etc/salt/minion.d/mailserver.conf")
+
+
+def test_with_the_minion_back_its_schedule_takes_over(alone, lab, host):
+    lab.sh(host, "systemctl enable salt-minion")
+    highstate(lab, host)
+    assert "mailserver-schedule-advance" in lab.sh(host, "cat /etc/salt/minion.d/_schedule.conf")
+    assert lab.sh(host, f"ls {UNITS}.* 2>/dev/null || true") == ""
+    assert lab.run(host, "systemctl", "is-active", "mailserver-advance.timer", check=False).out.strip() != "active"
