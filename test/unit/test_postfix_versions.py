@@ -47,6 +47,9 @@ KNOWN = [
     ("smtp_tlsrpt_enable", "3.10.0", True),
     ("smtp_tls_enforce_sts_mx_patterns", "3.10.4", False),
     ("smtp_tls_enforce_sts_mx_patterns", "3.10.5", True),
+    ("tls_legacy_public_key_fingerprints", "2.10.1", True),
+    ("tls_legacy_public_key_fingerprints", "3.10", True),
+    ("tls_legacy_public_key_fingerprints", "3.11.0", False),
 ]
 
 
