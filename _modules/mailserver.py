@@ -181,7 +181,7 @@ def _own_pillar():
 
 def _digest(*arguments):
     """Return a hash of all that settings depend on, so that a changed pillar, or host, never gets the old ones."""
-    known = ("fqdn", "ipv4", "ipv6", "ip4_interfaces", "ip6_interfaces", "osfinger", "os_family")
+    known = ("fqdn", "ipv4", "ipv6", "ip4_interfaces", "ip6_interfaces", "osfinger", "oscodename", "os_family")
     grains = _host_grains()
     host = [grains.get(name) for name in known]
     try:
@@ -217,13 +217,23 @@ def _read_parameters(saltenv):
 
 def _of_system(parameters):
     """Return the parameters of this host's operating system, plain data."""
-    releases, osfinger = parameters["releases"], __grains__["osfinger"]
-    if osfinger not in releases:
+    releases, system = parameters["releases"], _system()
+    if system not in releases:
         known = ", ".join(sorted(releases))
-        raise CommandExecutionError(f"mailserver: {osfinger} is not among the systems that this formula knows: {known}")
+        raise CommandExecutionError(f"mailserver: {system} is not among the systems that this formula knows: {known}")
     family = parameters["families"].get(__grains__["os_family"], {})
-    merged = __salt__["slsutil.merge_all"]([parameters["defaults"], family, releases[osfinger]])
+    merged = __salt__["slsutil.merge_all"]([parameters["defaults"], family, releases[system]])
     return json.loads(json.dumps(merged))
+
+
+def _system():
+    """Return this host's system as releases.yaml names it: by the grain osfinger, or by its code name (Debian-forky).
+
+    A Debian that is not released yet has no number; its osfinger is Debian-forky/sid, or Debian-n/a by lsb_release.
+    """
+    osfinger, codename = __grains__["osfinger"], __grains__.get("oscodename")
+    name, _, release = osfinger.rpartition("-")
+    return osfinger if release[:1].isdigit() or not codename else f"{name}-{codename}"
 
 
 @mailserver_arguments.read(CommandExecutionError, packages=mailserver_arguments.texts)
