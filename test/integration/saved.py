@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from bases import CACHE
-from hosts import FORMULA, FORMULA_PARTS, HOSTS
+from hosts import FORMULA, FORMULA_PARTS, HOSTS, PAIR
 
 STATES = ("configured", "signing")
 DAY = 86400
@@ -67,9 +67,9 @@ def _made_from():
 
 @contextlib.contextmanager
 def lock():
-    """Have no other lab save hosts, or remove any, while the block runs."""
+    """Have no other lab with this pair of mail hosts save them, or remove any, while the block runs."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "saved.lock").open("w") as file:
+    with (CACHE / f"saved-{PAIR}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
