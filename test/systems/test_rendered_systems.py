@@ -70,7 +70,7 @@ DIFFERENCES = [
     ("rocky-10", ["lmdb:/etc/aliases", ">=TLSv1.2", "compatibility_level = 3.6"], ["hash:", "btree:"]),
     ("debian-11", ["hash:/etc/aliases", "smtpd_forbid_bare_newline = normalize"], [">=TLSv1.2", "lmdb:"]),
     ("debian-12", ["hash:/etc/aliases", "cyrus_sasl_config_path = /etc/postfix/sasl"], ["lmdb:"]),
-    ("debian-forky", ["cdb:/etc/aliases", "smtpd_forbid_bare_newline = normalize"], ["hash:", "btree:"]),
+    ("debian-forky", ["cdb:/etc/aliases", "compatibility_level = 3.11"], ["hash:", "btree:"]),
     ("ubuntu-22.04", ["smtpd_discard_ehlo_keywords = chunking", ">=TLSv1.2"], ["smtpd_forbid_bare_newline"]),
     ("ubuntu-26.04", ["smtpd_forbid_bare_newline = normalize"], ["lmdb:"]),
 ]

@@ -73,6 +73,14 @@ def test_what_the_formula_asks_for_would_be_allowed_in_a_pillar(version):
     assert main(version, **{**again, "transport_maps": None})["smtpd_banner"] == "$myhostname ESMTP"
 
 
+LEVELS = [("3.0.0", "2"), ("3.5.25", "2"), ("3.6.4", "3.6"), ("3.10", "3.6"), ("3.11.7", "3.11")]
+
+
+@pytest.mark.parametrize(("version", "level"), LEVELS)
+def test_no_default_of_an_older_version_is_in_force_of_which_postfix_would_warn(version, level):
+    assert main(version)["compatibility_level"] == level
+
+
 def test_the_certificate_is_named_in_the_form_of_the_version():
     assert main("3.4.0")["smtpd_tls_chain_files"] == "/own/key, /own/chain"
     old = main("2.10.1")
