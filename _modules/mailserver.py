@@ -204,7 +204,7 @@ def _own_pillar():
 
 def _digest(*arguments):
     """Return a hash of all that settings depend on, so that a changed pillar, or host, never gets the old ones."""
-    known = ("fqdn", "ipv4", "ipv6", "ip4_interfaces", "ip6_interfaces", "osfinger", "os_family")
+    known = ("fqdn", "ipv4", "ipv6", "ip4_interfaces", "ip6_interfaces", "osfinger", "oscodename", "os_family")
     grains = _host_grains()
     host = [grains.get(name) for name in known]
     try:

@@ -19,16 +19,26 @@ def of_system(parameters, grains):
     """Return the parameters of a host's operating system, plain data.
 
     :param parameters: what the three files hold, by their names.
-    :param grains: of the host; ``osfinger`` and ``os_family`` count.
+    :param grains: of the host; ``osfinger``, ``oscodename`` and ``os_family`` count.
     :raises UnknownSystem: the formula does not know it.
     """
-    releases, osfinger = parameters["releases"], grains.get("osfinger", "a system without a name (grain osfinger)")
-    if osfinger not in releases:
+    releases, system = parameters["releases"], name_of(grains)
+    if system not in releases:
         known = ", ".join(sorted(releases))
-        raise UnknownSystem(f"mailserver: {osfinger} is not among the systems that this formula knows: {known}")
+        raise UnknownSystem(f"mailserver: {system} is not among the systems that this formula knows: {known}")
     family = parameters["families"].get(grains.get("os_family"), {})
-    merged = functools.reduce(_merged, (parameters["defaults"], family, releases[osfinger]))
+    merged = functools.reduce(_merged, (parameters["defaults"], family, releases[system]))
     return json.loads(json.dumps(merged))
+
+
+def name_of(grains):
+    """Return a host's system as releases.yaml names it: by the grain osfinger, or by its code name (Debian-forky).
+
+    A Debian that is not released yet has no number; its osfinger is Debian-forky/sid, or Debian-n/a by lsb_release.
+    """
+    osfinger, codename = grains.get("osfinger", "a system without a name"), grains.get("oscodename")
+    name, _, release = osfinger.rpartition("-")
+    return osfinger if release[:1].isdigit() or not codename else f"{name}-{codename}"
 
 
 def _merged(below, above):

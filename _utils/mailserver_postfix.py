@@ -19,6 +19,9 @@ TRANSPORT_FILE, RECIPIENT_FILE = "/etc/postfix/mailserver_transport", "/etc/post
 LOCAL_HEADERS = "/etc/postfix/mailserver_local_headers"
 """Has milters see who handed a message to sendmail(1)."""
 
+_LEVELS = (((3, 11), "3.11"), ((3, 6), "3.6"), ((0,), "2"))
+"""From which version on to have which compatibility_level: Postfix warns where a default of an older version holds."""
+
 _YES_NO = Choice(("yes", "no"))
 
 
@@ -240,7 +243,7 @@ def _identity(settings):
     own = [] if settings["domain"] in settings["domains"] and settings["domain"] not in receive else ["$mydomain"]
     listed = mailserver_accounts.domain_list(settings) if receive else []
     return {
-        "compatibility_level": "3.6" if _version(settings) >= (3, 6) else "2",
+        "compatibility_level": next(level for first, level in _LEVELS if _version(settings) >= first),
         "myhostname": settings["hostname"],
         "mydomain": settings["domain"],
         "myorigin": "$mydomain",

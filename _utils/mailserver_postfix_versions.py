@@ -350,7 +350,7 @@ _SINCE = {
         socketmap_max_reply_size tls_required_enable
     """,
     "3.11": """
-        default_cache_db_type domain_to_ascii lmtp_log_tls_feature_status lmtp_requiretls_policy
+        default_cache_db_type lmtp_log_tls_feature_status lmtp_requiretls_policy
         lmtp_tls_enforce_sts_mx_patterns non_bdb_custom_mapping non_bdb_migration_allow_root_prefixes
         non_bdb_migration_allow_user_prefixes non_bdb_migration_level non_bdb_migration_log_redirect
         non_bdb_migration_service_name non_empty_end_of_header_action relocated_prefix_enable requiretls_enable
@@ -361,9 +361,12 @@ _SINCE = {
 
 _PATCHES = {name: _patches(versions) for names, versions in _BACKPORTS.items() for name in names.split()}
 
+_LAST = {"tls_legacy_public_key_fingerprints": (3, 10)}
+"""Parameters that were taken away, and the last version that has them (postconf(5) of 3.11)."""
+
 PARAMETERS = {
-    name: Term(_minor(version), backports=_PATCHES.get(name, ()))
+    name: Term(_minor(version), _LAST.get(name), _PATCHES.get(name, ()))
     for version, names in _SINCE.items()
     for name in names.split()
 }
-"""Each parameter of main.cf, and which versions have it; none has been taken away so far."""
+"""Each parameter of main.cf, and which versions have it."""

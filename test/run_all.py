@@ -30,6 +30,8 @@ import machine  # noqa: E402
 DURATIONS = TOP / "test" / "durations.json"
 HOSTS = 6
 """Those of a lab."""
+PAIR = os.environ.get("LAB_PAIR") or "usual"
+"""The mail hosts of each lab at first (test/lab/hosts.py)."""
 EVERY = 30
 """Seconds between two lines about how far the parts are."""
 RENEWED = 0.25
@@ -42,6 +44,7 @@ class Part:
 
     name: str
     words: tuple
+    pair: str = PAIR
     is_bare: bool = False
     mail_host: str = ""
     """The one that it is run on, if it is not run on all."""
@@ -87,16 +90,18 @@ class Run:
         names = ("unit", "functional", *(["systems"] if self.asked.full else []))
         here += [Part(name, (*PYTEST, f"test/{name}", *share, *self.words)) for name in names]
         files = sorted((TOP / "test" / "integration").glob("test_*.py"))
-        on_hosts = [Part(file.stem, (*PYTEST, str(file.relative_to(TOP)), *share, *self.words)) for file in files]
-        for file, part in zip(files, on_hosts, strict=True):
-            text = file.read_text()
-            part.is_bare = BARE in text
-            part.mail_host = "" if self.asked.full else self._mail_host(file.name, text)
+        on_hosts = []
+        for file in files:
+            text, words = file.read_text(), (*PYTEST, str(file.relative_to(TOP)), *share, *self.words)
+            mail_host = "" if self.asked.full else self._mail_host(file.name, text)
+            on_hosts.append(Part(file.stem, words, is_bare=BARE in text, mail_host=mail_host))
+            if self.asked.full and file.stem in ON_EDGES:
+                on_hosts.append(Part(f"{file.stem} (edges)", words, "edges", BARE in text))
         for part in (*here, *on_hosts):
-            part.expected = self.known.get(part.name, 0.0)
+            part.expected = self.known.get(part.name.removesuffix(" (edges)"), 0.0)
             part.log, part.told = self.folder / f"{part.name}.log", self.folder / f"{part.name}.json"
         # A file without a known duration goes first: it may be the longest.
-        return here, sorted(on_hosts, key=lambda part: (part.name in self.known, -part.expected))
+        return here, sorted(on_hosts, key=lambda part: (part.expected > 0, -part.expected))
 
     def _mail_host(self, name, text):
         """Return the mail host that a file of tests takes in this share, or that it is for; ``""``: both."""
@@ -146,21 +151,33 @@ class Run:
     def _work(self, waiting, lab=""):
         """Run the parts that wait, one after the other, with the others that take from the same list."""
         # One lab first makes the hosts that most files begin on: the others begin with what needs none of them.
-        prefers = bool(lab) and lab != self.labs[0]
+        prefers, pair = bool(lab) and lab != self.labs[0], PAIR
         while True:
             with self.lock:
                 if self.is_stopped or not waiting:
                     return
-                part = next((one for one in waiting if prefers and one.is_bare), waiting[0])
+                suitable = [one for one in waiting if one.pair == pair] or waiting
+                part = next((one for one in suitable if prefers and one.is_bare), suitable[0])
                 waiting.remove(part)
                 prefers = False
                 self.at_work[threading.get_ident()] = part
+            if part.pair != pair:
+                self._boot_pair(part.pair, lab)
+                pair = part.pair
             self._run(part, lab)
             with self.lock:
                 del self.at_work[threading.get_ident()]
 
+    @staticmethod
+    def _boot_pair(pair, lab):
+        """Boot another pair of mail hosts in a lab; if that fails, so will the tests on it, and show why."""
+        environment = {**os.environ, "LAB_NAME": lab, "LAB_PAIR": pair}
+        words = (TOP / "test" / "lab" / "lab", "reset", "mx1", "mx2")
+        subprocess.run(words, env=environment, capture_output=True, check=False)
+
     def _run(self, part, lab):
-        environment = {**os.environ, **({"LAB_NAME": lab, "LAB_KEEP": "1", "LAB_ON": part.mail_host} if lab else {})}
+        chosen = {"LAB_NAME": lab, "LAB_PAIR": part.pair, "LAB_ON": part.mail_host, "LAB_KEEP": "1"} if lab else {}
+        environment = {**os.environ, **chosen}
         part.began = time.monotonic()
         words = (*part.words, f"--progress={part.told}") if part.words[:3] == PYTEST else part.words
         with part.log.open("w") as log:
@@ -224,6 +241,16 @@ BARE = 'BEGINS = "bare"'
 ON = re.compile(r'^ON = "(\w+)"$', re.MULTILINE)
 MAIL_HOSTS = ("mx1", "mx2")
 """Debian 12 and 13 (test/lab/README.md)."""
+ON_EDGES = {
+    "test_bare_host",
+    "test_dkim_gate",
+    "test_effects",
+    "test_idempotence",
+    "test_rotation",
+    "test_tls_ports",
+    "test_virtual_accounts",
+}
+"""Files that a full run also runs on the pair of mail hosts with the oldest and the newest Debian (LAB_PAIR=edges)."""
 PYTEST = (sys.executable, "-m", "pytest")
 
 

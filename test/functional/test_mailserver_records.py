@@ -96,7 +96,7 @@ class Host:
         (home / "empty").mkdir()
         self.call("saltutil.sync_all")
 
-    def configure(self, osfinger="Debian-12"):
+    def configure(self, osfinger="Debian-12", **grains):
         settings = {
             "root_dir": str(self.home / "root"),
             "id": "mx1",
@@ -105,7 +105,7 @@ class Host:
             "pillar_roots": {"base": [str(self.home / "pillar")]},
             "mailserver.dkim_settings": str(self.home / "dkim.json"),
             "mailserver.published": str(self.home),
-            "grains": {"osfinger": osfinger, "os_family": "Debian"},
+            "grains": {"osfinger": osfinger, "os_family": "Debian", **grains},
         }
         self._minion.write_text(yaml.safe_dump(settings))
 
@@ -239,13 +239,26 @@ def test_what_is_asked_for_wrongly_is_refused_with_the_nearest_right_name(host, 
     assert message in done.stdout + done.stderr
 
 
-def test_a_system_that_is_not_known_is_named(host):
-    host.configure(osfinger="Plan 9-4")
+UNKNOWN = [("Plan 9-4", "lab", "Plan 9-4"), ("Debian-n/a", "duke", "Debian-duke")]
+
+
+@pytest.mark.parametrize(("osfinger", "oscodename", "named"), UNKNOWN)
+def test_a_system_that_is_not_known_is_named(host, osfinger, oscodename, named):
+    host.configure(osfinger=osfinger, oscodename=oscodename)
     try:
         done = host.run("mailserver.settings")
     finally:
         host.configure()
-    assert "Plan 9-4 is not among the systems that this formula knows: AlmaLinux-10," in done.stdout + done.stderr
+    assert f"{named} is not among the systems that this formula knows: AlmaLinux-10," in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("osfinger", ["Debian-forky/sid", "Debian-n/a"])
+def test_a_debian_that_has_no_number_yet_is_known_by_its_code_name(host, osfinger):
+    host.configure(osfinger=osfinger, oscodename="forky")
+    try:
+        assert host.call("mailserver.settings")["os"]["postfix"]["version"] == "3.11"
+    finally:
+        host.configure()
 
 
 def test_settings_have_the_values_of_the_pillar_and_of_the_system(host):

@@ -18,7 +18,8 @@ def imap(host, user, password, cleartext, token):
     _, found = mailbox.search(None, *(("TEXT", token) if token else ("ALL",)))
     for number in found[0].split():
         _, parts = mailbox.fetch(number, "(RFC822)")
-        print(parts[0][1].decode())
+        # A server may tell of new flags first, as Dovecot 2.4.5 does ($HasNoAttachment); that part is no pair.
+        print(next(part[1] for part in parts if isinstance(part, tuple)).decode())
     mailbox.logout()
 
 

@@ -12,8 +12,8 @@ import shutil
 import time
 from pathlib import Path
 
-from bases import CACHE, RELEASES
-from hosts import FORMULA, FORMULA_PARTS
+from bases import CACHE
+from hosts import FORMULA, FORMULA_PARTS, HOSTS, PAIR
 
 STATES = ("configured", "signing")
 DAY = 86400
@@ -55,7 +55,8 @@ def complete(place, commands):
 def _made_from():
     """Return a digest of what the hosts are made from: packages, Salt, the formula, the pillar."""
     digest = hashlib.sha256()
-    layers = sorted(path.name for release in RELEASES for path in CACHE.glob(f"{release}-*") if path.is_dir())
+    releases = {host.release for host in HOSTS.values()}
+    layers = sorted(path.name for release in releases for path in CACHE.glob(f"{release}-*") if path.is_dir())
     digest.update("\n".join(layers).encode())
     parts = [FORMULA / part for part in (*FORMULA_PARTS, "test/salt/pillar", "test/lab")]
     for path in sorted(path for part in parts for path in part.rglob("*") if path.is_file()):
@@ -66,9 +67,9 @@ def _made_from():
 
 @contextlib.contextmanager
 def lock():
-    """Have no other lab save hosts, or remove any, while the block runs."""
+    """Have no other lab with this pair of mail hosts save them, or remove any, while the block runs."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "saved.lock").open("w") as file:
+    with (CACHE / f"saved-{PAIR}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from conftest import HOSTS, TOP
+from conftest import HOSTS, LAB_HOSTS, TOP
+from hosts import PAIR, PAIRS
 
 BEGINS = None
 ON = "both"
 LAB = TOP / "test" / "lab" / "lab"
 
 
-def lab_command(*words, name=None):
-    environment = {**os.environ, "LAB_NAME": name or os.environ["LAB_NAME"]}
+def lab_command(*words, name=None, **variables):
+    environment = {**os.environ, "LAB_NAME": name or os.environ["LAB_NAME"], **variables}
     return subprocess.run((LAB, *words), capture_output=True, text=True, timeout=600, env=environment, check=False)
 
 
@@ -24,7 +25,7 @@ def test_status_has_a_line_for_each_host_and_all_are_running(lab):
     rows = [line.split() for line in lab_command("status").stdout.splitlines()]
     assert [row[0] for row in rows] == list(HOSTS)
     assert {row[3] for row in rows} == {"running"}
-    assert {row[1] for row in rows} == {"bookworm", "trixie"}
+    assert [row[1] for row in rows] == [LAB_HOSTS[host].release for host in HOSTS]
     assert {row[4].split(".")[0] for row in rows} == {"3006", "3008"}
 
 
@@ -37,6 +38,22 @@ def test_up_is_safe_to_repeat(lab):
     before = lab.sh("mx1", "stat -c %Y /proc/1")
     assert lab_command("up").returncode == 0
     assert lab.sh("mx1", "stat -c %Y /proc/1") == before
+
+
+def test_up_does_not_put_another_release_in_the_place_of_a_host_that_runs(lab):
+    before = lab.sh("mx1", "stat -c %Y /proc/1")
+    other = next(name for name in PAIRS if name != PAIR)
+    done = lab_command("up", "mx1", LAB_PAIR=other)
+    assert done.returncode == 1
+    assert f"mx1 runs {PAIRS[PAIR][0]}, and LAB_PAIR={other} is {PAIRS[other][0]}" in done.stderr
+    assert "test/lab/lab reset mx1" in done.stderr
+    assert lab.sh("mx1", "stat -c %Y /proc/1") == before
+
+
+def test_a_pair_that_there_is_not_is_refused_with_those_that_there_are():
+    done = lab_command("status", LAB_PAIR="nonsense")
+    assert done.returncode == 1
+    assert done.stderr == "lab: LAB_PAIR=nonsense: there is no such pair of mail hosts, but usual and edges\n"
 
 
 def test_every_host_is_a_real_one_with_its_own_network(lab):

@@ -28,15 +28,27 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class Release:
-    """A Debian release, and the Salt version that its hosts run."""
+    """A Debian release, and the Salt version that its hosts run.
+
+    ``python``: the source package of the Python that Salt runs on, and the release that has it, where the release's own
+    Python is older than any that Salt's packages bring along. ``apt``: what apt must be told to read its repository.
+    """
 
     name: str
     salt: str
+    python: tuple = ()
+    apt: str = ""
 
 
 RELEASES = {
-    "bookworm": Release("bookworm", "3006.28"),
-    "trixie": Release("trixie", "3008.3"),
+    release.name: release
+    for release in (
+        Release("bullseye", "3006.28", python=("python3.11", "bookworm")),
+        Release("bookworm", "3006.28"),
+        Release("trixie", "3008.3"),
+        # Not released yet: its repository is valid for a week, and a mirror may be behind by more.
+        Release("forky", "3008.3", apt='Acquire::Check-Valid-Until "false"'),
+    )
 }
 
 
@@ -77,10 +89,10 @@ def base_for(release_name, role, started):
     with _lock(CACHE / f"{release_name}.lock"):
         builder = _Builder(release, started)
         root = builder.root()
-        wheels = builder.wheels(root)
-        salted = builder.layer("salt", (root,), _salt_script(release), binds={"/srv/wheels": wheels})
-        packages = builder.packages((salted, root))
-        layers = (salted, root)
+        below = (builder.python(root), root) if release.python else (root,)
+        wheels = builder.wheels(below)
+        layers = (builder.layer("salt", below, _salt_script(release), binds={"/srv/wheels": wheels}), *below)
+        packages = builder.packages(layers)
         if role:
             script = (HERE / "roles" / f"{role}.sh").read_text()
             binds = {"/srv/packages": packages, "/srv/wheels": wheels}
@@ -111,6 +123,13 @@ def unmount_below(folder):
         run("umount", "-l", place)
 
 
+def minimal_system(release, packages, target, mirror=MIRROR):
+    """Make a file system of a :class:`Release` in ``target``, with ``packages`` (their names, with commas between)."""
+    told = [f"--aptopt={release.apt}"] if release.apt else []
+    words = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", *told)
+    run(*words, release.name, target, mirror)
+
+
 class _Builder:
     def __init__(self, release, started):
         self.release, self.started = release, started
@@ -119,27 +138,41 @@ class _Builder:
         """The minimal Debian, with systemd and Python."""
 
         def build(target):
-            run("mmdebstrap", "--variant=minbase", f"--include={ESSENTIAL}", self.release.name, target, MIRROR)
+            minimal_system(self.release, ESSENTIAL, target)
             for path in ("etc/hostname", "etc/resolv.conf", "etc/machine-id"):
                 (target / path).unlink(missing_ok=True)
             (target / "etc/machine-id").write_text("")
 
-        return self._cached("root", ESSENTIAL + MIRROR, build, "a minimal system")
+        return self._cached("root", ESSENTIAL + MIRROR + self.release.apt, build, "a minimal system")
 
-    def wheels(self, root):
-        """Salt, and the Python packages that the hosts install, as wheels for this release's Python."""
-        wanted = [f"salt=={self.release.salt}", *EXTRAS]
+    def python(self, root):
+        """CPython, built from another release's source package, at the place where Salt's packages have theirs."""
+        script = _python_script(*self.release.python)
 
         def build(target):
             with mounted((root,), target.with_suffix(".upper")) as top, online(top):
+                chroot(top, script)
+                shutil.move(top / "tmp/made", target)
+            shutil.rmtree(target.with_suffix(".upper"))
+
+        return self._cached("python", script + root.name, build, "{} of {}".format(*self.release.python))
+
+    def wheels(self, layers):
+        """Salt, and the Python packages that the hosts install, as wheels for the Python that Salt runs on."""
+        wanted = [f"salt=={self.release.salt}", *EXTRAS]
+
+        def build(target):
+            with mounted(layers, target.with_suffix(".upper")) as top, online(top):
                 chroot(top, "apt-get update -qq")
                 chroot(top, "apt-get install -qq -y --no-install-recommends gcc python3-dev libc6-dev")
-                chroot(top, "python3 -m venv /tmp/builder && /tmp/builder/bin/pip install -q wheel setuptools")
+                python = f"{VENV}/bin/python3" if self.release.python else "python3"
+                chroot(top, f"{python} -m venv /tmp/builder && /tmp/builder/bin/pip install -q wheel setuptools")
                 chroot(top, "/tmp/builder/bin/pip wheel -q -w /tmp/wheels pip setuptools wheel " + " ".join(wanted))
                 shutil.move(top / "tmp/wheels", target)
             shutil.rmtree(target.with_suffix(".upper"))
 
-        return self._cached("wheels", str(wanted) + root.name, build, f"Salt {self.release.salt} as wheels")
+        content = str(wanted) + "".join(layer.name for layer in layers)
+        return self._cached("wheels", content, build, f"Salt {self.release.salt} as wheels")
 
     def packages(self, layers):
         """A repository of the packages that the formula's states install, with all that they depend on."""
@@ -181,10 +214,28 @@ class _Builder:
         return ready
 
 
+def _python_script(package, release):
+    return f"""
+echo 'deb-src {MIRROR} {release} main' >/etc/apt/sources.list.d/source.list
+apt-get update -qq
+apt-get install -qq -y --no-install-recommends gcc libc6-dev make libssl-dev zlib1g-dev libffi-dev libbz2-dev \\
+  liblzma-dev libsqlite3-dev uuid-dev
+mkdir /tmp/source && cd /tmp/source
+apt-get source -qq --download-only {package}
+# Without Debian's patches, which have pip install to where this Python does not look.
+tar -xf {package}_*.orig.tar.* --strip-components=1
+./configure -q --prefix={VENV} --disable-test-modules --without-static-libpython OPT='-DNDEBUG -fwrapv -O2'
+make -s -j$(nproc)
+make -s install DESTDIR=/tmp/made
+ln -s python3 /tmp/made{VENV}/bin/python
+ln -sf pip3 /tmp/made{VENV}/bin/pip
+"""
+
+
 def _salt_script(release):
+    make_venv = "" if release.python else f"python3 -m venv {VENV}\n"
     return f"""set -e
-python3 -m venv {VENV}
-{VENV}/bin/pip install -q --no-index --find-links /srv/wheels salt=={release.salt}
+{make_venv}{VENV}/bin/pip install -q --no-index --find-links /srv/wheels salt=={release.salt}
 for name in salt salt-call salt-key salt-master salt-minion salt-run salt-ssh; do
   ln -s {VENV}/bin/$name /usr/bin/$name
 done
@@ -246,6 +297,7 @@ def chroot(top, script):
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "DEBIAN_FRONTEND": "noninteractive",
+        "PIP_CERT": "/etc/ssl/certs/ca-certificates.crt",  # where only Debian's own pip looks by itself
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }
     try:

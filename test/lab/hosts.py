@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,14 +36,20 @@ class Host:
     addresses: tuple
 
 
+PAIRS = {"usual": ("bookworm", "trixie"), "edges": ("bullseye", "forky")}
+"""The releases that ``mx1`` and ``mx2`` boot, by LAB_PAIR; the first has Dovecot 2.3, and the second 2.4."""
+PAIR = os.environ.get("LAB_PAIR") or "usual"
+if PAIR not in PAIRS:
+    sys.exit(f"lab: LAB_PAIR={PAIR}: there is no such pair of mail hosts, but {' and '.join(PAIRS)}")
+
 HOSTS = {
     host.name: host
     for host in (
         Host("master", "trixie", "", ("198.18.0.10",)),
         Host("ns1", "trixie", "ns", ("198.18.0.11", RESOLVER)),
         Host("ns2", "trixie", "ns", ("198.18.0.12", "198.18.0.13")),
-        Host("mx1", "bookworm", "", ("198.18.0.21",)),
-        Host("mx2", "trixie", "", ("198.18.0.22",)),
+        Host("mx1", PAIRS[PAIR][0], "", ("198.18.0.21",)),
+        Host("mx2", PAIRS[PAIR][1], "", ("198.18.0.22",)),
         Host("client", "trixie", "client", ("198.18.0.31",)),
     )
 }
@@ -65,6 +72,12 @@ class Running:
             return None
         lives = _started(recorded["pid"]) == recorded["started"] and _state(recorded["pid"]) != "Z"
         return recorded["pid"] if lives else None
+
+    @property
+    def release(self):
+        """The Debian release that the host was booted from, or, if it was not booted, would be."""
+        booted = self.folder / "release"
+        return booted.read_text() if booted.exists() else self.host.release
 
     def _own_processes(self):
         """Every process in the host's network namespace and control group, which hold no others."""
@@ -100,6 +113,7 @@ class Running:
         self._furnish(self.folder / "root", is_new=not saved)
         for mark in ("booted-from", "untouched"):
             (self.folder / mark).write_text(str(saved or ""))
+        (self.folder / "release").write_text(self.host.release)
         self._spawn(base)
 
     def save(self, folder):
@@ -113,7 +127,7 @@ class Running:
 
     def reboot(self, started):
         """Cut the host's power, and boot it again from what its disk holds."""
-        base = base_for(self.host.release, self.host.role, started)
+        base = base_for(self.release, self.host.role, started)
         self.end()
         if not _wait(self._remove_control_groups, LONG):
             raise LabError(f"{self.host.name}: its control groups are still in use: {self.control_groups[0]}")
@@ -236,7 +250,14 @@ class Running:
 
 def boot_all(lab, names, started, saved=None):
     """Boot the named hosts that do not run yet, from what was saved of them if ``saved`` is given."""
-    fresh = [running for running in (Running(lab, HOSTS[name]) for name in names) if running.leader() is None]
+    every = [Running(lab, HOSTS[name]) for name in names]
+    fresh = [running for running in every if running.leader() is None]
+    for running in every:
+        if running not in fresh and running.release != running.host.release:
+            raise LabError(
+                f"{running.host.name} runs {running.release}, and LAB_PAIR={PAIR} is {running.host.release}; "
+                f"throw it away and boot that one: test/lab/lab reset {running.host.name}"
+            )
     build_all(list(dict.fromkeys((running.host.release, running.host.role) for running in fresh)), started)
     for running in fresh:
         running.boot(started, saved)

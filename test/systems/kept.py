@@ -12,7 +12,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "test" / "lab"))
 
-from bases import MIRROR, LabError, run, unmount_below  # noqa: E402, F401 (the others import them from here)
+from bases import RELEASES, LabError, minimal_system, run, unmount_below  # noqa: E402, F401 (others import them here)
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailserver-systems"
 WEEK = 7 * 24 * 3600

@@ -11,7 +11,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kept import CACHE, MIRROR, LabError, cached, drop_outdated, remove, run
+from kept import CACHE, RELEASES, LabError, cached, drop_outdated, minimal_system, remove
 
 ARCHIVE = "http://archive.debian.org/debian"
 """Where a release goes that Debian no longer looks after."""
@@ -28,9 +28,6 @@ PACKAGES = (
     "opendkim",
     "firewalld",
 )
-RELEASES = ("bullseye", "bookworm", "trixie")
-"""Debian 11 has EL 9's very version of Postfix (3.5.25), and Dovecot 2.3; Debian 13 has Dovecot 2.4."""
-
 ASK = """\
 set -e
 top=$1 scratch=$2
@@ -122,11 +119,11 @@ def _top(release):
     """Return the file system with the parsers of a release; make it if there is none."""
 
     def make(target):
-        words = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, target)
+        words = (RELEASES[release], ",".join(PACKAGES), target)
         try:
-            run(*words, MIRROR)
+            minimal_system(*words)
         except LabError:
             remove(target)
-            run(*words, ARCHIVE)
+            minimal_system(*words, ARCHIVE)
 
     return cached(f"parsers-{release}", str(PACKAGES), make)

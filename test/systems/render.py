@@ -2,11 +2,11 @@
 
     mkdir FOLDER/texts && unshare -m PYTHON render.py FOLDER SYSTEM:PILLAR,PILLAR…
 
-For each system a process of its own sees the system's os-release (test/systems/os-release) as /etc/os-release, so that
-the grains are those that Salt itself computes there. It is forked from the one that this starts as, which has loaded
-Salt and copied the formula's modules; and it compiles no template that another one before it has compiled. What it
-finds is in FOLDER/SYSTEM.json; there "files" has the SHA-256 of each file that the states would write, and the content
-is below FOLDER/texts/ by that name.
+For each system a process of its own sees the system's os-release (test/systems/os-release) as /etc/os-release, and its
+debian_version, so that the grains are those that Salt itself computes there. It is forked from the one that this starts
+as, which has loaded Salt and copied the formula's modules; and it compiles no template that another one before it has
+compiled. What it finds is in FOLDER/SYSTEM.json; there "files" has the SHA-256 of each file that the states would
+write, and the content is below FOLDER/texts/ by that name.
 """
 
 import copy
@@ -41,6 +41,9 @@ ALONE = ("rocky-9", "debian-12")
 ON_THE_MASTER = {"mailserver.publisher.orchestrate", "mailserver.publisher.reactor"}
 """What the master renders, on whatever system that is."""
 
+SHOWN = ("/etc/os-release", "/etc/debian_version")
+"""The second is read of a Debian that has no number in the first: one that is not released yet."""
+
 REQUISITES = ("require", "require_any", "watch", "watch_any", "onchanges", "onchanges_any", "onfail", "prereq")
 NETWORK = {"fqdn": "mx1.example.test", "ipv4": ["127.0.0.1", "192.0.2.25"], "ipv6": ["::1", "2001:db8::25"]}
 SELINUX = {"enabled": True, "enforced": "Enforcing"}
@@ -67,16 +70,23 @@ def main():
             child = os.fork()
             if not child:
                 try:
-                    subprocess.run(["mount", "--bind", HERE / "os-release" / system, "/etc/os-release"], check=True)
+                    show(system)
                     found = render(opts, folder, system, pillars.split(","))
                 except Exception:
                     found = {"broke": traceback.format_exc()}
                 finally:
-                    subprocess.run(["umount", "/etc/os-release"], check=False)
+                    subprocess.run(["umount", *SHOWN], check=False)
                 (folder / f"{system}.new").write_text(json.dumps(found, default=str))
                 (folder / f"{system}.new").rename(folder / f"{system}.json")
                 os._exit(0)
             os.waitpid(child, 0)
+
+
+def show(system):
+    """Have this machine say that it is another system, in the files by which Salt tells."""
+    for name, where in zip(("os-release", "debian_version"), SHOWN, strict=True):
+        text = HERE / name / system
+        subprocess.run(["mount", "--bind", text if text.exists() else os.devnull, where], check=True)
 
 
 def compile_once(folder):

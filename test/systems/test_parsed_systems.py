@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from kept import RELEASES
 from mailserver_postfix import is_parameter
 from mailserver_postfix_versions import PARAMETERS, knows, parsed
-from parsers import RELEASES, Question
+from parsers import Question
 from worlds import SYSTEMS
 
 ALL = [(system, pillar) for system, about in SYSTEMS.items() for pillar in about.pillars if not about.kin]
@@ -92,7 +93,10 @@ def other_dovecot(rendered, system, release):
     return dovecot(rendered, system, "default", release)
 
 
-@pytest.mark.parametrize(("system", "release"), [("debian-12", "trixie"), ("debian-13", "bookworm")])
+@pytest.mark.parametrize(
+    ("system", "release"),
+    [("debian-11", "forky"), ("debian-12", "trixie"), ("debian-13", "bookworm"), ("debian-forky", "bullseye")],
+)
 @pytest.mark.asks(question=other_dovecot)
 def test_dovecot_of_the_other_language_refuses_it(said, system, release):
     (in_place, _), (status, shown) = said
@@ -162,7 +166,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("system", ["rocky-9", "rocky-10", "debian-13"])
+@pytest.mark.parametrize("system", ["rocky-9", "rocky-10", "debian-13", "debian-forky"])
 def test_the_parsers_refuse_what_is_wrong(rendered, parsers, system):
     files = tuple(sorted(readable(rendered, system).items()))
     questions = [Question(SYSTEMS[system].parser, files, (harm, asked)) for harm, asked, _ in WRONG]

@@ -57,7 +57,8 @@ def test_each_system_that_the_formula_has_parameters_for_is_rendered_or_like_one
     short = {
         f"{titles[name]}-{release}" for name, _, release in (one.rpartition("-") for one in known) if name in titles
     }
-    assert short - set(SYSTEMS) == {"oracle-7", "oracle-10"}
+    assert short - set(SYSTEMS) == {"oracle-7", "oracle-10", "debian-14"}
+    assert releases["Debian-14"] == releases["Debian-forky"]
     assert releases["Oracle Linux Server-10"]["postfix"] == releases["Rocky Linux-10"]["postfix"]
     assert releases["Oracle Linux Server-7"]["postfix"] == releases["CentOS Linux-7"]["postfix"]
 
@@ -67,7 +68,9 @@ DIFFERENCES = [
     ("rocky-8", ["hash:/etc/aliases", "smtpd_discard_ehlo_keywords = chunking"], ["smtpd_forbid_bare_newline"]),
     ("rocky-9", ["hash:/etc/aliases", "smtpd_forbid_bare_newline = normalize"], [">=TLSv1.2", "lmdb:"]),
     ("rocky-10", ["lmdb:/etc/aliases", ">=TLSv1.2", "compatibility_level = 3.6"], ["hash:", "btree:"]),
+    ("debian-11", ["hash:/etc/aliases", "smtpd_forbid_bare_newline = normalize"], [">=TLSv1.2", "lmdb:"]),
     ("debian-12", ["hash:/etc/aliases", "cyrus_sasl_config_path = /etc/postfix/sasl"], ["lmdb:"]),
+    ("debian-forky", ["cdb:/etc/aliases", "compatibility_level = 3.11"], ["hash:", "btree:"]),
     ("ubuntu-22.04", ["smtpd_discard_ehlo_keywords = chunking", ">=TLSv1.2"], ["smtpd_forbid_bare_newline"]),
     ("ubuntu-26.04", ["smtpd_forbid_bare_newline = normalize"], ["lmdb:"]),
 ]
@@ -107,8 +110,10 @@ SYSTEM_TABLE = {
     "rocky-8": "3.5.8",
     "rocky-9": "3.5.25",
     "rocky-10": "3.8.5",
+    "debian-11": "3.5.25",
     "debian-12": "3.7",
     "debian-13": "3.10",
+    "debian-forky": "3.11",
     "ubuntu-22.04": "3.6.4",
     "ubuntu-24.04": "3.8.6",
     "ubuntu-26.04": "3.10.6",

@@ -14,7 +14,8 @@ from subprocess import PIPE, STDOUT
 from kept import TOP, LabError, cached, drop_outdated, locked, place, run
 
 HERE = Path(__file__).resolve().parent
-MADE_FROM = ("mailserver", "_modules", "_states", "_utils", "test/salt/pillar", "test/systems/os-release")
+OWN = ("test/systems/os-release", "test/systems/debian_version")
+MADE_FROM = ("mailserver", "_modules", "_states", "_utils", "test/salt/pillar", *OWN)
 """What decides what is rendered, beside Salt and render.py."""
 
 LINES = {"3006": "3006.28", "3007": "3007.15", "3008": "3008.3"}
@@ -54,8 +55,10 @@ SYSTEMS = {
     "alma-10": System("EL 10 (Alma)", "bookworm", kin="rocky-10"),
     "centos-stream-10": System("EL 10 (Stream)", "bookworm", kin="rocky-10"),
     "rhel-10": System("EL 10 (Red Hat)", "bookworm", kin="rocky-10"),
+    "debian-11": System("Debian 11", "bullseye"),
     "debian-12": System("Debian 12", "bookworm"),
     "debian-13": System("Debian 13", "trixie"),
+    "debian-forky": System("Debian 14 (forky)", "forky"),
     "ubuntu-22.04": System("Ubuntu 22.04", "bookworm"),
     "ubuntu-24.04": System("Ubuntu 24.04", "bookworm"),
     "ubuntu-26.04": System("Ubuntu 26.04", "trixie"),

@@ -47,6 +47,9 @@ KNOWN = [
     ("smtp_tlsrpt_enable", "3.10.0", True),
     ("smtp_tls_enforce_sts_mx_patterns", "3.10.4", False),
     ("smtp_tls_enforce_sts_mx_patterns", "3.10.5", True),
+    ("tls_legacy_public_key_fingerprints", "2.10.1", True),
+    ("tls_legacy_public_key_fingerprints", "3.10", True),
+    ("tls_legacy_public_key_fingerprints", "3.11.0", False),
 ]
 
 
@@ -68,6 +71,14 @@ def test_what_the_formula_asks_for_would_be_allowed_in_a_pillar(version):
     again = {name: value for name, value in made["postfix"]["main"].items() if name != "mynetworks"}
     assert main_cf(made, again)["smtpd_tls_protocols"] == again["smtpd_tls_protocols"]
     assert main(version, **{**again, "transport_maps": None})["smtpd_banner"] == "$myhostname ESMTP"
+
+
+LEVELS = [("3.0.0", "2"), ("3.5.25", "2"), ("3.6.4", "3.6"), ("3.10", "3.6"), ("3.11.7", "3.11")]
+
+
+@pytest.mark.parametrize(("version", "level"), LEVELS)
+def test_no_default_of_an_older_version_is_in_force_of_which_postfix_would_warn(version, level):
+    assert main(version)["compatibility_level"] == level
 
 
 def test_the_certificate_is_named_in_the_form_of_the_version():
