@@ -30,20 +30,13 @@ mailserver-postfix-distribution:
     - require:
         - pkg: mailserver-postfix-packages
 
-{%- set receiving = [] %}
-{%- for name, domain in mailserver.domains.items() if domain.receive %}
-{%- do receiving.append(name) %}
-{%- endfor %}
-
 mailserver-postfix-sender-login:
   file.managed:
     - name: {{ folder }}/sender_login
     - source: salt://mailserver/postfix/files/sender_login.jinja
     - template: jinja
     - context:
-        domain: {{ mailserver.domain }}
-        hostname: {{ mailserver.hostname }}
-        receiving: {{ receiving | join(' ') | json }}
+        lines: {{ mailserver.postfix.senders | json }}
     - user: root
     - group: root
     - mode: '0644'
