@@ -30,7 +30,7 @@ def of_system(settings):
 
 
 def of_others(settings):
-    """Return ``{address: logins}`` of domains that the host only sends for (``receive: false``); ``@domain``: all of one.
+    """Return ``{address: logins}`` of domains that the host only sends for; ``@domain`` is all of one.
 
     They have no users; who writes as them is named in ``opendkim:authors``. What is exact comes first, with whoever may
     write as all of the domain.
