@@ -41,6 +41,23 @@ def named(texts):
     return [one for one in dict.fromkeys(found) if one[0] not in _WITHOUT_A_LOOK]
 
 
+_FILES = re.compile(
+    r"(mydestination|mynetworks|debug_peer_list|\w+_(domains|networks|exceptions|exclusions|hosts|clients))"
+)
+"""Parameters whose lists may name files of their own (match_list of Postfix's): ``/file/name``."""
+
+
+def missing_files(texts):
+    """Return ``{place: path}`` of the files that lists name and that are not there: all who ask such a list give up."""
+    found = {}
+    for place, text in texts.items():
+        if _FILES.fullmatch(place.rpartition("/")[2]):
+            paths = [word.lstrip("!") for word in words(text)]
+            missing = [path for path in paths if path.startswith("/") and not Path(path).exists()]
+            found.update({place: missing[0]} if missing else {})
+    return found
+
+
 def problem(command, kind, name):
     """Return what `postmap -q` complains of with a table: ``("", lines)`` for nothing, ``fail`` or ``warn``.
 
@@ -77,6 +94,9 @@ def maps(host, texts):
             found.append(Finding(id, "warn", about, wanted, seen, f"{_remedy(kind, name)}."))
         else:
             good.append(about)
+    for place, path in missing_files(texts).items():
+        seen = f"{place} names it, and there is no such file"
+        found.append(Finding(id, "fail", path[:_LONGEST], wanted, seen, f"Make {path}, or take it out of {place}."))
     return found + together(id, good, "maps", wanted)
 
 

@@ -63,7 +63,10 @@ def table_problems(folder, command):
                 f"{kind}:{name}: {lines[0]}; make the table first (postmap), by hand or by a state that "
                 "mailserver-postfix-in-force requires, or leave it out"
             )
-    return found
+    missing = mailserver_check_maps.missing_files(texts).items()
+    return found + [
+        f"{place}: {path}: there is no such file; make it first, or leave it out" for place, path in missing
+    ]
 
 
 def port_problems(places, unit, command):

@@ -58,6 +58,9 @@ class Script:
         return value
 
 
+_WEAK = ("$1$", "{SSHA}")
+"""Hashes that Dovecot 2.4 takes only where it is told to (``auth_allow_weak_schemes``)."""
+
 _USER = Section(
     {
         "password": Key(
@@ -122,7 +125,9 @@ def fill(settings, problems):
     accounts = settings["accounts"]
     virtual = accounts["virtual"]
     users = virtual["users"]
-    unknown = [name for name, user in users.items() if not user.pop("password")]
+    hashes = {name: user.pop("password") or "" for name, user in users.items()}
+    unknown = [name for name, text in hashes.items() if not text]
+    virtual["weak_hashes"] = any(text.startswith(_WEAK) for text in hashes.values())
     for user in accounts["users"].values():
         user["password"] = bool(user["password"])
     for one in (virtual, *users.values()):

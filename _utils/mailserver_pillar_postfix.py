@@ -30,7 +30,9 @@ def text_of(settings, name, usual=""):
     main = settings["postfix"]["main"]
     if name not in main:
         return usual
-    texts = {one: as_text(value) for one, value in main.items() if value is not None}
+    own = {"mydomain": settings["domain"] or next(iter(settings["domains"]), None), "myhostname": settings["hostname"]}
+    texts = {one: text for one, text in own.items() if text}
+    texts.update({one: as_text(value) for one, value in main.items() if value is not None})
     return expanded(texts.get(name, ""), texts, lambda one: one in PARAMETERS)
 
 
@@ -115,6 +117,10 @@ def _mailbox(settings, problems):
     _check_dovecot_place(settings, problems)
     if home is None or home.startswith("/") or ".." in home.split("/"):
         problems.append(f"{_WHERE}:home_mailbox: {shown(home)} is not a path below the user's home (Maildir/)")
+    elif home.lower().endswith("maildir"):
+        problems.append(
+            f"{_WHERE}:home_mailbox: {home} would be one file, an mbox; a folder ends with a slash: {home}/"
+        )
     elif home.endswith("/"):
         return {"driver": "maildir", "path": f"~/{home.rstrip('/')}", "inbox": ""}
     elif home:

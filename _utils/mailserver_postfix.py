@@ -526,6 +526,8 @@ def submission_options(name, service, settings):
     given.update(needs.merged(needed_words(settings), given, {**values, **given}))
     if service["safe_options"] and "smtpd_sender_restrictions" in given:
         given["smtpd_sender_restrictions"] = needs.bound(given["smtpd_sender_restrictions"], {**values, **given})
+    if service["safe_options"] and "smtpd_relay_restrictions" in given:
+        given["smtpd_relay_restrictions"] = needs.for_logins(given["smtpd_relay_restrictions"], {**values, **given})
     left_out = {name: None for name, value in service["options"].items() if value is None}
     options = {**log_name, **(safe if service["safe_options"] else {}), **implicit, **given, **left_out}
     return {option: _option(as_text(value), version) for option, value in options.items() if value is not None}

@@ -194,6 +194,20 @@ def _of_deliveries(settings, main, given):
                 f"{own}; leave it out"
             )
     yield from _of_addresses(settings, main)
+    yield from _of_sockets(settings, main)
+
+
+def _of_sockets(settings, main):
+    """Look that lmtp(8) sees the socket that it is to use, where it runs in a chroot."""
+    system = settings["os"]["postfix"]
+    for name, text in main.items():
+        place = text.partition("lmtp:unix:/")[2]
+        if name in _TRANSPORTS and place and system.get("chroot"):
+            yield (
+                f"mailserver:postfix:main:{name}: lmtp(8) runs in the chroot {system.get('queue', '')} and sees no "
+                f"/{place}; "
+                "Dovecot's socket for it is lmtp:unix:private/dovecot-lmtp"
+            )
 
 
 def _of_addresses(settings, main):
@@ -228,6 +242,13 @@ def _of_relaying(settings, main, given):
             f"{' and '.join(lists)} "
             "has reject_unauth_destination before its permit; add it"
         )
+    for word in words(_full({"mynetworks": main.get("mynetworks", "")}, main).get("mynetworks", "")):
+        if re.fullmatch(r"[\[\]0-9a-fA-F:.]+/[0-7]", word):
+            yield (
+                f"mailserver:postfix:main:mynetworks: {word} is as good as everybody, who could relay through this "
+                "host and "
+                "be signed for; name hosts of your own"
+            )
     host = re.sub(r"[\[\]]", "", main.get("relayhost", "")).partition(":")[0].lower()
     if (
         host

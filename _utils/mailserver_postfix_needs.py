@@ -70,6 +70,14 @@ def with_restriction(text, restriction, values):
     return restrictions.added(whole if "$" in text else text, restriction)
 
 
+def for_logins(text, values):
+    """Return the relay restrictions of a service for logins with what lets these send elsewhere; ``""`` stays."""
+    listed = [word.lower() for word in words(full(text, values))]
+    if not listed or "permit_sasl_authenticated" in listed or "$" in text:
+        return text
+    return f"permit_sasl_authenticated, {text}"
+
+
 def bound(text, values):
     """Return the restrictions of senders with the one by which a login sends as its own addresses alone."""
     listed = {word.lower() for word in words(full(text, values))}

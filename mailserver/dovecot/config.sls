@@ -6,7 +6,7 @@
 {#- A mailbox takes one message over its limit, so that what has to be refused is refused before it was sent. #}
 {%- set grace = mailserver.postfix.message_size or 2 ** 40 %}
 {%- set virtual = dict(mailserver.os.accounts, quota=accounts.virtual.quota, managesieve=accounts.virtual.managesieve,
-                       grace=grace) if accounts.type == 'virtual' else none %}
+                       grace=grace, weak_hashes=accounts.virtual.weak_hashes) if accounts.type == 'virtual' else none %}
 
 include:
   - mailserver.dovecot.package
