@@ -127,7 +127,7 @@ def local_cause(reason, relays=()):
         return (f"the relay host {name}, which DNS does not know", remedy) if name in relays else None
     if _THEIRS.match(reason):
         return None
-    return next((rest for pattern, *rest in _PATTERNS if pattern.search(reason)), None)
+    return next((tuple(rest) for pattern, *rest in _PATTERNS if pattern.search(reason)), None)
 
 
 _PATTERNS = tuple((re.compile(pattern), about, remedy) for pattern, about, remedy in _CAUSES)

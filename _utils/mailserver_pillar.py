@@ -699,6 +699,7 @@ def resolve(pillar, parameters, grains):
         service["options"] = submission_options(name, service, settings)
         if service["chroot"] is None:
             service["chroot"] = bool(system.get("chroot", False))
+    settings["postfix"]["tlsproxy"] = mailserver_postfix_fits.wants_tlsproxy(settings["postfix"]["main"])
     settings["postfix"]["message_size"] = mailserver_postfix_fits.size(
         settings["postfix"]["main"], "message_size_limit"
     )

@@ -193,8 +193,7 @@ def _check_addresses(settings, problems):
     delimiters = settings["postfix"]["delimiter"]
     problems += [
         f"{where}: {name} has a delimiter of mailserver:postfix:main:recipient_delimiter ({delimiters}) in it, and "
-        "would "
-        "get no mail; take another name, or another delimiter"
+        "would get no mail; take another name, or another delimiter"
         for where, name in own
         if _without_extension(name.rpartition("@")[0], delimiters) != name.rpartition("@")[0]
     ]

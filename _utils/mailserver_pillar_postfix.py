@@ -81,8 +81,7 @@ def _delimiter(settings, problems):
         if before in settings["accounts"]["users"]:
             problems.append(
                 f"{_WHERE}:recipient_delimiter: {shown(text)} is in the name of mailserver:accounts:users:{user}, "
-                "whose "
-                f"mail could be {before}'s; take another delimiter"
+                f"whose mail could be {before}'s; take another delimiter"
             )
     return text
 
@@ -98,8 +97,7 @@ def _log(settings, problems):
     elif not path.startswith("/") or not any(path.startswith(f"{one.rstrip('/')}/") for one in prefixes):
         problems.append(
             f"{where}: Postfix takes only files below {', '.join(prefixes)} (maillog_file_prefixes), and does not "
-            "start "
-            f"with {shown(path)}"
+            f"start with {shown(path)}"
         )
     elif any(char in path for char in " \t\"'{}*?[]\\%"):
         problems.append(f"{where}: {shown(path)} has a blank, quote or wildcard in it, which logrotate reads otherwise")
@@ -142,8 +140,7 @@ def _check_dovecot_place(settings, problems):
         if name in settings["dovecot"]["settings"]:
             problems.append(
                 f"mailserver:dovecot:settings:{name}: Postfix delivers to {_WHERE}:home_mailbox (Maildir/), and "
-                "Dovecot "
-                "looks there by itself; say it there alone"
+                "Dovecot looks there by itself; say it there alone"
             )
 
 
@@ -202,8 +199,7 @@ def _check_service_login(settings, service, name, problems):
     if as_text(given) != wanted:
         problems.append(
             f"mailserver:postfix:{service}:options:{name}: {shown(as_text(given))}, but logins are checked by "
-            f"{checker} "
-            f"({wanted}); say it in mailserver:sasl:type"
+            f"{checker} ({wanted}); say it in mailserver:sasl:type"
         )
 
 

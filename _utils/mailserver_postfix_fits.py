@@ -129,7 +129,13 @@ def _full(values, main):
 def services(settings):
     """Return the services of the formula's master.cf that others may name."""
     has = set(SERVICES) | (_POSTSCREEN if settings["postscreen"]["enabled"] else set())
+    has |= {"tlsproxy"} if wants_tlsproxy(settings["postfix"]["main"]) else set()
     return has - (set() if settings["reflector"]["address"] else {"mailserver-reflector"})
+
+
+def wants_tlsproxy(main):
+    """Tell whether outgoing mail goes through tlsproxy(8) (``smtp_tls_connection_reuse``), without which it waits."""
+    return any(main.get(f"{name}_tls_connection_reuse") == "yes" for name in ("smtp", "lmtp"))
 
 
 TRANSPORTS = frozenset(("discard", "error", "lmtp", "local", "relay", "retry", "smtp", "virtual"))
@@ -166,8 +172,7 @@ def _of_domains(settings, main):
             own = "virtual_mailbox_domains" if is_virtual else "mydestination"
             yield (
                 f"mailserver:postfix:main:{name}: {both[0]} is in mailserver:domains with receive: true, and so in "
-                f"{own}, "
-                f"too; Postfix takes a domain in one of them alone: take it out here, or say "
+                f"{own}, too; Postfix takes a domain in one of them alone: take it out here, or say "
                 f"mailserver:domains:{both[0]}:receive: false"
             )
 
@@ -182,16 +187,15 @@ def _of_deliveries(settings, main, given):
         if has_mail and name in given and useless.intersection(chosen):
             yield (
                 f"mailserver:postfix:main:{name}: {chosen[0]} delivers to none of the accounts that "
-                "mailserver:accounts "
-                "has, nor to postmaster; leave it out, or receive no mail (mailserver:domains:NAME:receive: false)"
+                "mailserver:accounts has, nor to postmaster; leave it out, or receive no mail "
+                "(mailserver:domains:NAME:receive: false)"
             )
     system = settings["os"]["postfix"]
     for name, own in (("queue_directory", system.get("queue")), ("mail_owner", "postfix")):
         if own and main.get(name, own) != own:
             yield (
                 f"mailserver:postfix:main:{name}: {shown(main[name])}, but Dovecot, saslauthd and OpenDKIM are set "
-                "up for "
-                f"{own}; leave it out"
+                f"up for {own}; leave it out"
             )
     yield from _of_addresses(settings, main)
     yield from _of_sockets(settings, main)
@@ -205,8 +209,7 @@ def _of_sockets(settings, main):
         if name in _TRANSPORTS and place and system.get("chroot"):
             yield (
                 f"mailserver:postfix:main:{name}: lmtp(8) runs in the chroot {system.get('queue', '')} and sees no "
-                f"/{place}; "
-                "Dovecot's socket for it is lmtp:unix:private/dovecot-lmtp"
+                f"/{place}; Dovecot's socket for it is lmtp:unix:private/dovecot-lmtp"
             )
 
 
@@ -215,8 +218,7 @@ def _of_addresses(settings, main):
     if "no_address_mappings" in overrides and settings["accounts"]["type"] == "virtual":
         yield (
             "mailserver:postfix:main:receive_override_options: no_address_mappings has aliases and catch-alls of "
-            "virtual "
-            "accounts not be looked up, so that their mail is bounced; leave it out"
+            "virtual accounts not be looked up, so that their mail is bounced; leave it out"
         )
 
 
@@ -239,15 +241,13 @@ def _of_relaying(settings, main, given):
     if len(full) == 2 and not any(map(mailserver_postfix_restrictions.guards, full.values())):
         yield (
             f"{_place(lists[0], given, lists[1])}: everybody could relay through this host: neither of "
-            f"{' and '.join(lists)} "
-            "has reject_unauth_destination before its permit; add it"
+            f"{' and '.join(lists)} has reject_unauth_destination before its permit; add it"
         )
     for word in words(_full({"mynetworks": main.get("mynetworks", "")}, main).get("mynetworks", "")):
         if re.fullmatch(r"[\[\]0-9a-fA-F:.]+/[0-7]", word):
             yield (
                 f"mailserver:postfix:main:mynetworks: {word} is as good as everybody, who could relay through this "
-                "host and "
-                "be signed for; name hosts of your own"
+                "host and be signed for; name hosts of your own"
             )
     host = re.sub(r"[\[\]]", "", main.get("relayhost", "")).partition(":")[0].lower()
     if (
@@ -259,8 +259,7 @@ def _of_relaying(settings, main, given):
         if port in ("", "25", "smtp", "587", "465"):
             yield (
                 f"mailserver:postfix:main:relayhost: {shown(main['relayhost'])} is this host itself, so that mail "
-                "would loop "
-                "back; name another, or leave it out"
+                "would loop back; name another, or leave it out"
             )
 
 
@@ -281,7 +280,6 @@ def utf8_problem(settings):
     if ours:
         return (
             f"{ours[0]} is written in its other form there (RFC 5890 section 2.3.2.1), which neither Postfix's "
-            "tables nor "
-            "OpenDKIM's take for the same"
+            "tables nor OpenDKIM's take for the same"
         )
     return ""

@@ -113,8 +113,7 @@ class UserName:
         if text != text.lower():
             raise Wrong(
                 f"{shown(text)} has capitals, and Postfix looks users up in lower case (local(8)), so that no mail "
-                "would "
-                f"arrive; take {text.lower()!r}, or a virtual account"
+                f"would arrive; take {text.lower()!r}, or a virtual account"
             )
         return text
 

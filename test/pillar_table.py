@@ -302,6 +302,7 @@ WORKS = [
             ("strict_rfc821_envelopes", True, "yes"),
             ("smtp_fallback_relay", ["[198.18.0.31]"], "[198.18.0.31]"),
             ("enable_long_queue_ids", True, "yes"),
+            ("smtp_tls_connection_reuse", True, "yes"),
         )
     ),
     # ---- users of the system, with a spool

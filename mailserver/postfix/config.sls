@@ -89,6 +89,7 @@ mailserver-postfix-master:
         local: {{ mailserver.postfix.local | json }}
         syntax: {{ mailserver.postfix.syntax | json }}
         postscreen: {{ mailserver.postscreen.enabled | json }}
+        tlsproxy: {{ mailserver.postfix.tlsproxy | json }}
         submission: {{ mailserver.postfix.submission | json }}
         submissions: {{ mailserver.postfix.submissions | json }}
         reflector: {{ (mailserver.os.reflector if mailserver.reflector.address else none) | json }}
