@@ -433,7 +433,7 @@ WORKS = [
 TAKEN_BACK = [
     (main(sender_canonical_maps="hash:/etc/postfix/no-such-table"), "hash:/etc/postfix/no-such-table"),
     (main(virtual_alias_maps="mysql:/etc/postfix/no-such-table.cf"), "mysql:/etc/postfix/no-such-table.cf"),
-    (main(smtpd_milters="inet:127.0.0.1:11332"), "4.7.1 Service unavailable"),
+    (main(smtpd_milters="inet:127.0.0.1:11332"), "connect to Milter service inet:127.0.0.1:11332: Connection refused"),
     (main(smtpd_timeout="often"), "smtpd_timeout"),
     (
         main(smtpd_recipient_restrictions=["check_policy_service inet:127.0.0.1:10023", "reject_unauth_destination"]),
@@ -527,10 +527,7 @@ REFUSED = [
     (_with(maillog_file="/srv/log/postfix"), "main:maillog_file: Postfix takes only files below /var"),
     (_with(maillog_file="/dev/stdout"), "main:maillog_file: /dev/stdout is for `postfix start-fg`"),
     (_with(receive_override_options="no_milters"), "receive_override_options: no_milters has mail leave unsigned"),
-    (
-        _with(queue_directory="/srv/postfix"),
-        "main:queue_directory: '/srv/postfix', but Dovecot, saslauthd and OpenDKIM",
-    ),
+    (_with(mail_owner="vmail"), "main:mail_owner: 'vmail', but Dovecot, saslauthd and OpenDKIM are set up for postfix"),
     (_with(smtpd_sasl_path="private/auth"), "main:smtpd_sasl_path: 'private/auth': Cyrus SASL reads smtpd.conf"),
     ({**_with(smtpd_sasl_type="dovecot"), "sasl": {"type": "cyrus"}}, "but mailserver:sasl:type is cyrus"),
     ({**_RECEIVED, **options(smtpd_sasl_type="dovecot")}, "but logins are checked by cyrus"),
