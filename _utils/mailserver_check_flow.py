@@ -15,6 +15,8 @@ from mailserver_findings import Finding, ok
 from mailserver_postfix_lists import words
 
 POSTQUEUE = ("postqueue", "-j")
+RELAYS = ("postconf", "-hx", "relayhost", "smtp_fallback_relay", "default_transport", "relay_transport")
+"""The command that prints which hosts all mail goes through, a line for each parameter."""
 HOURS = 2
 """How far back the log is read, and no further than to where Postfix last took its configuration."""
 MOST = 2000
@@ -99,7 +101,7 @@ def _deferred(host):
         reasons = []
     if done.status != 0:  # what is wrong with the queue itself, running.queue_length says
         return []
-    relays = _relays(host.settings["postfix"]["main"])
+    relays = _relays(host.command(RELAYS).out)
     seen, many = {}, Counter()
     for reason in reasons:
         cause = local_cause(reason[:_LONGEST], relays)
@@ -133,13 +135,10 @@ def local_cause(reason, relays=()):
 _PATTERNS = tuple((re.compile(pattern), about, remedy) for pattern, about, remedy in _CAUSES)
 
 
-def _relays(main):
-    """Return the hosts that main.cf sends mail through, by the parameters that name some."""
-    texts = (
-        main.get(name, "") for name in ("relayhost", "smtp_fallback_relay", "default_transport", "relay_transport")
-    )
+def _relays(shown):
+    """Return the hosts that Postfix sends mail through, as ``postconf -h`` shows the parameters that name some."""
     found = set()
-    for word in (word for text in texts for word in words(text)):
+    for word in words(shown):
         inner = word.partition("[")[2].partition("]")[0]
         found.add((inner or word.removeprefix("smtp:").partition(":")[0]).lower())
     return found

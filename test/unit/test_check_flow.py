@@ -63,16 +63,24 @@ def test_what_another_host_says_or_does_is_no_fault_of_this_one(reason):
 
 
 @pytest.mark.parametrize(
-    "main",
+    "shown",
     [
-        {"relayhost": "[smtp.example.net]:587"},
-        {"relayhost": "smtp.example.net"},
-        {"smtp_fallback_relay": "[a.example], [SMTP.example.net]:25"},
-        {"default_transport": "smtp:[smtp.example.net]"},
+        "[smtp.example.net]:587\n\nsmtp\nrelay\n",
+        "smtp.example.net\n\nsmtp\nrelay\n",
+        "\n[a.example], [SMTP.example.net]:25\nsmtp\nrelay\n",
+        "\n\nsmtp:[smtp.example.net]\nrelay\n",
     ],
 )
-def test_the_hosts_that_mail_goes_through_are_known_in_each_form(main):
-    assert "smtp.example.net" in flow._relays(main)
+def test_the_hosts_that_mail_goes_through_are_known_in_each_form(shown):
+    assert "smtp.example.net" in flow._relays(shown)
+
+
+def test_the_relay_host_that_is_in_force_counts_and_not_the_pillars(machine):
+    machine.says(" ".join(flow.RELAYS), "[smtp.example.net]\n\nsmtp\nrelay\n")
+    queue(machine, OURS[-1][0])
+    assert [one.about for one in flow.findings(machine.host) if one.status == "fail"] == [
+        "the relay host smtp.example.net, which DNS does not know"
+    ]
 
 
 def line(message, name="postfix/smtpd"):
