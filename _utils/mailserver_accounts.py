@@ -1,9 +1,11 @@
 """What Postfix is told of received domains and of virtual accounts: parameters, and the tables that they name."""
 
+import mailserver_senders
 from mailserver_pillar_accounts import host_names, is_virtual, received
 
 LMTP, QUOTA = "private/dovecot-lmtp", "private/quota-status"
 """Dovecot's sockets, in Postfix's queue folder."""
+QUOTA_CHECK = f"check_policy_service unix:{QUOTA}"
 DOMAINS, MAILBOXES, ALIASES, SENDERS = (
     f"/etc/postfix/mailserver_{name}" for name in ("domains", "mailboxes", "aliases", "senders")
 )
@@ -20,6 +22,11 @@ def local_domains(settings):
 def is_long(domains):
     """Tell whether these are more domains than a list of Postfix's is good for."""
     return len(domains) > MOST_LISTED
+
+
+def local_list(settings):
+    """Return the received domains whose mail is for users of the system, as a parameter of Postfix names them."""
+    return domain_list(settings) if local_domains(settings) else []
 
 
 def domain_list(settings):
@@ -45,8 +52,20 @@ def parameters(settings):
         "virtual_alias_maps": f"texthash:{ALIASES}",
         "virtual_transport": f"lmtp:unix:{LMTP}",
         "smtpd_sender_login_maps": f"texthash:{SENDERS}",
-        "smtpd_recipient_restrictions": [*permitted, f"check_policy_service unix:{QUOTA}"],
+        "smtpd_recipient_restrictions": [*permitted, QUOTA_CHECK],
         "smtpd_policy_service_default_action": "DUNNO",
+    }
+
+
+def needed_tables(settings):
+    """Return the tables without which virtual accounts get no mail, or may not send, by parameter."""
+    if not is_virtual(settings):
+        return {}
+    return {
+        "virtual_mailbox_domains": domain_list(settings),
+        "virtual_mailbox_maps": [f"texthash:{MAILBOXES}"],
+        "virtual_alias_maps": [f"texthash:{ALIASES}"],
+        "smtpd_sender_login_maps": [f"texthash:{SENDERS}"],
     }
 
 
@@ -57,7 +76,8 @@ def tables(settings):
         rows[DOMAINS] = dict.fromkeys(domains, "x")
     if is_virtual(settings):
         rows[MAILBOXES] = dict.fromkeys(_mailboxes(settings), "x")
-        rows[ALIASES], rows[SENDERS] = _aliases(settings), senders(settings)
+        others = {one: ", ".join(logins) for one, logins in mailserver_senders.of_others(settings).items()}
+        rows[ALIASES], rows[SENDERS] = _aliases(settings), {**senders(settings), **others}
     return {path: [f"{name} {value}" for name, value in found.items()] for path, found in rows.items()}
 
 

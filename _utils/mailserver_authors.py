@@ -7,6 +7,7 @@ mail of the alias NAME.
 """
 
 import mailserver_accounts
+import mailserver_postfix_needs
 from mailserver_milter import PROBE
 from mailserver_pillar_accounts import is_virtual, received
 
@@ -60,6 +61,7 @@ def rules(settings, given):
         "by_domain": virtual or has_own_map(settings, given),
         "origin": settings["hostname"] if virtual else settings["domain"],
         "home": "" if virtual else settings["domain"],
+        "extension": _extension(settings["postfix"]["delimiter"]),
         "sieve": settings["os"].get("accounts", {}).get("user", "") if virtual else "",
     }
 
@@ -77,8 +79,15 @@ def _daemon_name(service):
 def _is_bound(service):
     """Tell whether Postfix takes a login's own addresses alone at a service."""
     restrictions = service["options"].get(_SENDERS, _BINDING)
-    words = restrictions if isinstance(restrictions, (list, tuple)) else str(restrictions).replace(",", " ").split()
-    return service["safe_options"] and list(words[:1]) == [_BINDING]
+    text = " ".join(map(str, restrictions)) if isinstance(restrictions, (list, tuple)) else str(restrictions)
+    words = mailserver_postfix_needs.bound(text, {}).replace(",", " ").split()
+    return service["safe_options"] and words[:1] == [_BINDING]
+
+
+def _extension(delimiters):
+    """Return the Lua pattern of a name and what begins its extension (``+tag``); ``""``: names have none."""
+    marks = "".join(f"%{char}" for char in sorted(set(delimiters)))
+    return f"^([^{marks}]+)[{marks}]" if marks else ""
 
 
 def _virtual(settings):
@@ -109,6 +118,6 @@ def _readers(settings, name, seen=()):
         return {name}
     if name in seen:
         return set()
-    words = targets.split(",") if isinstance(targets, str) else targets
+    words = [targets] if isinstance(targets, str) else targets
     names = {word.strip() for word in words if "@" not in word and not word.strip().startswith(("|", "/", ":", '"'))}
     return {user for one in names for user in _readers(settings, one, (*seen, name))}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mailserver_authors
 import mailserver_check_dkim
+import mailserver_check_maps
 import mailserver_check_postfix as postfix
 import mailserver_check_sockets
 from mailserver_check_shared import drifts, not_run, rows_differ, said
@@ -30,13 +31,15 @@ def _of_postfix(host):
         return found
     main = postfix.parameters(shown["main.cf"].out)
     effective = postfix.parameters(shown["all"].out)
-    named = "\n".join([*(effective.get(name, "") for name in main), shown["options"].out])
+    texts, options = mailserver_check_maps.values(main, effective, postfix.parameters(shown["options"].out))
     return [
         *found,
         *postfix.main_drift(host.settings, main),
         *postfix.services(host.settings, shown["master.cf"].out),
         *postfix.options(host.settings, shown["options"].out),
-        *postfix.maps(host, named),
+        *mailserver_check_maps.maps(host, {**texts, **options}),
+        *mailserver_check_maps.transports(texts, options, shown["master.cf"].out),
+        *mailserver_check_maps.limits(effective),
         *postfix.tables(host.settings["postfix"]["files"]),
         *postfix.networks(effective.get("mynetworks", "")),
         *([postfix.default_action(effective)] if effective.get("smtpd_milters") else []),

@@ -18,11 +18,6 @@ CHECK = ("postfix", "check")
 ON_TERMINAL = ("script", "-qec", "postfix check", "/dev/null")
 """Most of what ``postfix check`` complains of goes to the log alone, unless it writes to a terminal."""
 
-_INDEXED = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
-"""Types of maps that are made from a source file, and how the names of what Postfix reads end."""
-_MAP = re.compile(
-    r"\b(hash|btree|lmdb|cdb|s?dbm|regexp|pcre|cidr|texthash|ldap|mysql|pgsql|sqlite|mongodb|memcache):(/[^\s,{}]+)"
-)
 _SERVICES = {
     "smtp": ("smtp", "25"),
     "submission": ("submission", "587"),
@@ -152,34 +147,6 @@ def options(settings, printed):
     return found
 
 
-def maps(host, text):
-    """Return whether Postfix can open each map that ``text`` (parameters with their values filled in) names."""
-    found, good = [], []
-    for type, path in dict.fromkeys(_MAP.findall(text)):
-        one = _map(host, type, path)
-        found += [one] if one else []
-        good += [] if one else [f"{type}:{path}"]
-    return found + together("config.postfix.map", good, "maps", "Postfix can open it, and it is up to date")
-
-
-def _map(host, type, path):
-    id, about, wanted = "config.postfix.map", f"{type}:{path}", "Postfix can open it, and it is up to date"
-    words = ("postmap", "-q", "check@example.invalid", about)
-    anew = f"Run: postmap {about}" if type in _INDEXED else f"Look at {path}"
-    if path.startswith("/etc/aliases"):
-        anew = "Run: newaliases"
-    done = host.command(words)
-    if done.status is None:
-        return not_run(id, about, wanted, words, done)
-    lines = [line for line in said(done.err) if "older than source" not in line]
-    if lines:
-        status = "fail" if any(" fatal: " in line or " error: " in line for line in lines) else "warn"
-        return Finding(id, status, about, wanted, "; ".join(lines[:2]), f"{anew}, then: postfix reload.")
-    if _is_old(type, path) or done.err.strip():
-        return Finding(id, "warn", about, wanted, f"{path} was changed after it was last made", f"{anew}.")
-    return None
-
-
 def tables(wanted):
     """Return whether the tables that the formula writes have the rows of the pillar: ``{path: lines}``."""
     id, right = "config.postfix.table", "its rows are as in the pillar"
@@ -199,14 +166,6 @@ def _table_differs(path, wanted):
         return f"{path} cannot be read: {err}"
     there = [line for line in lines if line.strip() and not line.startswith("#")]
     return rows_differ("it", wanted, there) or ("" if there == wanted else "its rows are in another order")
-
-
-def _is_old(type, path):
-    made = Path(f"{path}{_INDEXED.get(type, '')}")
-    try:
-        return type in _INDEXED and made.stat().st_mtime < Path(path).stat().st_mtime
-    except OSError:  # without a source there is nothing to be older than
-        return False
 
 
 def networks(text):

@@ -3,6 +3,7 @@
 import time
 
 import mailserver_check_firewall
+import mailserver_check_flow
 import mailserver_check_listeners
 import mailserver_check_room
 import mailserver_check_signatures
@@ -19,6 +20,7 @@ def findings(host, domains, now=time.time):
         *mailserver_check_listeners.findings(host),
         *mailserver_check_firewall.findings(host),
         *mailserver_check_room.findings(host, now()),
+        *mailserver_check_flow.findings(host),
         *(mailserver_check_signatures.findings(host, domains) if host.settings["opendkim"]["enabled"] else []),
         *(_clock(host.settings) if host.settings["opendkim"]["enabled"] else []),
     ]

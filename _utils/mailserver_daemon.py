@@ -76,8 +76,15 @@ class Daemon:
         wrong = [
             *(one for pair in self._pairs(staged) for one in mailserver_overlooked.pair_problems(*pair)),
             *mailserver_overlooked.port_problems(places, self.unit, self.command),
+            *self._tables(staged),
         ]
         return "\n".join(wrong)
+
+    def _tables(self, staged):
+        if not self.main_cf:
+            return []
+        folder = mailserver_in_force.beneath(staged, self.main_cf).parent
+        return mailserver_overlooked.table_problems(folder, self.command)
 
     def _pairs(self, staged):
         main_cf = mailserver_in_force.look(mailserver_in_force.beneath(staged, self.main_cf)) if self.main_cf else None

@@ -10,18 +10,21 @@ ACCESS_FILE = "/etc/postfix/mailserver_postscreen.cidr"
 def limits(settings):
     """Return the parameters of the pillar's ``limits``; anvil counts by the minute (``anvil_rate_time_unit``)."""
     given = settings["limits"]
-    exempt = [*_own(settings), *given["exempt"]]
     return {
         "smtpd_client_connection_count_limit": given["connections"],
         "smtpd_client_connection_rate_limit": given["connection_rate"],
         "smtpd_client_message_rate_limit": given["message_rate"],
         "smtpd_client_recipient_rate_limit": given["recipient_rate"],
         "smtpd_client_auth_rate_limit": given["auth_rate"],
-        # The host's own check asks by its own address, and often.
-        "smtpd_client_event_limit_exceptions": ["$mynetworks", *map(_bracketed, exempt)],
+        "smtpd_client_event_limit_exceptions": ["$mynetworks", *exempt(settings)],
         "smtpd_recipient_limit": given["recipients"],
         "header_size_limit": given["header_size"],
     }
+
+
+def exempt(settings):
+    """Return the clients that no limit holds for, as Postfix's lists have them: the host's own check asks often."""
+    return [_bracketed(place) for place in dict.fromkeys([*_own(settings), *settings["limits"]["exempt"]])]
 
 
 def postscreen(settings):

@@ -1,9 +1,11 @@
-"""What daemons' parsers overlook: a certificate that is missing or of another key, and a port that another one has."""
+"""What daemons' parsers overlook: a certificate without its key, a port that another one has, a table that is gone."""
 
 import re
 from pathlib import Path
 
 import mailserver_certificate
+import mailserver_check_maps
+from mailserver_check_postfix import parameters
 
 
 def pair_problems(certificate, key):
@@ -42,6 +44,29 @@ def chain_pairs(main_cf):
 
 def _why(err):
     return getattr(err, "strerror", None) or str(err).partition("\n")[0]
+
+
+def table_problems(folder, command):
+    """Return which tables of a Postfix that is staged in ``folder`` cannot be opened: mail for them would wait.
+
+    The aliases' database is made after Postfix first runs, and what asks a server may be without it for a while.
+
+    :param command: runs a command (:class:`mailserver_findings.Host`).
+    """
+    shown = [command(("postconf", "-c", str(folder), *words)) for words in (("-n", "-x"), ("-P", "-x"))]
+    texts = parameters("\n".join(done.out for done in shown if done.status == 0))
+    found = []
+    for kind, name in mailserver_check_maps.named(texts):
+        status, lines = ("", []) if name == "/etc/aliases" else mailserver_check_maps.problem(command, kind, name)
+        if status == "fail":
+            found.append(
+                f"{kind}:{name}: {lines[0]}; make the table first (postmap), by hand or by a state that "
+                "mailserver-postfix-in-force requires, or leave it out"
+            )
+    missing = mailserver_check_maps.missing_files(texts).items()
+    return found + [
+        f"{place}: {path}: there is no such file; make it first, or leave it out" for place, path in missing
+    ]
 
 
 def port_problems(places, unit, command):

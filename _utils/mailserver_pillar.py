@@ -6,14 +6,18 @@ import mailserver_addresses
 import mailserver_authors
 import mailserver_pillar_accounts
 import mailserver_pillar_hardening
+import mailserver_pillar_postfix
 import mailserver_pillar_tls
 import mailserver_pillar_transport
+import mailserver_postfix_fits
 import mailserver_secrets
 import mailserver_selectors
+import mailserver_senders
 from mailserver_addresses import outward_addresses
 from mailserver_errors import PillarError
 from mailserver_postfix import (
     MAIN_KINDS,
+    as_text,
     extra_files,
     local_options,
     main_cf,
@@ -24,6 +28,7 @@ from mailserver_postfix import (
 )
 from mailserver_schema import (
     Address,
+    AliasTarget,
     Bool,
     Choice,
     Domain,
@@ -37,6 +42,7 @@ from mailserver_schema import (
     Scalars,
     Section,
     Text,
+    UserName,
     Wrong,
     did_you_mean,
     each_kind,
@@ -46,7 +52,7 @@ from mailserver_schema import (
 )
 from mailserver_services import MAILBOXES, SIEVE, SUBMISSION
 
-_PARAMETER = Text(r"[a-zA-Z][A-Za-z0-9_.-]*", "the name of a parameter")
+_PARAMETER = Text(r"[a-zA-Z0-9][A-Za-z0-9_.-]*", "the name of a parameter")
 _SCALAR = OneOf((Bool(), Integer(-(2**31)), Text()))
 _VALUE = OneOf((_SCALAR, Scalars()))
 _TTL = Integer(0, 2**31 - 1, "seconds")
@@ -342,8 +348,10 @@ SCHEMA = Section(
                 {
                     "main": Key(
                         Names(_PARAMETER, _VALUE, nullable=True),
-                        "Parameters of main.cf by their own names, over the formula's defaults; a list is joined with "
-                        "commas; `null` leaves a default out. A size may have a unit.",
+                        "Parameters of main.cf by their own names, over the formula's defaults; a list, where Postfix "
+                        "takes one, is joined with commas; `null` leaves a default out. A size may have a unit. What "
+                        "the formula needs in a list (OpenDKIM's milter, its tables, the check of quota) stays in it; "
+                        "what cannot work with the rest is refused (docs/hardening.md).",
                         {},
                     ),
                     "version": Key(
@@ -414,7 +422,7 @@ SCHEMA = Section(
                         Items(Text(r"[!]?[*0-9A-Za-z.:/_-]+", "an address, network or host name")),
                         "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); whoever logs in is signed for "
                         "as themselves (docs/hardening.md).",
-                        ("127.0.0.1", "::1", "localhost"),
+                        computed="`127.0.0.1`, `::1`, `localhost`, and the networks of `postfix:main:mynetworks`",
                     ),
                     "authors": Key(
                         Names(
@@ -506,7 +514,7 @@ SCHEMA = Section(
                 {
                     "users": Key(
                         Names(
-                            Text(r"[a-z_][a-z0-9_-]{0,31}", "a user name"),
+                            UserName(),
                             Section(
                                 {
                                     "password": Key(
@@ -529,9 +537,10 @@ SCHEMA = Section(
                     "aliases": Key(
                         Names(
                             Text(r"[^\s:]+", "an alias"),
-                            OneOf((Text(r"[^\s,]+", "a recipient"), Items(Text(r"[^\s,]+", "a recipient"), 1))),
+                            OneOf((AliasTarget(), Items(AliasTarget(), 1))),
                         ),
-                        "Aliases: where mail for a name goes.",
+                        "Aliases: where mail for a name goes: names, addresses, a file (`/…`), a program with its "
+                        "arguments (`|/usr/local/bin/ticket --queue help`).",
                         {"postmaster": "root"},
                     ),
                     **mailserver_pillar_accounts.KEYS,
@@ -652,7 +661,9 @@ def resolve(pillar, parameters, grains):
     """
     problems = []
     settings = read(SCHEMA, pillar, "mailserver", problems)
+    mailserver_pillar_postfix.fill_names(settings, problems)
     _fill_host(settings, grains, problems)
+    mailserver_pillar_postfix.fill(settings, problems)
     _fill_domains(settings, problems)
     mailserver_pillar_accounts.fill(settings, problems)
     mailserver_pillar_tls.fill(settings, problems, parameters.get("tls", {}).get("folder"))
@@ -676,16 +687,26 @@ def resolve(pillar, parameters, grains):
         settings["watch"]["prometheus"] = parameters["watch"]["textfile"]
     settings["authors"] = mailserver_authors.settled(settings)
     settings["postfix"]["files"] = extra_files(settings)
+    settings["postfix"]["senders"] = mailserver_senders.of_system(settings)
     settings["postfix"]["syntax"] = master_syntax(system["version"])
-    settings["postfix"]["main"] = main_cf(settings, _read_main(settings["postfix"]["main"]))
+    given = settings["postfix"]["main"]
+    settings["postfix"]["main"] = main_cf(settings, _read_main(given))
     usual = parameters.get("opendkim", {}).get("settings", {})
     settings["opendkim"]["settings"] = {**usual, **settings["opendkim"]["settings"]}
     settings["postfix"]["local"] = local_options(settings)
     for name in ("submission", "submissions"):
         service = settings["postfix"][name]
-        service["options"] = submission_options(name, service, system["version"])
+        service["options"] = submission_options(name, service, settings)
         if service["chroot"] is None:
             service["chroot"] = bool(system.get("chroot", False))
+    settings["postfix"]["tlsproxy"] = mailserver_postfix_fits.wants_tlsproxy(settings["postfix"]["main"])
+    settings["postfix"]["message_size"] = mailserver_postfix_fits.size(
+        settings["postfix"]["main"], "message_size_limit"
+    )
+    options = {name: settings["postfix"][name]["options"] for name in ("submission", "submissions")}
+    problems = list(mailserver_postfix_fits.problems(settings, given, options))
+    if problems:
+        raise PillarError(problems)
     return settings
 
 
@@ -881,10 +902,13 @@ def _check_postfix(settings, problems):
     places = {"main": postfix["main"]}
     for name in ("submission", "submissions"):
         places[f"{name}:options"] = postfix[name]["options"]
-    values = [value for parameters in places.values() for value in parameters.values()]
+    given = {}
+    for parameters in places.values():
+        for name, value in parameters.items():
+            given.setdefault(name, []).append(value)
     for where, parameters in places.items():
         for name, value in parameters.items():
-            wrong = parameter_problem(name, value, values, system)
+            wrong = parameter_problem(name, value, given, system)
             if not wrong and where != "main":
                 wrong = option_problem(value, system["version"])
             if wrong:
@@ -943,7 +967,10 @@ def _with_reflector(parameters):
 
 
 def _read_main(given):
+    """Return the pillar's parameters as main.cf has them; what refers to another parameter stays as it is."""
     return {
-        name: MAIN_KINDS[name].read(value) if name in MAIN_KINDS and value is not None else value
+        name: MAIN_KINDS[name].read(value)
+        if name in MAIN_KINDS and value is not None and "$" not in as_text(value)
+        else value
         for name, value in given.items()
     }

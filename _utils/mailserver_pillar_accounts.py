@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from mailserver_schema import (
+    HASHES_OF_DOVECOT,
     Bool,
     Choice,
     Domain,
@@ -17,11 +18,28 @@ from mailserver_schema import (
     Wrong,
     did_you_mean,
     place_in,
+    shown,
 )
 
-_MAILBOX = Text(
-    r"[a-z0-9_-]+(\.[a-z0-9_-]+)*@([a-z0-9-]+\.)+[a-z0-9-]+", "an address in lower case, without + (alice@example.com)"
-)
+
+@dataclass(frozen=True)
+class Mailbox:
+    """The address of a mailbox or an alias; read in lower case, as Dovecot looks it up."""
+
+    form: str = "an address without + (alice@example.com)"
+
+    def read(self, value):
+        text = Text(form=self.form).read(value).lower()
+        local, _, domain = text.rpartition("@")
+        if not domain.isascii():
+            ours = Domain().read(domain)
+            raise Wrong(f"{shown(value)}: write its domain as DNS has it: {local}@{ours}")
+        if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*@([a-z0-9-]+\.)+[a-z0-9-]+", text):
+            raise Wrong(f"{shown(value)} is not {self.form}")
+        return text
+
+
+_MAILBOX = Mailbox()
 _RECIPIENT = Text(r"[^\s@,:;|\"<>()]+@[A-Za-z0-9.-]+", "a mail address (alice@example.com)")
 _WHERE = "mailserver:accounts:virtual"
 
@@ -40,10 +58,16 @@ class Script:
         return value
 
 
+_WEAK = ("$1$", "{SSHA}")
+"""Hashes that Dovecot 2.4 takes only where it is told to (``auth_allow_weak_schemes``)."""
+
 _USER = Section(
     {
         "password": Key(
-            PasswordHash(), "Password hash of crypt(3), of a kind that the host's libc knows.", computed="must be given"
+            PasswordHash(schemes=HASHES_OF_DOVECOT),
+            "Password hash of crypt(3), of a kind that the host's libc knows, or one of Dovecot's with its scheme "
+            "(`{ARGON2ID}$argon2id$…`).",
+            computed="must be given",
         ),
         "aliases": Key(
             Items(_MAILBOX),
@@ -101,7 +125,9 @@ def fill(settings, problems):
     accounts = settings["accounts"]
     virtual = accounts["virtual"]
     users = virtual["users"]
-    unknown = [name for name, user in users.items() if not user.pop("password")]
+    hashes = {name: user.pop("password") or "" for name, user in users.items()}
+    unknown = [name for name, text in hashes.items() if not text]
+    virtual["weak_hashes"] = any(text.startswith(_WEAK) for text in hashes.values())
     for user in accounts["users"].values():
         user["password"] = bool(user["password"])
     for one in (virtual, *users.values()):
@@ -164,6 +190,13 @@ def _check_addresses(settings, problems):
     """Look that each address lies in a received domain, is there once, and that no alias leads to nobody."""
     virtual, domains = settings["accounts"]["virtual"], received(settings)
     own = [(f"{_WHERE}:users:{name}", name) for name in virtual["users"]]
+    delimiters = settings["postfix"]["delimiter"]
+    problems += [
+        f"{where}: {name} has a delimiter of mailserver:postfix:main:recipient_delimiter ({delimiters}) in it, and "
+        "would get no mail; take another name, or another delimiter"
+        for where, name in own
+        if _without_extension(name.rpartition("@")[0], delimiters) != name.rpartition("@")[0]
+    ]
     for name, user in virtual["users"].items():
         own += [(f"{_WHERE}:users:{name}:aliases:{i}", one) for i, one in enumerate(user["aliases"]) if one]
     own += [(f"{_WHERE}:aliases:{name}", name) for name in virtual["aliases"]]
@@ -183,9 +216,13 @@ def _check_addresses(settings, problems):
         targets += [(f"{_WHERE}:aliases:{name}:{i}", one) for i, one in enumerate(recipients)]
     for where, target in targets:
         local, _, domain = (target or "").lower().rpartition("@")
-        address = f"{local.partition('+')[0]}@{domain}"
+        address = f"{_without_extension(local, settings['postfix']['delimiter'])}@{domain}"
         if domain in domains and domain not in virtual["catch_all"] and address not in known:
             problems.append(f"{where}: {address} leads nowhere; {did_you_mean(address, known)}")
+
+
+def _without_extension(local, delimiters):
+    return local[: next((at for at, char in enumerate(local) if char in delimiters and at), len(local))]
 
 
 def _check_domain(where, domain, domains, problems):

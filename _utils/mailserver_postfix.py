@@ -6,7 +6,11 @@ import re
 import mailserver_accounts
 import mailserver_authors
 import mailserver_hardening
-from mailserver_pillar_accounts import received
+import mailserver_postfix_fits
+import mailserver_postfix_needs as needs
+import mailserver_postfix_restrictions
+from mailserver_pillar_accounts import is_virtual, received
+from mailserver_postfix_lists import TYPES, expanded, is_list, is_map, names, words
 from mailserver_postfix_versions import PARAMETERS, RESTRICTIONS, has_table, knows, parsed
 from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
 
@@ -31,14 +35,26 @@ class Networks:
     form = "a list of IP addresses and networks"
 
     def read(self, value):
-        items = value if isinstance(value, (list, tuple)) else re.split(r"[,\s]+", str(value).strip())
+        items = words(as_text(value))
         for item in items:
-            _check_network(str(item).lstrip("!"))
-        return [str(item) for item in items]
+            _check_network(item.lstrip("!"))
+        return items
+
+
+class Protocols:
+    """``inet_protocols``: a list, or text, of ``ipv4`` and ``ipv6``, or ``all``."""
+
+    form = "all, or a list of ipv4 and ipv6"
+
+    def read(self, value):
+        items = words(as_text(value))
+        if not items or not set(items) <= {"all", "ipv4", "ipv6"}:
+            raise Wrong(f"{shown(value)} is not {self.form}")
+        return items
 
 
 def _check_network(item):
-    if item.startswith("/") or re.match(r"[a-z]+:/", item):
+    if item.startswith("/") or item.partition(":")[0] in TYPES:
         return
     address, slash, prefix = item.partition("]") if item.startswith("[") else (item, "", "")
     plain = address.lstrip("[") + (prefix if slash else "")
@@ -49,7 +65,7 @@ def _check_network(item):
 
 
 MAIN_KINDS = {
-    "inet_protocols": Choice(("all", "ipv4", "ipv6", "ipv4, ipv6")),
+    "inet_protocols": Protocols(),
     "mailbox_size_limit": Size(),
     "message_size_limit": Size(),
     "milter_default_action": Choice(("accept", "reject", "tempfail", "quarantine", "shutdown")),
@@ -100,16 +116,17 @@ _TRANSPORT_SUFFIXES = (
 """``transport_…`` parameters: Postfix has one for each transport of master.cf (``postconf(5)``)."""
 
 
-def parameter_problem(name, value, values, system):
+def parameter_problem(name, value, given, system):
     """Return what is wrong with the parameter ``name`` of main.cf or ``-o``, or ``None``.
 
-    A name that is not Postfix's own is a parameter of the operator's, as long as one of ``values`` uses it
-    (``$name``), as Postfix itself sees it.
+    A name that is not Postfix's own is a parameter of the operator's, as long as one of the values uses it: as
+    ``$name``, as a class of restrictions, or for a table that is set up in main.cf (``ldap:name``: ``name_bind``), as
+    Postfix itself sees it.
 
-    :param values: all values that main.cf and the services' options are given.
+    :param given: all parameters that main.cf and the services' options are given, ``{name: values}``.
     :param system: ``version`` of the host's Postfix, and ``lacks``, the table types that it is built without.
     """
-    if not is_parameter(name) and not _is_used(name, values):
+    if not is_parameter(name) and not _is_used(name, given):
         return (
             f"Postfix has no such parameter; {did_you_mean(name, PARAMETERS) if _has_near(name) else 'see postconf(5)'}"
         )
@@ -117,18 +134,58 @@ def parameter_problem(name, value, values, system):
         return None
     if not knows(system["version"], name):
         return f"Postfix {system['version']} on this host has no such parameter; it is in {PARAMETERS[name].said()}"
+    if isinstance(value, (list, tuple)) and (wrong := _list_problem(name, value)):
+        return wrong
+    texts = {one: as_text(values[0]) for one, values in given.items() if values and values[0] is not None}
+    whole = expanded(as_text(value), texts, is_parameter)
+    if whole is None:  # it depends on what Postfix itself has
+        return _value_problem(name, as_text(value), system)
     if name in MAIN_KINDS:
         try:
-            MAIN_KINDS[name].read(value)
+            MAIN_KINDS[name].read(whole if "$" in as_text(value) else value)
         except Wrong as err:
             return str(err)
-    return _value_problem(name, as_text(value), system)
+    return _value_problem(name, whole, system) or _words_problem(name, whole, texts)
+
+
+def _list_problem(name, value):
+    """Return why a list of YAML's cannot be the value of a parameter, which may be text that begins with a bracket."""
+    if is_parameter(name) and not is_list(name):
+        one = f"[{as_text(value)}]"
+        port = f" or '{one}:587'" if name == "relayhost" else ""
+        return (
+            f"{shown(value)} is a list in YAML, but {name} has one value; if it has brackets, quote it: '{one}'{port}"
+        )
+    if name.endswith("fallback_relay") and not all(":" in str(one) or str(one).startswith("[") for one in value):
+        quoted = ", ".join(f"'[{one}]'" for one in value)
+        return (
+            f"{shown(value)} is a list in YAML, in which a host without brackets is looked up as a domain, by its MX; "
+            f"quote the brackets of hosts: [{quoted}], or write domains as text: '{as_text(value)}'"
+        )
+    return None
+
+
+def _words_problem(name, text, texts):
+    """Return which word of a list is none that Postfix knows; it would answer all mail with 451."""
+    if name.endswith("_restrictions"):
+        classes = words(texts.get("smtpd_restriction_classes", ""))
+        if found := mailserver_postfix_restrictions.unknown(text, classes):
+            return f"{shown(found[0])} is no restriction; {found[1]}"
+    if is_map(name):
+        for word in words(text):
+            kind, colon, _ = word.lstrip("!").partition(":")
+            if not colon or kind not in TYPES:
+                near = did_you_mean(kind, TYPES) if colon else "a table is written type:name (hash:/etc/postfix/name)"
+                return f"{shown(word)} is no table of Postfix's; {near}"
+    return None
 
 
 def _value_problem(name, text, system):
     """Return which words of a value the host's Postfix does not understand; ``postfix check`` overlooks them."""
     version = system["version"]
-    for kind in re.findall(r"(?<![\w:/.-])([a-z]+):(?=[/{])", text):
+    for kind, opens in re.findall(r"(?<![\w:/.-])([a-z]{2,12}):([/{])", text):
+        if opens == "{" and kind in ("cidr", "pcre", "regexp") and parsed(version) < (3, 7):
+            return f"{kind}:{{…}}: tables of this type in the value itself came with Postfix 3.7; use a file: {kind}:/…"
         if not has_table(version, kind) or kind in system.get("lacks", ()):
             usual = system.get("database", "hash")
             return f"{kind}: Postfix {version} on this host has no tables of this type; use {usual}: (postconf -m)"
@@ -152,9 +209,14 @@ def _has_near(name):
     return did_you_mean(name, PARAMETERS).startswith("did you mean")
 
 
-def _is_used(name, values):
-    uses = re.compile(r"\$[({]?" + re.escape(name) + r"(?![A-Za-z0-9_])")
-    return any(uses.search(as_text(value)) for value in values if value is not None)
+def _is_used(name, given):
+    texts = [as_text(value) for values in given.values() for value in values if value is not None]
+    if any(name in names(text) for text in texts):
+        return True
+    if any(name in words(as_text(one)) for one in given.get("smtpd_restriction_classes", ()) if one is not None):
+        return True
+    kinds = r"(?<![\w:/.-])(?:ldap|mysql|pgsql|sqlite|mongodb|memcache):(\w+)"
+    return any(name.startswith(f"{table}_") for text in texts for table in re.findall(kinds, text))
 
 
 def as_text(value):
@@ -185,11 +247,51 @@ def main_cf(settings, given):
         **settings["os"]["postfix"].get("main", {}),
     }
     version = settings["os"]["postfix"]["version"]
-    parameters = {**{name: value for name, value in own.items() if knows(version, name)}, **given}
+    own = {name: as_text(value) for name, value in own.items() if knows(version, name) and value is not None}
+    texts = {name: as_text(value) for name, value in given.items() if value is not None}
+    parameters = {**own, **given}
+    needed = needed_words(settings)
+    parameters.update({name: own[name] for name in given if name not in texts and needed.get(name) and name in own})
+    parameters.update(_with_needs(settings, needed, own, texts))
     parameters.update(_recipients(settings, given))
     maps = [as_text(given.get("transport_maps") or ""), _table(settings, TRANSPORT_FILE, _transports(settings))]
     parameters["transport_maps"] = ", ".join(filter(None, maps))
     return {name: as_text(value) for name, value in parameters.items() if value is not None}
+
+
+def needed_words(settings):
+    """Return the words that lists of Postfix's have to have, by parameter: of what the pillar gives, too."""
+    milter = [_milter(settings)] if settings["opendkim"]["enabled"] else []
+    aliases = [_aliases(settings)]
+    signed = {"smtpd_milters": milter, "non_smtpd_milters": milter, **needs.MACROS} if milter else {}
+    local = ["$myhostname"] if is_virtual(settings) else mailserver_accounts.local_list(settings)
+    return {
+        **signed,
+        "alias_maps": aliases,
+        "alias_database": aliases,
+        "mydestination": local,
+        "proxy_read_maps": ["$local_recipient_maps"],
+        "smtpd_client_event_limit_exceptions": mailserver_hardening.exempt(settings),
+        "smtpd_sender_login_maps": [_sender_login_map(settings)],
+        **mailserver_accounts.needed_tables(settings),
+    }
+
+
+def _with_needs(settings, needed, own, given):
+    """Return those of the pillar's parameters that have to be another thing, with the formula's part in them."""
+    values = {**own, **given}
+    found = needs.merged(needed, given, values)
+    found.update(needs.relaying(given, own, values))
+    recipients, data = "smtpd_recipient_restrictions", "smtpd_data_restrictions"
+    if is_virtual(settings) and recipients in settings["postfix"]["main"]:
+        text = given.get(recipients, own[recipients])
+        found[recipients] = needs.with_restriction(text, mailserver_accounts.QUOTA_CHECK, values)
+    if given.get(data):
+        found[data] = needs.with_restriction(given[data], "reject_unauth_pipelining", values)
+    level = needs.full(given.get("smtp_tls_security_level", ""), values)
+    if level.startswith("dane") and "smtp_dns_support_level" not in given:
+        found["smtp_dns_support_level"] = "dnssec"
+    return found
 
 
 def _transports(settings):
@@ -201,18 +303,24 @@ def _transports(settings):
 
 
 def _recipients(settings, given):
-    """Return what has Postfix take mail for the reflector, which is no user, beside whom it takes mail for anyhow."""
-    if not settings["reflector"]["address"]:
-        return {}
+    """Return what has Postfix take mail for whom the formula knows, beside whom it takes mail for anyhow.
+
+    These are the reflector, which is no user, and where the pillar has a list of its own, users and aliases.
+    """
     others = given.get("local_recipient_maps")
-    if others == "":  # then it takes mail for every name
+    if others == "" or (others is None and not settings["reflector"]["address"]):  # "": it takes mail for every name
         return {}
-    others = "proxy:unix:passwd.byname $alias_maps" if others is None else as_text(others)
-    return {"local_recipient_maps": [others, _table(settings, RECIPIENT_FILE, _own_recipients(settings))]}
+    known = (
+        "proxy:unix:passwd.byname $alias_maps" if others is None else needs.beside(as_text(others), ["$alias_maps"], {})
+    )
+    own = _own_recipients(settings, given)
+    return {"local_recipient_maps": [known, *([_table(settings, RECIPIENT_FILE, own)] if own else [])]}
 
 
-def _own_recipients(settings):
-    return {settings["reflector"]["address"]: "x"} if settings["reflector"]["address"] else {}
+def _own_recipients(settings, given):
+    users = settings["accounts"]["users"] if given.get("local_recipient_maps") else ()
+    reflector = settings["reflector"]["address"]
+    return dict.fromkeys([*([reflector] if reflector else []), *users], "x")
 
 
 def _table(settings, path, rows):
@@ -234,7 +342,8 @@ def extra_files(settings):
         files[mailserver_hardening.ACCESS_FILE] = mailserver_hardening.access_lines(settings)
     if has_table(settings["os"]["postfix"]["version"], "inline"):
         return files
-    tables = {TRANSPORT_FILE: _transports(settings), RECIPIENT_FILE: _own_recipients(settings)}
+    own = _own_recipients(settings, settings["postfix"]["main"])
+    tables = {TRANSPORT_FILE: _transports(settings), RECIPIENT_FILE: own}
     return files | {path: [f"{name} {value}" for name, value in rows.items()] for path, rows in tables.items() if rows}
 
 
@@ -255,17 +364,24 @@ def _identity(settings):
 
 
 def _delivery(settings):
-    aliases = f"{settings['os']['postfix'].get('database', 'hash')}:/etc/aliases"
+    aliases = _aliases(settings)
     return {
         "home_mailbox": "Maildir/",
         "alias_maps": aliases,
         "alias_database": aliases,
-        "recipient_delimiter": "+",
+        "recipient_delimiter": settings["postfix"]["delimiter"],
         "message_size_limit": 52428800,
+        # Below message_size_limit, as their own defaults are, local(8) and virtual(8) deliver nothing.
         "mailbox_size_limit": 0,
+        "virtual_mailbox_limit": 0,
         "append_dot_mydomain": "no",
         "biff": "no",
+        **({"smtputf8_enable": "no"} if mailserver_postfix_fits.utf8_problem(settings) else {}),
     }
+
+
+def _aliases(settings):
+    return f"{settings['os']['postfix'].get('database', 'hash')}:/etc/aliases"
 
 
 def _tls(settings):
@@ -359,13 +475,17 @@ def _smuggling(version):
 def _milters(settings):
     if not settings["opendkim"]["enabled"]:
         return {}
-    port, _, host = settings["opendkim"]["socket"].partition(":")[2].partition("@")
     return {
-        "smtpd_milters": f"inet:{host}:{port}",
+        "smtpd_milters": _milter(settings),
         "non_smtpd_milters": "$smtpd_milters",
         "milter_default_action": "tempfail",
         "internal_mail_filter_classes": "bounce",
     }
+
+
+def _milter(settings):
+    port, _, host = settings["opendkim"]["socket"].partition(":")[2].partition("@")
+    return f"inet:{host}:{port}"
 
 
 def local_options(settings):
@@ -386,8 +506,12 @@ def local_options(settings):
     return {name: _option(value, settings["os"]["postfix"]["version"]) for name, value in options.items()}
 
 
-def submission_options(name, service, version):
-    """Return the ``-o`` parameters of the service ``name`` (``submission``, ``submissions``) as text."""
+def submission_options(name, service, settings):
+    """Return the ``-o`` parameters of the service ``name`` (``submission``, ``submissions``) as text.
+
+    :param settings: with main.cf computed.
+    """
+    version, values = settings["os"]["postfix"]["version"], settings["postfix"]["main"]
     safe = {
         "smtpd_tls_security_level": "encrypt",
         "smtpd_tls_auth_only": "yes",
@@ -401,7 +525,14 @@ def submission_options(name, service, version):
     }
     implicit = {"smtpd_tls_wrappermode": "yes"} if name == "submissions" else {}
     log_name = {"syslog_name": f"postfix/{name}"} if service["safe_options"] else {}
-    options = {**log_name, **(safe if service["safe_options"] else {}), **implicit, **service["options"]}
+    given = {name: as_text(value) for name, value in service["options"].items() if value is not None}
+    given.update(needs.merged(needed_words(settings), given, {**values, **given}))
+    if service["safe_options"] and "smtpd_sender_restrictions" in given:
+        given["smtpd_sender_restrictions"] = needs.bound(given["smtpd_sender_restrictions"], {**values, **given})
+    if service["safe_options"] and "smtpd_relay_restrictions" in given:
+        given["smtpd_relay_restrictions"] = needs.for_logins(given["smtpd_relay_restrictions"], {**values, **given})
+    left_out = {name: None for name, value in service["options"].items() if value is None}
+    options = {**log_name, **(safe if service["safe_options"] else {}), **implicit, **given, **left_out}
     return {option: _option(as_text(value), version) for option, value in options.items() if value is not None}
 
 

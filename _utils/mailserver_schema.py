@@ -75,14 +75,69 @@ class Text:
 
 @dataclass(frozen=True)
 class PasswordHash:
-    """A hash of crypt(3); a value that is none, perhaps the password itself, is never repeated in a message."""
+    """A hash of crypt(3), also with the name of its scheme as ``doveadm pw`` prints it: ``{SHA512-CRYPT}$6$…``.
+
+    A value that is none, perhaps the password itself, is never repeated in a message. ``schemes``: those that are no
+    hashes of crypt(3), and that only Dovecot knows.
+    """
 
     form: str = "a password hash (openssl passwd -6)"
+    schemes: tuple = ()
 
     def read(self, value):
-        if not isinstance(value, str) or not re.fullmatch(r"\$[0-9a-z]+\$[!-9;-~]+", value):
+        found = isinstance(value, str) and re.fullmatch(r"(?:\{([A-Z0-9.-]+)\})?((?:\$[0-9a-z]+\$)?[!-9;-~]+)", value)
+        if not found or not (found[1] or found[2].startswith("$")):
             raise Wrong(f"the value is not {self.form}; a password itself does not belong in the pillar")
-        return value
+        scheme = (found[1] or ("ARGON2" if found[2].startswith("$argon2") else "CRYPT")).partition(".")[0]
+        if scheme in _SCHEMES_OF_CRYPT and found[2].startswith("$"):
+            return found[2]
+        if scheme not in self.schemes:
+            known = ", ".join(sorted({*_SCHEMES_OF_CRYPT, *self.schemes}))
+            raise Wrong(f"the value is not {self.form}: its scheme is {scheme}, and these are known here: {known}")
+        return value if found[1] else f"{{{value.split('$')[1].upper()}}}{value}"
+
+
+_SCHEMES_OF_CRYPT = ("CRYPT", "MD5-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT", "BLF-CRYPT")
+HASHES_OF_DOVECOT = ("ARGON2", "ARGON2I", "ARGON2ID", "PBKDF2", "SSHA", "SSHA256", "SSHA512")
+"""Schemes of Dovecot's that store no password that can be read (``doveadm pw -l``)."""
+
+
+@dataclass(frozen=True)
+class UserName:
+    """The name of a user of the system; Postfix looks them up in lower case (local(8))."""
+
+    form: str = "a user name"
+
+    def read(self, value):
+        text = Text(r"(?i)[a-z_][a-z0-9_.-]{0,31}", self.form).read(value)
+        if text != text.lower():
+            raise Wrong(
+                f"{shown(text)} has capitals, and Postfix looks users up in lower case (local(8)), so that no mail "
+                f"would arrive; take {text.lower()!r}, or a virtual account"
+            )
+        return text
+
+
+@dataclass(frozen=True)
+class AliasTarget:
+    """Where an alias leads (aliases(5)): a name, an address, a file, or a program with its arguments.
+
+    What begins with ``|`` is read as it has to be in the file: in quotes, if it has blanks or commas.
+    """
+
+    form: str = "a recipient"
+
+    def read(self, value):
+        text = Text(form=self.form).read(value).strip()
+        bare = text[1:-1].replace('\\"', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text
+        if bare.startswith("|"):
+            if not re.match(r"\|\s*[/\w$]", bare) or "#" in bare:
+                raise Wrong(f"{shown(text)} is not a program (|/usr/local/bin/ticket --queue help) without a #")
+            quoted = bare.replace("\\", "\\\\").replace('"', '\\"') if re.search(r'[\s,"]', bare) else ""
+            return f'"{quoted}"' if quoted else bare
+        if not re.fullmatch(r"[^\s,]+", text):
+            raise Wrong(f"{shown(text)} is not {self.form}")
+        return text
 
 
 @dataclass(frozen=True)

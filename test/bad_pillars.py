@@ -18,6 +18,7 @@ from mailserver_schema import (
     Size,
     Text,
 )
+from pillar_table import REFUSED
 
 INJECTIONS = (
     "a\nsmtpd_relay_restrictions = permit",
@@ -170,5 +171,6 @@ BY_HAND = [
     (accounts({}, hostname="a.example"), "mailserver:domains:a.example: this is mailserver:hostname"),
     (accounts({}, opendkim={"socket": "inet:4190@127.0.0.1"}), "mailserver:accounts:virtual:managesieve"),
     ({"accounts": {"virtual": {"sieve": "keep;"}}}, "mailserver:accounts:virtual:sieve: given"),
+    *REFUSED,
 ]
 """Pillars, and what is said of each."""

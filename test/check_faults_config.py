@@ -55,6 +55,31 @@ CONFIG_FAULTS = [
         keeps=ALIASES,
     ),
     config(
+        "a table of a type that there is not",
+        "postconf -e sender_canonical_maps=hahs:/etc/postfix/canonical",
+        {"postfix.main": {WARN}, "postfix.map": {FAIL}},
+    ),
+    config(
+        "a table that nobody made",
+        "postconf -e smtp_generic_maps=hash:/etc/postfix/no-such-file",
+        {"postfix.main": {WARN}, "postfix.map": {FAIL}},
+    ),
+    config(
+        "a table of patterns in an option of master.cf that nobody made",
+        "postconf -P 'submission/inet/smtpd_client_restrictions=check_client_access pcre:/etc/postfix/no-such-file'",
+        {"postfix.option": {WARN}, "postfix.map": {FAIL, WARN}},
+    ),
+    config(
+        "a content filter that master.cf has not",
+        "postconf -e content_filter=smtp-amavis:[127.0.0.1]:10024",
+        {"postfix.main": {WARN}, "postfix.transport": {FAIL}},
+    ),
+    config(
+        "mailboxes smaller than messages",
+        "postconf -e mailbox_size_limit=1000",
+        {"postfix.main": {WARN}, "postfix.limits": {FAIL}},
+    ),
+    config(
         "everybody in mynetworks",
         "postconf -e mynetworks=0.0.0.0/0",
         {"postfix.main": {WARN}, "postfix.mynetworks": {FAIL}},

@@ -120,6 +120,39 @@ RUNNING_FAULTS = [
         besides={"config.postfix.parser": {WARN}},
     ),
     running(
+        "mail for a transport that master.cf has not",
+        f"""postconf -e default_transport=nowhere:
+postfix reload
+{SEND} world@outside.test
+until postqueue -j | grep -q 'mail transport unavailable'; do sleep 0.1; done""",
+        {"deferred": {FAIL}},
+        keeps=POSTFIX,
+        mends=EMPTY,
+        besides={"config.postfix.main": {WARN}, "config.postfix.transport": {FAIL}},
+    ),
+    running(
+        "a delivery agent that gives up on every message",
+        f"""postconf -e mailbox_size_limit=1000
+postfix reload
+{SEND} bob
+until journalctl -q -n 50 -u postfix.service -u postfix@-.service | grep -q 'limit is smaller'; do sleep 0.1; done""",
+        {"log": {FAIL}},
+        keeps=POSTFIX,
+        mends=EMPTY,
+        besides={"config.postfix.main": {WARN}, "config.postfix.limits": {FAIL}},
+    ),
+    running(
+        "a relay host that DNS does not know",
+        f"""postconf -e relayhost=[smtp.nowhere.test]
+postfix reload
+{SEND} world@outside.test
+until postqueue -j | grep -q delay_reason; do sleep 0.1; done""",
+        {"deferred": {FAIL}},
+        keeps=POSTFIX,
+        mends=EMPTY,
+        besides={"config.postfix.main": {WARN}},
+    ),
+    running(
         "a disk of mail with little room",
         f"{SMALL}; dd if=/dev/zero of={HOME}/x bs=1k count=950 status=none",
         {"disk_space": {WARN}},

@@ -14,6 +14,7 @@ import jinja2
 import yaml
 
 import mailserver_check_dkim
+import mailserver_check_flow
 import mailserver_check_room
 import mailserver_clock
 import mailserver_keystore
@@ -79,13 +80,7 @@ class Machine:
         system["sasl"]["socket_folder"] = f"{folder}/queue/var/run/saslauthd"
         names = ("config", "keys", "key_table", "signing_table", "trusted_hosts", "authors")
         system["opendkim"].update({name: f"{folder}/opendkim/{name}" for name in names})
-        main = {
-            "alias_maps": f"hash:{folder}/aliases",
-            "alias_database": f"hash:{folder}/aliases",
-            "smtpd_sender_login_maps": f"regexp:{folder}/sender_login",
-        }
-        pillar = {"postfix": {"main": main}, **(pillar or {})}
-        pillar = {"domain": DOMAINS[0], "domains": {name: {} for name in DOMAINS}, **pillar}
+        pillar = {"domain": DOMAINS[0], "domains": {name: {} for name in DOMAINS}, **(pillar or {})}
         self.settings = resolve(pillar, system, {"fqdn": "mx1.a.example"})
         self.answers = {}
         self._move_tables()
@@ -139,8 +134,10 @@ class Machine:
         postfix, there = self.settings["postfix"], "/etc/postfix/mailserver_"
         moved = {path: path.replace(there, f"{self.folder}/mailserver_") for path in postfix["files"]}
         postfix["files"] = {moved[path]: rows for path, rows in postfix["files"].items()}
-        own = f"texthash:{self.folder}/mailserver_"
-        postfix["main"] = {name: text.replace(f"texthash:{there}", own) for name, text in postfix["main"].items()}
+        places = {f":{there}": f":{self.folder}/mailserver_", ":/etc/aliases": f":{self.folder}/aliases"}
+        places[":/etc/postfix/sender_login"] = f":{self.folder}/sender_login"
+        for place, own in places.items():
+            postfix["main"] = {name: text.replace(place, own) for name, text in postfix["main"].items()}
 
     def _make_postfix(self):
         folder, postfix = self.folder, self.settings["postfix"]
@@ -231,6 +228,7 @@ class Machine:
         self.says("firewall-cmd --zone=public --list-all", zone)
         self.says("firewall-cmd --permanent --zone=public --list-all", zone.replace(" (active)", ""))
         self.says("postqueue -j", self.message("deferred", 1800))
+        self.says(self.postfix_log, "-- No entries --\n", status=1)
         signed = "DKIM-Signature field added (s=one, d={})"
         self.says(
             self.journal,
@@ -243,6 +241,10 @@ class Machine:
         words = "--reverse --lines=20000 --output=short-unix --no-pager".split()
         grep = "--grep=DKIM-Signature field added"
         return ("journalctl", "--unit=opendkim.service", "--since=-7d", grep, *words)
+
+    @property
+    def postfix_log(self):
+        return mailserver_check_flow.journal("postfix")
 
     def message(self, queue, age, id="4XyZ"):
         """A line of ``postqueue -j``."""

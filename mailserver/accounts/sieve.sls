@@ -3,8 +3,10 @@
 {%- set accounts, folder = mailserver.accounts, mailserver.os.accounts.folder %}
 {%- if accounts.type == 'virtual' %}
 {%- set scripts = {'default': 'mailserver:accounts:virtual:sieve'} if accounts.virtual.sieve else {'default': none} %}
-{%- for name, user in accounts.virtual.users.items() if user.sieve %}
-{%- do scripts.update({name: 'mailserver:accounts:virtual:users:' ~ name ~ ':sieve'}) %}
+{%- for spelled in pillar.get('mailserver', {}).get('accounts', {}).get('virtual', {}).get('users', {}) %}
+{%- if accounts.virtual.users[spelled | lower].sieve %}
+{%- do scripts.update({spelled | lower: 'mailserver:accounts:virtual:users:' ~ spelled ~ ':sieve'}) %}
+{%- endif %}
 {%- endfor %}
 
 # The compiler reads dovecot.conf, too.

@@ -15,6 +15,6 @@ mailserver-accounts-user-{{ name }}:
     - shell: {{ shell }}
 {%- endif %}
 {%- if user.password %}
-    - password: {{ given[name].password | json }}
+    - password: {{ given[name].password | regex_replace('^\\{[A-Z0-9-]*CRYPT\\}', '') | json }}
 {%- endif %}
 {%- endfor %}

@@ -3,7 +3,10 @@
 {%- set accounts, files = mailserver.accounts, mailserver.os.accounts %}
 {%- if accounts.type == 'virtual' %}
 {#- The settings are shown and stored, and have no hashes. #}
-{%- set given = pillar.get('mailserver', {}).get('accounts', {}).get('virtual', {}).get('users', {}) %}
+{%- set given = {} %}
+{%- for name, user in pillar.get('mailserver', {}).get('accounts', {}).get('virtual', {}).get('users', {}).items() %}
+{%- do given.update({name | lower: user}) %}
+{%- endfor %}
 
 include:
   - mailserver.dovecot.package
@@ -41,7 +44,9 @@ mailserver-accounts-passwords:
     - contents:
         - '# Written by Salt (mailserver/accounts); change the pillar mailserver:accounts:virtual:users, not this file.'
 {%- for name, user in accounts.virtual.users.items() if user.enabled %}
-        - {{ (name ~ ':{CRYPT}' ~ given[name].password) | json }}
+{%- set hash = given[name].password | regex_replace('^\\{[A-Z0-9-]*CRYPT\\}', '') %}
+{%- set scheme = '' if hash.startswith('{') else '{%s}' | format(hash.split('$')[1] | upper if '$argon2' in hash else 'CRYPT') %}
+        - {{ (name ~ ':' ~ scheme ~ hash) | json }}
 {%- endfor %}
     - user: root
     - group: dovecot

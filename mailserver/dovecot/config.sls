@@ -4,9 +4,9 @@
 {%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
 {%- set accounts = mailserver.accounts %}
 {#- A mailbox takes one message over its limit, so that what has to be refused is refused before it was sent. #}
-{%- set grace = mailserver.postfix.main.get('message_size_limit', 10240000) | int %}
+{%- set grace = mailserver.postfix.message_size or 2 ** 40 %}
 {%- set virtual = dict(mailserver.os.accounts, quota=accounts.virtual.quota, managesieve=accounts.virtual.managesieve,
-                       grace=grace) if accounts.type == 'virtual' else none %}
+                       grace=grace, weak_hashes=accounts.virtual.weak_hashes) if accounts.type == 'virtual' else none %}
 
 include:
   - mailserver.dovecot.package
@@ -26,6 +26,7 @@ mailserver-dovecot-config:
     - template: jinja
     - context:
         version: '{{ mailserver.os.dovecot.version }}'
+        delimiter: {{ mailserver.postfix.delimiter | json }}
         dovecot: {{ mailserver.dovecot | json }}
         certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
         key: {{ mailserver.tls.key or mailserver.os.tls.key }}

@@ -5,6 +5,9 @@
 
 include:
   - mailserver.fail2ban.package
+{%- if mailserver.postfix.log %}
+  - mailserver.postfix.log
+{%- endif %}
 
 mailserver-fail2ban-check:
   file.managed:
@@ -32,6 +35,7 @@ mailserver-fail2ban-{{ place }}:
     - context:
         fail2ban: {{ mailserver.fail2ban | json }}
         sshd_backend: {{ mailserver.os.fail2ban.sshd_backend | json }}
+        log: {{ mailserver.postfix.log | json }}
         zone: {{ mailserver.firewalld.zone }}
     - user: root
     - group: root
@@ -39,6 +43,9 @@ mailserver-fail2ban-{{ place }}:
     - check_cmd: {{ check }} {{ folder }} {{ place }}
     - require:
         - file: mailserver-fail2ban-check
+{%- if mailserver.postfix.log %}
+        - file: mailserver-postfix-log
+{%- endif %}
 {%- if not loop.first %}
         - file: mailserver-fail2ban-{{ loop.previtem[0] }}
 {%- endif %}

@@ -16,5 +16,6 @@ mailserver-postfix-clean-files:
         - {{ path }}
 {%- endfor %}
         - /usr/local/libexec/mailserver
+        - /etc/logrotate.d/mailserver-postfix
     - require:
         - mailserver: mailserver-postfix-clean-config

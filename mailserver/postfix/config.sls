@@ -30,20 +30,13 @@ mailserver-postfix-distribution:
     - require:
         - pkg: mailserver-postfix-packages
 
-{%- set receiving = [] %}
-{%- for name, domain in mailserver.domains.items() if domain.receive %}
-{%- do receiving.append(name) %}
-{%- endfor %}
-
 mailserver-postfix-sender-login:
   file.managed:
     - name: {{ folder }}/sender_login
     - source: salt://mailserver/postfix/files/sender_login.jinja
     - template: jinja
     - context:
-        domain: {{ mailserver.domain }}
-        hostname: {{ mailserver.hostname }}
-        receiving: {{ receiving | join(' ') | json }}
+        lines: {{ mailserver.postfix.senders | json }}
     - user: root
     - group: root
     - mode: '0644'
@@ -96,6 +89,7 @@ mailserver-postfix-master:
         local: {{ mailserver.postfix.local | json }}
         syntax: {{ mailserver.postfix.syntax | json }}
         postscreen: {{ mailserver.postscreen.enabled | json }}
+        tlsproxy: {{ mailserver.postfix.tlsproxy | json }}
         submission: {{ mailserver.postfix.submission | json }}
         submissions: {{ mailserver.postfix.submissions | json }}
         reflector: {{ (mailserver.os.reflector if mailserver.reflector.address else none) | json }}

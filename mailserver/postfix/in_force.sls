@@ -16,6 +16,9 @@ include:
   - mailserver.postfix.waits
 {%- endif %}
   - mailserver.postfix.config
+{%- if mailserver.postfix.log %}
+  - mailserver.postfix.log
+{%- endif %}
   - mailserver.sasl
 {%- if mailserver.sasl.type == 'dovecot' %}
   - mailserver.dovecot
@@ -37,6 +40,9 @@ mailserver-postfix-in-force:
         {{ folder }}/main.cf:
           [inet_interfaces, inet_protocols, queue_directory, data_directory, mail_owner, setgid_group, maillog_file]
     - settings: {{ listens | json | json }}
+{%- if mailserver.postfix.log %}
+    - log: {{ mailserver.postfix.log }}
+{%- endif %}
     - main_cf: {{ folder }}/main.cf
     - recipient: postmaster@{{ mailserver.domain }}
     - require:
@@ -44,6 +50,9 @@ mailserver-postfix-in-force:
         - mailserver: mailserver-postfix-waits
 {%- endif %}
         - file: mailserver-postfix-check
+{%- if mailserver.postfix.log %}
+        - file: mailserver-postfix-log
+{%- endif %}
         - cmd: mailserver-postfix-shown
 {%- if mailserver.sasl.type == 'cyrus' %}
         - service: mailserver-sasl-service

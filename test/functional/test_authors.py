@@ -28,8 +28,10 @@ RULES = {
     "by_domain": False,
     "origin": "alpha.test",
     "home": "alpha.test",
+    "extension": "^([^%+]+)[%+]",
     "sieve": "",
 }
+DASH = {**RULES, "extension": "^([^%-]+)[%-]"}
 VIRTUAL = {**RULES, "by_domain": True, "origin": "mx1.alpha.test", "home": "", "sieve": "daemon"}
 SYSTEM_ROWS = [*(f"= @{one}" for one in DOMAINS), "alice info", "news *", "desk office@gamma.test", "below @.beta.test"]
 VIRTUAL_ROWS = ["alice@beta.test @beta.test", "bob@gamma.test @gamma.test", "= @mx1.alpha.test"]
@@ -205,6 +207,10 @@ WAYS = {
     "a login with the host's own domain": (RULES, login("alice@alpha.test"), "From: alice@gamma.test", ["gamma.test"]),
     "a login with another domain": (RULES, login("alice@beta.test"), "From: alice@gamma.test", []),
     "a login in capitals": (RULES, login("ALICE"), "From: alice@gamma.test", ["gamma.test"]),
+    "a login with another delimiter": (DASH, login("alice"), "From: alice-tag@gamma.test", ["gamma.test"]),
+    "a login with a delimiter in it": (DASH, login("alice-ann"), "From: alice-ann@gamma.test", ["gamma.test"]),
+    "a login without that delimiter": (DASH, login("alice"), "From: alice+tag@gamma.test", []),
+    "a login without any delimiter": ({**RULES, "extension": ""}, login("alice"), "From: alice+tag@gamma.test", []),
     "a login that is part of another": (RULES, login("alic"), "From: alice@gamma.test", []),
     "a login that is a row": (RULES, login("alice info"), "From: info@gamma.test", []),
     "a login of several lines": (RULES, login("x\nnews"), CEO, []),

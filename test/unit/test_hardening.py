@@ -107,6 +107,7 @@ def test_nobody_bans_the_host_its_networks_or_the_master():
     given = {
         "fail2ban": {"enabled": True, "ignore": ["office.example.net", "203.0.113.0/24"]},
         "postfix": {"main": {"mynetworks": "127.0.0.0/8 [::1]/128, 10.0.0.0/8 cidr:/etc/postfix/more"}},
+        "opendkim": {"trusted_hosts": ["127.0.0.1"]},
     }
     ignore = settings(given)["fail2ban"]["ignore"]
     own = {"127.0.0.0/8", "::1", "192.0.2.25", "2001:db8::25", "10.0.0.0/8", "salt.example.net"}

@@ -28,7 +28,6 @@ APPROVED = {
     r"[a-z0-9_-]+(\.[a-z0-9_-]+)*@([a-z0-9-]+\.)+[a-z0-9-]+": OPERATOR,
     r"-----BEGIN x-----.+?-----END x-----": OPERATOR,
     r'(0|128) +([A-Za-z0-9]+) +(?:"([^"\\]*)"|([^"\\\s]+))': OPERATOR,
-    r"(?<![\w:/.-])([a-z]+):(?=[/{])": OPERATOR,
     r"[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]*": OPERATOR,
     r" port \d+(, \d+)*$": "the commas part the numbers; it is the checks' own sentence",
     r'(?:\s+|//[^\n]*|#[^\n]*|/\*.*?\*/)|("[^"\n]*"|[{};]|[^\s{};"]+)': OPERATOR,
