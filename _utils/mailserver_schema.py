@@ -89,15 +89,15 @@ class PasswordHash:
         if not found or not (found[1] or found[2].startswith("$")):
             raise Wrong(f"the value is not {self.form}; a password itself does not belong in the pillar")
         scheme = (found[1] or ("ARGON2" if found[2].startswith("$argon2") else "CRYPT")).partition(".")[0]
-        if scheme in _SCHEMES_OF_CRYPT and found[2].startswith("$"):
+        if scheme in SCHEMES_OF_CRYPT and found[2].startswith("$"):
             return found[2]
         if scheme not in self.schemes:
-            known = ", ".join(sorted({*_SCHEMES_OF_CRYPT, *self.schemes}))
+            known = ", ".join(sorted({*SCHEMES_OF_CRYPT, *self.schemes}))
             raise Wrong(f"the value is not {self.form}: its scheme is {scheme}, and these are known here: {known}")
         return value if found[1] else f"{{{value.split('$')[1].upper()}}}{value}"
 
 
-_SCHEMES_OF_CRYPT = ("CRYPT", "MD5-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT", "BLF-CRYPT")
+SCHEMES_OF_CRYPT = ("CRYPT", "MD5-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT", "BLF-CRYPT")
 HASHES_OF_DOVECOT = ("ARGON2", "ARGON2I", "ARGON2ID", "PBKDF2", "SSHA", "SSHA256", "SSHA512")
 """Schemes of Dovecot's that store no password that can be read (``doveadm pw -l``)."""
 
