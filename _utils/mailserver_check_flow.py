@@ -83,6 +83,8 @@ _COMPLAINTS = re.compile(
     r"|unsupported dictionary type|unknown smtpd restriction|[\w ]{1,60} configuration (?:problem|error)"
 )
 """What it says after that: strangers have no part in how it begins."""
+_TABLE = re.compile(r"((?:proxy:)?[a-z]{2,12}:\S{1,255}) (?:is unavailable\. |lookup error)")
+"""A table that cannot be used is one thing, whomever it is asked for."""
 _BEGAN = re.compile(r"(?:daemon started|reload) -- version ")
 
 
@@ -186,7 +188,8 @@ def _about(message):
         return f"mail is answered with {reply[1]}"
     text = message.partition(": ")[2]
     is_ours = message.startswith(_ENDED) or (message.startswith(_LOUD) and _COMPLAINTS.match(text))
-    return re.sub(r"\d+", "N", text[:80]) if is_ours else None
+    table = _TABLE.match(text)
+    return (table[1] if table else re.sub(r"\d+", "N", text))[:80] if is_ours else None
 
 
 def journal(service):

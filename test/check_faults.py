@@ -20,7 +20,8 @@ class Fault:
     ``breaks`` is a shell script, which knows ``$host`` and ``$domain``; ``keeps`` are the paths that are put back as
     they were, ``then`` is what an operator runs after a change of them, ``mends`` what undoes the rest. ``wanted`` are
     the findings of its ``area`` that are not ok: the statuses of each id, which is told without the area. ``besides``
-    are those of other areas: a port that nobody listens at offers no TLS either.
+    are those of other areas: a port that nobody listens at offers no TLS either. ``may`` are ids that are there or not,
+    as Postfix's processes come and go.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Fault:
     then: str = ""
     mends: str = ""
     besides: dict = field(default_factory=dict)
+    may: tuple = ()
 
     @property
     def findings(self):

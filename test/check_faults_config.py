@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from check_faults import FAIL, OPENDKIM, POSTFIX, PYTHON, UNKNOWN, WARN, Fault
+from check_faults import FAIL, OPENDKIM, POSTFIX, PYTHON, RESTART, UNKNOWN, WARN, Fault
 
 KEYS = "/etc/opendkim/keys/$domain"
 ALIASES = "/etc/aliases /etc/aliases.db"
@@ -20,6 +20,7 @@ CONFIG_FAULTS = [
         "echo smtpd_helo_required yes >>/etc/postfix/main.cf",
         {"postfix.parser": {FAIL}},
         besides={"running.queue_length": {UNKNOWN}},
+        may=("running.log",),
     ),
     config(
         "an old copy in the chroot",
@@ -47,6 +48,8 @@ CONFIG_FAULTS = [
         "rm /etc/aliases.db",
         {"postfix.map": {FAIL}},
         keeps=ALIASES,
+        mends=RESTART,
+        besides={"running.log": {FAIL}},
     ),
     config(
         "a map older than its source",
@@ -67,7 +70,7 @@ CONFIG_FAULTS = [
     config(
         "a table of patterns in an option of master.cf that nobody made",
         "postconf -P 'submission/inet/smtpd_client_restrictions=check_client_access pcre:/etc/postfix/no-such-file'",
-        {"postfix.option": {WARN}, "postfix.map": {FAIL, WARN}},
+        {"postfix.option": {WARN}, "postfix.map": {FAIL}},
     ),
     config(
         "a content filter that master.cf has not",

@@ -147,7 +147,7 @@ until journalctl -q -n 50 -u postfix.service -u postfix@-.service | grep -q 'lim
 postfix reload
 {SEND} world@outside.test
 until postqueue -j | grep -q delay_reason; do sleep 0.1; done""",
-        {"deferred": {FAIL}},
+        {"deferred": {FAIL}, "log": {FAIL}},
         keeps=POSTFIX,
         mends=EMPTY,
         besides={"config.postfix.main": {WARN}},

@@ -45,7 +45,8 @@ mailserver-accounts-passwords:
         - '# Written by Salt (mailserver/accounts); change the pillar mailserver:accounts:virtual:users, not this file.'
 {%- for name, user in accounts.virtual.users.items() if user.enabled %}
 {%- set hash = given[name].password | regex_replace('^\\{[A-Z0-9-]*CRYPT\\}', '') %}
-{%- set scheme = '' if hash.startswith('{') else '{%s}' | format(hash.split('$')[1] | upper if '$argon2' in hash else 'CRYPT') %}
+{%- set kind = hash.split('$')[1] | upper if hash.startswith('$argon2') else 'CRYPT' %}
+{%- set scheme = '' if hash.startswith('{') else '{' ~ kind ~ '}' %}
         - {{ (name ~ ':' ~ scheme ~ hash) | json }}
 {%- endfor %}
     - user: root

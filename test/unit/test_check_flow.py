@@ -95,9 +95,13 @@ LOUD = [
     ("fatal: unsupported dictionary type: hahs", "unsupported dictionary type"),
     ("panic: myfree: corrupt or unallocated memory block", "myfree"),
     ("error: open database /etc/postfix/x.db: No such file or directory", "open database"),
-    ("warning: hash:/etc/postfix/x is unavailable. open database /etc/postfix/x.db: No such file", "is unavailable"),
+    (
+        "warning: hash:/etc/postfix/x is unavailable. open database /etc/postfix/x.db: No such file",
+        "hash:/etc/postfix/x",
+    ),
     ('warning: unknown smtpd restriction: "reject_all"', "unknown smtpd restriction"),
     ("warning: relayhost configuration problem", "configuration problem"),
+    ('warning: hash:/etc/aliases lookup error for "a@a.example"', "hash:/etc/aliases"),
     (
         "NOQUEUE: reject: RCPT from unknown[192.0.2.7]: 451 4.3.5 Server configuration error; from=<a@b> to=<c@d>",
         "mail is answered with 451 4.3.5",
