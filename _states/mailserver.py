@@ -20,6 +20,7 @@ import mailserver_acme
 import mailserver_addresses
 import mailserver_certificate
 import mailserver_daemon
+import mailserver_delivery
 import mailserver_dns
 import mailserver_firewall
 import mailserver_found
@@ -93,10 +94,13 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         The path of a main.cf, which names such pairs.
     milter_of
         The folder of the Postfix whose milter it is: mail waits while it is restarted, whatever main.cf says.
+    delivery
+        The host's setting of that name, as a mapping or as JSON text: Postfix is then to deliver messages of the
+        formula's own, and Dovecot to store one.
 
     What parsers overlook is looked at, too (a certificate without its key, a port of another daemon's). Only then are
-    all files put in place at once. The daemon must then stay active, answer on every port (hello, TLS, a recipient)
-    and say nothing fatal in its log, else the former files are put back, and the state fails with what it said.
+    all files put in place at once. The daemon must then stay active, answer on every port (hello, TLS, a recipient),
+    say nothing fatal in its log and deliver, else the former files are put back, and the state fails with what it said.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
     configuration = mailserver_in_force.Configuration(name, tuple(files), restart_for or {})
@@ -112,7 +116,8 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         return {**ret, "result": False, "comment": str(err), "skip_watch": True}
     if outcome.how:
         ret["changes"] = dict.fromkeys(outcome.changed, "put in force")
-        ret["comment"] = f"{name} was {outcome.how}, and serves with the new configuration"
+        said = [f"{name} was {outcome.how}, and serves with the new configuration", *daemon.notes]
+        ret["comment"] = "\n".join(said)
     return ret
 
 
@@ -135,8 +140,59 @@ def _daemon(name, service, check, reload, settings, configuration, looks):
         # Before a first change was seen to serve, the tables of recipients need not be there yet.
         recipient=looks.get("recipient", "") if mailserver_in_force.has_served(configuration) else "",
         main_cf=looks.get("main_cf", ""),
+        flow=_flow(name, looks.get("delivery"), configuration),
         pair=(looks["certificate"], looks["key"]) if looks.get("certificate") else (),
     )
+
+
+def _flow(name, delivery, configuration):
+    """Return the function that sees whether mail arrives (:class:`mailserver_daemon.Daemon`), or ``None``."""
+    plan = json.loads(delivery) if isinstance(delivery, str) else delivery
+    if not plan:
+        return None
+    if name == "dovecot":
+
+        def stored():
+            wrong = mailserver_delivery.stored(plan)
+            return {"stored": wrong} if wrong else {}, []
+
+        return stored if any(one["virtual"] for one in plan["places"]) else None
+
+    def delivered():
+        # In a first run the aliases are not there yet.
+        rows = mailserver_delivery.Delivery(plan).look(aliases=mailserver_in_force.has_served(configuration))
+        return mailserver_delivery.problems(rows), mailserver_delivery.notes(rows)
+
+    return delivered
+
+
+def delivered(name, delivery):
+    """
+    Send messages of the formula's own the whole way, and see that they arrive where IMAP shows them.
+
+    name
+        What is looked at.
+    delivery
+        The host's setting of that name, as a mapping or as JSON text.
+
+    They go to a user, an alias and a name that does not exist, and to this host itself as mail for others; nobody gets
+    them (:mod:`mailserver_delivery`). Nothing is taken back: it is to be run after what no other state puts in force as
+    a whole, the first run, aliases and tables.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "Messages would be sent, to see that mail flows"}
+    if __opts__["test"]:
+        return ret
+    plan = json.loads(delivery) if isinstance(delivery, str) else delivery
+    try:
+        rows = mailserver_delivery.Delivery(plan).look(mailboxes=True)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    wrong = mailserver_delivery.problems(rows)
+    if wrong:
+        return {**ret, "result": False, "comment": "\n".join(wrong.values())}
+    if unknown := mailserver_delivery.notes(rows):
+        ret["warnings"] = unknown
+    return {**ret, "comment": "\n".join(["Mail flows:", *map(str, rows)])}
 
 
 def mod_watch(name, sfun=None, **kwargs):

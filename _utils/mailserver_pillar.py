@@ -4,6 +4,7 @@ import re
 
 import mailserver_addresses
 import mailserver_authors
+import mailserver_delivery_plan
 import mailserver_pillar_accounts
 import mailserver_pillar_hardening
 import mailserver_pillar_tls
@@ -668,6 +669,8 @@ def resolve(pillar, parameters, grains):
     _check_ports(settings, problems)
     _check_reflector(settings, problems)
     _check_secrets(pillar, problems)
+    settings["delivery"] = mailserver_delivery_plan.plan(settings)
+    problems += mailserver_delivery_plan.problems(settings)
     if problems:
         raise PillarError(problems)
     if settings["reflector"]["address"]:

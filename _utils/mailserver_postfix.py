@@ -12,6 +12,8 @@ from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
 
 SENDER_LOGIN_MAP = "regexp:/etc/postfix/sender_login"
 SELFTEST_DOMAIN = "selftest.invalid"
+SELFTEST = "mailserver-selftest"
+"""The transport back to this host, whatever the rules are by which mail leaves it: a service of master.cf."""
 REFLECTOR = "mailserver-reflector"
 """The transport to the reflector, a service of master.cf."""
 TRANSPORT_FILE, RECIPIENT_FILE = "/etc/postfix/mailserver_transport", "/etc/postfix/mailserver_recipients"
@@ -191,7 +193,7 @@ def main_cf(settings, given):
 
 def _transports(settings):
     """Return which of the formula's own addresses and domains go where."""
-    routes = {SELFTEST_DOMAIN: f"smtp:[127.0.0.1]:{settings['selftest']['port']}"}
+    routes = {SELFTEST_DOMAIN: f"{SELFTEST}:[127.0.0.1]:{settings['selftest']['port']}"}
     if settings["reflector"]["address"]:
         routes[settings["reflector"]["address"]] = f"{REFLECTOR}:"
     return routes

@@ -1,5 +1,8 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
+{%- set aliases = dict(mailserver.accounts.aliases) %}
+{#- By which it is seen that aliases lead somewhere (mailserver/postfix/delivered.sls). #}
+{%- do aliases.update({mailserver.os.probe.alias: mailserver.os.probe.user}) %}
 
 include:
   - mailserver.postfix.in_force
@@ -10,7 +13,7 @@ mailserver-accounts-aliases-distribution:
     - files: {{ files.accounts | json }}
     - require:
         - mailserver: mailserver-postfix-in-force
-{%- for name, targets in mailserver.accounts.aliases.items() %}
+{%- for name, targets in aliases.items() %}
 
 mailserver-accounts-alias-{{ name }}:
   alias.present:
@@ -24,7 +27,7 @@ mailserver-accounts-aliases-database:
   cmd.run:
     - name: newaliases
     - onchanges:
-{%- for name in mailserver.accounts.aliases %}
+{%- for name in aliases %}
         - alias: mailserver-accounts-alias-{{ name }}
 {%- endfor %}
         - mailserver: mailserver-postfix-in-force

@@ -3,6 +3,9 @@
 {%- set accounts, folder = mailserver.accounts, mailserver.os.accounts.folder %}
 {%- if accounts.type == 'virtual' %}
 {%- set scripts = {'default': 'mailserver:accounts:virtual:sieve'} if accounts.virtual.sieve else {'default': none} %}
+{%- if mailserver.delivery.mailbox %}
+{%- do scripts.update({mailserver.delivery.mailbox: none}) %}
+{%- endif %}
 {%- for name, user in accounts.virtual.users.items() if user.sieve %}
 {%- do scripts.update({name: 'mailserver:accounts:virtual:users:' ~ name ~ ':sieve'}) %}
 {%- endfor %}

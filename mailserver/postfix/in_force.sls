@@ -16,6 +16,10 @@ include:
   - mailserver.postfix.waits
 {%- endif %}
   - mailserver.postfix.config
+  - mailserver.probe
+{%- if mailserver.selinux.enabled %}
+  - mailserver.selinux
+{%- endif %}
   - mailserver.sasl
 {%- if mailserver.sasl.type == 'dovecot' %}
   - mailserver.dovecot
@@ -39,11 +43,16 @@ mailserver-postfix-in-force:
     - settings: {{ listens | json | json }}
     - main_cf: {{ folder }}/main.cf
     - recipient: postmaster@{{ mailserver.domain }}
+    - delivery: {{ mailserver.delivery | json | json }}
     - require:
 {%- if mailserver.opendkim.enabled %}
         - mailserver: mailserver-postfix-waits
 {%- endif %}
         - file: mailserver-postfix-check
+        - file: mailserver-probe-forward
+{%- if mailserver.selinux.enabled %}
+        - selinux: mailserver-selinux-probe-labelled
+{%- endif %}
         - cmd: mailserver-postfix-shown
 {%- if mailserver.sasl.type == 'cyrus' %}
         - service: mailserver-sasl-service
