@@ -32,6 +32,7 @@ import mailserver_delivery
 import mailserver_dns
 import mailserver_garbage
 import mailserver_key_records
+import mailserver_leaving
 import mailserver_logins
 import mailserver_mta_sts
 import mailserver_nsupdate
@@ -154,6 +155,28 @@ def first_user_id():
     except FileNotFoundError:
         text = ""
     return mailserver_logins.first_user_id(text)
+
+
+@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
+def left_users(names):
+    """
+    Return the users that this formula made on the host, and that the pillar does not name any more.
+
+    names
+        The users that it names.
+
+    Their logins are locked and their mail is refused; what they have stays (docs/accounts.md).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.left_users '[alice, bob]'
+    """
+    try:
+        return mailserver_leaving.left_users(mailserver_leaving.read(), names)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
 
 
 def _host_grains():

@@ -26,6 +26,7 @@ import mailserver_firewall
 import mailserver_found
 import mailserver_given_back
 import mailserver_in_force
+import mailserver_leaving
 import mailserver_lost
 import mailserver_milter_action
 import mailserver_originals
@@ -464,6 +465,97 @@ def aliases_given_back(name, entries):
     return ret
 
 
+def users_noted(name, users):
+    """
+    Remember which of the pillar's users this formula is about to make; nothing else is changed.
+
+    name
+        What the note is of.
+    users
+        The names of the pillar's users.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "It is noted which users this formula makes"}
+    if __opts__["test"]:
+        return ret
+    try:
+        note = mailserver_leaving.read()
+        mailserver_leaving.write(mailserver_leaving.with_users(note, users, _has_user))
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return ret
+
+
+def _has_user(name):
+    return bool(__salt__["user.info"](name))
+
+
+def logins(name, opened=(), locked=()):
+    """
+    Lock the logins of some users, and open those that were locked so before; no mail and no home is touched.
+
+    name
+        Whose logins they are.
+    opened
+        Users who may log in; what somebody else locked stays locked.
+    locked
+        Users who may not: the pillar says so, or they left it and this formula had made them.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "All logins are as they should be"}
+    try:
+        note = mailserver_leaving.read()
+        locking = mailserver_leaving.to_lock(note, [one for one in locked if _has_user(one)], mailserver_leaving.shadow)
+        opening = mailserver_leaving.to_open(note, opened)
+        ret["changes"] = {**dict.fromkeys(locking, "locked"), **dict.fromkeys(opening, "opened")}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": _told(ret["changes"], "would be ")} if ret["changes"] else ret
+        for verb, names in ((mailserver_leaving.lock, locking), (mailserver_leaving.unlock, opening)):
+            for one in names:
+                note = verb(note, one, mailserver_leaving.shadow(one), run_command)
+                mailserver_leaving.write(note)
+    except (MailserverError, OSError) as err:
+        return {**ret, "result": False, "changes": {}, "comment": str(err)}
+    return {**ret, "comment": _told(ret["changes"])} if ret["changes"] else ret
+
+
+def _told(changes, would=""):
+    return ", ".join(f"{one} {would}{what}" for one, what in changes.items())
+
+
+def aliases_left(name, entries):
+    """
+    Take the aliases out of the file that this formula wrote there and that are in the pillar no more.
+
+    name
+        The file.
+    entries
+        The pillar's aliases, ``{name: targets}``, which are remembered for the next run.
+
+    One that had another entry before this formula has that again; one that somebody changed since is left alone.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "No alias is left that left the pillar"}
+    try:
+        note, here = mailserver_leaving.read(), mailserver_in_force.look(name)
+        former = mailserver_originals.original(name)
+        present, was = (one and one.octets.decode("utf-8", "surrogateescape") for one in (here, former))
+        present, was = (mailserver_given_back.entries(one or "") for one in (present, was))
+        left = mailserver_leaving.left_aliases(note, entries, present)
+        ret["changes"] = dict.fromkeys(left, "removed")
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": _told(ret["changes"], "would be ")} if left else ret
+        note = mailserver_leaving.with_aliases(note, entries, present, was)
+        mailserver_leaving.write(note)
+        text, note = mailserver_leaving.without_aliases(note, left, present)
+        if left:
+            octets = text.encode("utf-8", "surrogateescape")
+            mailserver_in_force.put({name: mailserver_in_force.File(octets, here.mode, here.uid, here.gid)})
+        # One that somebody changed by hand since is theirs now.
+        kept = {one: row for one, row in note["aliases"].items() if one in entries}
+        mailserver_leaving.write({**note, "aliases": kept})
+    except MailserverError as err:
+        return {**ret, "result": False, "changes": {}, "comment": str(err)}
+    return {**ret, "comment": _told(ret["changes"])} if left else ret
+
+
 def lost_settings(name, files):
     """
     List what the host's own configuration says that the pillar does not, before it is replaced; nothing is changed.
@@ -588,9 +680,51 @@ def firewall_open(name, services=(), ports=()):
     ports
         Ports (``587/tcp``).
 
-    Nothing else of the zone is touched, and the firewall is not reloaded, so no connection is cut.
+    What an earlier run opened, and the pillar no longer wants, is closed again. Nothing else of the zone is touched,
+    and the firewall is not reloaded, so no connection is cut.
     """
-    return _firewall(name, services, ports, "add", mailserver_firewall.missing, "open")
+    try:
+        note = mailserver_leaving.read()
+        left = mailserver_leaving.left_open(note, name, {*services, *ports})
+    except MailserverError as err:
+        return {"name": name, "result": False, "changes": {}, "comment": str(err)}
+    ret = _firewall(name, services, ports, "add", partial(_missing_and_noted, note), "open")
+    return _close_left(ret, left) if left and ret["result"] is not False else ret
+
+
+def _missing_and_noted(note, zone, services, ports):
+    """Return what is missing in a zone; before it is opened, it is noted that this formula does."""
+    items = mailserver_firewall.missing(zone, services, ports)
+    if not __opts__["test"]:
+        mailserver_leaving.write(mailserver_leaving.with_opened(note, zone, items))
+    return items
+
+
+def _close_left(ret, left):
+    """Close what this formula opened for what left the pillar, and add that to what a state returns."""
+    items = {zone: dict.fromkeys(one for some in rows.values() for one in some) for zone, rows in left.items()}
+    said = [f"zone {zone}: {', '.join(names)}" for zone, names in items.items()]
+    changes = {**ret["changes"], "closed": said}
+    if __opts__["test"]:
+        return {
+            **ret,
+            "result": None,
+            "changes": changes,
+            "comment": f"{ret['comment']}; closed would be {'; '.join(said)}",
+        }
+    try:
+        for zone, rows in left.items():
+            present = {where: mailserver_firewall.present(zone, *_kinds(items))[where] for where, items in rows.items()}
+            mailserver_firewall.change("remove", zone, {where: items for where, items in present.items() if items})
+        mailserver_leaving.write(mailserver_leaving.with_closed(mailserver_leaving.read(), left))
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return {**ret, "changes": changes, "comment": f"{ret['comment']}; closed: {'; '.join(said)}"}
+
+
+def _kinds(items):
+    """Return services and ports apart."""
+    return [one for one in items if "/" not in one], [one for one in items if "/" in one]
 
 
 def firewall_closed(name, services=(), ports=()):

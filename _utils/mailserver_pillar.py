@@ -515,6 +515,12 @@ SCHEMA = Section(
                                         "Password hash of crypt(3).",
                                         computed="left as it is",
                                     ),
+                                    "enabled": Key(
+                                        Bool(),
+                                        "Let the user log in. Without that the login is locked, for SSH, too, and "
+                                        "mail arrives all the same.",
+                                        True,
+                                    ),
                                     "fullname": Key(Text(), "The user's full name.", computed="left as it is"),
                                     "shell": Key(
                                         Text(r"/\S+", "an absolute path"),
@@ -529,7 +535,11 @@ SCHEMA = Section(
                     ),
                     "aliases": Key(
                         Names(
-                            Text(r"[^\s:]+", "an alias"),
+                            Text(
+                                r"[^\s:@]+",
+                                "the name of an alias without a domain (an address is forwarded by "
+                                "accounts:virtual:aliases, or by a table that postfix:main:virtual_alias_maps names)",
+                            ),
                             OneOf((Text(r"[^\s,]+", "a recipient"), Items(Text(r"[^\s,]+", "a recipient"), 1))),
                         ),
                         "Aliases: where mail for a name goes.",

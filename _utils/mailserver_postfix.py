@@ -18,6 +18,8 @@ REFLECTOR = "mailserver-reflector"
 """The transport to the reflector, a service of master.cf."""
 TRANSPORT_FILE, RECIPIENT_FILE = "/etc/postfix/mailserver_transport", "/etc/postfix/mailserver_recipients"
 """Tables of a Postfix that has no ``inline:``."""
+LEFT_FILE = "/etc/postfix/mailserver_left"
+"""Users who left the pillar, and for whom no mail is taken (mailserver/postfix/config.sls)."""
 LOCAL_HEADERS = "/etc/postfix/mailserver_local_headers"
 """Has milters see who handed a message to sendmail(1)."""
 
@@ -187,6 +189,8 @@ def main_cf(settings, given):
     parameters = {**{name: value for name, value in own.items() if knows(version, name)}, **given}
     parameters.update(_recipients(settings, given))
     maps = [as_text(given.get("transport_maps") or ""), _table(settings, TRANSPORT_FILE, _transports(settings))]
+    relocated = [as_text(given.get("relocated_maps") or ""), f"texthash:{LEFT_FILE}"]
+    parameters["relocated_maps"] = ", ".join(filter(None, relocated))
     parameters["transport_maps"] = ", ".join(filter(None, maps))
     return {name: as_text(value) for name, value in parameters.items() if value is not None}
 

@@ -13,6 +13,13 @@ mailserver-accounts-aliases-distribution:
     - files: {{ files.accounts | json }}
     - require:
         - mailserver: mailserver-postfix-in-force
+
+mailserver-accounts-aliases-left:
+  mailserver.aliases_left:
+    - name: /etc/aliases
+    - entries: {{ aliases | json }}
+    - require:
+        - mailserver: mailserver-accounts-aliases-distribution
 {%- for name, targets in aliases.items() %}
 
 mailserver-accounts-alias-{{ name }}:
@@ -20,7 +27,7 @@ mailserver-accounts-alias-{{ name }}:
     - name: {{ name | json }}
     - target: {{ (targets if targets is string else targets | join(', ')) | json }}
     - require:
-        - mailserver: mailserver-accounts-aliases-distribution
+        - mailserver: mailserver-accounts-aliases-left
 {%- endfor %}
 
 mailserver-accounts-aliases-database:
@@ -30,6 +37,7 @@ mailserver-accounts-aliases-database:
 {%- for name in aliases %}
         - alias: mailserver-accounts-alias-{{ name }}
 {%- endfor %}
+        - mailserver: mailserver-accounts-aliases-left
         - mailserver: mailserver-postfix-in-force
     - require:
         - mailserver: mailserver-postfix-in-force

@@ -25,9 +25,7 @@ mailserver-postfix-delivered:
         - user: mailserver-probe-user
         - mailserver: mailserver-postfix-in-force
         - cmd: mailserver-accounts-aliases-database
-{%- if mailserver.postfix.files %}
         - cmd: mailserver-postfix-tables-read
-{%- endif %}
 {%- if mailserver.dovecot.enabled %}
         - mailserver: mailserver-dovecot-in-force
 {%- endif %}

@@ -62,16 +62,15 @@ mailserver-postfix-in-force:
     - watch:
         - mailserver: mailserver-postfix-main
         - mailserver: mailserver-postfix-master
-{%- if mailserver.postfix.files %}
 
 # Tables that Postfix keeps in memory; where main.cf is the same, nothing else tells it that they changed.
 mailserver-postfix-tables-read:
   cmd.run:
     - name: postfix reload
     - onchanges:
+        - file: mailserver-postfix-left
 {%- for path in mailserver.postfix.files %}
         - file: mailserver-postfix-{{ path }}
 {%- endfor %}
     - require:
         - mailserver: mailserver-postfix-in-force
-{%- endif %}
