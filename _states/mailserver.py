@@ -33,6 +33,7 @@ import mailserver_originals
 import mailserver_packages
 import mailserver_packing
 import mailserver_services
+import mailserver_shut
 import mailserver_turns
 import mailserver_wants
 from mailserver_check import run_command
@@ -609,9 +610,10 @@ def _render(path, place):
                 raise ValueError(f"{one['source']} could not be rendered")
 
 
-def lost_ports(name, firewall, services=(), ports=()):
+def lost_ports(name, firewall, services=(), ports=(), shut=()):
     """
-    List the ports that are reached now and will not be when firewalld, which does not run yet, runs.
+    Fail if firewalld, which does not run yet, would shut what listens now, and the pillar neither opens it nor gives
+    it up; what is to start firewalld requires this state.
 
     name
         The zone.
@@ -619,12 +621,35 @@ def lost_ports(name, firewall, services=(), ports=()):
         firewalld's unit.
     services, ports
         What this run opens.
+    shut
+        Ports that the pillar gives up.
+
+    Each listener is named with its program, address and port. Those that only this host reaches do not count.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No port is to be shut"}
     state = mailserver_given_back.zone_state(name, firewall)
-    allowed = mailserver_found.ports_of([*services, *ports, *(state["permanent"] or ["ssh"])])
-    found = mailserver_found.firewall(state["running"], run_command(("ss", "-Hltnp")).out, allowed)
-    return _lost(ret, found, "the firewall's")
+    if state["running"]:
+        return ret
+    shown = run_command(("ss", "-Hltunp"))
+    if shown.status != 0:
+        said = shown.err.strip() or f"exit status {shown.status}"
+        return {
+            **ret,
+            "result": False,
+            "comment": f"It cannot be seen what listens, so firewalld is not started: {said}",
+        }
+    allowed = state["permanent"] or mailserver_shut.DEFAULT
+    try:
+        brought = mailserver_packages.read()["brought"]
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    opened = [*services, *(one for one in allowed if "/" not in one)]
+    given_up = [*shut, *(one for one in allowed if "/" in one)]
+    found = mailserver_shut.shut(mailserver_shut.listeners(shown.out), opened, ports, given_up)
+    # A web server that serves policies of MTA-STS, and that this formula brought, had no visitors before.
+    found = [one for one in found if one.program not in brought]
+    told = mailserver_shut.told(found, ports)
+    return {**ret, "result": False, "comment": told} if told else ret
 
 
 def mail_waits(name, files):

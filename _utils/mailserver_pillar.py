@@ -467,6 +467,12 @@ SCHEMA = Section(
                         "Ports to open.",
                         computed="587/tcp, when submission is enabled",
                     ),
+                    "shut": Key(
+                        Items(Text(r"\d{1,5}(-\d{1,5})?/(tcp|udp)", "a port (587/tcp)")),
+                        "Ports that may be shut although something listens there when firewalld starts on this host "
+                        "for the first time; with any other one it is not started.",
+                        (),
+                    ),
                 }
             ),
             "The firewall.",
