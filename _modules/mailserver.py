@@ -29,9 +29,11 @@ import mailserver_central_owners
 import mailserver_central_policies
 import mailserver_certificate
 import mailserver_check
+import mailserver_delivery
 import mailserver_dns
 import mailserver_garbage
 import mailserver_key_records
+import mailserver_leaving
 import mailserver_logins
 import mailserver_mta_sts
 import mailserver_nsupdate
@@ -176,6 +178,28 @@ def scheduler():
     if __salt__["service.status"]("salt-minion") and not waits:
         return "minion"
     return "systemd" if Path("/run/systemd/system").is_dir() else "later"
+
+
+@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
+def left_users(names):
+    """
+    Return the users that this formula made on the host, and that the pillar does not name any more.
+
+    names
+        The users that it names.
+
+    Their logins are locked and their mail is refused; what they have stays (docs/accounts.md).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt mx1 mailserver.left_users '[alice, bob]'
+    """
+    try:
+        return mailserver_leaving.left_users(mailserver_leaving.read(), names)
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
 
 
 def _host_grains():
@@ -409,8 +433,10 @@ def selftest(domain=None):
         One of the host's domains; the host's own, if left out.
 
     The message is verified as a receiver would, by dkimpy, pyspf and the rules of DMARC (RFC 9989) against live DNS.
-    Returns ``result`` (true if SPF, DKIM and DMARC all pass), ``overall`` (that in a sentence), ``spf`` (for each
-    address of the domain), ``dkim`` (for each signature), ``dmarc``, and ``report``, all of it as text.
+    Returns ``result`` (true if SPF, DKIM and DMARC all pass, and mail arrives), ``overall`` (that in a sentence),
+    ``spf`` (for each address of the domain), ``dkim`` (for each signature), ``dmarc``, ``delivery`` (by which program
+    of Postfix's a user, an alias and others are reached, and that a name which does not exist is refused), and
+    ``report``, all of it as text.
 
     A message that Postfix refuses or cannot deliver within a minute is an error with Postfix's own words.
 
@@ -425,7 +451,9 @@ def selftest(domain=None):
     domain = domain or host["domain"]
     _check_domain("selftest", domain, host["domains"])
     try:
-        return mailserver_wording.told(mailserver_selftest.run(domain, host))
+        found = mailserver_selftest.run(domain, host)
+        rows = mailserver_delivery.Delivery(host["delivery"]).look(mailboxes=True) if host["delivery"] else []
+        return mailserver_wording.told(mailserver_delivery.reported(found, rows))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 

@@ -20,17 +20,20 @@ import mailserver_acme
 import mailserver_addresses
 import mailserver_certificate
 import mailserver_daemon
+import mailserver_delivery
 import mailserver_dns
 import mailserver_firewall
 import mailserver_found
 import mailserver_given_back
 import mailserver_in_force
+import mailserver_leaving
 import mailserver_lost
 import mailserver_milter_action
 import mailserver_originals
 import mailserver_packages
 import mailserver_packing
 import mailserver_services
+import mailserver_shut
 import mailserver_turns
 import mailserver_wants
 from mailserver_check import run_command
@@ -93,10 +96,13 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         The path of a main.cf, which names such pairs.
     milter_of
         The folder of the Postfix whose milter it is: mail waits while it is restarted, whatever main.cf says.
+    delivery
+        The host's setting of that name, as a mapping or as JSON text: Postfix is then to deliver messages of the
+        formula's own, and Dovecot to store one.
 
     What parsers overlook is looked at, too (a certificate without its key, a port of another daemon's). Only then are
-    all files put in place at once. The daemon must then stay active, answer on every port (hello, TLS, a recipient)
-    and say nothing fatal in its log, else the former files are put back, and the state fails with what it said.
+    all files put in place at once. The daemon must then stay active, answer on every port (hello, TLS, a recipient),
+    say nothing fatal in its log and deliver, else the former files are put back, and the state fails with what it said.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
     configuration = mailserver_in_force.Configuration(name, tuple(files), restart_for or {})
@@ -112,7 +118,8 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         return {**ret, "result": False, "comment": str(err), "skip_watch": True}
     if outcome.how:
         ret["changes"] = dict.fromkeys(outcome.changed, "put in force")
-        ret["comment"] = f"{name} was {outcome.how}, and serves with the new configuration"
+        said = [f"{name} was {outcome.how}, and serves with the new configuration", *daemon.notes]
+        ret["comment"] = "\n".join(said)
     return ret
 
 
@@ -135,8 +142,59 @@ def _daemon(name, service, check, reload, settings, configuration, looks):
         # Before a first change was seen to serve, the tables of recipients need not be there yet.
         recipient=looks.get("recipient", "") if mailserver_in_force.has_served(configuration) else "",
         main_cf=looks.get("main_cf", ""),
+        flow=_flow(name, looks.get("delivery"), configuration),
         pair=(looks["certificate"], looks["key"]) if looks.get("certificate") else (),
     )
+
+
+def _flow(name, delivery, configuration):
+    """Return the function that sees whether mail arrives (:class:`mailserver_daemon.Daemon`), or ``None``."""
+    plan = json.loads(delivery) if isinstance(delivery, str) else delivery
+    if not plan:
+        return None
+    if name == "dovecot":
+
+        def stored():
+            wrong = mailserver_delivery.stored(plan)
+            return {"stored": wrong} if wrong else {}, []
+
+        return stored if any(one["virtual"] for one in plan["places"]) else None
+
+    def delivered():
+        # In a first run the aliases are not there yet.
+        rows = mailserver_delivery.Delivery(plan).look(aliases=mailserver_in_force.has_served(configuration))
+        return mailserver_delivery.problems(rows), mailserver_delivery.notes(rows)
+
+    return delivered
+
+
+def delivered(name, delivery):
+    """
+    Send messages of the formula's own the whole way, and see that they arrive where IMAP shows them.
+
+    name
+        What is looked at.
+    delivery
+        The host's setting of that name, as a mapping or as JSON text.
+
+    They go to a user, an alias and a name that does not exist, and to this host itself as mail for others; nobody gets
+    them (:mod:`mailserver_delivery`). Nothing is taken back: it is to be run after what no other state puts in force as
+    a whole, the first run, aliases and tables.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "Messages would be sent, to see that mail flows"}
+    if __opts__["test"]:
+        return ret
+    plan = json.loads(delivery) if isinstance(delivery, str) else delivery
+    try:
+        rows = mailserver_delivery.Delivery(plan).look(mailboxes=True)
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    wrong = mailserver_delivery.problems(rows)
+    if wrong:
+        return {**ret, "result": False, "comment": "\n".join(wrong.values())}
+    if unknown := mailserver_delivery.notes(rows):
+        ret["warnings"] = unknown
+    return {**ret, "comment": "\n".join(["Mail flows:", *map(str, rows)])}
 
 
 def mod_watch(name, sfun=None, **kwargs):
@@ -408,6 +466,97 @@ def aliases_given_back(name, entries):
     return ret
 
 
+def users_noted(name, users):
+    """
+    Remember which of the pillar's users this formula is about to make; nothing else is changed.
+
+    name
+        What the note is of.
+    users
+        The names of the pillar's users.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "It is noted which users this formula makes"}
+    if __opts__["test"]:
+        return ret
+    try:
+        note = mailserver_leaving.read()
+        mailserver_leaving.write(mailserver_leaving.with_users(note, users, _has_user))
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return ret
+
+
+def _has_user(name):
+    return bool(__salt__["user.info"](name))
+
+
+def logins(name, opened=(), locked=()):
+    """
+    Lock the logins of some users, and open those that were locked so before; no mail and no home is touched.
+
+    name
+        Whose logins they are.
+    opened
+        Users who may log in; what somebody else locked stays locked.
+    locked
+        Users who may not: the pillar says so, or they left it and this formula had made them.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "All logins are as they should be"}
+    try:
+        note = mailserver_leaving.read()
+        locking = mailserver_leaving.to_lock(note, [one for one in locked if _has_user(one)], mailserver_leaving.shadow)
+        opening = mailserver_leaving.to_open(note, opened)
+        ret["changes"] = {**dict.fromkeys(locking, "locked"), **dict.fromkeys(opening, "opened")}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": _told(ret["changes"], "would be ")} if ret["changes"] else ret
+        for verb, names in ((mailserver_leaving.lock, locking), (mailserver_leaving.unlock, opening)):
+            for one in names:
+                note = verb(note, one, mailserver_leaving.shadow(one), run_command)
+                mailserver_leaving.write(note)
+    except (MailserverError, OSError) as err:
+        return {**ret, "result": False, "changes": {}, "comment": str(err)}
+    return {**ret, "comment": _told(ret["changes"])} if ret["changes"] else ret
+
+
+def _told(changes, would=""):
+    return ", ".join(f"{one} {would}{what}" for one, what in changes.items())
+
+
+def aliases_left(name, entries):
+    """
+    Take the aliases out of the file that this formula wrote there and that are in the pillar no more.
+
+    name
+        The file.
+    entries
+        The pillar's aliases, ``{name: targets}``, which are remembered for the next run.
+
+    One that had another entry before this formula has that again; one that somebody changed since is left alone.
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": "No alias is left that left the pillar"}
+    try:
+        note, here = mailserver_leaving.read(), mailserver_in_force.look(name)
+        former = mailserver_originals.original(name)
+        present, was = (one and one.octets.decode("utf-8", "surrogateescape") for one in (here, former))
+        present, was = (mailserver_given_back.entries(one or "") for one in (present, was))
+        left = mailserver_leaving.left_aliases(note, entries, present)
+        ret["changes"] = dict.fromkeys(left, "removed")
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": _told(ret["changes"], "would be ")} if left else ret
+        note = mailserver_leaving.with_aliases(note, entries, present, was)
+        mailserver_leaving.write(note)
+        text, note = mailserver_leaving.without_aliases(note, left, present)
+        if left:
+            octets = text.encode("utf-8", "surrogateescape")
+            mailserver_in_force.put({name: mailserver_in_force.File(octets, here.mode, here.uid, here.gid)})
+        # One that somebody changed by hand since is theirs now.
+        kept = {one: row for one, row in note["aliases"].items() if one in entries}
+        mailserver_leaving.write({**note, "aliases": kept})
+    except MailserverError as err:
+        return {**ret, "result": False, "changes": {}, "comment": str(err)}
+    return {**ret, "comment": _told(ret["changes"])} if left else ret
+
+
 def lost_settings(name, files):
     """
     List what the host's own configuration says that the pillar does not, before it is replaced; nothing is changed.
@@ -461,9 +610,10 @@ def _render(path, place):
                 raise ValueError(f"{one['source']} could not be rendered")
 
 
-def lost_ports(name, firewall, services=(), ports=()):
+def lost_ports(name, firewall, services=(), ports=(), shut=()):
     """
-    List the ports that are reached now and will not be when firewalld, which does not run yet, runs.
+    Fail if firewalld, which does not run yet, would shut what listens now, and the pillar neither opens it nor gives
+    it up; what is to start firewalld requires this state.
 
     name
         The zone.
@@ -471,12 +621,35 @@ def lost_ports(name, firewall, services=(), ports=()):
         firewalld's unit.
     services, ports
         What this run opens.
+    shut
+        Ports that the pillar gives up.
+
+    Each listener is named with its program, address and port. Those that only this host reaches do not count.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No port is to be shut"}
     state = mailserver_given_back.zone_state(name, firewall)
-    allowed = mailserver_found.ports_of([*services, *ports, *(state["permanent"] or ["ssh"])])
-    found = mailserver_found.firewall(state["running"], run_command(("ss", "-Hltnp")).out, allowed)
-    return _lost(ret, found, "the firewall's")
+    if state["running"]:
+        return ret
+    shown = run_command(("ss", "-Hltunp"))
+    if shown.status != 0:
+        said = shown.err.strip() or f"exit status {shown.status}"
+        return {
+            **ret,
+            "result": False,
+            "comment": f"It cannot be seen what listens, so firewalld is not started: {said}",
+        }
+    allowed = state["permanent"] or mailserver_shut.DEFAULT
+    try:
+        brought = mailserver_packages.read()["brought"]
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    opened = [*services, *(one for one in allowed if "/" not in one)]
+    given_up = [*shut, *(one for one in allowed if "/" in one)]
+    found = mailserver_shut.shut(mailserver_shut.listeners(shown.out), opened, ports, given_up)
+    # A web server that serves policies of MTA-STS, and that this formula brought, had no visitors before.
+    found = [one for one in found if one.program not in brought]
+    told = mailserver_shut.told(found, ports)
+    return {**ret, "result": False, "comment": told} if told else ret
 
 
 def mail_waits(name, files):
@@ -532,9 +705,51 @@ def firewall_open(name, services=(), ports=()):
     ports
         Ports (``587/tcp``).
 
-    Nothing else of the zone is touched, and the firewall is not reloaded, so no connection is cut.
+    What an earlier run opened, and the pillar no longer wants, is closed again. Nothing else of the zone is touched,
+    and the firewall is not reloaded, so no connection is cut.
     """
-    return _firewall(name, services, ports, "add", mailserver_firewall.missing, "open")
+    try:
+        note = mailserver_leaving.read()
+        left = mailserver_leaving.left_open(note, name, {*services, *ports})
+    except MailserverError as err:
+        return {"name": name, "result": False, "changes": {}, "comment": str(err)}
+    ret = _firewall(name, services, ports, "add", partial(_missing_and_noted, note), "open")
+    return _close_left(ret, left) if left and ret["result"] is not False else ret
+
+
+def _missing_and_noted(note, zone, services, ports):
+    """Return what is missing in a zone; before it is opened, it is noted that this formula does."""
+    items = mailserver_firewall.missing(zone, services, ports)
+    if not __opts__["test"]:
+        mailserver_leaving.write(mailserver_leaving.with_opened(note, zone, items))
+    return items
+
+
+def _close_left(ret, left):
+    """Close what this formula opened for what left the pillar, and add that to what a state returns."""
+    items = {zone: dict.fromkeys(one for some in rows.values() for one in some) for zone, rows in left.items()}
+    said = [f"zone {zone}: {', '.join(names)}" for zone, names in items.items()]
+    changes = {**ret["changes"], "closed": said}
+    if __opts__["test"]:
+        return {
+            **ret,
+            "result": None,
+            "changes": changes,
+            "comment": f"{ret['comment']}; closed would be {'; '.join(said)}",
+        }
+    try:
+        for zone, rows in left.items():
+            present = {where: mailserver_firewall.present(zone, *_kinds(items))[where] for where, items in rows.items()}
+            mailserver_firewall.change("remove", zone, {where: items for where, items in present.items() if items})
+        mailserver_leaving.write(mailserver_leaving.with_closed(mailserver_leaving.read(), left))
+    except MailserverError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return {**ret, "changes": changes, "comment": f"{ret['comment']}; closed: {'; '.join(said)}"}
+
+
+def _kinds(items):
+    """Return services and ports apart."""
+    return [one for one in items if "/" not in one], [one for one in items if "/" in one]
 
 
 def firewall_closed(name, services=(), ports=()):

@@ -82,8 +82,13 @@ def tables(settings):
 
 
 def _mailboxes(settings):
-    reflector = settings["reflector"]["address"]
-    return [*settings["accounts"]["virtual"]["users"], *([reflector] if reflector else [])]
+    others = (settings["reflector"]["address"], _probe(settings, "mailbox"))
+    return [*settings["accounts"]["virtual"]["users"], *filter(None, others)]
+
+
+def _probe(settings, name):
+    """Return an address of the formula's own (:mod:`mailserver_delivery_plan`), or ``None``."""
+    return settings.get("delivery") and settings["delivery"][name]
 
 
 def _aliases(settings):
@@ -98,7 +103,9 @@ def _aliases(settings):
     own = {alias: name for name, user in virtual["users"].items() for alias in user["aliases"]}
     catch_all = {f"@{domain}": recipient for domain, recipient in virtual["catch_all"].items()}
     free = {name: target for name, target in host.items() if name not in virtual["users"]}
-    return {**free, **caught, **given, **own, **catch_all}
+    probe = _probe(settings, "mailbox")
+    probed = {_probe(settings, "mailbox_alias"): probe} if probe else {}
+    return {**free, **caught, **probed, **given, **own, **catch_all}
 
 
 def senders(settings):

@@ -3,7 +3,7 @@
 import re
 import shlex
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mailserver_in_force
@@ -17,6 +17,7 @@ from mailserver_wire import Budget, Talk, open_talk
 
 FATAL = re.compile(r"\b(fatal|panic): |bad command startup|\[(emerg|alert)\]", re.IGNORECASE)
 """What a daemon says before it gives up (Postfix, Dovecot, nginx)."""
+_LATE = re.compile(r"bad command startup")
 _DEFERS = re.compile(r"421|451 4\.3\.|4\d\d 4\.7\.1 Service unavailable")
 """Replies to a recipient that say that nobody's mail is taken: lookups, the configuration, a milter that is away."""
 _TROUBLE = re.compile(r"fatal|panic|error|warning|emerg|fail|cannot|unable|no such|not ", re.IGNORECASE)
@@ -30,10 +31,14 @@ _MOST_WORDS = 12
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a daemon: whether its units are active, and ``{place: what is wrong}`` of its listeners."""
+    """What was seen of a daemon: whether its units are active, and ``{place: what is wrong}`` of its listeners.
+
+    ``undelivered`` is likewise of mail that does not arrive (:attr:`Daemon.flow`).
+    """
 
     active: bool
     problems: dict
+    undelivered: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -44,7 +49,8 @@ class Daemon:
     command that has it read its files. ``services`` are those of :mod:`mailserver_services` that it is to answer for,
     ``sockets`` other places, (address, port), where it listens. ``log`` is a log file of its own beside the journal,
     ``recipient`` a mail address for which it is to take mail, ``pair`` the files of a certificate and its key that it
-    serves, and ``main_cf`` the path of a main.cf, which names others.
+    serves, and ``main_cf`` the path of a main.cf, which names others. ``flow`` sends messages, and returns
+    ``{what: what is wrong}`` and sentences of what is not known, which are kept in ``notes``.
     """
 
     unit: str
@@ -56,9 +62,11 @@ class Daemon:
     recipient: str = ""
     pair: tuple = ()
     main_cf: str = ""
+    flow: object = None
     command: object = run_command
     clock: object = time.monotonic
     pause: object = time.sleep
+    notes: list = field(default_factory=list)
     _units: list = field(default_factory=list)
 
     def refused(self, staged):
@@ -151,7 +159,8 @@ class Daemon:
         """Return what the daemon said since a moment: the last lines, and of many those that sound like trouble."""
         lines = [line[:300] for line in self._lines(since) if not _CHATTER.search(line)]
         loud = [line for line in lines if _TROUBLE.search(line)]
-        return (loud if loud and len(lines) > _MOST_WORDS else lines)[-_MOST_WORDS:]
+        # Where messages were sent, there are lines about each of them, and what became of it is told anyhow.
+        return (loud if self.flow or (loud and len(lines) > _MOST_WORDS) else lines)[-_MOST_WORDS:]
 
     def seen(self):
         """Look at the units, and talk to each listener."""
@@ -182,10 +191,21 @@ class Daemon:
         reply = str(talk.ask(f"RCPT TO:<{self.recipient}>"))
         return f"{service.place} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
 
-    def settled(self, before, since):
-        """Wait until the daemon serves, and goes on to; return what is wrong where it does not.
+    def before(self, delivers):
+        """Look as :meth:`seen` does, before a change; with ``delivers`` whether mail arrives, too."""
+        seen = self.seen()
+        return replace(seen, undelivered=self._undelivered()) if delivers and seen.active else seen
 
-        What was wrong with a listener before, while the daemon ran, is not held against the change.
+    def _undelivered(self):
+        if not self.flow:
+            return {}
+        wrong, self.notes[:] = self.flow()
+        return wrong
+
+    def settled(self, before, since):
+        """Wait until the daemon serves, and goes on to, and see that mail arrives; return what is wrong if not.
+
+        What was wrong before, while the daemon ran, is not held against the change.
         """
         ends, good = self.clock() + LIMIT, None
         while True:
@@ -194,7 +214,7 @@ class Daemon:
             if not wrong:
                 good = now if good is None else good
                 if now - good >= STEADY:
-                    return []
+                    return [wrong for what, wrong in self._undelivered().items() if what not in before.undelivered]
             else:
                 good = None
                 if now >= ends or any(map(FATAL.search, wrong)):
@@ -203,7 +223,10 @@ class Daemon:
 
     def _wrong(self, before, since):
         inactive = self._inactive()
-        fatal = [line[:300] for line in self._lines(since) if FATAL.search(line)][-_MOST_WORDS:]
+        # Of a program that could not start before, the end is told a second later; then the messages decide.
+        late = _LATE if before.undelivered else None
+        lines = [line[:300] for line in self._lines(since) if FATAL.search(line)]
+        fatal = [line for line in lines if not (late and late.search(line))][-_MOST_WORDS:]
         if inactive or fatal:
             return [*fatal, *inactive]
         seen = self.seen()

@@ -135,6 +135,18 @@ class SelftestError(MailserverError):
     many = True
 
 
+class NotSeenYet(SelftestError):
+    """A message still waits its turn in a loaded queue, or the way to see it is in use: nothing can be said of it."""
+
+
+class RouteUnknown(MailserverError):
+    """Postfix does not say where it would hand an address on to."""
+
+
+class LeavingError(MailserverError):
+    """What left the pillar could not be taken away, or the note of what the formula put there is damaged."""
+
+
 class PublishError(MailserverError):
     """The credential with which records are published is missing, unreadable, malformed, or not kept secret."""
 

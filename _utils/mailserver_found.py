@@ -176,23 +176,3 @@ def _words(path):
 def ports_of(names):
     """Return ports (``25/tcp``) of services and ports as firewalld names them."""
     return {name if "/" in name else f"{_PORTS.get(name, name)}/tcp" for name in names}
-
-
-def firewall(running, listening, allowed):
-    """Return the ports that are reached now, without firewalld, and no longer when it runs.
-
-    :param listening: what ``ss -Hltnp`` prints.
-    :param allowed: ports (``25/tcp``) that the zone will let in.
-    """
-    if running:
-        return []
-    found = {}
-    for line in listening.splitlines():
-        words, name = line.split(), re.search(r'"([^"]+)"', line)
-        host, _, port = words[3].rpartition(":")
-        if not host.startswith(("127.", "[::1]")) and f"{port}/tcp" not in allowed:
-            found[f"{port}/tcp"] = name[1] if name else "a program"
-    return [
-        mailserver_lost.Lost("open port", port, f"{name} listens there", "mailserver:firewalld:ports")
-        for port, name in sorted(found.items())
-    ]

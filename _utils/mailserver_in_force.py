@@ -187,8 +187,10 @@ def _wanted(configuration):
 
 def _try(configuration, daemon, wanted, changed):
     former = _copies(configuration, "former")
-    before = daemon.seen()
-    how = "restart" if not before.active or needs_restart(configuration.restart_for, former, wanted) else "reload"
+    before = daemon.before(has_served(configuration))
+    # What Postfix could not start is held back for a minute, which a reload does not end.
+    is_stuck = not before.active or before.undelivered
+    how = "restart" if is_stuck or needs_restart(configuration.restart_for, former, wanted) else "reload"
     since = daemon.moment()
     wrong = _act(daemon, how, wanted, before, since)
     if wrong:

@@ -4,6 +4,7 @@ import re
 
 import mailserver_addresses
 import mailserver_authors
+import mailserver_delivery_plan
 import mailserver_pillar_accounts
 import mailserver_pillar_hardening
 import mailserver_pillar_postfix
@@ -474,6 +475,12 @@ SCHEMA = Section(
                         "Ports to open.",
                         computed="587/tcp, when submission is enabled",
                     ),
+                    "shut": Key(
+                        Items(Text(r"\d{1,5}(-\d{1,5})?/(tcp|udp)", "a port (587/tcp)")),
+                        "Ports that may be shut although something listens there when firewalld starts on this host "
+                        "for the first time; with any other one it is not started.",
+                        (),
+                    ),
                 }
             ),
             "The firewall.",
@@ -522,6 +529,12 @@ SCHEMA = Section(
                                         "Password hash of crypt(3).",
                                         computed="left as it is",
                                     ),
+                                    "enabled": Key(
+                                        Bool(),
+                                        "Let the user log in. Without that the login is locked, for SSH, too, and "
+                                        "mail arrives all the same.",
+                                        True,
+                                    ),
                                     "fullname": Key(Text(), "The user's full name.", computed="left as it is"),
                                     "shell": Key(
                                         Text(r"/\S+", "an absolute path"),
@@ -536,7 +549,11 @@ SCHEMA = Section(
                     ),
                     "aliases": Key(
                         Names(
-                            Text(r"[^\s:]+", "an alias"),
+                            Text(
+                                r"[^\s:@]+",
+                                "the name of an alias without a domain (an address is forwarded by "
+                                "accounts:virtual:aliases, or by a table that postfix:main:virtual_alias_maps names)",
+                            ),
                             OneOf((AliasTarget(), Items(AliasTarget(), 1))),
                         ),
                         "Aliases: where mail for a name goes: names, addresses, a file (`/…`), a program with its "
@@ -679,6 +696,8 @@ def resolve(pillar, parameters, grains):
     _check_ports(settings, problems)
     _check_reflector(settings, problems)
     _check_secrets(pillar, problems)
+    settings["delivery"] = mailserver_delivery_plan.plan(settings)
+    problems += mailserver_delivery_plan.problems(settings)
     if problems:
         raise PillarError(problems)
     if settings["reflector"]["address"]:

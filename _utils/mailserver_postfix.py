@@ -16,10 +16,14 @@ from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
 
 SENDER_LOGIN_MAP = "regexp:/etc/postfix/sender_login"
 SELFTEST_DOMAIN = "selftest.invalid"
+SELFTEST = "mailserver-selftest"
+"""The transport back to this host, whatever the rules are by which mail leaves it: a service of master.cf."""
 REFLECTOR = "mailserver-reflector"
 """The transport to the reflector, a service of master.cf."""
 TRANSPORT_FILE, RECIPIENT_FILE = "/etc/postfix/mailserver_transport", "/etc/postfix/mailserver_recipients"
 """Tables of a Postfix that has no ``inline:``."""
+LEFT_FILE = "/etc/postfix/mailserver_left"
+"""Users who left the pillar, and for whom no mail is taken (mailserver/postfix/config.sls)."""
 LOCAL_HEADERS = "/etc/postfix/mailserver_local_headers"
 """Has milters see who handed a message to sendmail(1)."""
 
@@ -255,6 +259,8 @@ def main_cf(settings, given):
     parameters.update(_with_needs(settings, needed, own, texts))
     parameters.update(_recipients(settings, given))
     maps = [as_text(given.get("transport_maps") or ""), _table(settings, TRANSPORT_FILE, _transports(settings))]
+    relocated = [as_text(given.get("relocated_maps") or ""), f"texthash:{LEFT_FILE}"]
+    parameters["relocated_maps"] = ", ".join(filter(None, relocated))
     parameters["transport_maps"] = ", ".join(filter(None, maps))
     return {name: as_text(value) for name, value in parameters.items() if value is not None}
 
@@ -296,7 +302,7 @@ def _with_needs(settings, needed, own, given):
 
 def _transports(settings):
     """Return which of the formula's own addresses and domains go where."""
-    routes = {SELFTEST_DOMAIN: f"smtp:[127.0.0.1]:{settings['selftest']['port']}"}
+    routes = {SELFTEST_DOMAIN: f"{SELFTEST}:[127.0.0.1]:{settings['selftest']['port']}"}
     if settings["reflector"]["address"]:
         routes[settings["reflector"]["address"]] = f"{REFLECTOR}:"
     return routes

@@ -18,7 +18,7 @@ from pathlib import Path
 import mailserver_dmarc
 import mailserver_milter
 import mailserver_verdict
-from mailserver_errors import SelftestError
+from mailserver_errors import NotSeenYet, SelftestError
 from mailserver_postfix import SELFTEST_DOMAIN
 
 LIMIT = 60
@@ -49,7 +49,7 @@ def run(domain, settings, sender=None):
     return judge(message, sender, settings["domains"][domain]["addresses"], settings["hostname"], check_spf, lookup)
 
 
-def send(sender, port, postfix=None, limit=LIMIT):
+def send(sender, port, postfix=None, limit=LIMIT, in_vain=list):
     """Send a message from ``sender`` by Postfix's sendmail(1), and return it as it arrives at the loopback ``port``.
 
     Any user of the host can connect to the port, see the recipient in the list of processes or in the queue, and hand
@@ -58,6 +58,7 @@ def send(sender, port, postfix=None, limit=LIMIT):
 
     :param postfix: how to reach Postfix; a :class:`Postfix`.
     :param limit: seconds to wait.
+    :param in_vain: returns lines of Postfix's log that say that waiting is of no use; none: it may be.
     :return: the message as bytes, with CRLF.
     """
     postfix = postfix or Postfix()
@@ -73,21 +74,25 @@ def send(sender, port, postfix=None, limit=LIMIT):
                 return message
             waiting = postfix.queued(recipient)
             missing = 0 if waiting else missing + 1
-            stuck = any(one["reason"] for one in waiting)
+            fatal = in_vain()
+            stuck = any(one["reason"] for one in waiting) or fatal
             if stuck or missing > 1 or time.monotonic() >= ends:
                 message = receiver.await_message(recipient, 0)
                 if message is not None:
                     return message
-                raise SelftestError(_not_delivered(sender, recipient, waiting, postfix, limit))
+                said = _not_delivered(sender, recipient, waiting, postfix, limit, fatal)
+                its_turn = waiting and not stuck and all(one["queue"] != "deferred" for one in waiting)
+                # A milter's refusal is in the log alone.
+                raise (NotSeenYet if its_turn and "reject" not in said else SelftestError)(said)
 
 
-def _not_delivered(sender, recipient, waiting, postfix, limit):
-    words = [one["reason"] for one in waiting if one["reason"]] or postfix.log(sender, recipient)
+def _not_delivered(sender, recipient, waiting, postfix, limit, fatal=()):
+    words = [*(one["reason"] for one in waiting if one["reason"]), *fatal] or postfix.log(sender, recipient)
     for one in waiting:
         postfix.delete(one["id"], one["queue"])
     if not waiting:
         head = f"Postfix took a message from {sender} to {recipient}, but bounced or discarded it"
-    elif any(one["reason"] for one in waiting):
+    elif fatal or any(one["reason"] for one in waiting):
         head = f"Postfix could not deliver a message from {sender} to {recipient}"
     else:
         queues = ", ".join(sorted({one["queue"] for one in waiting}))
@@ -185,7 +190,7 @@ class Receiver:
         try:
             self.server = _Server(("127.0.0.1", self.port), _Session)
         except OSError as err:
-            raise SelftestError(
+            raise NotSeenYet(
                 f"port {self.port} of 127.0.0.1 cannot be listened on ({err.strerror or err}){_by_whom(self.port)}: "
                 "another self-test may be under way, else give mailserver:selftest:port another number"
             ) from err

@@ -46,8 +46,8 @@ def services(settings):
     """Return the services that the settings ask for, at an address by which others see the host, if it has one."""
     host, postfix, dovecot = settings["hostname"], settings["postfix"], settings["dovecot"]
     own = own_address(settings["addresses"])
-    smtp = _smtp_address(postfix["main"].get("inet_interfaces", "all"), own)
-    found = [Service(host, "smtp", "smtp", smtp, 25)]
+    first = smtp_service(host, settings["addresses"], postfix["main"].get("inet_interfaces", "all"))
+    smtp, found = first.address, [first]
     for name, port in SUBMISSION.items():
         if postfix[name]["enabled"]:
             found.append(Service(host, name, "smtp", smtp, port, name == "submissions"))
@@ -56,6 +56,11 @@ def services(settings):
             found.append(Service(host, protocol, protocol, own, plain, False, _other_source(own)))
             found.append(Service(host, f"{protocol}s", protocol, own, direct, True, _other_source(own)))
     return found
+
+
+def smtp_service(hostname, addresses, inet_interfaces="all"):
+    """Return port 25, at an address by which others see the host, if Postfix listens there."""
+    return Service(hostname, "smtp", "smtp", _smtp_address(inet_interfaces, own_address(addresses)), 25)
 
 
 def own_address(addresses):

@@ -49,7 +49,14 @@ class Resolver:
         exchanges = [one.exchange.to_text() for one in self._ask(domain, "MX")]
         if exchanges:
             return exchanges != ["."]
-        return any(self._ask(domain, rdtype) for rdtype in ("A", "AAAA"))
+        return self.has_address(domain)
+
+    def has_address(self, name):
+        """Tell whether a name has an address.
+
+        :raises Unanswered: as for :meth:`texts`.
+        """
+        return any(self._ask(name, rdtype) for rdtype in ("A", "AAAA"))
 
     def _ask(self, name, rdtype):
         if not _NAME.match(name):  # a name that cannot be in DNS, as a message may have it

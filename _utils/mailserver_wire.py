@@ -235,6 +235,24 @@ class SmtpTalk(Talk):
         return "AUTH" in self.capabilities
 
 
+class LmtpTalk(SmtpTalk):
+    """LMTP (RFC 2033) on a Unix socket, whose path is the service's address."""
+
+    def connect(self, context=None):
+        """Connect; ``context`` has no meaning here."""
+        try:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(self._left())
+            self.socket.connect(self.service.address)
+        except OSError as err:
+            raise self._failed(err) from err
+
+    def hello(self):
+        """Introduce ourselves (RFC 2033 section 4.1)."""
+        self.capabilities = {}
+        return self.ask("LHLO localhost")
+
+
 class ImapTalk(Talk):
     """IMAP (RFC 9051), as much of it as comes before a login."""
 

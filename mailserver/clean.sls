@@ -6,6 +6,7 @@ include:
   - mailserver.firewalld.clean
   - mailserver.mta_sts.clean
   - mailserver.postfix.clean
+  - mailserver.probe.clean
   - mailserver.reflector.clean
   - mailserver.dovecot.clean
   - mailserver.opendkim.clean

@@ -144,6 +144,7 @@ class Machine:
         self._write("sender_login")
         self._write("aliases")
         self._write("aliases.db")
+        self._write("mailserver_left")
         self._write("queue/var/run/saslauthd/saslauthd.pid")
         self._write("queue/private/README")
         (folder / "queue/var/run/saslauthd").chmod(0o710)
@@ -172,7 +173,8 @@ class Machine:
         self.says("postfix check")
         for path, rows in postfix["files"].items():
             self._write(Path(path).name, "\n".join(["# By Salt", *rows, ""]))
-        tables = [f"texthash:{path}" for path in postfix["files"] if not path.endswith("_local_headers")]
+        left = f"{folder}/mailserver_left"
+        tables = [f"texthash:{path}" for path in (left, *postfix["files"]) if not path.endswith("_local_headers")]
         for table in (f"hash:{folder}/aliases", f"regexp:{folder}/sender_login", *tables):
             self.says(f"postmap -q check@example.invalid {table}", status=1)
         self.says("id -u postfix", f"{POSTFIX}\n")

@@ -1,5 +1,8 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
+{%- set aliases = dict(mailserver.accounts.aliases) %}
+{#- By which it is seen that aliases lead somewhere (mailserver/postfix/delivered.sls). #}
+{%- do aliases.update({mailserver.os.probe.alias: mailserver.os.probe.user}) %}
 
 include:
   - mailserver.postfix.in_force
@@ -10,23 +13,31 @@ mailserver-accounts-aliases-distribution:
     - files: {{ files.accounts | json }}
     - require:
         - mailserver: mailserver-postfix-in-force
-{%- for name, targets in mailserver.accounts.aliases.items() %}
+
+mailserver-accounts-aliases-left:
+  mailserver.aliases_left:
+    - name: /etc/aliases
+    - entries: {{ aliases | json }}
+    - require:
+        - mailserver: mailserver-accounts-aliases-distribution
+{%- for name, targets in aliases.items() %}
 
 mailserver-accounts-alias-{{ name }}:
   alias.present:
     - name: {{ name | json }}
     - target: {{ (targets if targets is string else targets | join(', ')) | json }}
     - require:
-        - mailserver: mailserver-accounts-aliases-distribution
+        - mailserver: mailserver-accounts-aliases-left
 {%- endfor %}
 
 mailserver-accounts-aliases-database:
   cmd.run:
     - name: newaliases
     - onchanges:
-{%- for name in mailserver.accounts.aliases %}
+{%- for name in aliases %}
         - alias: mailserver-accounts-alias-{{ name }}
 {%- endfor %}
+        - mailserver: mailserver-accounts-aliases-left
         - mailserver: mailserver-postfix-in-force
     - require:
         - mailserver: mailserver-postfix-in-force

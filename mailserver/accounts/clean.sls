@@ -4,7 +4,7 @@
 mailserver-accounts-clean-aliases:
   mailserver.aliases_given_back:
     - name: /etc/aliases
-    - entries: {{ mailserver.accounts.aliases.keys() | list | json }}
+    - entries: {{ (mailserver.accounts.aliases.keys() | list + [mailserver.os.probe.alias]) | json }}
 
 mailserver-accounts-clean-virtual:
   file.absent:

@@ -3,6 +3,9 @@
 {%- set accounts, folder = mailserver.accounts, mailserver.os.accounts.folder %}
 {%- if accounts.type == 'virtual' %}
 {%- set scripts = {'default': 'mailserver:accounts:virtual:sieve'} if accounts.virtual.sieve else {'default': none} %}
+{%- if mailserver.delivery.mailbox %}
+{%- do scripts.update({mailserver.delivery.mailbox: none}) %}
+{%- endif %}
 {%- for spelled in pillar.get('mailserver', {}).get('accounts', {}).get('virtual', {}).get('users', {}) %}
 {%- if accounts.virtual.users[spelled | lower].sieve %}
 {%- do scripts.update({spelled | lower: 'mailserver:accounts:virtual:users:' ~ spelled ~ ':sieve'}) %}

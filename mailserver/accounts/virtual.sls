@@ -3,6 +3,10 @@
 {%- set accounts, files = mailserver.accounts, mailserver.os.accounts %}
 {%- if accounts.type == 'virtual' %}
 {#- The settings are shown and stored, and have no hashes. #}
+{%- set users = dict(accounts.virtual.users) %}
+{%- if mailserver.delivery.mailbox %}
+{%- do users.update({mailserver.delivery.mailbox: {'quota': mailserver.delivery.room, 'sieve': true} }) %}
+{%- endif %}
 {%- set given = {} %}
 {%- for name, user in pillar.get('mailserver', {}).get('accounts', {}).get('virtual', {}).get('users', {}).items() %}
 {%- do given.update({name | lower: user}) %}
@@ -98,7 +102,7 @@ mailserver-accounts-users:
     - source: salt://mailserver/accounts/files/users-{{ mailserver.os.dovecot.language }}.jinja
     - template: jinja
     - context:
-        users: {{ accounts.virtual.users | json }}
+        users: {{ users | json }}
         folder: {{ files.folder }}
         send: {{ (files.folder ~ '/send' if mailserver.authors else none) | json }}
     - user: root

@@ -35,6 +35,9 @@ mailserver-dovecot-in-force:
 {%- if virtual and mailserver.accounts.virtual.managesieve %}
     - sockets: ['4190']
 {%- endif %}
+{%- if virtual %}
+    - delivery: {{ mailserver.delivery | json | json }}
+{%- endif %}
     - certificate: {{ mailserver.tls.certificate or mailserver.os.tls.certificate }}
     - key: {{ mailserver.tls.key or mailserver.os.tls.key }}
     - require:

@@ -6,3 +6,6 @@ include:
 mailserver-firewalld-packages:
   pkg.installed:
     - pkgs: {{ mailserver.os.firewalld.packages | json }}
+    # Debian's package starts it.
+    - require:
+        - mailserver: mailserver-kept-lost-ports

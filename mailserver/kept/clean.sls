@@ -33,5 +33,6 @@ mailserver-kept-clean:
     - names:
         - /var/lib/mailserver/staged
         - /var/lib/mailserver/kept
+        - /var/lib/mailserver/given.json
     - require:
         - mailserver: mailserver-kept-clean-units

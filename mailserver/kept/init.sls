@@ -33,5 +33,6 @@ mailserver-kept-lost-ports:
     - firewall: {{ mailserver.os.firewalld.service }}
     - services: {{ mailserver.firewalld.services | json }}
     - ports: {{ mailserver.firewalld.ports | json }}
+    - shut: {{ mailserver.firewalld.shut | json }}
     - order: 2
 {%- endif %}

@@ -43,6 +43,25 @@ mailserver-postfix-sender-login:
     - require:
         - mailserver: mailserver-postfix-distribution
         - pkg: mailserver-postfix-packages
+{#- Postfix keeps it in memory: as with the other tables, in_force.sls has it read anew. #}
+{%- set left = salt['mailserver.left_users'](mailserver.accounts.users | list) %}
+
+# Users that this formula made, and that left the pillar: their mail is refused, and waits for nobody.
+mailserver-postfix-left:
+  file.managed:
+    - name: {{ folder }}/mailserver_left
+    - contents: |
+        # Written by Salt (mailserver/postfix); change the pillar, not this file.
+{%- for name in left %}
+        {{ name }} an address that is not known here
+{%- endfor %}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+        - pkg: mailserver-postfix-packages
+    - require_in:
+        - mailserver: mailserver-postfix-main
 {%- for path, lines in mailserver.postfix.files.items() %}
 
 mailserver-postfix-{{ path }}:

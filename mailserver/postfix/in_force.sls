@@ -16,8 +16,12 @@ include:
   - mailserver.postfix.waits
 {%- endif %}
   - mailserver.postfix.config
+  - mailserver.probe
 {%- if mailserver.postfix.log %}
   - mailserver.postfix.log
+{%- endif %}
+{%- if mailserver.selinux.enabled %}
+  - mailserver.selinux
 {%- endif %}
   - mailserver.sasl
 {%- if mailserver.sasl.type == 'dovecot' %}
@@ -45,13 +49,18 @@ mailserver-postfix-in-force:
 {%- endif %}
     - main_cf: {{ folder }}/main.cf
     - recipient: postmaster@{{ mailserver.domain }}
+    - delivery: {{ mailserver.delivery | json | json }}
     - require:
 {%- if mailserver.opendkim.enabled %}
         - mailserver: mailserver-postfix-waits
 {%- endif %}
         - file: mailserver-postfix-check
+        - file: mailserver-probe-forward
 {%- if mailserver.postfix.log %}
         - file: mailserver-postfix-log
+{%- endif %}
+{%- if mailserver.selinux.enabled %}
+        - selinux: mailserver-selinux-probe-labelled
 {%- endif %}
         - cmd: mailserver-postfix-shown
 {%- if mailserver.sasl.type == 'cyrus' %}
@@ -62,16 +71,15 @@ mailserver-postfix-in-force:
     - watch:
         - mailserver: mailserver-postfix-main
         - mailserver: mailserver-postfix-master
-{%- if mailserver.postfix.files %}
 
 # Tables that Postfix keeps in memory; where main.cf is the same, nothing else tells it that they changed.
 mailserver-postfix-tables-read:
   cmd.run:
     - name: postfix reload
     - onchanges:
+        - file: mailserver-postfix-left
 {%- for path in mailserver.postfix.files %}
         - file: mailserver-postfix-{{ path }}
 {%- endfor %}
     - require:
         - mailserver: mailserver-postfix-in-force
-{%- endif %}

@@ -4,3 +4,4 @@ include:
   - mailserver.postfix.config
   - mailserver.postfix.in_force
   - mailserver.postfix.service
+  - mailserver.postfix.delivered

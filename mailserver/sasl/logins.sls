@@ -2,6 +2,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.accounts.type == 'system' %}
 {%- set services = ['smtp', 'dovecot'] if mailserver.dovecot.enabled else ['smtp'] %}
+{%- set names = mailserver.accounts.users.items() | selectattr('1.enabled') | map('first') %}
 {%- set packages = {'smtp': 'postfix', 'dovecot': 'dovecot'} %}
 
 include:
@@ -12,7 +13,7 @@ include:
 mailserver-sasl-login-users:
   file.managed:
     - name: /etc/mailserver/login-users
-    - contents: {{ (mailserver.accounts.users | sort | join('\n') ~ '\n') | json }}
+    - contents: {{ (names | sort | join('\n') ~ '\n') | json }}
     - makedirs: true
     - user: root
     - group: root

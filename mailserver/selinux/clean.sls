@@ -13,6 +13,11 @@ mailserver-selinux-clean-certificate:
   selinux.fcontext_policy_absent:
     - name: {{ mailserver.os.tls.folder }}(/.*)?
     - sel_type: cert_t
+
+mailserver-selinux-clean-probe:
+  selinux.fcontext_policy_absent:
+    - name: {{ mailserver.os.probe.home }}(/.*)?
+    - sel_type: mail_spool_t
 {%- else %}
 {}
 {%- endif %}

@@ -5,6 +5,7 @@
 
 include:
   - mailserver.tls
+  - mailserver.probe
 {%- if mailserver.accounts.type == 'virtual' %}
   - mailserver.accounts.virtual
 {%- endif %}
@@ -57,6 +58,21 @@ mailserver-selinux-mail-labelled:
         - selinux: mailserver-selinux-mail
         - file: mailserver-accounts-mail
 {%- endif %}
+
+mailserver-selinux-probe:
+  selinux.fcontext_policy_present:
+    - name: {{ mailserver.os.probe.home }}(/.*)?
+    - sel_type: mail_spool_t
+    - require:
+        - pkg: mailserver-selinux-packages
+
+mailserver-selinux-probe-labelled:
+  selinux.fcontext_policy_applied:
+    - name: {{ mailserver.os.probe.home }}
+    - recursive: true
+    - require:
+        - selinux: mailserver-selinux-probe
+        - file: mailserver-probe-forward
 {%- for name, value in mailserver.selinux.booleans.items() %}
 
 mailserver-selinux-boolean-{{ name }}:

@@ -30,6 +30,9 @@ class Daemon:
     def seen(self):
         return Seen(self.active, {})
 
+    def before(self, delivers):
+        return self.seen()
+
     def moment(self):
         return ("cursor", 0)
 

@@ -147,16 +147,3 @@ def test_opendkims_settings_and_trusted_hosts_are_listed(tmp_path):
         ("Socket", "inet:12301@localhost", "mailserver:opendkim:socket"),
         ("trusted host", "192.0.2.9", "mailserver:opendkim:trusted_hosts"),
     ]
-
-
-LISTENING = """LISTEN 0 80 0.0.0.0:3306 0.0.0.0:* users:(("mariadbd",pid=1,fd=2))
-LISTEN 0 80 [::]:3306 [::]:* users:(("mariadbd",pid=1,fd=3))
-LISTEN 0 80 127.0.0.1:6379 0.0.0.0:* users:(("redis",pid=1,fd=2))
-LISTEN 0 80 0.0.0.0:25 0.0.0.0:* users:(("master",pid=1,fd=2))
-"""
-
-
-@pytest.mark.parametrize(("running", "expected"), [(True, []), (False, [("3306/tcp", "mariadbd listens there")])])
-def test_ports_that_a_firewall_which_starts_would_shut_are_listed(running, expected):
-    allowed = mailserver_found.ports_of(["smtp", "ssh"])
-    assert [(one.value, one.where) for one in mailserver_found.firewall(running, LISTENING, allowed)] == expected

@@ -107,7 +107,7 @@ def test_smuggling_is_closed_as_far_as_the_version_can(version, closed):
 def test_without_inline_tables_the_self_test_has_a_file():
     made = settings("2.10.1")["postfix"]
     assert made["main"]["transport_maps"] == "texthash:/etc/postfix/mailserver_transport"
-    route = ["selftest.invalid smtp:[127.0.0.1]:10587"]
+    route = ["selftest.invalid mailserver-selftest:[127.0.0.1]:10587"]
     assert made["files"]["/etc/postfix/mailserver_transport"] == route
     assert "/etc/postfix/mailserver_transport" not in settings("3.0.0")["postfix"]["files"]
 
