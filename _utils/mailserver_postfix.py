@@ -16,7 +16,7 @@ from mailserver_schema import Choice, Size, Wrong, did_you_mean, shown
 
 SENDER_LOGIN_MAP = "regexp:/etc/postfix/sender_login"
 SELFTEST_DOMAIN = "selftest.invalid"
-SELFTEST = "mailserver-selftest"
+SELFTEST = mailserver_postfix_fits.SELFTEST
 """The transport back to this host, whatever the rules are by which mail leaves it: a service of master.cf."""
 REFLECTOR = "mailserver-reflector"
 """The transport to the reflector, a service of master.cf."""

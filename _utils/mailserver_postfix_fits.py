@@ -31,6 +31,8 @@ SERVICES = frozenset(
 )
 """What the formula's master.cf has by these names, for Postfix itself to ask."""
 _POSTSCREEN = frozenset(("dnsblog", "smtpd", "tlsproxy"))
+SELFTEST = "mailserver-selftest"
+"""The transport by which the formula sends a message to itself."""
 _NO_DELIVERY = frozenset(("error", "discard", "retry"))
 
 
@@ -145,7 +147,7 @@ def _of_transports(settings, where, main):
     has = TRANSPORTS | ({"mailserver-reflector"} & services(settings))
     for place, values in where.items():
         for name, transport in dict.fromkeys(transports(_full(values, main))):
-            if transport not in has:
+            if transport not in (*has, SELFTEST):
                 yield (
                     f"{place}:{name}: master.cf has no transport {shown(transport)}, so that mail for it would wait "
                     f"(mail transport unavailable); it has: {', '.join(sorted(has))}"
