@@ -6,7 +6,7 @@ import pytest
 
 from conftest import DOMAIN, MAIL_HOSTS, pillar
 
-# Each is taken by the pillar, by Postfix's own parser and by every port, and then no mail flows. The words are Postfix's
+# Each is taken by the pillar, by Postfix's own parser and by each port, and then no mail flows. The words are Postfix's
 # or DNS's. What the pillar itself refuses, or mends, is in pillar_table.py.
 STOPS = {
     "content_filter: 'smtp:[127.0.0.1]:10024'": "Connection refused",
