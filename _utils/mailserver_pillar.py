@@ -696,6 +696,8 @@ def resolve(pillar, parameters, grains):
     _check_ports(settings, problems)
     _check_reflector(settings, problems)
     _check_secrets(pillar, problems)
+    if problems:
+        raise PillarError(problems)
     settings["delivery"] = mailserver_delivery_plan.plan(settings)
     problems += mailserver_delivery_plan.problems(settings)
     if problems:
