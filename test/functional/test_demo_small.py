@@ -41,8 +41,9 @@ Mail is still signed with \d{8}-mx1\.
 \[8/8, \d+ s\] Its record is published
 alpha\.test: mail is now signed with \d{8}-mx1-2\.
 dkim=pass header\.d=alpha\.test
-stage: retired
-stage: signing
+local: 2 keys of 1 domain
+alpha\.test +\d{8}-mx1-2 +signing +\S+ \S+ +yes
+alpha\.test +\d{8}-mx1 +retired +\S+ \S+ +no
 Done in \d+ seconds; the temporary folder is gone\.
 """
 

@@ -138,6 +138,7 @@ class Lab:
             with saved.lock():
                 if not saved.is_usable(place):
                     self._save()
+                    self._reset(place, BOTH)  # they were shut down for it, and some tests want all minions there
                 saved.use()
         self._reset(place)
         self.forget_pillar()
