@@ -28,10 +28,10 @@ import saved  # noqa: E402
 from bases import STATE  # noqa: E402
 from check_faults import PYTHON  # noqa: E402
 from hosts import HOSTS as LAB_HOSTS  # noqa: E402
+from hosts import MAIL_HOSTS as BOTH  # noqa: E402
 from hosts import Running  # noqa: E402
 
 PILLARS = TOP / "test" / "salt" / "pillar"
-BOTH = ("mx1", "mx2")
 MAIL_HOSTS = tuple(os.environ.get("LAB_ON", "").split()) or BOTH
 HOSTS = ("master", "ns1", "ns2", *BOTH, "client")
 DOMAIN = {host: {"mx1": "alpha.test", "mx2": "beta.test"}[host] for host in MAIL_HOSTS}

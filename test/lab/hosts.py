@@ -36,8 +36,9 @@ class Host:
     addresses: tuple
 
 
+MAIL_HOSTS = ("mx1", "mx2")
 PAIRS = {"usual": ("bookworm", "trixie"), "edges": ("bullseye", "forky")}
-"""The releases that ``mx1`` and ``mx2`` boot, by LAB_PAIR; the first has Dovecot 2.3, and the second 2.4."""
+"""The releases that they boot, by LAB_PAIR; the first has Dovecot 2.3, and the second 2.4."""
 PAIR = os.environ.get("LAB_PAIR") or "usual"
 if PAIR not in PAIRS:
     sys.exit(f"lab: LAB_PAIR={PAIR}: there is no such pair of mail hosts, but {' and '.join(PAIRS)}")
