@@ -309,11 +309,17 @@ class Lab:
 
     def wait_for_secondary(self, zones=("alpha.test", "beta.test", "gamma.test", "delta.test")):
         for zone in zones:
-            self.until(lambda zone=zone: self._serial("198.18.0.11", zone) == self._serial("198.18.0.12", zone),
-                       f"the secondary has not taken over {zone}")  # fmt: skip
+            self.until(lambda zone=zone: self._is_on_both(zone), f"the secondary has not taken over {zone}")
+
+    def _is_on_both(self, zone):
+        first, second = (self._serial(server, zone) for server in ("198.18.0.11", "198.18.0.12"))
+        return first is not None and first == second
 
     def _serial(self, server, zone):
-        return self.run("ns1", "dig", f"@{server}", "+short", "+norec", zone, "SOA").out.split()[2]
+        """Return the serial number of a zone; ``None`` while its server does not answer, or does not have it yet."""
+        words = self.run("ns1", "dig", f"@{server}", "+short", "+norec", zone, "SOA", check=False).out.splitlines()
+        rows = [line.split() for line in words if not line.startswith(";")]
+        return rows[0][2] if rows else None
 
     def until(self, holds, otherwise, limit=WAIT):
         """Wait until ``holds()`` is true, at most ``limit`` seconds, and return what it returned."""
