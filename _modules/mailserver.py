@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import salt.config
-import salt.utils.yaml
 from salt.exceptions import CommandExecutionError, SaltException
 
 import mailserver_reload
@@ -172,10 +171,7 @@ def scheduler():
 
         salt mx1 mailserver.scheduler
     """
-    # As it is configured: salt-call --local says that it has no master, too.
-    configured = salt.config.minion_config(__opts__["conf_file"])
-    waits = configured["file_client"] == "local" and configured.get("master_type") != "disable"
-    if __salt__["service.status"]("salt-minion") and not waits:
+    if __salt__["service.status"]("salt-minion") and not _waits_for_a_master():
         return "minion"
     return "systemd" if Path("/run/systemd/system").is_dir() else "later"
 
@@ -200,6 +196,15 @@ def left_users(names):
         return mailserver_leaving.left_users(mailserver_leaving.read(), names)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
+
+
+def _waits_for_a_master():
+    """Tell whether the minion is configured to have no master, and waits for one all the same."""
+    if __opts__["file_client"] != "local":
+        return False
+    # salt-call --local says that it has no master, too: the minion's own configuration counts.
+    configured = salt.config.minion_config(__opts__["conf_file"])
+    return configured["file_client"] == "local" and configured.get("master_type") != "disable"
 
 
 def _host_grains():
@@ -248,20 +253,6 @@ def _plain(value):
     return value
 
 
-def _read_parameters(saltenv):
-    found = {}
-    for name in mailserver_parameters.NAMES:
-        path = mailserver_parameters.path(name)
-        text = __salt__["cp.get_file_str"](path, saltenv=saltenv)
-        if not text:
-            raise CommandExecutionError(
-                f"mailserver: {path} is not on the file server in the environment {saltenv!r}. If the formula is in "
-                "another one, name it: saltenv=…"
-            )
-        found[name] = salt.utils.yaml.safe_load(text)
-    return found
-
-
 @mailserver_arguments.read(
     CommandExecutionError, pillar=mailserver_arguments.as_given, saltenv=mailserver_arguments.text
 )
@@ -299,7 +290,10 @@ def _saltenv():
 def _parameters(given, saltenv):
     """Return the parameters of this host's operating system."""
     try:
-        return mailserver_parameters.of_system(given or _read_parameters(saltenv), __grains__)
+        found = given or mailserver_parameters.read(
+            lambda path: __salt__["cp.get_file_str"](path, saltenv=saltenv), saltenv
+        )
+        return mailserver_parameters.of_system(found, __grains__)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 

@@ -14,7 +14,6 @@ __virtualname__ = "dkim_keys"
 
 _HEADS = ("domain", "selector", "stage", "since", "signs", "next")
 _STAGES = ("generated", "published", "signing", "retired", "revoked", "removed")
-_WAITS = ("generated", "published")
 _LEAST = 16
 """Columns of the last one, however narrow the terminal is."""
 _ROOMY = 100

@@ -12,7 +12,6 @@ import salt.client
 import salt.fileclient
 import salt.utils.master
 import salt.utils.minions
-import salt.utils.yaml
 from salt.exceptions import CommandExecutionError, SaltClientError
 
 import mailserver_reload
@@ -215,15 +214,13 @@ def _problems(name, grains, parameters):
 
 
 def _parameters(saltenv):
-    found = {}
     with salt.fileclient.FSClient(__opts__) as client:
-        for one in mailserver_parameters.NAMES:
-            path = mailserver_parameters.path(one)
+
+        def text_of(path):
             copy = client.cache_file(path, saltenv)
-            if not copy:
-                raise CommandExecutionError(
-                    f"mailserver.validate: {path} is not on the file server in the environment {saltenv!r}. If the "
-                    "formula is in another one, name it: saltenv=…"
-                )
-            found[one] = salt.utils.yaml.safe_load(Path(copy).read_text(encoding="utf-8"))
-    return found
+            return Path(copy).read_text(encoding="utf-8") if copy else ""
+
+        try:
+            return mailserver_parameters.read(text_of, saltenv)
+        except MailserverError as err:
+            raise CommandExecutionError(str(err)) from err

@@ -37,6 +37,10 @@ class UnknownSystem(MailserverError):
     """The host's operating system is none that the formula has parameters for."""
 
 
+class MissingParameters(MailserverError):
+    """The file server has not the files of what differs between operating systems."""
+
+
 class MissingPackage(MailserverError):
     """A Python package that Salt's own Python needs is not installed."""
 

@@ -227,12 +227,14 @@ def _processes(postfix):
     except (OSError, ValueError):
         return {}
     found = {}
-    for stat in Path(postfix.proc).glob("[0-9]*/stat"):
+    # A glob would ask for each process's file first, and fail at one that ends meanwhile (ESRCH).
+    for pid in filter(str.isdecimal, os.listdir(postfix.proc)):
         with contextlib.suppress(OSError, ValueError, IndexError):
+            stat = Path(postfix.proc, pid, "stat")
             name, _, rest = stat.read_text(encoding="utf-8", errors="replace").partition("(")[2].rpartition(")")
             words = rest.split()
             if int(words[1]) == master and words[0] != "Z":
-                found[int(stat.parent.name), int(words[19])] = name
+                found[int(pid), int(words[19])] = name
     return found
 
 

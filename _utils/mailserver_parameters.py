@@ -4,15 +4,31 @@ import functools
 import json
 
 import salt.utils.dictupdate
+import salt.utils.yaml
 
-from mailserver_errors import UnknownSystem
+from mailserver_errors import MissingParameters, UnknownSystem
 
-NAMES = ("defaults", "families", "releases")
+_NAMES = ("defaults", "families", "releases")
 
 
-def path(name):
-    """Return where the file server has one of the files."""
-    return f"salt://mailserver/parameters/{name}.yaml"
+def read(text_of, saltenv):
+    """Return what the three files hold, by their names.
+
+    :param text_of: takes a file's URL (``salt://…``), and returns its text, or nothing if the file server has it not.
+    :raises MissingParameters: one is not there.
+    """
+    return {name: salt.utils.yaml.safe_load(_text(text_of, name, saltenv)) for name in _NAMES}
+
+
+def _text(text_of, name, saltenv):
+    path = f"salt://mailserver/parameters/{name}.yaml"
+    text = text_of(path)
+    if not text:
+        raise MissingParameters(
+            f"mailserver: {path} is not on the file server in the environment {saltenv!r}. If the formula is in "
+            "another one, name it: saltenv=…"
+        )
+    return text
 
 
 def of_system(parameters, grains):

@@ -110,7 +110,7 @@ HOST_KEY = Key(
             "certificate_text": Key(_CHAIN, "Certificate chain as PEM text.", computed="none"),
             "key_text": Key(
                 _KEY,
-                "Its private key as PEM text, not encrypted; have the pillar encrypted (GPG).",
+                "Its private key as PEM text, not encrypted; encrypt the pillar (GPG).",
                 computed="none",
             ),
             "ca": Key(_CA, "A certificate from Salt's own authority; its key is made on this host, and stays."),

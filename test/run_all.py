@@ -26,12 +26,9 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP / "test" / "lab"))
 
 import machine  # noqa: E402
+from hosts import HOSTS, MAIL_HOSTS, PAIR  # noqa: E402
 
 DURATIONS = TOP / "test" / "durations.json"
-HOSTS = 6
-"""Those of a lab."""
-PAIR = os.environ.get("LAB_PAIR") or "usual"
-"""The mail hosts of each lab at first (test/lab/hosts.py)."""
 EVERY = 30
 """Seconds between two lines about how far the parts are."""
 RENEWED = 0.25
@@ -239,8 +236,6 @@ class Run:
 
 BARE = 'BEGINS = "bare"'
 ON = re.compile(r'^ON = "(\w+)"$', re.MULTILINE)
-MAIL_HOSTS = ("mx1", "mx2")
-"""Debian 12 and 13 (test/lab/README.md)."""
 ON_EDGES = {
     "test_bare_host",
     "test_dkim_gate",
@@ -266,7 +261,7 @@ def _line(part, rows=None):
 
 def _room():
     """Return how many labs to have: they wait more than they work, so one more than processors, if there is room."""
-    fitting = (labs for labs in range(os.cpu_count() + 1, 1, -1) if not machine.lacks(labs * HOSTS))
+    fitting = (labs for labs in range(os.cpu_count() + 1, 1, -1) if not machine.lacks(labs * len(HOSTS)))
     return next(fitting, 1)
 
 

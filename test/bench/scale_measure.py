@@ -67,7 +67,7 @@ class Ratio:
 
     @classmethod
     def of(cls, act, other, runs=5):
-        """Return how many times as long ``act`` takes as ``other``, called by turns."""
+        """Return the ratio of the seconds of ``act`` to those of ``other``; they are called alternately."""
         return cls(tuple(timed(act) / timed(other) for _ in range(runs)))
 
     @property

@@ -28,10 +28,10 @@ import saved  # noqa: E402
 from bases import STATE  # noqa: E402
 from check_faults import PYTHON  # noqa: E402
 from hosts import HOSTS as LAB_HOSTS  # noqa: E402
+from hosts import MAIL_HOSTS as BOTH  # noqa: E402
 from hosts import Running  # noqa: E402
 
 PILLARS = TOP / "test" / "salt" / "pillar"
-BOTH = ("mx1", "mx2")
 MAIL_HOSTS = tuple(os.environ.get("LAB_ON", "").split()) or BOTH
 HOSTS = ("master", "ns1", "ns2", *BOTH, "client")
 DOMAIN = {host: {"mx1": "alpha.test", "mx2": "beta.test"}[host] for host in MAIL_HOSTS}
@@ -138,6 +138,7 @@ class Lab:
             with saved.lock():
                 if not saved.is_usable(place):
                     self._save()
+                    self._reset(place, BOTH)  # they were shut down for it, and some tests want all minions there
                 saved.use()
         self._reset(place)
         self.forget_pillar()
@@ -308,11 +309,17 @@ class Lab:
 
     def wait_for_secondary(self, zones=("alpha.test", "beta.test", "gamma.test", "delta.test")):
         for zone in zones:
-            self.until(lambda zone=zone: self._serial("198.18.0.11", zone) == self._serial("198.18.0.12", zone),
-                       f"the secondary has not taken over {zone}")  # fmt: skip
+            self.until(lambda zone=zone: self._is_on_both(zone), f"the secondary has not taken over {zone}")
+
+    def _is_on_both(self, zone):
+        first, second = (self._serial(server, zone) for server in ("198.18.0.11", "198.18.0.12"))
+        return first is not None and first == second
 
     def _serial(self, server, zone):
-        return self.run("ns1", "dig", f"@{server}", "+short", "+norec", zone, "SOA").out.split()[2]
+        """Return the serial number of a zone; ``None`` while its server does not answer, or does not have it yet."""
+        words = self.run("ns1", "dig", f"@{server}", "+short", "+norec", zone, "SOA", check=False).out.splitlines()
+        rows = [line.split() for line in words if not line.startswith(";")]
+        return rows[0][2] if rows else None
 
     def until(self, holds, otherwise, limit=WAIT):
         """Wait until ``holds()`` is true, at most ``limit`` seconds, and return what it returned."""

@@ -8,7 +8,6 @@ from messages import WORLD, arrived, judge, sent_and_judged
 from conftest import PILLARS
 
 ON = "mx1"
-
 HOST, DOMAIN = "mx1", "delta.test"
 MANY = [f"d{number}.many.test" for number in range(101)]
 TABLE = "/etc/postfix/mailserver_domains"

@@ -23,13 +23,9 @@ UNITS = "/etc/systemd/system/mailserver-advance"
 
 
 def file_in(text, path):
-    """The lines of a file that a block of the README shows, whose first line is its path in a comment."""
-    found = re.search(rf"^( +)# {re.escape(path)}.*\n((?:\1.*\n|\n)+)", text, re.MULTILINE)
-    lines = found[2].splitlines()
-    end = next(
-        (number for number, line in enumerate(lines) if not line or line[len(found[1]) :].startswith("# ")), None
-    )
-    return "".join(f"{line[len(found[1]) :]}\n" for line in lines[:end])
+    """The text of a file that the README shows: what follows its path in a comment, up to a blank line or another."""
+    found = re.search(rf"^( +)# {re.escape(path)}.*\n((?:\1(?!# ).+\n)+)", text, re.MULTILINE)
+    return found[2].replace(found[1], "", 1).replace(f"\n{found[1]}", "\n")
 
 
 CONFIGURATION = file_in(SECTION, "/etc/salt/minion.d/mailserver.conf")

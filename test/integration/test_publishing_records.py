@@ -7,6 +7,7 @@ from streaming import KEY_FILE, PUBLISHES, give_credential
 
 from conftest import MAIL_HOSTS, pillar
 
+ON = "both"
 DOMAINS = {"mx1": ("alpha.test", "delta.test"), "mx2": ("beta.test", "gamma.test")}
 ADDRESSES = {"mx1": "198.18.0.21", "mx2": "198.18.0.22"}
 PREFIXES = {"SPF": "", "DMARC": "_dmarc.", "MTA-STS": "_mta-sts.", "TLS-RPT": "_smtp._tls."}
@@ -27,8 +28,6 @@ done
 """
 FETCH = """
 import ssl, sys, urllib.request
-
-ON = "both"
 context = ssl.create_default_context(cafile="/etc/ssl/lab/ca.pem")
 with urllib.request.urlopen(sys.argv[1], timeout=300, context=context) as answer:
     print(answer.headers.get_content_type(), answer.read().decode(), sep="\\n", end="")

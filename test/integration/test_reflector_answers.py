@@ -13,6 +13,7 @@ import mailserver_keystore
 import mailserver_records
 from conftest import ADDRESS, DOMAIN, MAIL_HOSTS, pillar
 
+ON = "both"
 CLIENT = "198.18.0.31"
 LANGUAGE = {"mx1": "en", "mx2": "ja"}
 RATE = 3
@@ -54,8 +55,6 @@ TRICKY = (
 
 SEND = """
 import base64, smtplib, sys
-
-ON = "both"
 server, sender, *recipients = sys.argv[1:]
 message = base64.b64decode(sys.stdin.read())
 with smtplib.SMTP(server, 25, "client.lab.test", timeout=300) as client:

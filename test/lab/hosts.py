@@ -36,8 +36,9 @@ class Host:
     addresses: tuple
 
 
+MAIL_HOSTS = ("mx1", "mx2")
 PAIRS = {"usual": ("bookworm", "trixie"), "edges": ("bullseye", "forky")}
-"""The releases that ``mx1`` and ``mx2`` boot, by LAB_PAIR; the first has Dovecot 2.3, and the second 2.4."""
+"""The releases that they boot, by LAB_PAIR; the first has Dovecot 2.3, and the second 2.4."""
 PAIR = os.environ.get("LAB_PAIR") or "usual"
 if PAIR not in PAIRS:
     sys.exit(f"lab: LAB_PAIR={PAIR}: there is no such pair of mail hosts, but {' and '.join(PAIRS)}")
@@ -249,7 +250,7 @@ class Running:
 
 
 def boot_all(lab, names, started, saved=None):
-    """Boot the named hosts that do not run yet, from what was saved of them if ``saved`` is given."""
+    """Boot those of the named hosts that do not run, from what was saved of them if ``saved`` is given; their names."""
     every = [Running(lab, HOSTS[name]) for name in names]
     fresh = [running for running in every if running.leader() is None]
     for running in every:
@@ -262,6 +263,7 @@ def boot_all(lab, names, started, saved=None):
     for running in fresh:
         running.boot(started, saved)
         say(started, f"{running.host.name}: booting ({running.host.release}, {running.host.addresses[0]})")
+    return [running.host.name for running in fresh]
 
 
 def wait_until_up(lab, names, started):

@@ -1,5 +1,9 @@
 """Mail waits while OpenDKIM is restarted, whatever a hand-made main.cf or master.cf says, and in each of the forms."""
 
+import errno
+import io
+import os
+
 import pytest
 
 import mailserver_milter_action
@@ -163,6 +167,28 @@ def test_no_process_is_left_that_began_with_the_old_setting(tmp_path, monkeypatc
     assert sorted(pid for pid, _ in host.killed) == killed
     assert "milter_default_action = tempfail" in (tmp_path / "main.cf").read_text()
     assert not postfix.mark.exists()
+
+
+def test_a_process_that_ends_while_processes_are_listed_stops_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(mailserver_milter_action.shutil, "which", lambda name: name)
+    host = Host(tmp_path)
+    host.child(99, "smtpd")
+
+    def gone(real):
+        """A file of a process that has ended is still there, and cannot be asked (proc(5)): ESRCH."""
+
+        def asked(path, *words, **options):
+            if str(path).startswith(str(host.proc / "99")):
+                raise ProcessLookupError(errno.ESRCH, "No such process", str(path))
+            return real(path, *words, **options)
+
+        return asked
+
+    for name in ("stat", "open"):
+        monkeypatch.setattr(os, name, gone(getattr(os, name)))
+    monkeypatch.setattr(io, "open", gone(io.open))
+    mailserver_milter_action.make_wait(host.postfix())
+    assert "milter_default_action = tempfail" in (tmp_path / "main.cf").read_text()
 
 
 def test_what_cannot_be_had_leaves_the_files_as_they_were(tmp_path, monkeypatch):
