@@ -249,12 +249,16 @@ def test_what_only_a_host_can_tell_is_not_put_in_force(lab, groups, rows):
         given = json.loads(pillar_of("homes", host).partition("\n")[2])["mailserver"]
         given["postfix"]["main"].update(named(host, copy.deepcopy(pillar["postfix"]["main"])))
         lab.set_pillar("#!json\n" + json.dumps({"mailserver": given}) + "\n", [host])
-    for host, result in lab.highstate().items():
+    try:
+        results = lab.highstate()
+    finally:
+        for host in rows:
+            lab.set_pillar(pillar_of("homes", host), [host])
+    for host, result in results.items():
         told = [one["comment"] for one in result.states.values() if one["__id__"] == "mailserver-postfix-in-force"]
         assert rows[host][1] in told[0], told
         assert lab.sh(host, "cat /etc/postfix/main.cf") == before[host]
         Proof(lab, host).arrives(f"bob@{DOMAIN[host]}", "bob")
-        lab.set_pillar(pillar_of("homes", host), [host])
 
 
 CASES = [(group, row) for group in COMMON for row in [*(row for row in WORKS if row.group == group), None]]
