@@ -5,27 +5,25 @@ DKIM keys of this host: what became of each, the records to publish, and what pe
 
 from salt.exceptions import CommandExecutionError
 
-import mailserver_reload
+import mailhost
 
-mailserver_reload.drop_outdated()
+mailhost.drop_outdated()
 
-import mailserver_arguments
-import mailserver_central
-import mailserver_central_owners
-import mailserver_dkim
-import mailserver_key_records
-import mailserver_keystore
-import mailserver_lifecycle
-import mailserver_milter
-import mailserver_nsupdate
-import mailserver_opendkim_daemon
-import mailserver_published
-import mailserver_queue
-import mailserver_records
-import mailserver_run
-import mailserver_status
-import mailserver_wording
-from mailserver_errors import MailserverError
+from mailhost import arguments, wording
+from mailhost.central import keys as central_keys
+from mailhost.central import owners
+from mailhost.daemons import opendkim as opendkim_daemon
+from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import keystore, life
+from mailhost.dkim import records as dkim_records
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim import status as dkim_status
+from mailhost.errors import MailserverError
+from mailhost.opendkim import milter as milters
+from mailhost.postfix import queue as postfix_queue
+from mailhost.publish import remembered
+from mailhost.records import nsupdate
+from mailhost.records import record as mail_records
 
 __virtualname__ = "dkim"
 __outputter__ = {"status": "dkim_keys"}
@@ -35,7 +33,7 @@ def __virtual__():
     return __virtualname__
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, format=mailserver_arguments.text)
+@arguments.read(CommandExecutionError, domain=arguments.domain, format=arguments.text)
 def records(domain=None, format="zone"):
     """
     Return the DKIM records of this host's keys, as DNS is to show them now.
@@ -57,18 +55,18 @@ def records(domain=None, format="zone"):
         salt mx1 dkim.records example.com format=nsupdate
     """
     forms = {
-        "zone": mailserver_records.zone,
-        "nsupdate": lambda records: mailserver_nsupdate.nsupdate(records, {}),
-        "string": lambda records: {record.name: mailserver_records.one_string(record) for record in records},
-        "json": mailserver_records.as_json,
-        "data": mailserver_records.as_data,
+        "zone": mail_records.zone,
+        "nsupdate": lambda records: nsupdate.nsupdate(records, {}),
+        "string": lambda records: {record.name: mail_records.one_string(record) for record in records},
+        "json": mail_records.as_json,
+        "data": mail_records.as_data,
         "octodns": _octodns,
     }
     if format not in forms:
         raise CommandExecutionError(f"dkim.records: format {format!r} is none of {', '.join(forms)}")
     run, _ = _begin(test=True)
     try:
-        return forms[format](mailserver_key_records.key_records(run, domain, mailserver_queue.oldest_for))
+        return forms[format](dkim_records.key_records(run, domain, postfix_queue.oldest_for))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -77,10 +75,10 @@ def _octodns(records):
     by_domain = {}
     for record in records:
         by_domain.setdefault(record.name.partition("._domainkey.")[2], []).append(record)
-    return {name: mailserver_records.octodns(found, name) for name, found in by_domain.items()}
+    return {name: mail_records.octodns(found, name) for name, found in by_domain.items()}
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
+@arguments.read(CommandExecutionError, domain=arguments.domain)
 def status(domain=None):
     """
     Return what became of each key: its stage, since when, whether OpenDKIM signs with it, and what it waits for.
@@ -97,7 +95,7 @@ def status(domain=None):
     """
     run, _ = _begin(test=True)
     try:
-        found = mailserver_status.status(run, mailserver_queue.oldest_for)
+        found = dkim_status.status(run, postfix_queue.oldest_for)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     if domain is None:
@@ -121,12 +119,12 @@ def plan():
     """
     run, host = _begin(test=True)
     try:
-        return _told(run, mailserver_lifecycle.advance(run, host))
+        return _told(run, dkim_advance.advance(run, host))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
-@mailserver_arguments.read(CommandExecutionError, everything=mailserver_arguments.flag)
+@arguments.read(CommandExecutionError, everything=arguments.flag)
 def advance(everything=False):
     """
     Do for all keys of this host what is due: make, publish, look in DNS, sign, revoke, remove. Safe at any time.
@@ -149,7 +147,7 @@ def advance(everything=False):
     return _advance(lambda run: {"everything": everything})
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, force=mailserver_arguments.flag)
+@arguments.read(CommandExecutionError, domain=arguments.domain, force=arguments.flag)
 def rotate(domain=None, force=False):
     """
     Make successors of the keys that sign; each takes over when DNS shows it everywhere and it has soaked.
@@ -168,9 +166,7 @@ def rotate(domain=None, force=False):
     return _advance(lambda run: {"also": _domains(run, domain), "force": force})
 
 
-@mailserver_arguments.read(
-    CommandExecutionError, domain=mailserver_arguments.domain, selector=mailserver_arguments.text
-)
+@arguments.read(CommandExecutionError, domain=arguments.domain, selector=arguments.text)
 def revoke(domain, selector):
     """
     Give up a key whose private half others may know: a successor is made at once, needs no soak, and as soon as it
@@ -190,13 +186,13 @@ def revoke(domain, selector):
 
     def give_up(run):
         (name,) = _domains(run, domain)
-        mailserver_lifecycle.give_up(run, name, selector)
+        dkim_advance.give_up(run, name, selector)
         return {"also": [name]}
 
     return _advance(give_up)
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
+@arguments.read(CommandExecutionError, domain=arguments.domain)
 def rollback(domain):
     """
     Have the key sign again that signed before the present one, which DNS must still show.
@@ -213,13 +209,13 @@ def rollback(domain):
 
     def go_back(run):
         (name,) = _domains(run, domain)
-        mailserver_lifecycle.check_can_go_back(run, name)
+        dkim_advance.check_can_go_back(run, name)
         return {"instead": [name]}
 
     return _advance(go_back)
 
 
-@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
+@arguments.read(CommandExecutionError, names=arguments.texts)
 def wanted(names):
     """
     Return key records of this host as the one that publishes them is to have them; :py:func:`announce` hands it to the
@@ -236,12 +232,12 @@ def wanted(names):
     """
     run, _ = _begin(test=True)
     try:
-        return mailserver_central.rows(run, names, mailserver_queue.oldest_for)
+        return central_keys.rows(run, names, postfix_queue.oldest_for)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
-@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
+@arguments.read(CommandExecutionError, names=arguments.texts)
 def announce(names):
     """
     Put key records into Salt's mine, where only the publisher may read them, and tell the master that they wait.
@@ -258,16 +254,14 @@ def announce(names):
         salt mx1 dkim.announce '[20261124-mx1._domainkey.example.com]'
     """
     central = _settings()["dns"]["central"]
-    return mailserver_central.ask_publisher(
-        __salt__, central, mailserver_central.MINE, "dkim.wanted", names, mailserver_central.EVENT
-    )
+    return central_keys.ask_publisher(__salt__, central, central_keys.MINE, "dkim.wanted", names, central_keys.EVENT)
 
 
-@mailserver_arguments.read(
+@arguments.read(
     CommandExecutionError,
-    minion=mailserver_arguments.text,
-    domains=mailserver_arguments.texts,
-    zones=mailserver_arguments.texts,
+    minion=arguments.text,
+    domains=arguments.texts,
+    zones=arguments.texts,
 )
 def publish_for(minion, domains, zones=()):
     """
@@ -293,27 +287,27 @@ def publish_for(minion, domains, zones=()):
 
         salt ns1 dkim.publish_for mx1 '[example.com]'
     """
-    path = mailserver_central_owners.place(__opts__.get("mailserver.published", mailserver_published.FOLDER))
+    path = owners.place(__opts__.get("mailserver.published", remembered.FOLDER))
     try:
-        with mailserver_central_owners.turn(path.parent, str(minion)) as is_ours:
-            return _publish_for(str(minion), domains, zones, path) if is_ours else dict(mailserver_central_owners.LATER)
+        with owners.turn(path.parent, str(minion)) as is_ours:
+            return _publish_for(str(minion), domains, zones, path) if is_ours else dict(owners.LATER)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
 def _publish_for(minion, domains, zones, path):
-    given = __salt__["mine.get"](minion, mailserver_central.MINE, tgt_type="list").get(minion)
+    given = __salt__["mine.get"](minion, central_keys.MINE, tgt_type="list").get(minion)
     if given is None:
         raise CommandExecutionError(
             f"dkim.publish_for: {minion} has nothing in the mine that this minion may read. Does its pillar say "
             "mailserver:dns:publish: central, and does mailserver:dns:central:publisher match this minion?"
         )
     dns = __salt__["mailserver.settings"]()["dns"]
-    allowed = mailserver_central.domains_of(domains), mailserver_central.domains_of(zones, underscores=True)
-    told = mailserver_central.publish_rows(given, allowed[0], dns, minion, allowed[1], path)
+    allowed = central_keys.domains_of(domains), central_keys.domains_of(zones, underscores=True)
+    told = central_keys.publish_rows(given, allowed[0], dns, minion, allowed[1], path)
     if told["refused"] or told["unknown"]:
         __context__["retcode"] = 2
-    return mailserver_wording.told(told)
+    return wording.told(told)
 
 
 def believe_clock():
@@ -330,10 +324,10 @@ def believe_clock():
 
         salt mx1 dkim.believe_clock
     """
-    place = mailserver_run.place_of(_settings())
+    place = dkim_run.place_of(_settings())
     try:
-        with mailserver_keystore.locked(place.keys):
-            return mailserver_dkim.iso_time(mailserver_run.believe_clock(place.keys))
+        with keystore.locked(place.keys):
+            return life.iso_time(dkim_run.believe_clock(place.keys))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -341,37 +335,39 @@ def believe_clock():
 def _settings():
     """Return what the last highstate put in force; another file has it where a minion's option says so."""
     try:
-        return mailserver_run.applied_settings(__opts__.get("mailserver.dkim_settings", mailserver_run.APPLIED))
+        return dkim_run.applied_settings(__opts__.get("mailserver.dkim_settings", dkim_run.APPLIED))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
 def _begin(test, settings=None):
-    """Return this host's :class:`mailserver_run.Run` and :class:`mailserver_lifecycle.Host`."""
+    """Return this host's :class:`mailhost.dkim.run.Run` and :class:`mailhost.dkim.advance.Host`."""
     settings = settings or _settings()
     socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
     try:
-        place = mailserver_run.place_of(settings)
-        run = mailserver_run.begin(place, settings["domains"], settings["dns"], test)
+        place = dkim_run.place_of(settings)
+        run = dkim_run.begin(place, settings["domains"], settings["dns"], test)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
-    host = mailserver_lifecycle.Host(
+    host = dkim_advance.Host(
         settings["hostname"],
-        lambda: mailserver_opendkim_daemon.reload_service(service),
-        lambda *which, **more: mailserver_milter.probe(socket, *which, **more),
-        mailserver_queue.oldest_for,
+        lambda: opendkim_daemon.reload_service(service),
+        lambda *which, **more: milters.probe(socket, *which, **more),
+        postfix_queue.oldest_for,
         announce,
     )
     return run, host
 
 
 def _advance(prepare=lambda run: {}):
-    """Do a whole run; ``prepare`` is called with it first, and returns more of :func:`mailserver_lifecycle.advance`."""
+    """Do a whole run; ``prepare`` is called with it first, and returns more for
+    :func:`mailhost.dkim.advance.advance`.
+    """
     settings = _settings()
     try:
-        with mailserver_keystore.locked(mailserver_run.place_of(settings).keys):
+        with keystore.locked(dkim_run.place_of(settings).keys):
             run, host = _begin(test=False, settings=settings)
-            return _told(run, mailserver_lifecycle.advance(run, host, **prepare(run)))
+            return _told(run, dkim_advance.advance(run, host, **prepare(run)))
     except (MailserverError, OSError) as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -382,9 +378,9 @@ def _told(run, report):
         __context__["retcode"] = 2
     return {
         "changes": report.changes,
-        "notes": mailserver_run.brief(report.notes),
-        "waiting": [*run.warnings, *mailserver_run.brief(report.waiting)],
-        "errors": mailserver_run.brief(report.errors),
+        "notes": dkim_run.brief(report.notes),
+        "waiting": [*run.warnings, *dkim_run.brief(report.waiting)],
+        "errors": dkim_run.brief(report.errors),
     }
 
 

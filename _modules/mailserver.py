@@ -17,43 +17,38 @@ from pathlib import Path
 import salt.config
 from salt.exceptions import CommandExecutionError, SaltException
 
-import mailserver_reload
+import mailhost
 
-mailserver_reload.drop_outdated()
+mailhost.drop_outdated()
 
-import mailserver_addresses
-import mailserver_arguments
-import mailserver_central
-import mailserver_central_owners
-import mailserver_central_policies
-import mailserver_certificate
-import mailserver_check
-import mailserver_delivery
-import mailserver_dns
-import mailserver_garbage
-import mailserver_key_records
-import mailserver_leaving
-import mailserver_logins
-import mailserver_mta_sts
-import mailserver_nsupdate
-import mailserver_overview
-import mailserver_packing
-import mailserver_parameters
-import mailserver_pillar
-import mailserver_policy_publishing
-import mailserver_published
-import mailserver_queue
-import mailserver_records
-import mailserver_run
-import mailserver_schema
-import mailserver_selftest
-import mailserver_transport_records
-import mailserver_wants
-import mailserver_watch_memory
-import mailserver_watch_run
-import mailserver_wildcards
-import mailserver_wording
-from mailserver_errors import MailserverError
+from mailhost import arguments as mailhost_arguments
+from mailhost import schema, wording
+from mailhost.before import leaving
+from mailhost.central import keys as central_keys
+from mailhost.central import owners
+from mailhost.central import policies as central_policies
+from mailhost.check import areas as check_areas
+from mailhost.dkim import records as dkim_records
+from mailhost.dkim import run as dkim_run
+from mailhost.dns import lookup, wildcards
+from mailhost.errors import MailserverError
+from mailhost.page import overview as page_overview
+from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import logins
+from mailhost.pillar import parameters as pillar_parameters
+from mailhost.postfix import queue as postfix_queue
+from mailhost.publish import policies as publish_policies
+from mailhost.publish import remembered
+from mailhost.records import addresses, mta_sts, nsupdate
+from mailhost.records import record as mail_records
+from mailhost.records import transport as transport_records
+from mailhost.records import wants as records_wants
+from mailhost.scale import garbage, packing
+from mailhost.selftest import delivery
+from mailhost.selftest import message as selftest_message
+from mailhost.tls import certificate as certificates
+from mailhost.watch import memory
+from mailhost.watch import run as watch_run
 
 __virtualname__ = "mailserver"
 
@@ -64,12 +59,12 @@ def __virtual__():
     return __virtualname__
 
 
-@mailserver_arguments.read(
+@mailhost_arguments.read(
     CommandExecutionError,
-    pillar=mailserver_arguments.as_given,
-    saltenv=mailserver_arguments.text,
-    parameters=mailserver_arguments.as_given,
-    shared=mailserver_arguments.flag,
+    pillar=mailhost_arguments.as_given,
+    saltenv=mailhost_arguments.text,
+    parameters=mailhost_arguments.as_given,
+    shared=mailhost_arguments.flag,
 )
 def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     """
@@ -105,8 +100,8 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     if key not in cache:
         system = _parameters(parameters, saltenv)
         try:
-            with mailserver_garbage.kept():
-                found = mailserver_pillar.resolve(pillar, system, _host_grains())
+            with garbage.kept():
+                found = pillar_keys.resolve(pillar, system, _host_grains())
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
         cache[key] = found
@@ -114,10 +109,10 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     return cache[key] if shared else pickle.loads(pickle.dumps(cache[key]))
 
 
-@mailserver_arguments.read(
+@mailhost_arguments.read(
     CommandExecutionError,
-    domains=mailserver_arguments.as_given,
-    sections=mailserver_arguments.as_given,
+    domains=mailhost_arguments.as_given,
+    sections=mailhost_arguments.as_given,
 )
 def packed(domains, sections=None):
     """
@@ -135,7 +130,7 @@ def packed(domains, sections=None):
 
         salt mx1 mailserver.packed '{a.example: {ttl: 60}, b.example: {ttl: 60}}'
     """
-    return mailserver_packing.packed(domains, sections)
+    return packing.packed(domains, sections)
 
 
 def first_user_id():
@@ -151,10 +146,10 @@ def first_user_id():
         salt mx1 mailserver.first_user_id
     """
     try:
-        text = Path(mailserver_logins.LOGIN_DEFS).read_text(encoding="utf-8", errors="replace")
+        text = Path(logins.LOGIN_DEFS).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         text = ""
-    return mailserver_logins.first_user_id(text)
+    return logins.first_user_id(text)
 
 
 def scheduler():
@@ -176,7 +171,7 @@ def scheduler():
     return "systemd" if Path("/run/systemd/system").is_dir() else "later"
 
 
-@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
+@mailhost_arguments.read(CommandExecutionError, names=mailhost_arguments.texts)
 def left_users(names):
     """
     Return the users that this formula made on the host, and that the pillar does not name any more.
@@ -193,7 +188,7 @@ def left_users(names):
         salt mx1 mailserver.left_users '[alice, bob]'
     """
     try:
-        return mailserver_leaving.left_users(mailserver_leaving.read(), names)
+        return leaving.left_users(leaving.read(), names)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -212,7 +207,7 @@ def _host_grains():
     found = {name: __grains__[name] for name in __grains__}
     with contextlib.suppress(OSError, ValueError):
         flags = Path("/proc/net/if_inet6").read_text(encoding="ascii")
-        found["ipv6"] = mailserver_addresses.lasting(found.get("ipv6") or (), flags)
+        found["ipv6"] = addresses.lasting(found.get("ipv6") or (), flags)
     return found
 
 
@@ -253,9 +248,7 @@ def _plain(value):
     return value
 
 
-@mailserver_arguments.read(
-    CommandExecutionError, pillar=mailserver_arguments.as_given, saltenv=mailserver_arguments.text
-)
+@mailhost_arguments.read(CommandExecutionError, pillar=mailhost_arguments.as_given, saltenv=mailhost_arguments.text)
 def validate(pillar=None, saltenv=None):
     """
     Say what is wrong in the pillar ``mailserver``, and touch nothing.
@@ -277,7 +270,7 @@ def validate(pillar=None, saltenv=None):
         salt mx1 mailserver.validate '{domains: {example.com: {}}}'
     """
     pillar = _own_pillar() if pillar is None else pillar
-    found = mailserver_pillar.problems(pillar, _parameters(None, saltenv or _saltenv()), _host_grains())
+    found = pillar_keys.problems(pillar, _parameters(None, saltenv or _saltenv()), _host_grains())
     if found:
         __context__["retcode"] = 1
     return list(found)
@@ -290,15 +283,15 @@ def _saltenv():
 def _parameters(given, saltenv):
     """Return the parameters of this host's operating system."""
     try:
-        found = given or mailserver_parameters.read(
+        found = given or pillar_parameters.read(
             lambda path: __salt__["cp.get_file_str"](path, saltenv=saltenv), saltenv
         )
-        return mailserver_parameters.of_system(found, __grains__)
+        return pillar_parameters.of_system(found, __grains__)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
-@mailserver_arguments.read(CommandExecutionError, packages=mailserver_arguments.texts)
+@mailhost_arguments.read(CommandExecutionError, packages=mailhost_arguments.texts)
 def python_ready(packages=None):
     """
     Tell whether the Python packages that this formula needs are in Salt's own Python, in versions that serve.
@@ -331,7 +324,7 @@ def _installed(requirement):
     return Requirement(requirement).specifier.contains(version, prereleases=True)
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, format=mailserver_arguments.text)
+@mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain, format=mailhost_arguments.text)
 def records(domain=None, format="data"):
     """
     Return the DNS records that a domain needs: A, AAAA, PTR, MX, SPF, DMARC, MTA-STS, TLS-RPT, TLSA, CAA, and its DKIM
@@ -358,7 +351,7 @@ def records(domain=None, format="data"):
     """
     if format not in _FORMATS:
         raise CommandExecutionError(
-            f"mailserver.records: no format {format!r}; {mailserver_schema.did_you_mean(format, _FORMATS)}"
+            f"mailserver.records: no format {format!r}; {schema.did_you_mean(format, _FORMATS)}"
         )
     host = settings()
     domains = host["domains"]
@@ -367,32 +360,32 @@ def records(domain=None, format="data"):
         domains = {domain: domains[domain]}
     try:
         shared = {name: one for name, one in domains.items() if not one["spf"]["exact"]}
-        spf = [record for name, one in shared.items() if (record := mailserver_records.spf_record(name, one))]
+        spf = [record for name, one in shared.items() if (record := mail_records.spf_record(name, one))]
         text = _formatted(_all_records(domains, host), format, host["dns"], spf)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
-    unknown = mailserver_addresses.no_public(host)
+    unknown = addresses.no_public(host)
     is_commented = unknown and format in ("zone", "nsupdate")
-    return f"; {unknown}. {mailserver_addresses.NAME_THEM}\n{text}" if is_commented else text
+    return f"; {unknown}. {addresses.NAME_THEM}\n{text}" if is_commented else text
 
 
 def _check_domain(function, domain, domains):
     if domain not in domains:
-        near = mailserver_schema.did_you_mean(domain, domains) if domains else "its pillar lists none"
+        near = schema.did_you_mean(domain, domains) if domains else "its pillar lists none"
         raise CommandExecutionError(f"mailserver.{function}: {domain} is not among the domains of this host; {near}")
 
 
 def _all_records(domains, host):
-    place = mailserver_run.place_of(host)
-    run = mailserver_run.begin(place, host["domains"], host["dns"], test=True)
-    of_keys = mailserver_key_records.records_by_domain(run, domains, mailserver_queue.oldest_for)
-    tlsa = mailserver_certificate.tlsa_data(host)
+    place = dkim_run.place_of(host)
+    run = dkim_run.begin(place, host["domains"], host["dns"], test=True)
+    of_keys = dkim_records.records_by_domain(run, domains, postfix_queue.oldest_for)
+    tlsa = certificates.tlsa_data(host)
     return [
         record
         for name, domain in domains.items()
         for record in (
-            *mailserver_records.domain_records(name, domain, host["hostname"], host["addresses"]),
-            *mailserver_transport_records.records_of(name, domain, host["hostname"], host["addresses"], tlsa),
+            *mail_records.domain_records(name, domain, host["hostname"], host["addresses"]),
+            *transport_records.records_of(name, domain, host["hostname"], host["addresses"], tlsa),
             *of_keys[name],
         )
     ]
@@ -401,24 +394,22 @@ def _all_records(domains, host):
 def _formatted(found, format, dns, spf=()):
     """Return records in a format; ``spf`` are those of them beside which others may have theirs."""
     if format == "nsupdate":
-        asked = mailserver_wants.text_questions(found)
-        options = mailserver_dns.options(dns)
-        answers = mailserver_wildcards.unmasked(
-            mailserver_dns.ask(asked, options), lambda more: mailserver_dns.ask(more, options)
-        )
-        present = mailserver_wants.present(answers)
-        shared = [mailserver_wants.beside(one, present) if one in spf else one for one in found]
-        return mailserver_nsupdate.nsupdate(shared, present)
+        asked = records_wants.text_questions(found)
+        options = lookup.options(dns)
+        answers = wildcards.unmasked(lookup.ask(asked, options), lambda more: lookup.ask(more, options))
+        present = records_wants.present(answers)
+        shared = [records_wants.beside(one, present) if one in spf else one for one in found]
+        return nsupdate.nsupdate(shared, present)
     forms = {
-        "data": mailserver_records.as_data,
-        "json": mailserver_records.as_json,
-        "zone": mailserver_records.zone,
-        "string": mailserver_records.as_strings,
+        "data": mail_records.as_data,
+        "json": mail_records.as_json,
+        "zone": mail_records.zone,
+        "string": mail_records.as_strings,
     }
     return forms[format](found)
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
+@mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain)
 def selftest(domain=None):
     """
     Send a message from ``selftest@domain`` through this host's Postfix and back to the host, and judge it.
@@ -445,18 +436,18 @@ def selftest(domain=None):
     domain = domain or host["domain"]
     _check_domain("selftest", domain, host["domains"])
     try:
-        found = mailserver_selftest.run(domain, host)
-        rows = mailserver_delivery.Delivery(host["delivery"]).look(mailboxes=True) if host["delivery"] else []
-        return mailserver_wording.told(mailserver_delivery.reported(found, rows))
+        found = selftest_message.run(domain, host)
+        rows = delivery.Delivery(host["delivery"]).look(mailboxes=True) if host["delivery"] else []
+        return wording.told(delivery.reported(found, rows))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
-@mailserver_arguments.read(
+@mailhost_arguments.read(
     CommandExecutionError,
-    domain=mailserver_arguments.domain,
-    area=mailserver_arguments.text,
-    everything=mailserver_arguments.flag,
+    domain=mailhost_arguments.domain,
+    area=mailhost_arguments.text,
+    everything=mailhost_arguments.flag,
 )
 def check(domain=None, area=None, everything=False):
     """
@@ -484,12 +475,12 @@ def check(domain=None, area=None, everything=False):
     host = settings()
     if domain is not None:
         _check_domain("check", domain, host["domains"])
-    if area is not None and area not in mailserver_check.AREAS:
-        near = mailserver_schema.did_you_mean(area, mailserver_check.AREAS)
+    if area is not None and area not in check_areas.AREAS:
+        near = schema.did_you_mean(area, check_areas.AREAS)
         raise CommandExecutionError(f"mailserver.check: no area {area!r}; {near}")
     names = list(host["domains"]) if domain is None else [domain]
-    areas = tuple(mailserver_check.AREAS) if area is None else (area,)
-    told = mailserver_check.summary(mailserver_check.check(host, names, areas), everything)
+    areas = tuple(check_areas.AREAS) if area is None else (area,)
+    told = check_areas.summary(check_areas.check(host, names, areas), everything)
     if told["status"] == "fail":
         __context__["retcode"] = 1
     return told
@@ -514,9 +505,9 @@ def watch():
 
         salt mx1 mailserver.watch
     """
-    path = __opts__.get("mailserver.watch_memory", mailserver_watch_memory.PATH)
+    path = __opts__.get("mailserver.watch_memory", memory.PATH)
     try:
-        told = mailserver_watch_run.watch(_in_force(), path, _send_event)
+        told = watch_run.watch(_in_force(), path, _send_event)
     except (MailserverError, OSError) as err:
         raise CommandExecutionError(str(err)) from err
     if told["troubles"]:
@@ -538,15 +529,13 @@ def metrics():
         salt-call mailserver.metrics --out=newline_values_only
     """
     settings = _in_force()
-    return mailserver_watch_run.metrics(settings, mailserver_watch_run.look(settings))
+    return watch_run.metrics(settings, watch_run.look(settings))
 
 
 def _in_force():
     """Return what the last highstate put in force; another file has it where a minion's option says so."""
     try:
-        return mailserver_watch_run.settings_in_force(
-            __opts__.get("mailserver.settings_in_force", mailserver_watch_run.SETTINGS)
-        )
+        return watch_run.settings_in_force(__opts__.get("mailserver.settings_in_force", watch_run.SETTINGS))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -557,12 +546,12 @@ def _send_event(data):
     With ``preload`` it goes to the master itself. Otherwise it would go through the minion, which drops it without a
     word while the master is away.
     """
-    tag, local = mailserver_watch_run.EVENT, __opts__.get("file_client") == "local" or __opts__.get("local")
+    tag, local = watch_run.EVENT, __opts__.get("file_client") == "local" or __opts__.get("local")
     if (local or __opts__.get("master_type") == "disable") and not __opts__.get("use_master_when_local"):
         __salt__["event.fire"](data, tag)
         return True
     uris = __opts__.get("master_uri_list") or [__opts__.get("master_uri")]
-    if not mailserver_watch_run.anyone_listens(uris):
+    if not watch_run.anyone_listens(uris):
         return False
     return bool(__salt__["event.send"](tag, data, preload={"cmd": "_minion_event"}))
 
@@ -581,13 +570,13 @@ def overview():
         salt '*' mailserver.overview
     """
     pillar = _own_pillar()
-    if isinstance(pillar, dict) and not pillar.get("domains") and not Path(mailserver_run.APPLIED).exists():
-        return mailserver_overview.NOTHING
+    if isinstance(pillar, dict) and not pillar.get("domains") and not Path(dkim_run.APPLIED).exists():
+        return page_overview.NOTHING
     host = settings(pillar)
-    return mailserver_overview.overview(host, mailserver_check.check(host, list(host["domains"])), time.time())
+    return page_overview.overview(host, check_areas.check(host, list(host["domains"])), time.time())
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain)
+@mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain)
 def mta_sts_policy(domain):
     """
     Return the text of a domain's MTA-STS policy, for who serves ``https://mta-sts.DOMAIN/.well-known/mta-sts.txt``.
@@ -610,10 +599,10 @@ def mta_sts_policy(domain):
         raise CommandExecutionError(
             f"mailserver.mta_sts_policy: {domain} has no policy: mailserver:domains:{domain}:mta_sts:mode is not given"
         )
-    return mailserver_mta_sts.policy_text(domains[domain])
+    return mta_sts.policy_text(domains[domain])
 
 
-@mailserver_arguments.read(CommandExecutionError, domain=mailserver_arguments.domain, test=mailserver_arguments.flag)
+@mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain, test=mailhost_arguments.flag)
 def publish(domain=None, test=False):
     """
     Publish the SPF, DMARC, MTA-STS and TLS-RPT records that the pillar wants, by the publisher of DKIM's
@@ -648,24 +637,24 @@ def publish(domain=None, test=False):
             "mailserver.publish: mailserver:dns:publish is manual, so people publish: see mailserver.records, whose "
             "format=nsupdate shows what it would replace; or set it to rfc2136 or central (docs/dns.md)"
         )
-    changes = mailserver_policy_publishing.changes_of(domains)
+    changes = publish_policies.changes_of(domains)
     try:
         if how == "central":
-            return _ask_for(mailserver_policy_publishing.seen(changes, host["dns"]), host["dns"]["central"], test)
+            return _ask_for(publish_policies.seen(changes, host["dns"]), host["dns"]["central"], test)
         path = _published()
-        return _outcomes(mailserver_policy_publishing.publish(changes, path, host["dns"], test), test)
+        return _outcomes(publish_policies.publish(changes, path, host["dns"], test), test)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
 def _published(minion=None):
     """Return the path of what was published; another folder has it where a minion's option says so."""
-    return mailserver_published.place(__opts__.get("mailserver.published", mailserver_published.FOLDER), minion)
+    return remembered.place(__opts__.get("mailserver.published", remembered.FOLDER), minion)
 
 
 def _outcomes(outcomes, test):
-    told = [one.as_data() for one in outcomes] if test else mailserver_policy_publishing.told(outcomes)
-    told = mailserver_wording.told(told)
+    told = [one.as_data() for one in outcomes] if test else publish_policies.told(outcomes)
+    told = wording.told(told)
     if any(one.result in ("refused", "unknown") for one in outcomes):
         __context__["retcode"] = 2
     return told
@@ -677,17 +666,15 @@ def _ask_for(outcomes, central, test):
         return _outcomes(outcomes, test)
     due = [one.change for one in outcomes if one.result == "due"]
     names = [f"{one.kind} {one.name}" for one in due]
-    policies = mailserver_central_policies
-    if not mailserver_central.ask_publisher(
-        __salt__, central, policies.MINE, "mailserver.wanted", names, policies.EVENT
-    ):
+    policies = central_policies
+    if not central_keys.ask_publisher(__salt__, central, policies.MINE, "mailserver.wanted", names, policies.EVENT):
         raise CommandExecutionError("mailserver.publish: the master could not be told; nothing was asked for")
     told = _outcomes([one for one in outcomes if one.result != "due"], test)
     del told["sent"], told["refused"]
     return {"asked": [one.name for one in due], **told}
 
 
-@mailserver_arguments.read(CommandExecutionError, names=mailserver_arguments.texts)
+@mailhost_arguments.read(CommandExecutionError, names=mailhost_arguments.texts)
 def wanted(names):
     """
     Return policy records of this host as the one that publishes them is to have them; :py:func:`publish` hands it to
@@ -702,16 +689,16 @@ def wanted(names):
 
         salt mx1 mailserver.wanted '[SPF example.com]'
     """
-    changes = mailserver_policy_publishing.changes_of(settings()["domains"])
-    return mailserver_central_policies.rows(one for one in changes if f"{one.kind} {one.name}" in names)
+    changes = publish_policies.changes_of(settings()["domains"])
+    return central_policies.rows(one for one in changes if f"{one.kind} {one.name}" in names)
 
 
-@mailserver_arguments.read(
+@mailhost_arguments.read(
     CommandExecutionError,
-    minion=mailserver_arguments.text,
-    domains=mailserver_arguments.texts,
-    pillar=mailserver_arguments.as_given,
-    test=mailserver_arguments.flag,
+    minion=mailhost_arguments.text,
+    domains=mailhost_arguments.texts,
+    pillar=mailhost_arguments.as_given,
+    test=mailhost_arguments.flag,
 )
 def publish_for(minion, domains, pillar=None, test=False):
     """
@@ -741,28 +728,26 @@ def publish_for(minion, domains, pillar=None, test=False):
     try:
         if test:
             return _publish_for(str(minion), domains, pillar, test)
-        with mailserver_central_owners.turn(_published().parent, f"{minion} records") as is_ours:
-            return (
-                _publish_for(str(minion), domains, pillar, test) if is_ours else dict(mailserver_central_owners.LATER)
-            )
+        with owners.turn(_published().parent, f"{minion} records") as is_ours:
+            return _publish_for(str(minion), domains, pillar, test) if is_ours else dict(owners.LATER)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
 
 def _publish_for(minion, domains, pillar, test):
-    given = __salt__["mine.get"](minion, mailserver_central_policies.MINE, tgt_type="list").get(minion)
+    given = __salt__["mine.get"](minion, central_policies.MINE, tgt_type="list").get(minion)
     if given is None:
         raise CommandExecutionError(
             f"mailserver.publish_for: {minion} has nothing in the mine that this minion may read. Has "
             "mailserver.publish been run there, and does its mailserver:dns:central:publisher match this minion?"
         )
     # Each name as the pillar spells it, for its sections, and as DNS has it.
-    spelled = [(name, known) for name in domains for known in mailserver_central.domains_of([name])]
+    spelled = [(name, known) for name in domains for known in central_keys.domains_of([name])]
     allowed = {known: None if pillar is None else pillar.get(name) or {} for name, known in spelled}
-    changes, refused = mailserver_central_policies.read_rows(given, allowed)
-    outcomes = mailserver_policy_publishing.publish(changes, _published(minion), settings()["dns"], test)
+    changes, refused = central_policies.read_rows(given, allowed)
+    outcomes = publish_policies.publish(changes, _published(minion), settings()["dns"], test)
     told = _outcomes(outcomes, test)
-    refused = mailserver_wording.told(refused)
+    refused = wording.told(refused)
     if refused:
         __context__["retcode"] = 2
         if test:

@@ -14,18 +14,17 @@ import salt.utils.master
 import salt.utils.minions
 from salt.exceptions import CommandExecutionError, SaltClientError
 
-import mailserver_reload
+import mailhost
 
-mailserver_reload.drop_outdated()
+mailhost.drop_outdated()
 
-import mailserver_arguments
-import mailserver_fleet
-import mailserver_keystore
-import mailserver_page
-import mailserver_parameters
-import mailserver_pillar
-import mailserver_wording
-from mailserver_errors import MailserverError
+from mailhost import arguments, wording
+from mailhost.dkim import keystore
+from mailhost.errors import MailserverError
+from mailhost.page import fleet as page_fleet
+from mailhost.page import html as page_html
+from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import parameters as pillar_parameters
 
 __virtualname__ = "mailserver"
 
@@ -41,13 +40,13 @@ def __virtual__():
     return __virtualname__
 
 
-@mailserver_arguments.read(
+@arguments.read(
     CommandExecutionError,
-    tgt=mailserver_arguments.target,
-    tgt_type=mailserver_arguments.text,
-    output=mailserver_arguments.text,
-    mine=mailserver_arguments.flag,
-    timeout=mailserver_arguments.number,
+    tgt=arguments.target,
+    tgt_type=arguments.text,
+    output=arguments.text,
+    mine=arguments.flag,
+    timeout=arguments.number,
 )
 def report(tgt="*", tgt_type="glob", output=None, mine=False, timeout=_TIMEOUT):
     """
@@ -82,25 +81,25 @@ def report(tgt="*", tgt_type="glob", output=None, mine=False, timeout=_TIMEOUT):
     answers, troubles, others = (_mined if mine else _asked)(tgt, tgt_type, timeout)
     if not (answers or troubles or others):
         raise CommandExecutionError(f"mailserver.report: no minion matches {tgt!r} ({tgt_type}); nothing was written")
-    fleet = mailserver_fleet.fleet(answers, troubles, others, int(time.time()))
+    fleet = page_fleet.fleet(answers, troubles, others, int(time.time()))
     try:
-        mailserver_keystore.replace_file(path, mailserver_page.page(fleet), 0o644)
+        keystore.replace_file(path, page_html.page(fleet), 0o644)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
-    return {"path": path, **mailserver_fleet.summary(fleet)}
+    return {"path": path, **page_fleet.summary(fleet)}
 
 
 def _asked(tgt, tgt_type, timeout):
-    """Have all minions look at themselves; ``(answers, troubles, others)`` (:func:`mailserver_fleet.fleet`)."""
+    """Have all minions look at themselves; ``(answers, troubles, others)`` (:func:`mailhost.page.fleet.fleet`)."""
     answers, troubles, others = {}, {}, []
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
         for name, returned in _returns(client, tgt, tgt_type, timeout):
             if returned is None:
-                troubles[name] = mailserver_fleet.silent(name, f"no answer within {timeout} s")
+                troubles[name] = page_fleet.silent(name, f"no answer within {timeout} s")
             elif _is_foreign(returned["ret"]):
                 others.append(name)
             elif why := _unusable(returned):
-                troubles[name] = mailserver_fleet.unusable(name, why)
+                troubles[name] = page_fleet.unusable(name, why)
             else:
                 answers[name] = returned["ret"]
     return answers, troubles, others
@@ -136,7 +135,7 @@ def _unusable(returned):
     if _TRIMMED in (answer, *(answer.values() if isinstance(answer, dict) else ())):
         return "its answer was larger than max_event_size; raise that in the configuration of master and minion"
     failed = returned.get("retcode") or not isinstance(answer, dict)
-    return f"it answered: {_brief(mailserver_wording.brief(answer, 2**20))}" if failed else ""
+    return f"it answered: {_brief(wording.brief(answer, 2**20))}" if failed else ""
 
 
 def _brief(text):
@@ -148,15 +147,15 @@ def _mined(tgt, tgt_type, _timeout):
     """Take what is in the mine; what :func:`_asked` returns."""
     found = __salt__["mine.get"](tgt, _FUNCTION, tgt_type)
     known = salt.utils.minions.CkMinions(__opts__).check_minions(tgt, tgt_type)["minions"]
-    missing = {name: mailserver_fleet.not_mined(name) for name in known if name not in found}
+    missing = {name: page_fleet.not_mined(name) for name in known if name not in found}
     return found, missing, []
 
 
-@mailserver_arguments.read(
+@arguments.read(
     CommandExecutionError,
-    tgt=mailserver_arguments.target,
-    tgt_type=mailserver_arguments.text,
-    saltenv=mailserver_arguments.text,
+    tgt=arguments.target,
+    tgt_type=arguments.text,
+    saltenv=arguments.text,
 )
 def validate(tgt="*", tgt_type="glob", saltenv="base"):
     """
@@ -203,14 +202,14 @@ def _problems(name, grains, parameters):
     options = {**__opts__, "pillar_safe_render_error": False}
     pillar = Pillar(options, grains, name, None, options["ext_pillar"]).compile_pillar()
     if pillar.get("_errors"):
-        return [f"the pillar does not render: {mailserver_wording.lines(one)}" for one in pillar["_errors"]]
+        return [f"the pillar does not render: {wording.lines(one)}" for one in pillar["_errors"]]
     if "mailserver" not in pillar:
         return None
     try:
-        system = mailserver_parameters.of_system(parameters, grains)
+        system = pillar_parameters.of_system(parameters, grains)
     except MailserverError as err:
         return [str(err)]
-    return list(mailserver_pillar.problems(pillar["mailserver"], system, grains))
+    return list(pillar_keys.problems(pillar["mailserver"], system, grains))
 
 
 def _parameters(saltenv):
@@ -221,6 +220,6 @@ def _parameters(saltenv):
             return Path(copy).read_text(encoding="utf-8") if copy else ""
 
         try:
-            return mailserver_parameters.read(text_of, saltenv)
+            return pillar_parameters.read(text_of, saltenv)
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err

@@ -6,27 +6,26 @@ DKIM keys: made, looked for in DNS, and only then signed with. One state handles
 import contextlib
 import os
 
-import mailserver_reload
+import mailhost
 
-mailserver_reload.drop_outdated()
+mailhost.drop_outdated()
 
-import mailserver_garbage
-import mailserver_key_folders
-import mailserver_keygen
-import mailserver_keystore
-import mailserver_lifecycle
-import mailserver_milter
-import mailserver_opendkim
-import mailserver_opendkim_daemon
-import mailserver_packing
-import mailserver_propagation
-import mailserver_queue
-import mailserver_run
-import mailserver_settled
-import mailserver_signing
-import mailserver_takeover
-import mailserver_takeover_run
-from mailserver_errors import KeyFileError, MailserverError
+from mailhost.daemons import opendkim as opendkim_daemon
+from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import folders as key_folders
+from mailhost.dkim import keystore
+from mailhost.dkim import look as dkim_look
+from mailhost.dkim import make as dkim_make
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim import settled as dkim_settled
+from mailhost.dkim import sign as dkim_sign
+from mailhost.errors import KeyFileError, MailserverError
+from mailhost.opendkim import milter as milters
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.postfix import queue as postfix_queue
+from mailhost.scale import garbage, packing
+from mailhost.takeover import plan as takeover_plan
+from mailhost.takeover import run as takeover_run
 
 __virtualname__ = "dkim"
 
@@ -55,7 +54,7 @@ def found(name, domains, opendkim, hostname, addresses, paths):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No signature would be lost"}
     try:
-        outlook = mailserver_takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
+        outlook = takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": "\n".join(outlook.plan.notes) or ret["comment"]} if outlook else ret
@@ -72,15 +71,15 @@ def taken_over(name, domains, opendkim, hostname, addresses, paths):
     ret = {"name": name, "result": True, "changes": {}, "comment": "There is nothing to take over"}
     place, test = _place_in(paths, domains), __opts__["test"]
     try:
-        outlook = mailserver_takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
+        outlook = takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
         if not outlook:
             return ret
-        changes, notes = mailserver_takeover_run.told(outlook, place, test)
+        changes, notes = takeover_run.told(outlook, place, test)
         if test:
-            __context__["dkim.takeover"] = mailserver_takeover_run.signers_of(outlook.plan, place.keys)
+            __context__["dkim.takeover"] = takeover_run.signers_of(outlook.plan, place.keys)
         elif changes:
-            with mailserver_keystore.locked(place.keys):
-                mailserver_takeover_run.act(outlook, place)
+            with keystore.locked(place.keys):
+                takeover_run.act(outlook, place)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     result = None if test and changes else True
@@ -88,10 +87,10 @@ def taken_over(name, domains, opendkim, hostname, addresses, paths):
 
 
 def _outlook(config, domains, opendkim, hostname, addresses, paths):
-    domains = mailserver_packing.unpacked(domains)
-    host = mailserver_takeover.Host(domains, opendkim, hostname, tuple(addresses), paths["keys"])
-    words = mailserver_opendkim_daemon.words_of(paths["service"])
-    return mailserver_takeover_run.look(config, host, _place_in(paths, domains), words)
+    domains = packing.unpacked(domains)
+    host = takeover_plan.Host(domains, opendkim, hostname, tuple(addresses), paths["keys"])
+    words = opendkim_daemon.words_of(paths["service"])
+    return takeover_run.look(config, host, _place_in(paths, domains), words)
 
 
 def _place_in(paths, domains):
@@ -108,15 +107,15 @@ def tables(name, signing_table):
         Path of the SigningTable with patterns; the one with bare domains is beside it, ``.domains`` added.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The tables exist"}
-    paths = mailserver_opendkim.tables(name, signing_table)
-    missing = [str(path) for path in mailserver_opendkim.missing_tables(paths)]
+    paths = opendkim_tables.tables(name, signing_table)
+    missing = [str(path) for path in opendkim_tables.missing_tables(paths)]
     if not missing:
         return ret
     ret["changes"] = {path: {"old": "absent", "new": "present"} for path in missing}
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"These tables would be made: {', '.join(missing)}"}
     try:
-        mailserver_opendkim.ensure_tables(paths)
+        opendkim_tables.ensure_tables(paths)
     except MailserverError as err:
         return {**ret, "result": False, "changes": {}, "comment": f"The tables could not be made: {err}"}
     return {**ret, "comment": f"These tables were made: {', '.join(missing)}"}
@@ -139,10 +138,10 @@ def folders(name, user="opendkim", group="opendkim"):
     if not os.path.lexists(name):
         return {**ret, "comment": "There are no keys yet; the first one makes the folder"}
     try:
-        owner = mailserver_keystore.Owner(user, group)
-        lock = contextlib.nullcontext() if test else mailserver_keystore.locked(name)
+        owner = keystore.Owner(user, group)
+        lock = contextlib.nullcontext() if test else keystore.locked(name)
         with lock:
-            ret["changes"], troubles = mailserver_key_folders.settle(name, owner, test)
+            ret["changes"], troubles = key_folders.settle(name, owner, test)
     except KeyFileError as err:
         # Before its package is installed there is no such user.
         return {**ret, "result": None if test else False, "comment": str(err)}
@@ -181,7 +180,7 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
         domains,
         {},
         "Every domain has its key",
-        lambda run: mailserver_keygen.make_keys(run, host, look=_look(run, domains, begins=True)),
+        lambda run: dkim_make.make_keys(run, host, look=_look(run, domains, begins=True)),
     )
 
 
@@ -204,11 +203,11 @@ def published(name, domains, dns, key_table, signing_table, host=None, user="ope
     place = _place(name, key_table, signing_table, domains, user, group)
 
     def look_in_dns(run):
-        publish = mailserver_propagation.publisher(run, __salt__["dkim.announce"])
-        look, oldest = _look(run, domains), mailserver_queue.oldest_for
+        publish = dkim_look.publisher(run, __salt__["dkim.announce"])
+        look, oldest = _look(run, domains), postfix_queue.oldest_for
         if host is None:
-            return mailserver_propagation.check_published(run, oldest, publish, look=look)
-        report, look = mailserver_lifecycle.look_in_dns(run, host, oldest, publish, False, look)
+            return dkim_look.check_published(run, oldest, publish, look=look)
+        report, look = dkim_advance.look_in_dns(run, host, oldest, publish, False, look)
         __context__["dkim.look"] = ((run.top, domains), look)
         return report
 
@@ -237,10 +236,10 @@ def signing(
         domains,
         dns,
         "Who signs is as it should be",
-        lambda run: mailserver_signing.sign(
+        lambda run: dkim_sign.sign(
             run,
-            lambda: mailserver_opendkim_daemon.reload_service(service),
-            lambda *which, **more: mailserver_milter.probe(socket, *which, **more),
+            lambda: opendkim_daemon.reload_service(service),
+            lambda *which, **more: milters.probe(socket, *which, **more),
             look=_look(run, domains),
         ),
     )
@@ -248,9 +247,9 @@ def signing(
 
 def _place(keys, key_table, signing_table, domains, user="opendkim", group="opendkim"):
     foreseen = __context__.get("dkim.takeover") if __opts__["test"] else None
-    domains = mailserver_packing.unpacked(domains)
-    paths = mailserver_opendkim.tables(key_table, signing_table, domains, foreseen)
-    return mailserver_run.Place(keys, paths, mailserver_keystore.Owner(user, group))
+    domains = packing.unpacked(domains)
+    paths = opendkim_tables.tables(key_table, signing_table, domains, foreseen)
+    return dkim_run.Place(keys, paths, keystore.Owner(user, group))
 
 
 def _look(run, domains, begins=False):
@@ -260,7 +259,7 @@ def _look(run, domains, begins=False):
     """
     taken_of, look = __context__.get("dkim.look", (None, None))
     if begins or taken_of != (run.top, domains):
-        look = mailserver_settled.Look(run, thorough=begins)
+        look = dkim_settled.Look(run, thorough=begins)
         __context__["dkim.look"] = ((run.top, domains), look)
     return look
 
@@ -268,12 +267,12 @@ def _look(run, domains, begins=False):
 def _act(place, domains, dns, nothing_to_do, act):
     """Do a part of the life cycle, and return its report as a state does."""
     ret = {"name": place.keys, "result": True, "changes": {}, "comment": ""}
-    domains, test = mailserver_packing.unpacked(domains), __opts__["test"]
+    domains, test = packing.unpacked(domains), __opts__["test"]
     try:
         # The lock is a file, and a dry run makes none.
-        lock = contextlib.nullcontext() if test else mailserver_keystore.locked(place.keys)
-        with lock, mailserver_garbage.kept():
-            run = mailserver_run.begin(place, domains, dns, test)
+        lock = contextlib.nullcontext() if test else keystore.locked(place.keys)
+        with lock, garbage.kept():
+            run = dkim_run.begin(place, domains, dns, test)
             report = act(run)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -282,10 +281,10 @@ def _act(place, domains, dns, nothing_to_do, act):
         ret["result"] = False
     elif test and report.changes:
         ret["result"] = None
-    warnings = [*run.warnings, *mailserver_run.brief(report.waiting)]
+    warnings = [*run.warnings, *dkim_run.brief(report.waiting)]
     if warnings:
         ret["warnings"] = warnings
     # Salt's highstate output wraps warnings, which breaks records; the comment has the lines as they are to be copied.
-    told = [*mailserver_run.brief(report.errors), *warnings, *mailserver_run.brief(report.notes)]
+    told = [*dkim_run.brief(report.errors), *warnings, *dkim_run.brief(report.notes)]
     ret["comment"] = "\n".join(told) or nothing_to_do
     return ret

@@ -12,32 +12,30 @@ from functools import partial
 import salt.utils.dictupdate
 from salt.exceptions import CommandExecutionError
 
-import mailserver_reload
+import mailhost
 
-mailserver_reload.drop_outdated()
+mailhost.drop_outdated()
 
-import mailserver_acme
-import mailserver_addresses
-import mailserver_certificate
-import mailserver_daemon
-import mailserver_delivery
-import mailserver_dns
-import mailserver_firewall
-import mailserver_found
-import mailserver_given_back
-import mailserver_in_force
-import mailserver_leaving
-import mailserver_lost
-import mailserver_milter_action
-import mailserver_originals
-import mailserver_packages
-import mailserver_packing
-import mailserver_services
-import mailserver_shut
-import mailserver_turns
-import mailserver_wants
-from mailserver_check import run_command
-from mailserver_errors import MailserverError, MissingPackage, PackagesError
+from mailhost.before import found as before_found
+from mailhost.before import given_back as before_given_back
+from mailhost.before import leaving, originals, packages
+from mailhost.before import lost as before_lost
+from mailhost.before import shut as before_shut
+from mailhost.check.areas import run_command
+from mailhost.daemons import daemon as mail_daemon
+from mailhost.daemons import firewall as daemons_firewall
+from mailhost.daemons import in_force as daemons_in_force
+from mailhost.daemons import milter_action
+from mailhost.daemons import services as daemons_services
+from mailhost.dns import lookup
+from mailhost.errors import MailserverError, MissingPackage, PackagesError
+from mailhost.records import addresses
+from mailhost.records import wants as records_wants
+from mailhost.scale import packing
+from mailhost.scale import turns as scale_turns
+from mailhost.selftest import delivery as selftest_delivery
+from mailhost.tls import acme as tls_acme
+from mailhost.tls import certificate as certificates
 
 __virtualname__ = "mailserver"
 
@@ -58,7 +56,7 @@ def staged(name, **file):
     if __opts__["test"]:
         return __states__["file.managed"](name, **file)
     try:
-        place = str(mailserver_in_force.stage(name))
+        place = str(daemons_in_force.stage(name))
     except (MailserverError, OSError) as err:
         return {"name": name, "result": False, "changes": {}, "comment": f"{name} could not be staged: {err}"}
     ret = __states__["file.managed"](place, **file)
@@ -105,15 +103,15 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
     say nothing fatal in its log and deliver, else the former files are put back, and the state fails with what it said.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
-    configuration = mailserver_in_force.Configuration(name, tuple(files), restart_for or {})
+    configuration = daemons_in_force.Configuration(name, tuple(files), restart_for or {})
     if __opts__["test"]:
-        if mailserver_in_force.is_cut_short(configuration):
+        if daemons_in_force.is_cut_short(configuration):
             ret.update(result=None, comment=f"A change of {name}'s configuration was cut short, and would be completed")
         return ret
     try:
         daemon = _daemon(name, service, check, reload, settings, configuration, looks)
         with _mail_waiting(configuration, looks.get("milter_of")):
-            outcome = mailserver_in_force.put_in_force(configuration, daemon)
+            outcome = daemons_in_force.put_in_force(configuration, daemon)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err), "skip_watch": True}
     if outcome.how:
@@ -124,23 +122,23 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
 
 
 def _mail_waiting(configuration, folder):
-    if not folder or not mailserver_in_force.is_to_change(configuration):
+    if not folder or not daemons_in_force.is_to_change(configuration):
         return contextlib.nullcontext()
-    return mailserver_milter_action.waiting(mailserver_milter_action.Postfix(folder))
+    return milter_action.waiting(milter_action.Postfix(folder))
 
 
 def _daemon(name, service, check, reload, settings, configuration, looks):
     settings = json.loads(settings) if isinstance(settings, str) else settings
-    asked = mailserver_services.services(settings) if settings else ()
-    return mailserver_daemon.Daemon(
+    asked = daemons_services.services(settings) if settings else ()
+    return mail_daemon.Daemon(
         unit=service,
         check=check,
         reload=reload,
         services=tuple(one for one in asked if one.unit == name),
-        sockets=tuple(map(mailserver_daemon.place_of_socket, looks.get("sockets", ()))),
+        sockets=tuple(map(mail_daemon.place_of_socket, looks.get("sockets", ()))),
         log=looks.get("log", ""),
         # Before a first change was seen to serve, the tables of recipients need not be there yet.
-        recipient=looks.get("recipient", "") if mailserver_in_force.has_served(configuration) else "",
+        recipient=looks.get("recipient", "") if daemons_in_force.has_served(configuration) else "",
         main_cf=looks.get("main_cf", ""),
         flow=_flow(name, looks.get("delivery"), configuration),
         pair=(looks["certificate"], looks["key"]) if looks.get("certificate") else (),
@@ -148,22 +146,22 @@ def _daemon(name, service, check, reload, settings, configuration, looks):
 
 
 def _flow(name, delivery, configuration):
-    """Return the function that sees whether mail arrives (:class:`mailserver_daemon.Daemon`), or ``None``."""
+    """Return the function that sees whether mail arrives (:class:`mailhost.daemons.daemon.Daemon`), or ``None``."""
     plan = json.loads(delivery) if isinstance(delivery, str) else delivery
     if not plan:
         return None
     if name == "dovecot":
 
         def stored():
-            wrong = mailserver_delivery.stored(plan)
+            wrong = selftest_delivery.stored(plan)
             return {"stored": wrong} if wrong else {}, []
 
         return stored if any(one["virtual"] for one in plan["places"]) else None
 
     def delivered():
         # In a first run the aliases are not there yet.
-        rows = mailserver_delivery.Delivery(plan).look(aliases=mailserver_in_force.has_served(configuration))
-        return mailserver_delivery.problems(rows), mailserver_delivery.notes(rows)
+        rows = selftest_delivery.Delivery(plan).look(aliases=daemons_in_force.has_served(configuration))
+        return selftest_delivery.problems(rows), selftest_delivery.notes(rows)
 
     return delivered
 
@@ -178,21 +176,21 @@ def delivered(name, delivery):
         The host's setting of that name, as a mapping or as JSON text.
 
     They go to a user, an alias and a name that does not exist, and to this host itself as mail for others; nobody gets
-    them (:mod:`mailserver_delivery`). Nothing is taken back: it is to be run after what no other state puts in force as
-    a whole, the first run, aliases and tables.
+    them (:mod:`mailhost.selftest.delivery`). Nothing is taken back: it is to be run after what no other state puts in
+    force as a whole, the first run, aliases and tables.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "Messages would be sent, to see that mail flows"}
     if __opts__["test"]:
         return ret
     plan = json.loads(delivery) if isinstance(delivery, str) else delivery
     try:
-        rows = mailserver_delivery.Delivery(plan).look(mailboxes=True)
+        rows = selftest_delivery.Delivery(plan).look(mailboxes=True)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
-    wrong = mailserver_delivery.problems(rows)
+    wrong = selftest_delivery.problems(rows)
     if wrong:
         return {**ret, "result": False, "comment": "\n".join(wrong.values())}
-    if unknown := mailserver_delivery.notes(rows):
+    if unknown := selftest_delivery.notes(rows):
         ret["warnings"] = unknown
     return {**ret, "comment": "\n".join(["Mail flows:", *map(str, rows)])}
 
@@ -245,13 +243,13 @@ def packages_noted(name, ended=False):
     if __opts__["test"]:
         return ret
     try:
-        note, installed = mailserver_packages.read(), list(__salt__["pkg.list_pkgs"]())
+        note, installed = packages.read(), list(__salt__["pkg.list_pkgs"]())
         if ended:
-            new = mailserver_packages.ended(note, installed)
+            new = packages.ended(note, installed)
         else:
-            new = mailserver_packages.begun(note, mailserver_packages.wanted_by(__lowstate__), installed)
+            new = packages.begun(note, packages.wanted_by(__lowstate__), installed)
         if new != note:
-            mailserver_packages.write(new)
+            packages.write(new)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     return ret
@@ -270,7 +268,7 @@ def packages_removed(name, queue):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No package is left that this formula brought"}
     try:
-        names = mailserver_packages.to_remove(mailserver_packages.read(), list(__salt__["pkg.list_pkgs"]()))
+        names = packages.to_remove(packages.read(), list(__salt__["pkg.list_pkgs"]()))
         if names:
             _may_go(names, queue)
     except MailserverError as err:
@@ -281,22 +279,22 @@ def packages_removed(name, queue):
         changes = {"removed": names}
         return {**ret, "result": None, "changes": changes, "comment": f"{len(names)} packages would be removed"}
     changes = {}
-    for turn in mailserver_packages.in_turns(names):
+    for turn in packages.in_turns(names):
         salt.utils.dictupdate.update(changes, __salt__["pkg.purge"](pkgs=turn))
-    left = mailserver_packages.to_remove({"brought": names}, list(__salt__["pkg.list_pkgs"]()))
+    left = packages.to_remove({"brought": names}, list(__salt__["pkg.list_pkgs"]()))
     if left:
         return {**ret, "result": False, "changes": changes, "comment": f"Not removed: {', '.join(left)}"}
     return {**ret, "changes": changes, "comment": f"{len(names)} packages that this formula brought were removed"}
 
 
 def _may_go(names, queue):
-    waiting = mailserver_packages.queued(queue) if "postfix" in names else 0
+    waiting = packages.queued(queue) if "postfix" in names else 0
     if waiting:
         raise PackagesError(
             f"{waiting} messages are in Postfix's queue, and would go with its package; no package was removed. Have "
             "them delivered (postqueue -f while it runs), or delete them (postsuper -d ALL), and run this again"
         )
-    wrong = mailserver_packages.in_the_way(names, run_command)
+    wrong = packages.in_the_way(names, run_command)
     if wrong:
         raise PackagesError(
             f"no package was removed: {wrong}; keep them (mailserver:clean:packages: false), or take those away first"
@@ -320,17 +318,17 @@ def originals_noted(name, files, units, modes=(), zone="", firewall=""):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "It is noted how the host was before"}
     try:
-        if mailserver_originals.is_begun():
+        if originals.is_begun():
             return ret
-        new = mailserver_originals.to_note(files, existing=True)
+        new = originals.to_note(files, existing=True)
         if __opts__["test"]:
             return {**ret, "comment": "It would be noted how the host was before"}
-        upgraded = any(map(mailserver_originals.is_ours, files))
-        mailserver_originals.keep(files, existing=True, upgraded=upgraded)
-        ports = mailserver_given_back.zone_state(zone, firewall) if zone else None
+        upgraded = any(map(originals.is_ours, files))
+        originals.keep(files, existing=True, upgraded=upgraded)
+        ports = before_given_back.zone_state(zone, firewall) if zone else None
         every = [*units, *([firewall] if firewall else [])]
-        states = mailserver_given_back.unit_states(every)
-        mailserver_originals.note_host(states, modes, ports, upgraded)
+        states = before_given_back.unit_states(every)
+        originals.note_host(states, modes, ports, upgraded)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{ret['comment']}; kept: {', '.join(new) or 'no file, since there was none'}"}
@@ -349,7 +347,7 @@ def originals_kept(name, files):
     try:
         if __opts__["test"]:
             return ret
-        mailserver_originals.keep(files)
+        originals.keep(files)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     return ret
@@ -374,23 +372,23 @@ def given_back(name, files, unit="", tables=(), modes=False, milter_of=""):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "Nothing of this formula is left"}
     try:
-        stays, why = mailserver_originals.tables_to_keep(files[0], tables) if tables else ((), "")
-        rows = mailserver_originals.wanted(files, stays=stays)
-        if not rows and not mailserver_originals.is_begun():
+        stays, why = originals.tables_to_keep(files[0], tables) if tables else ((), "")
+        rows = originals.wanted(files, stays=stays)
+        if not rows and not originals.is_begun():
             return ret
         ret["changes"] = {path: "removed" if row["kind"] == "absent" else "given back" for path, row in rows.items()}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "These files would be given back or removed"}
-        postfix = mailserver_milter_action.Postfix(milter_of)
-        if milter_of and mailserver_milter_action.is_running(postfix):
-            mailserver_milter_action.make_wait(postfix)
+        postfix = milter_action.Postfix(milter_of)
+        if milter_of and milter_action.is_running(postfix):
+            milter_action.make_wait(postfix)
         if unit:
-            stopped = mailserver_given_back.set_unit(unit, {"active": False, "enabled": False})
+            stopped = before_given_back.set_unit(unit, {"active": False, "enabled": False})
             ret["changes"].update({unit: "stopped"} if stopped else {})
-        mailserver_originals.keep([path for path in rows if mailserver_originals.is_ours(path)])
-        mailserver_originals.give_back(rows)
+        originals.keep([path for path in rows if originals.is_ours(path)])
+        originals.give_back(rows)
         if modes:
-            changed = mailserver_originals.give_back_modes()
+            changed = originals.give_back_modes()
             ret["changes"].update(dict.fromkeys(changed, "owner and mode given back"))
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -416,22 +414,22 @@ def units_given_back(name, units, milter="", firewall=""):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The units are as they were"}
     try:
-        noted = mailserver_originals.read()["units"] or {}
+        noted = originals.read()["units"] or {}
         back = {unit: noted[unit] for unit in units if unit in noted}
         if firewall and firewall in noted and not noted[firewall]["active"] and any(o["active"] for o in back.values()):
             back[firewall] = noted[firewall]
-        here = mailserver_given_back.unit_states(back)
+        here = before_given_back.unit_states(back)
         differ = {unit: state for unit, state in back.items() if here[unit] != state}
         if __opts__["test"]:
             text = f"As before, would run: {', '.join(unit for unit, state in noted.items() if state['active'])}"
             return {**ret, "result": None, "comment": text} if noted else ret
         run_command(("systemctl", "daemon-reload"))
         for unit, state in differ.items():
-            mailserver_given_back.set_unit(unit, state)
+            before_given_back.set_unit(unit, state)
             ret["changes"][unit] = " and ".join(key for key, value in state.items() if value) or "stopped"
             if unit == milter and state["active"]:
-                mailserver_given_back.wait_until_it_listens(unit)
-        mailserver_originals.forget()
+                before_given_back.wait_until_it_listens(unit)
+        originals.forget()
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     return ret
@@ -448,18 +446,18 @@ def aliases_given_back(name, entries):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The aliases are as they were"}
     try:
-        present, former = mailserver_in_force.look(name), mailserver_originals.original(name)
+        present, former = daemons_in_force.look(name), originals.original(name)
         if present is None:
             return ret
         texts = [one and one.octets.decode("utf-8", "surrogateescape") for one in (former, present)]
-        text = mailserver_given_back.aliases_as_they_were(*texts, entries)
+        text = before_given_back.aliases_as_they_were(*texts, entries)
         if text == texts[1]:
             return ret
         ret["changes"] = {name: "given back"}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "The aliases would be as they were"}
         octets = text.encode("utf-8", "surrogateescape")
-        mailserver_in_force.put({name: mailserver_in_force.File(octets, present.mode, present.uid, present.gid)})
+        daemons_in_force.put({name: daemons_in_force.File(octets, present.mode, present.uid, present.gid)})
         run_command(("newaliases",))
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -479,8 +477,8 @@ def users_noted(name, users):
     if __opts__["test"]:
         return ret
     try:
-        note = mailserver_leaving.read()
-        mailserver_leaving.write(mailserver_leaving.with_users(note, users, _has_user))
+        note = leaving.read()
+        leaving.write(leaving.with_users(note, users, _has_user))
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     return ret
@@ -503,16 +501,16 @@ def logins(name, opened=(), locked=()):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "All logins are as they should be"}
     try:
-        note = mailserver_leaving.read()
-        locking = mailserver_leaving.to_lock(note, [one for one in locked if _has_user(one)], mailserver_leaving.shadow)
-        opening = mailserver_leaving.to_open(note, opened)
+        note = leaving.read()
+        locking = leaving.to_lock(note, [one for one in locked if _has_user(one)], leaving.shadow)
+        opening = leaving.to_open(note, opened)
         ret["changes"] = {**dict.fromkeys(locking, "locked"), **dict.fromkeys(opening, "opened")}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": _told(ret["changes"], "would be ")} if ret["changes"] else ret
-        for verb, names in ((mailserver_leaving.lock, locking), (mailserver_leaving.unlock, opening)):
+        for verb, names in ((leaving.lock, locking), (leaving.unlock, opening)):
             for one in names:
-                note = verb(note, one, mailserver_leaving.shadow(one), run_command)
-                mailserver_leaving.write(note)
+                note = verb(note, one, leaving.shadow(one), run_command)
+                leaving.write(note)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "changes": {}, "comment": str(err)}
     return {**ret, "comment": _told(ret["changes"])} if ret["changes"] else ret
@@ -535,23 +533,23 @@ def aliases_left(name, entries):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No alias is left that left the pillar"}
     try:
-        note, here = mailserver_leaving.read(), mailserver_in_force.look(name)
-        former = mailserver_originals.original(name)
+        note, here = leaving.read(), daemons_in_force.look(name)
+        former = originals.original(name)
         present, was = (one and one.octets.decode("utf-8", "surrogateescape") for one in (here, former))
-        present, was = (mailserver_given_back.entries(one or "") for one in (present, was))
-        left = mailserver_leaving.left_aliases(note, entries, present)
+        present, was = (before_given_back.entries(one or "") for one in (present, was))
+        left = leaving.left_aliases(note, entries, present)
         ret["changes"] = dict.fromkeys(left, "removed")
         if __opts__["test"]:
             return {**ret, "result": None, "comment": _told(ret["changes"], "would be ")} if left else ret
-        note = mailserver_leaving.with_aliases(note, entries, present, was)
-        mailserver_leaving.write(note)
-        text, note = mailserver_leaving.without_aliases(note, left, present)
+        note = leaving.with_aliases(note, entries, present, was)
+        leaving.write(note)
+        text, note = leaving.without_aliases(note, left, present)
         if left:
             octets = text.encode("utf-8", "surrogateescape")
-            mailserver_in_force.put({name: mailserver_in_force.File(octets, here.mode, here.uid, here.gid)})
+            daemons_in_force.put({name: daemons_in_force.File(octets, here.mode, here.uid, here.gid)})
         # One that somebody changed by hand since is theirs now.
         kept = {one: row for one, row in note["aliases"].items() if one in entries}
-        mailserver_leaving.write({**note, "aliases": kept})
+        leaving.write({**note, "aliases": kept})
     except MailserverError as err:
         return {**ret, "result": False, "changes": {}, "comment": str(err)}
     return {**ret, "comment": _told(ret["changes"])} if left else ret
@@ -571,7 +569,7 @@ def lost_settings(name, files):
     (passwords masked), its place, and the pillar key that keeps it.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"No settings of {name}'s are to be lost"}
-    if not mailserver_found.text(files[0]) or mailserver_originals.is_ours(files[0]):
+    if not before_found.text(files[0]) or originals.is_ours(files[0]):
         return ret
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -584,14 +582,14 @@ def lost_settings(name, files):
 
 
 _FOUND = {
-    "postfix": lambda files, folder: mailserver_found.postfix(os.path.dirname(files[0]), folder),
-    "dovecot": lambda files, folder: mailserver_found.dovecot(os.path.dirname(files[0]), folder),
-    "opendkim": lambda files, folder: mailserver_found.opendkim(files[0], folder, files[-1]),
+    "postfix": lambda files, folder: before_found.postfix(os.path.dirname(files[0]), folder),
+    "dovecot": lambda files, folder: before_found.dovecot(os.path.dirname(files[0]), folder),
+    "opendkim": lambda files, folder: before_found.opendkim(files[0], folder, files[-1]),
 }
 
 
 def _lost(ret, found, what):
-    told = mailserver_lost.told(found, what)
+    told = before_lost.told(found, what)
     if told:
         ret["comment"] = told
         ret["warnings"] = [f"{len(found)} settings of {what} are not in the pillar; this state's comment lists them"]
@@ -627,7 +625,7 @@ def lost_ports(name, firewall, services=(), ports=(), shut=()):
     Each listener is named with its program, address and port. Those that only this host reaches do not count.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No port is to be shut"}
-    state = mailserver_given_back.zone_state(name, firewall)
+    state = before_given_back.zone_state(name, firewall)
     if state["running"]:
         return ret
     shown = run_command(("ss", "-Hltunp"))
@@ -638,17 +636,17 @@ def lost_ports(name, firewall, services=(), ports=(), shut=()):
             "result": False,
             "comment": f"It cannot be seen what listens, so firewalld is not started: {said}",
         }
-    allowed = state["permanent"] or mailserver_shut.DEFAULT
+    allowed = state["permanent"] or before_shut.DEFAULT
     try:
-        brought = mailserver_packages.read()["brought"]
+        brought = packages.read()["brought"]
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     opened = [*services, *(one for one in allowed if "/" not in one)]
     given_up = [*shut, *(one for one in allowed if "/" in one)]
-    found = mailserver_shut.shut(mailserver_shut.listeners(shown.out), opened, ports, given_up)
+    found = before_shut.shut(before_shut.listeners(shown.out), opened, ports, given_up)
     # A web server that serves policies of MTA-STS, and that this formula brought, had no visitors before.
     found = [one for one in found if one.program not in brought]
-    told = mailserver_shut.told(found, ports)
+    told = before_shut.told(found, ports)
     return {**ret, "result": False, "comment": told} if told else ret
 
 
@@ -666,21 +664,21 @@ def mail_waits(name, files):
     Postfix is reloaded, and processes that began before are waited for (60 s; then they are ended, and their clients
     come again). What the pillar says is in force with the main.cf that the same run puts in place.
     """
-    postfix = mailserver_milter_action.Postfix(name)
+    postfix = milter_action.Postfix(name)
     ret = {"name": name, "result": True, "changes": {}, "comment": "Mail waits while OpenDKIM is restarted"}
     try:
         if not postfix.path("main.cf").exists() or not _is_to_wait(postfix):
             return ret
         if __opts__["test"]:
-            said = mailserver_milter_action.lets_out(postfix)
+            said = milter_action.lets_out(postfix)
             if said:
                 comment = (
                     f"While OpenDKIM is restarted, mail would wait; Postfix would let it out now: {', '.join(said)}"
                 )
                 ret.update(result=None, comment=comment, changes={name: "mail would wait"})
             return ret
-        mailserver_originals.keep(files, existing=True)
-        said = mailserver_milter_action.make_wait(postfix)
+        originals.keep(files, existing=True)
+        said = milter_action.make_wait(postfix)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     if said:
@@ -689,9 +687,9 @@ def mail_waits(name, files):
 
 
 def _is_to_wait(postfix):
-    if not mailserver_milter_action.is_ours(postfix) or postfix.mark.exists():
+    if not milter_action.is_ours(postfix) or postfix.mark.exists():
         return True
-    return mailserver_packages.read()["before"] is not None and bool(mailserver_milter_action.lets_out(postfix))
+    return packages.read()["before"] is not None and bool(milter_action.lets_out(postfix))
 
 
 def firewall_open(name, services=(), ports=()):
@@ -709,8 +707,8 @@ def firewall_open(name, services=(), ports=()):
     and the firewall is not reloaded, so no connection is cut.
     """
     try:
-        note = mailserver_leaving.read()
-        left = mailserver_leaving.left_open(note, name, {*services, *ports})
+        note = leaving.read()
+        left = leaving.left_open(note, name, {*services, *ports})
     except MailserverError as err:
         return {"name": name, "result": False, "changes": {}, "comment": str(err)}
     ret = _firewall(name, services, ports, "add", partial(_missing_and_noted, note), "open")
@@ -719,9 +717,9 @@ def firewall_open(name, services=(), ports=()):
 
 def _missing_and_noted(note, zone, services, ports):
     """Return what is missing in a zone; before it is opened, it is noted that this formula does."""
-    items = mailserver_firewall.missing(zone, services, ports)
+    items = daemons_firewall.missing(zone, services, ports)
     if not __opts__["test"]:
-        mailserver_leaving.write(mailserver_leaving.with_opened(note, zone, items))
+        leaving.write(leaving.with_opened(note, zone, items))
     return items
 
 
@@ -739,9 +737,9 @@ def _close_left(ret, left):
         }
     try:
         for zone, rows in left.items():
-            present = {where: mailserver_firewall.present(zone, *_kinds(items))[where] for where, items in rows.items()}
-            mailserver_firewall.change("remove", zone, {where: items for where, items in present.items() if items})
-        mailserver_leaving.write(mailserver_leaving.with_closed(mailserver_leaving.read(), left))
+            present = {where: daemons_firewall.present(zone, *_kinds(items))[where] for where, items in rows.items()}
+            daemons_firewall.change("remove", zone, {where: items for where, items in present.items() if items})
+        leaving.write(leaving.with_closed(leaving.read(), left))
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "changes": changes, "comment": f"{ret['comment']}; closed: {'; '.join(said)}"}
@@ -760,12 +758,12 @@ def firewall_closed(name, services=(), ports=()):
 
 
 def _present_by_us(zone, services, ports):
-    note = mailserver_originals.read()
-    if note["units"] is None and not mailserver_milter_action.is_ours(mailserver_milter_action.Postfix()):
+    note = originals.read()
+    if note["units"] is None and not milter_action.is_ours(milter_action.Postfix()):
         return {}  # The formula is not on this host (any more), so these ports are somebody else's.
     before = note["firewall"] or {}
     kept = {"permanent": before.get("permanent", ()), "running": before.get("current", ())}
-    found = mailserver_firewall.present(zone, services, ports)
+    found = daemons_firewall.present(zone, services, ports)
     return {where: [one for one in names if one not in kept[where]] for where, names in found.items()}
 
 
@@ -789,7 +787,7 @@ def firewall_passable(name, service):
     if _masters() and __opts__.get("__cli") != "salt-call":
         port = __opts__.get("publish_port", 4505)
         words = ("ss", "-Htn", "state", "established", "dport", "=", f":{port}")
-        if not mailserver_firewall.is_connected(lambda: run_command(words).out):
+        if not daemons_firewall.is_connected(lambda: run_command(words).out):
             lost = f"the minion has no connection to its master's port {port}, which may not get what this run returns"
             ret["warnings"] = [*ret.get("warnings", []), lost]
     return ret
@@ -799,7 +797,7 @@ def _passable(zone, service):
     """Return what differs from a state's good end."""
     masters = _masters()
     stop, start = (partial(run_command, ("systemctl", verb, service)) for verb in ("stop", "start"))
-    if mailserver_firewall.keeps_from_master(masters, stop, start):
+    if daemons_firewall.keeps_from_master(masters, stop, start):
         run_command(("systemctl", "disable", service))
         comment = (
             f"the firewall kept this host from its master ({masters[0][0]}), so it is stopped and disabled; look at "
@@ -807,7 +805,7 @@ def _passable(zone, service):
         )
         return {"result": False, "changes": {service: {"old": "running", "new": "stopped"}}, "comment": comment}
     try:
-        out = mailserver_firewall.shut_out(zone, run_command(("ss", "-Hltnp")).out)
+        out = daemons_firewall.shut_out(zone, run_command(("ss", "-Hltnp")).out)
     except MailserverError as err:
         return {"result": False, "comment": str(err)}
     how = "add what is to be let in to mailserver:firewalld:ports or to the zone"
@@ -840,7 +838,7 @@ def _firewall(zone, services, ports, verb, find, wanted):
         ret.update(result=None, comment=f"Zone {zone}: mail ports would be {wanted}")
         return ret
     try:
-        mailserver_firewall.change(verb, zone, items)
+        daemons_firewall.change(verb, zone, items)
     except MailserverError as err:
         ret.update(result=False, comment=str(err), changes={})
         return ret
@@ -859,13 +857,13 @@ def acme_credentials(name, rfc2136):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is as it should be"}
     try:
-        text = mailserver_acme.credentials(rfc2136)
-        if mailserver_acme.is_private(name, text):
+        text = tls_acme.credentials(rfc2136)
+        if tls_acme.is_private(name, text):
             return ret
         ret["changes"] = {name: "the TSIG key of dns:rfc2136, for certbot"}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{name} would be written"}
-        mailserver_acme.put_private(name, text)
+        tls_acme.put_private(name, text)
     except MailserverError as err:
         return {**ret, "result": False, "changes": {}, "comment": str(err)}
     return {**ret, "comment": f"{name} was written"}
@@ -897,7 +895,7 @@ def acme_issued(name, dns_names, acme, folder, credentials, reuse_key=False):
         "changes": {},
         "comment": f"certbot has the certificate of {', '.join(dns_names)}",
     }
-    reason = mailserver_acme.lacking(name, dns_names, acme, folder, reuse_key)
+    reason = tls_acme.lacking(name, dns_names, acme, folder, reuse_key)
     if reason is None:
         return ret
     if __opts__["test"]:
@@ -907,9 +905,9 @@ def acme_issued(name, dns_names, acme, folder, credentials, reuse_key=False):
             "comment": f"certbot would get a certificate for {', '.join(dns_names)}: {reason}",
         }
     try:
-        mailserver_acme.issue(mailserver_acme.command(name, dns_names, acme, credentials, reuse_key), acme["ca_file"])
+        tls_acme.issue(tls_acme.command(name, dns_names, acme, credentials, reuse_key), acme["ca_file"])
     except MailserverError as err:
-        comment = mailserver_acme.awaited(dns_names, reason, err)
+        comment = tls_acme.awaited(dns_names, reason, err)
         return {**ret, "comment": comment, "warnings": [comment]}
     ret["changes"] = {name: {"old": reason, "new": f"issued by {acme['server']} for {', '.join(dns_names)}"}}
     return {**ret, "comment": f"certbot got a certificate for {', '.join(dns_names)}"}
@@ -934,34 +932,34 @@ def records_published(name, settings):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     settings = json.loads(settings) if isinstance(settings, str) else settings
-    settings = {**settings, "domains": mailserver_packing.unpacked(settings["domains"])}
+    settings = {**settings, "domains": packing.unpacked(settings["domains"])}
     try:
-        tlsa = mailserver_certificate.tlsa_data(settings)
+        tlsa = certificates.tlsa_data(settings)
     except MailserverError as err:
         tlsa, ret["warnings"] = None, [str(err)]
-    if unknown := mailserver_addresses.no_public(settings):
-        ret["warnings"] = [*ret.get("warnings", ()), f"{unknown}. {mailserver_addresses.NAME_THEM}"]
+    if unknown := addresses.no_public(settings):
+        ret["warnings"] = [*ret.get("warnings", ()), f"{unknown}. {addresses.NAME_THEM}"]
     host = (settings["hostname"], settings["addresses"], tlsa)
-    turn = mailserver_turns.Domains(settings["domains"], settings["dns"])
+    turn = scale_turns.Domains(settings["domains"], settings["dns"])
     families = settings.get("families", (4, 6))
-    wanted = mailserver_wants.wants(settings["domains"], *host, only=frozenset(turn.due), families=families)
+    wanted = records_wants.wants(settings["domains"], *host, only=frozenset(turn.due), families=families)
     try:
-        answers = mailserver_dns.ask(mailserver_wants.questions(wanted), mailserver_dns.options(settings["dns"]))
+        answers = lookup.ask(records_wants.questions(wanted), lookup.options(settings["dns"]))
     except MissingPackage as err:
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"DNS would be asked for {len(wanted)} things; now: {err}"}
         return {**ret, "result": False, "comment": str(err)}
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
-    findings = mailserver_wants.compare(wanted, answers)
+    findings = records_wants.compare(wanted, answers)
     if not __opts__["test"]:
-        turn.note(finding.want.of for finding in mailserver_wants.troubles(findings))
+        turn.note(finding.want.of for finding in records_wants.troubles(findings))
     published = _publish(ret, findings) if settings["dns"].get("publish_records") else ()
-    findings = [one for one in findings if not mailserver_wants.is_of(one, published)]
-    ret["comment"] = "\n".join([*filter(None, [ret["comment"]]), mailserver_wants.comment(findings)])
+    findings = [one for one in findings if not records_wants.is_of(one, published)]
+    ret["comment"] = "\n".join([*filter(None, [ret["comment"]]), records_wants.comment(findings)])
     if turn.later:
         ret["comment"] += f"\n{len(turn.later):,} domains as wanted before were not looked for now; their turn comes."
-    warnings = mailserver_wants.warnings(findings)
+    warnings = records_wants.warnings(findings)
     if warnings:
         ret["warnings"] = [*ret.get("warnings", ()), *warnings]
     if settings["dns"]["strict"] and any(finding.value in ("absent", "different") for finding in findings):
@@ -974,7 +972,7 @@ def _publish(ret, findings):
 
     With ``test=True`` they are those that would be.
     """
-    if not any(mailserver_wants.is_publishable(one) for one in findings):
+    if not any(records_wants.is_publishable(one) for one in findings):
         return ()
     before = __context__.get("retcode", 0)
     try:
@@ -995,5 +993,5 @@ def _publish(ret, findings):
         ret.update(changes=dict.fromkeys(names, how), comment=f"{len(names)} records were {how}; DNS may need a moment")
     troubles = [f"Publishing failed: {text}" for text in [*told.get("refused", ()), *told["unknown"]]]
     if troubles:
-        ret["warnings"] = [*ret.get("warnings", ()), *troubles[: mailserver_wants.DETAILS]]
+        ret["warnings"] = [*ret.get("warnings", ()), *troubles[: records_wants.DETAILS]]
     return names

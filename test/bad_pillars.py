@@ -1,8 +1,8 @@
 """Pillars that ask for something impossible: by hand for what keys say together, by the schema for each of them."""
 
-from mailserver_pillar_accounts import Script
-from mailserver_pillar_hardening import Network
-from mailserver_schema import (
+from mailhost.pillar.accounts import Script
+from mailhost.pillar.hardening import Network
+from mailhost.schema import (
     Address,
     Bool,
     Choice,

@@ -2,9 +2,9 @@
 
 import hashlib
 
-from mailserver_check import summary
-from mailserver_findings import Finding
-from mailserver_fleet import fleet, silent
+from mailhost.check.areas import summary
+from mailhost.check.findings import Finding
+from mailhost.page.fleet import fleet, silent
 
 NOW = 1795543200  # 2026-11-24 18:00 UTC
 DAY = 86400

@@ -13,16 +13,16 @@ from types import SimpleNamespace
 import jinja2
 import yaml
 
-import mailserver_check_dkim
-import mailserver_check_flow
-import mailserver_check_room
-import mailserver_clock
-import mailserver_keystore
-import mailserver_opendkim
-from mailserver_check_postfix import ON_TERMINAL
-from mailserver_dkim import Key, Manifest
-from mailserver_findings import Done, Host
-from mailserver_pillar import resolve
+from mailhost import clock as trusted_clock
+from mailhost.check.config import dkim as check_dkim
+from mailhost.check.config.postfix import ON_TERMINAL
+from mailhost.check.findings import Done, Host
+from mailhost.check.running import flow as check_flow
+from mailhost.check.running import room as check_room
+from mailhost.dkim import keystore
+from mailhost.dkim.life import Key, Manifest
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.pillar.keys import resolve
 
 TOP = Path(__file__).resolve().parents[1]
 DOMAINS = ("a.example", "b.example")
@@ -195,9 +195,9 @@ class Machine:
         signers = {}
         for name in DOMAINS:
             self.give_key(name, self.pems[name])
-            signers[name] = mailserver_opendkim.Signer("one", f"{paths['keys']}/{name}/one.private")
-        tables = mailserver_opendkim.tables(paths["key_table"], paths["signing_table"])
-        for path, text in mailserver_opendkim._texts(tables, signers).items():
+            signers[name] = opendkim_tables.Signer("one", f"{paths['keys']}/{name}/one.private")
+        tables = opendkim_tables.tables(paths["key_table"], paths["signing_table"])
+        for path, text in opendkim_tables._texts(tables, signers).items():
             path.write_text(text)
 
     def give_key(self, name, pem, bits=2048):
@@ -205,12 +205,12 @@ class Machine:
         path = self._write(f"opendkim/keys/{name}/one.private", pem)
         path.chmod(0o600)
         path.parent.chmod(0o700)
-        public, _ = mailserver_keystore.public_half(pem, str(path))
+        public, _ = keystore.public_half(pem, str(path))
         made = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=9)
         self.write_manifest(name, Key("one", "rsa", bits, public, made, made, made))
 
     def write_manifest(self, name, *keys):
-        mailserver_keystore.write_manifest(self.settings["os"]["opendkim"]["keys"], Manifest(name, keys))
+        keystore.write_manifest(self.settings["os"]["opendkim"]["keys"], Manifest(name, keys))
 
     def _answer_what_runs(self):
         for unit in ("postfix", "saslauthd", "dovecot", "opendkim", "firewalld", "postfix@-"):
@@ -246,7 +246,7 @@ class Machine:
 
     @property
     def postfix_log(self):
-        return mailserver_check_flow.journal("postfix")
+        return check_flow.journal("postfix")
 
     def message(self, queue, age, id="4XyZ"):
         """A line of ``postqueue -j``."""
@@ -257,9 +257,9 @@ class Machine:
 
     def set_clock(self, ahead):
         """Write down a trusted time that the host's clock is ahead of."""
-        reading = mailserver_clock.read()
-        clock = mailserver_clock.Clock(reading.wall - ahead, reading.wall, reading.boot, reading.uptime)
-        self._write("opendkim/keys/clock.json", mailserver_clock.emit(clock))
+        reading = trusted_clock.read()
+        clock = trusted_clock.Clock(reading.wall - ahead, reading.wall, reading.boot, reading.uptime)
+        self._write("opendkim/keys/clock.json", trusted_clock.emit(clock))
 
 
 def lines(values):
@@ -275,8 +275,8 @@ def filesystem(space=50, inodes=50):
 def make(folder, pems, monkeypatch, pillar=None):
     """Return a :class:`Machine`; neither the folders above its own nor the real disk play a part."""
     folder.chmod(0o755)
-    monkeypatch.setattr(mailserver_check_dkim, "TOP", folder)
-    monkeypatch.setattr(mailserver_check_room.os, "statvfs", lambda path: filesystem())
+    monkeypatch.setattr(check_dkim, "TOP", folder)
+    monkeypatch.setattr(check_room.os, "statvfs", lambda path: filesystem())
     monkeypatch.setattr(os, "fsync", lambda number: None)  # these files need not outlive a power cut
     return Machine(folder, pems, pillar)
 

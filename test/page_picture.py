@@ -5,8 +5,8 @@ from pathlib import Path
 
 from browser import chromium
 from example_fleet import NOW, SPF, overview
-from mailserver_fleet import fleet
-from mailserver_page import page
+from mailhost.page.fleet import fleet
+from mailhost.page.html import page
 
 TOP = Path(__file__).resolve().parent.parent
 WIDTH = 960

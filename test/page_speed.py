@@ -8,8 +8,8 @@ from pathlib import Path
 
 from browser import chromium
 from example_fleet import NOW, answers
-from mailserver_fleet import fleet
-from mailserver_page import page
+from mailhost.page.fleet import fleet
+from mailhost.page.html import page
 
 SIZES = ((1_000, 1.0), (10_000, 2.0))
 """Domains of a page, and the seconds in which it is to open."""

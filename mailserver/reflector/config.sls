@@ -1,12 +1,6 @@
 # What Postfix needs before it hands the reflector a message: its user, its program and its settings.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set reflector = mailserver.os.reflector %}
-{%- set modules = [
-  'mailserver_dmarc', 'mailserver_dmarc_suffix', 'mailserver_dns_message', 'mailserver_errors', 'mailserver_milter',
-  'mailserver_reflector', 'mailserver_reflector_answer', 'mailserver_reflector_message', 'mailserver_reflector_rate',
-  'mailserver_reflector_report', 'mailserver_reflector_rules', 'mailserver_reflector_texts', 'mailserver_spf',
-  'mailserver_verdict', 'mailserver_wording',
-] %}
 {%- set settings = {
   'address': mailserver.reflector.address, 'language': mailserver.reflector.language, 'rate': mailserver.reflector.rate,
   'total': mailserver.reflector.total, 'hostname': mailserver.hostname, 'timeout': mailserver.dns.timeout,
@@ -53,17 +47,27 @@ mailserver-reflector-settings:
     - require:
         - user: mailserver-reflector-user
 
+# What the program imports, and what lies beside that.
 mailserver-reflector-modules:
-  file.managed:
-    - names:
-{%- for module in modules %}
-        - {{ reflector.folder }}/{{ module }}.py:
-            - source: salt://_utils/{{ module }}.py
-{%- endfor %}
-    - makedirs: true
+  file.recurse:
+    - name: {{ reflector.folder }}/mailhost
+    - source: salt://_utils/mailhost
+    - include_pat: 'E@^((dns|opendkim|receiver|reflector)/)?[a-z0-9_]+[.]py$'
+    - clean: true
     - user: root
     - group: root
-    - mode: '0644'
+    - dir_mode: '0755'
+    - file_mode: '0644'
+{%- set side_by_side = salt['file.find'](reflector.folder, name='mailserver_*.py', type='f') %}
+{%- if side_by_side %}
+
+# Where an earlier version of this formula had the program's modules.
+mailserver-reflector-earlier-modules:
+  file.absent:
+    - names: {{ side_by_side | sort | json }}
+    - require:
+        - file: mailserver-reflector-program
+{%- endif %}
 
 mailserver-reflector-program:
   file.managed:

@@ -9,9 +9,9 @@ import sys
 from collections import Counter
 from datetime import datetime, timezone
 
-import mailserver_dkim
-from mailserver_dkim import Key
-from mailserver_turns import SHARE
+from mailhost.dkim import life
+from mailhost.dkim.life import Key
+from mailhost.scale.turns import SHARE
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 DAYS, DAY = 90, 86_400
@@ -31,7 +31,7 @@ def rotations(domains):
     found = Counter()
     key = Key("s", "rsa", 2048, PUBLIC, START, START, START)
     for number in range(domains):
-        moment = mailserver_dkim.rotates_at(f"d{number:06}.example", key, POLICY)
+        moment = life.rotates_at(f"d{number:06}.example", key, POLICY)
         found[int(moment.timestamp()) // DAY % DAYS] += 1
     return found
 

@@ -20,13 +20,13 @@ import dns.rdtypes.ANY.TXT
 import dns.tsig
 import dns.update
 
-import mailserver_check_dns
-import mailserver_dns
-import mailserver_propagation
-import mailserver_publish
-import mailserver_turns
-from mailserver_check_answers import Means
-from mailserver_findings import Host
+from mailhost.check.dns import area as check_dns
+from mailhost.check.dns.answers import Means
+from mailhost.check.findings import Host
+from mailhost.dkim import look as dkim_look
+from mailhost.dns import lookup
+from mailhost.publish import rfc2136
+from mailhost.scale import turns as scale_turns
 from name_server import NameServer, running, zone
 from scale_host import SELECTOR, KeyedHost, names
 from scale_measure import Measured, Ratio, Row, by_turns, sizes, tell, timed, told
@@ -71,8 +71,8 @@ class World:
 
     def look(self, size=None, where="bench.test"):
         """Look for all keys, as a run does of which all are awaited: no share of them is left for later."""
-        mailserver_turns.MANY = sys.maxsize
-        report = mailserver_propagation.check_published(self.host(size or self.domains, where).run())
+        scale_turns.MANY = sys.maxsize
+        report = dkim_look.check_published(self.host(size or self.domains, where).run())
         if report.errors or report.waiting:
             raise SystemExit(f"bench: DNS does not show what it should: {[*report.errors, *report.waiting][:2]}")
 
@@ -83,7 +83,7 @@ class World:
         def ask(questions, options):
             questions = list(questions)
             asked.extend(questions)
-            answers = mailserver_dns.ask(questions, options, recursive=(RESOLVER,))
+            answers = lookup.ask(questions, options, recursive=(RESOLVER,))
             _have_all(answers.values())
             return answers
 
@@ -93,7 +93,7 @@ class World:
         os_paths.update(key_table=str(place.tables.key_table), signing_table=str(place.tables.signing_table))
         whole = {**host.settings, "os": {**host.settings["os"], "opendkim": os_paths}}
         means = Means(ask, lambda timeout: _no_record, _no_record, lambda run: run.now)
-        mailserver_check_dns.findings(Host(whole, None), list(whole["domains"]), means)
+        check_dns.findings(Host(whole, None), list(whole["domains"]), means)
         return asked
 
 
@@ -206,9 +206,9 @@ def _far(world):
 
 def _dead(world):
     def ask(where):
-        asked = [mailserver_dns.Question(*one) for one in _key_names(world.domains, where)]
-        options = replace(mailserver_dns.options(world.host(10).settings["dns"]), timeout=TIMEOUT)
-        return mailserver_dns.ask(asked, options, (RESOLVER,))
+        asked = [lookup.Question(*one) for one in _key_names(world.domains, where)]
+        options = replace(lookup.options(world.host(10).settings["dns"]), timeout=TIMEOUT)
+        return lookup.ask(asked, options, (RESOLVER,))
 
     dead, well = by_turns(lambda: ask("three.test"), lambda: ask("two.test"))
     what = "the same while one of three servers does not answer"
@@ -217,15 +217,14 @@ def _dead(world):
 
 
 def _batches(world):
-    credential = mailserver_publish.Credential(AUTHORITY, 53, KEY, "hmac-sha256", SECRET, 30)
+    credential = rfc2136.Credential(AUTHORITY, 53, KEY, "hmac-sha256", SECRET, 30)
     text = f"v=DKIM1; k=rsa; p={world.pair.public}"
     whole = [
-        mailserver_publish.Change(name, "sent.test", 3600, text, absent=True)
-        for name, _ in _key_names(world.domains, "sent.test")
+        rfc2136.Change(name, "sent.test", 3600, text, absent=True) for name, _ in _key_names(world.domains, "sent.test")
     ]
     began = time.perf_counter()
-    options = mailserver_dns.options(world.host(10).settings["dns"])
-    sent = mailserver_publish.publish(whole, credential, options)
+    options = lookup.options(world.host(10).settings["dns"])
+    sent = rfc2136.publish(whole, credential, options)
     ours = (time.perf_counter() - began) / len(whole)
     if any(one.result != "sent" for one in sent):
         raise SystemExit(f"bench: not published: {next(one for one in sent if one.result != 'sent')}")

@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import mailserver_keystore
 from bench_lab import LAB, lab, set_pillars, write
+from mailhost.dkim import keystore
 from scale_host import KeyedHost, names
 from scale_measure import Measured, Row, sizes, tell, told
 from scale_postfix import LANES, MESSAGES, have_discarded, sent
@@ -54,7 +54,7 @@ def rows(domains):
         tell("formula: a host of the lab")
         lab("up", "master", "ns1", "ns2", HOST)
         lab("reset", HOST)
-        (pem,) = mailserver_keystore.generate([2048])
+        (pem,) = keystore.generate([2048])
         ran = {}
         for size in sizes(domains):
             ran[size] = _unchanged(names(size, ZONE), pem, is_first=not ran)
@@ -155,7 +155,7 @@ def _seed(domains, pem):
     """Give the host the keys, manifests and tables of these domains."""
     with tempfile.TemporaryDirectory() as folder:
         host = KeyedHost(folder, domains)
-        host.pem, (host.public, _) = pem, mailserver_keystore.public_half(pem, "the bench")
+        host.pem, (host.public, _) = pem, keystore.public_half(pem, "the bench")
         host.write()
         for table in host.place.tables.all:
             table.write_text(table.read_text().replace(folder, "/etc/opendkim"))

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import yaml
 
-import mailserver_dkim
-import mailserver_dns
-import mailserver_keystore
-import mailserver_opendkim
-import mailserver_pillar
-from mailserver_run import Place, Run
+from mailhost.dkim import keystore, life
+from mailhost.dkim.run import Place, Run
+from mailhost.dns import lookup
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.pillar import keys as pillar_keys
 
 TOP = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -50,7 +49,7 @@ def _merged(below, above):
 def settings(domains, **pillar):
     """Return the settings of a host of these domains (names)."""
     whole = {"domain": domains[0], "addresses": ["192.0.2.25"], "domains": {name: {} for name in domains}, **pillar}
-    return mailserver_pillar.resolve(whole, parameters(), {"fqdn": HOST})
+    return pillar_keys.resolve(whole, parameters(), {"fqdn": HOST})
 
 
 class KeyedHost:
@@ -62,18 +61,18 @@ class KeyedHost:
     def __init__(self, folder, domains, resolvers=(), dns=None):
         me = pwd.getpwuid(0).pw_name
         self.folder = Path(folder)
-        tables = mailserver_opendkim.tables(self.folder / "KeyTable", self.folder / "SigningTable")
-        self.place = Place(str(self.folder / "keys"), tables, mailserver_keystore.Owner(me, me))
+        tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable")
+        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(me, me))
         self.settings = settings(domains, dns=dns or {})
-        self.ask = partial(mailserver_dns.ask, recursive=tuple(resolvers)) if resolvers else mailserver_dns.ask
-        (self.pem,) = mailserver_keystore.generate([2048])
-        self.public, _ = mailserver_keystore.public_half(self.pem, "the bench")
+        self.ask = partial(lookup.ask, recursive=tuple(resolvers)) if resolvers else lookup.ask
+        (self.pem,) = keystore.generate([2048])
+        self.public, _ = keystore.public_half(self.pem, "the bench")
 
     def key(self, stage="signing", selector=SELECTOR):
         """Return the row of a domain's key."""
         made = NOW - timedelta(days=1)
-        key = mailserver_dkim.Key(selector, "rsa", 2048, self.public, made)
-        for name in mailserver_dkim.STAGES[1 : mailserver_dkim.STAGES.index(stage) + 1]:
+        key = life.Key(selector, "rsa", 2048, self.public, made)
+        for name in life.STAGES[1 : life.STAGES.index(stage) + 1]:
             key = replace(key, **{name: made})
         return key
 
@@ -87,7 +86,7 @@ class KeyedHost:
         pair.chmod(0o600)
         rows = [self.key(stage), *(self.key("published", one) for one in selectors or ())]
         first = next(iter(self.settings["domains"]))
-        text = mailserver_dkim.emit(mailserver_dkim.Manifest(first, tuple(rows)))
+        text = life.emit(life.Manifest(first, tuple(rows)))
         for name in self.settings["domains"]:
             folder = keys / name
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -96,14 +95,14 @@ class KeyedHost:
                 os.link(pair, folder / f"{row.selector}.private")
             (folder / "keys.json").write_text(text.replace(f'"{first}"', f'"{name}"'))
         signers = self.signers() if stage == "signing" else {}
-        for path, text in mailserver_opendkim._texts(self.place.tables, signers).items():
+        for path, text in opendkim_tables._texts(self.place.tables, signers).items():
             path.write_text(text)
         return self
 
     def signers(self, selector=SELECTOR):
         """Return who signs for each domain."""
         return {
-            name: mailserver_opendkim.Signer(selector, f"{self.place.keys}/{name}/{selector}.private")
+            name: opendkim_tables.Signer(selector, f"{self.place.keys}/{name}/{selector}.private")
             for name in self.settings["domains"]
         }
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-import mailserver_keygen
-import mailserver_keystore
+from mailhost.dkim import keystore
+from mailhost.dkim import make as dkim_make
 from scale_host import HOST, KeyedHost, names
 from scale_measure import Measured, Row, by_turns, sizes, timed
 
@@ -44,7 +44,7 @@ def _made(folder):
 
 
 def _make(host):
-    report = mailserver_keygen.make_keys(host.run(), HOST)
+    report = dkim_make.make_keys(host.run(), HOST)
     if report.errors:
         raise SystemExit(f"bench: no keys were made: {report.errors[:3]}")
 
@@ -58,7 +58,7 @@ def _one_key(folder, count=400):
     """Compare sums: a key takes as long as it takes to meet two primes, which varies threefold from key to key."""
     ours = bare = genkey = 0
     for number in range(count):
-        ours += timed(lambda: list(mailserver_keystore.generate([2048])), clock=_own)
+        ours += timed(lambda: list(keystore.generate([2048])), clock=_own)
         bare += timed(_bare_key, clock=_own)
         if not number % 4:
             before = _children()

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import mailserver_milter
-import mailserver_opendkim
-from mailserver_errors import ProbeError
+from mailhost.errors import ProbeError
+from mailhost.opendkim import milter as milters
+from mailhost.opendkim import tables as opendkim_tables
 from opendkim_daemon import OpenDkim
 from scale_host import SELECTOR, TOP, KeyedHost, names
 from scale_measure import Measured, Row, by_turns, sizes, tell, timed, told
@@ -99,7 +99,7 @@ def _running(folder, name, host, refile=False):
 def _signed(milter, name):
     """Have a message of a domain signed; return the selector, ``None`` if it came back without a signature."""
     message = f"From: a@{name}\r\nTo: b@outside.test\r\nSubject: x\r\n\r\nbody\r\n".encode()
-    added = mailserver_milter.sign(milter.socket, message, f"a@{name}", ["b@outside.test"])
+    added = milters.sign(milter.socket, message, f"a@{name}", ["b@outside.test"])
     fields = [value for field, value in added if field.lower() == "dkim-signature"]
     tags = dict(tag.strip().partition("=")[::2] for field in fields for tag in field.split(";"))
     return tags.get("s")
@@ -173,13 +173,13 @@ def _cutover(folder, domains):
             milter.reload()
 
         def prove(name, signer):
-            mailserver_milter.probe(milter.socket, name, signer.selector, text)
+            milters.probe(milter.socket, name, signer.selector, text)
 
         # What follows in a run, a stamp in each manifest, changes nothing of who signs.
-        prove, new = mailserver_opendkim.patient(prove), host.signers(NEW)
-        failed = mailserver_opendkim.cutover(host.place.tables, host.signers(), new, reload, prove, unproven=new)
+        prove, new = opendkim_tables.patient(prove), host.signers(NEW)
+        failed = opendkim_tables.cutover(host.place.tables, host.signers(), new, reload, prove, unproven=new)
         _await(load, NEW)
-    if failed or mailserver_opendkim.signers_in_force(host.place.tables) != new:
+    if failed or opendkim_tables.signers_in_force(host.place.tables) != new:
         raise SystemExit(f"bench: the cutover failed: {list(failed.values())[:3]}")
     first = next(moment for moment, selector in load.seen if selector == NEW and moment >= began[0])
     note = f"{load.troubles} of {len(load.seen):,} messages unsigned, failed or late"

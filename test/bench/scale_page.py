@@ -6,8 +6,8 @@ from pathlib import Path
 
 from browser import chromium
 from example_fleet import NOW, answers
-from mailserver_fleet import fleet
-from mailserver_page import page
+from mailhost.page.fleet import fleet
+from mailhost.page.html import page
 from page_speed import opened
 from scale_measure import Measured, Row, sizes
 

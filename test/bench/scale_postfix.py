@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 
-import mailserver_opendkim
 from bench_lab import LAB, highstate, lab, set_pillars
+from mailhost.opendkim import tables as opendkim_tables
 from scale_host import names
 from scale_measure import Measured, Row, sizes, tell, told
 
@@ -78,8 +78,8 @@ def _write_tables(kind, domains, key, form):
     """Write tables by which the one key signs for each domain, and a configuration that names them."""
     folder, rows = f"{FOLDER}/{kind}", {name: f"{name}:bench:{key}" for name in domains}
     pattern = "*@{}" if form == "refile" else "{}"
-    _on_host(f"mkdir -p {folder} && cat >{folder}/KeyTable", mailserver_opendkim.key_table_text(rows))
-    signing = mailserver_opendkim.signing_table_text({name: name for name in domains}, pattern)
+    _on_host(f"mkdir -p {folder} && cat >{folder}/KeyTable", opendkim_tables.key_table_text(rows))
+    signing = opendkim_tables.signing_table_text({name: name for name in domains}, pattern)
     _on_host(f"cat >{folder}/SigningTable", signing)
     named = "".join(f"{table} {form}:{folder}/{table}\n" for table in ("KeyTable", "SigningTable"))
     _on_host(f"grep -vE '^(Key|Signing)Table' {CONFIG} >{folder}/conf; cat >>{folder}/conf", named)

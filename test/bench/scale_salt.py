@@ -139,7 +139,7 @@ class World:
             shutil.copytree(TOP / name, roots / name, ignore=shutil.ignore_patterns("__pycache__"))
         for module, function in (("pkg", "installed"), ("service", "running"), ("module", "run")):
             (roots / "_states" / f"{module}.py").write_text(STAND_IN.format(function))
-        with (roots / "_utils" / "mailserver_daemon.py").open("a") as file:
+        with (roots / "_utils" / "mailhost" / "daemons" / "daemon.py").open("a") as file:
             file.write(DAEMON)
         bench = roots / "bench"
         bench.mkdir()

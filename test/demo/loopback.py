@@ -9,10 +9,10 @@ import dns.query
 import stand_ins
 from loopback_host import Host
 
-import mailserver_authors
-import mailserver_dns
-import mailserver_dns_way
-import mailserver_milter
+from mailhost.dns import lookup
+from mailhost.dns import sockets as dns_sockets
+from mailhost.opendkim import authors
+from mailhost.opendkim import milter as milters
 from name_server import NameServer, zone
 from opendkim_daemon import OpenDkim, free_port
 
@@ -53,8 +53,8 @@ class Loopback:
     def start_name_server(self):
         """Start the only name server that is asked, with the root, ``test`` and the domain, which is empty yet."""
         # Port 53 is root's, and what resolvers the machine has is none of the demo's business.
-        mailserver_dns_way.PORT = self.dns_port
-        mailserver_dns._system_resolvers = lambda dns: (ADDRESS,)
+        dns_sockets.PORT = self.dns_port
+        lookup._system_resolvers = lambda dns: (ADDRESS,)
         zones = {
             "": zone([SERVER], f"test NS {SERVER}.\n{SERVER}. A {ADDRESS}"),
             "test": zone([SERVER], f"{SERVER}. A {ADDRESS}\n{self.domain}. NS {SERVER}."),
@@ -101,8 +101,8 @@ class Loopback:
             f"Message-ID: <{time.monotonic_ns()}@{self.domain}>\r\n\r\nIt works.\r\n"
         ).encode()
         macros = {"{auth_type}": "PLAIN", "{auth_authen}": login}
-        session = mailserver_milter.Session(daemon=mailserver_authors.LOGINS, macros=macros)
-        added = mailserver_milter.sign(self.socket, message, author, [recipient], session=session)
+        session = milters.Session(daemon=authors.LOGINS, macros=macros)
+        added = milters.sign(self.socket, message, author, [recipient], session=session)
         return "".join(f"{name}:{value}\r\n" for name, value in added).encode() + message
 
     def txt(self, name, timeout=5):

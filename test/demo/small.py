@@ -29,7 +29,7 @@ import dkim_keys
 from loopback import Loopback
 from loopback_host import HostError
 
-from mailserver_errors import MailserverError
+from mailhost.errors import MailserverError
 
 DOMAIN, LOGIN, RECIPIENT = "alpha.test", "alice", "world@outside.test"
 AUTHOR = f"{LOGIN}@{DOMAIN}"

@@ -4,9 +4,9 @@ import contextlib
 
 import pytest
 
-import mailserver_dns_roots
 from found_world import found
 from lifecycle_world import etc, foreseen, milter, world
+from mailhost.dns import roots
 from opendkim_daemon import daemon
 from own_network import own_network
 
@@ -23,4 +23,4 @@ def pytest_runtest_protocol(item, nextitem):
 @pytest.fixture(autouse=True)
 def nobody_outside(monkeypatch):
     """No test asks the world: one that gives no root servers of its own has the resolver that it names believed."""
-    monkeypatch.setattr(mailserver_dns_roots, "INTERNET", ())
+    monkeypatch.setattr(roots, "INTERNET", ())

@@ -10,14 +10,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-import mailserver_keystore
-import mailserver_milter
-import mailserver_opendkim
-import mailserver_pillar
-import mailserver_takeover_run
-from mailserver_errors import ProbeError
-from mailserver_run import Place
-from mailserver_takeover import Host
+from mailhost.dkim import keystore
+from mailhost.dkim.run import Place
+from mailhost.errors import ProbeError
+from mailhost.opendkim import milter as milters
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.pillar import keys as pillar_keys
+from mailhost.takeover import run as takeover_run
+from mailhost.takeover.plan import Host
 
 TEMPLATE = "mailserver/opendkim/files/opendkim.conf.jinja"
 
@@ -51,21 +51,21 @@ class Found:
         """Read a pillar: its ``domains`` and ``opendkim``."""
         pillar = {"domain": next(iter(pillar["domains"])), **pillar}
         parameters = {"postfix": {"version": "3.7"}}
-        self.settings = mailserver_pillar.resolve(pillar, parameters, {"fqdn": "mx1.lab.test"})
+        self.settings = pillar_keys.resolve(pillar, parameters, {"fqdn": "mx1.lab.test"})
         domains = self.settings["domains"]
-        tables = mailserver_opendkim.tables(self.folder / "KeyTable", self.folder / "SigningTable", domains)
-        self.place = Place(str(self.folder / "keys"), tables, mailserver_keystore.Owner(self.me, self.me))
+        tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable", domains)
+        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(self.me, self.me))
         self.host = Host(domains, self.settings["opendkim"], "mx1.lab.test", (), self.place.keys)
 
     def look(self, words=()):
-        return mailserver_takeover_run.look(str(self.config), self.host, self.place, words)
+        return takeover_run.look(str(self.config), self.host, self.place, words)
 
     def take_over(self):
         """What the highstate does: look, copy, and put the formula's configuration in place of the other."""
-        outlook = mailserver_takeover_run.checked(self.look())
+        outlook = takeover_run.checked(self.look())
         if outlook:
-            mailserver_takeover_run.act(outlook, self.place, self.folder / "state")
-        mailserver_opendkim.ensure_tables(self.place.tables)
+            takeover_run.act(outlook, self.place, self.folder / "state")
+        opendkim_tables.ensure_tables(self.place.tables)
 
     def put_ours(self):
         """Restart OpenDKIM on what the formula's template makes."""
@@ -85,7 +85,7 @@ class Found:
         """Return the set of (d, s) that mail from an address gets; ``None`` if OpenDKIM has it wait."""
         message = f"From: {sender}\r\nTo: b@outside.test\r\nSubject: x\r\n\r\nbody\r\n".encode()
         try:
-            fields = mailserver_milter.sign(self.milter.socket, message, sender, ["b@outside.test"])
+            fields = milters.sign(self.milter.socket, message, sender, ["b@outside.test"])
         except ProbeError:
             return None
         values = [re.sub(r"\s+", "", value) for name, value in fields if name.lower() == "dkim-signature"]

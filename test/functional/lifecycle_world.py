@@ -16,24 +16,23 @@ from unittest import mock
 
 import pytest
 
-import mailserver_clock
-import mailserver_dkim
-import mailserver_dns
-import mailserver_key_records
-import mailserver_keygen
-import mailserver_keystore
-import mailserver_lifecycle
-import mailserver_milter
-import mailserver_opendkim
-import mailserver_pillar
-import mailserver_propagation
-import mailserver_records
-import mailserver_run
-import mailserver_settled
-import mailserver_signing
-import mailserver_turns
-from mailserver_lifecycle import Host
-from mailserver_run import Place, Run
+from mailhost import clock as trusted_clock
+from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import keystore, life
+from mailhost.dkim import look as dkim_look
+from mailhost.dkim import make as dkim_make
+from mailhost.dkim import records as dkim_records
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim import settled as dkim_settled
+from mailhost.dkim import sign as dkim_sign
+from mailhost.dkim.advance import Host
+from mailhost.dkim.run import Place, Run
+from mailhost.dns import lookup
+from mailhost.opendkim import milter as milters
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.pillar import keys as pillar_keys
+from mailhost.records import record as mail_records
+from mailhost.scale import turns as scale_turns
 from name_server import NameServer, zone
 
 AUTHORITY, RESOLVER = "127.54.0.1", "127.54.0.53"
@@ -49,7 +48,7 @@ def settings(**dkim):
     dkim = {"rotate_after": 0, **dkim}
     dns = {"root_servers": [AUTHORITY]}
     pillar = {"domain": "alpha.test", "domains": {name: {"ttl": 300} for name in NAMES}, "dkim": dkim, "dns": dns}
-    return mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+    return pillar_keys.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
 
 class World:
@@ -58,10 +57,10 @@ class World:
     def __init__(self, etc, milter, server):
         self.etc, self.milter, self.server = etc, milter, server
         self.me = pwd.getpwuid(0).pw_name
-        tables = mailserver_opendkim.tables(etc / "KeyTable", etc / "SigningTable")
-        self.place = Place(str(etc / "keys"), tables, mailserver_keystore.Owner(self.me, self.me))
+        tables = opendkim_tables.tables(etc / "KeyTable", etc / "SigningTable")
+        self.place = Place(str(etc / "keys"), tables, keystore.Owner(self.me, self.me))
         self.settings = settings()
-        self.ask = partial(mailserver_dns.ask, recursive=(RESOLVER,))
+        self.ask = partial(lookup.ask, recursive=(RESOLVER,))
 
     def start(self):
         """Start OpenDKIM on the tables as they are on disk."""
@@ -84,14 +83,14 @@ class World:
         return Run(self.place, domains, self.settings["dns"], at(hours), test, self.ask)
 
     def make(self, hours=0, test=False, **more):
-        return mailserver_keygen.make_keys(self.run(hours, test), "mx1.lab.test", **more)
+        return dkim_make.make_keys(self.run(hours, test), "mx1.lab.test", **more)
 
     def look(self, hours=0, test=False, oldest=None):
-        return mailserver_propagation.check_published(self.run(hours, test), oldest or (lambda run: run.now))
+        return dkim_look.check_published(self.run(hours, test), oldest or (lambda run: run.now))
 
     def sign(self, hours=0, reload=None, domains=None, test=False, instead=()):
-        probe = partial(mailserver_milter.probe, self.milter.socket)
-        return mailserver_signing.sign(self.run(hours, test, domains), reload or self.milter.reload, probe, instead)
+        probe = partial(milters.probe, self.milter.socket)
+        return dkim_sign.sign(self.run(hours, test, domains), reload or self.milter.reload, probe, instead)
 
     def advance(self, hours=0, publish=True, **more):
         """A whole run, publishing in between what it says is to be in DNS."""
@@ -99,21 +98,21 @@ class World:
         if publish:
             self.publish(hours=hours)
         seen = self.look(hours)
-        return mailserver_run.merged(seen, self.sign(hours))
+        return dkim_run.merged(seen, self.sign(hours))
 
     def publish(self, hours=0, **other):
         """Publish all keys' records; ``other`` has another text of the zone's records for a domain."""
         zones = {}
         for name in NAMES:
             lines = [
-                mailserver_records.zone_line(record)
-                for record in mailserver_key_records.key_records(self.run(hours), name, lambda run: run.now)
+                mail_records.zone_line(record)
+                for record in dkim_records.key_records(self.run(hours), name, lambda run: run.now)
             ]
             zones[name] = zone(["ns.test"], other.get(name.partition(".")[0], "\n".join(lines)))
         self.server.serve(**zones)
 
     def manifest(self, name="alpha.test"):
-        return mailserver_keystore.read_manifest(self.place.keys, name)
+        return keystore.read_manifest(self.place.keys, name)
 
     def key(self, name="alpha.test"):
         return self.manifest(name).keys[-1]
@@ -123,13 +122,13 @@ class World:
 
     def whole_run(self, hours, domains=None, reload=None, **more):
         """A run as the minion does it: under the lock, at the time that the host's clocks show."""
-        reading = mailserver_clock.Reading(at(hours).timestamp(), "one boot", 3600.0 * hours)
-        probe = partial(mailserver_milter.probe, self.milter.socket)
+        reading = trusted_clock.Reading(at(hours).timestamp(), "one boot", 3600.0 * hours)
+        probe = partial(milters.probe, self.milter.socket)
         host = Host("mx1.lab.test", reload or self.milter.reload, probe, lambda run: run.now)
-        clock = mock.patch.object(mailserver_clock, "read", return_value=reading)
-        with mailserver_keystore.locked(self.place.keys), clock:
-            run = mailserver_run.begin(self.place, domains or self.domains, self.settings["dns"])
-            return mailserver_lifecycle.advance(replace(run, ask=self.ask), host, **more)
+        clock = mock.patch.object(trusted_clock, "read", return_value=reading)
+        with keystore.locked(self.place.keys), clock:
+            run = dkim_run.begin(self.place, domains or self.domains, self.settings["dns"])
+            return dkim_advance.advance(replace(run, ask=self.ask), host, **more)
 
     def signs(self, name="alpha.test"):
         """The selector that mail of the domain is signed with, as a recipient sees it; ``None``: unsigned."""
@@ -139,12 +138,12 @@ class World:
         """As :meth:`signs`, after the signature was verified with what DNS shows."""
         message = self._signed(name)
         if _selector(message):
-            assert mailserver_milter.verify(message, 0, self.shown) == (True, "")
+            assert milters.verify(message, 0, self.shown) == (True, "")
         return _selector(message)
 
     def _signed(self, name):
         message = f"From: a@{name}\r\nTo: b@outside.test\r\nSubject: x\r\n\r\nbody\r\n".encode()
-        added = mailserver_milter.sign(self.milter.socket, message, f"a@{name}", ["b@outside.test"])
+        added = milters.sign(self.milter.socket, message, f"a@{name}", ["b@outside.test"])
         return "".join(f"{field}:{value}\r\n" for field, value in added).encode() + message
 
     def shown(self, name):
@@ -175,8 +174,8 @@ def large_host():
 
     A test changes files faster than a clock of a tick can tell, so that their content is what they are told apart by.
     """
-    exact = mock.patch.multiple(mailserver_settled, YOUNG=0, _version=_content)
-    with exact, mock.patch.object(mailserver_turns, "MANY", 0):
+    exact = mock.patch.multiple(dkim_settled, YOUNG=0, _version=_content)
+    with exact, mock.patch.object(scale_turns, "MANY", 0):
         yield
 
 
@@ -222,9 +221,9 @@ def check_mail(world, signers):
 def check_keys(world):
     """Each key that is not revoked has its file, and no file that holds a private key can be read by others."""
     keys = Path(world.place.keys)
-    for name in mailserver_keystore.domains_on_disk(keys):
-        for key in mailserver_dkim.live(mailserver_keystore.read_manifest(keys, name)):
-            mailserver_keystore.check_private(keys, name, key)
+    for name in keystore.domains_on_disk(keys):
+        for key in life.live(keystore.read_manifest(keys, name)):
+            keystore.check_private(keys, name, key)
     secrets = [state for state in world.everything().values() if state[3] and b"PRIVATE KEY" in state[3]]
     assert {mode for mode, *_ in secrets} <= {"-rw-------"}
 
@@ -273,7 +272,7 @@ def world(etc, milter, tmp_path):
         NameServer(tmp_path, RESOLVER, root_servers=(AUTHORITY,)),
     ):
         made = World(etc, milter, server)
-        mailserver_opendkim.ensure_tables(made.place.tables)
+        opendkim_tables.ensure_tables(made.place.tables)
         made.start()
         yield made
         milter.stop()
@@ -288,6 +287,6 @@ def foreseen(world, monkeypatch):
     world.settings = settings(soak=0, bits=1024, rotate_after="90d")
     world.milter.socket = f"local:{world.milter.folder}/socket"
     world.restart()
-    (pem,) = mailserver_keystore.generate([1024])
-    monkeypatch.setattr(mailserver_keystore, "generate", lambda wanted: [pem] * len(wanted))
+    (pem,) = keystore.generate([1024])
+    monkeypatch.setattr(keystore, "generate", lambda wanted: [pem] * len(wanted))
     return world

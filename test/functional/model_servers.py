@@ -13,7 +13,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-import mailserver_dns_asking
+from mailhost.dns import queries
 
 ROOT, TLD = "127.55.0.1", "127.55.0.2"
 TTL, NEGATIVE_TTL = 300, 60
@@ -53,7 +53,7 @@ class Servers:
     @contextlib.contextmanager
     def instead_of_sockets(self):
         """Have all questions of the product answered by these servers."""
-        with mock.patch.object(mailserver_dns_asking, "Way", functools.partial(_Way, self)):
+        with mock.patch.object(queries, "Way", functools.partial(_Way, self)):
             yield
 
     def answer(self, address, name, rdtype):
@@ -97,7 +97,7 @@ def _rrset(name, ttl, rdtype, texts):
 
 
 class _Way:
-    """As :class:`mailserver_dns_way.Way`, with these servers at its end."""
+    """As :class:`mailhost.dns.sockets.Way`, with these servers at its end."""
 
     def __init__(self, servers, _dns):
         self._servers = servers

@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-import mailserver_milter
-from mailserver_errors import ProbeError
+from mailhost.errors import ProbeError
+from mailhost.opendkim import milter as milters
 
 LIMIT = 300
 
@@ -90,7 +90,7 @@ class OpenDkim:
     def _listens(self):
         assert self.process.poll() is None, self.log.read_text()
         try:
-            mailserver_milter._connect(self.socket, time.monotonic() + 5).close()
+            milters._connect(self.socket, time.monotonic() + 5).close()
         except ProbeError:
             return False
         return True

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from jinja2 import Template
 
-import mailserver_authors
-import mailserver_milter
-from mailserver_errors import ProbeError
-from mailserver_milter import Session
+from mailhost.errors import ProbeError
+from mailhost.opendkim import authors
+from mailhost.opendkim import milter as milters
+from mailhost.opendkim.milter import Session
 from opendkim_daemon import Key
 
 SCRIPT = Path(__file__).resolve().parents[2] / "mailserver" / "opendkim" / "files" / "authors.lua.jinja"
@@ -41,7 +41,7 @@ def script(folder, rules, rows):
     """Write the script and its table; return the script's path."""
     table = folder / "Authors"
     table.write_text("# Written by Salt.\n" + "".join(f"{row}\n" for row in sorted(rows)))
-    names = {**mailserver_authors.NAMES}
+    names = {**authors.NAMES}
     path = folder / "authors.lua"
     path.write_text(
         Template(SCRIPT.read_text()).render(
@@ -65,7 +65,7 @@ def signer(daemon, key):
         milter.key("s", key)
         milter.tables(*((domain, "s") for domain in DOMAINS))
         path = script(milter.folder, rules, rows)
-        return milter.start(SetupPolicyScript=path, MTA=mailserver_authors.LOCAL, **more)
+        return milter.start(SetupPolicyScript=path, MTA=authors.LOCAL, **more)
 
     return started
 
@@ -73,12 +73,12 @@ def signer(daemon, key):
 def signed(milter, header, session, sender="bounces@outside.test"):
     """Return the domains that sign a message with these header fields."""
     message = header.encode("utf-8", "surrogateescape") + b"\nTo: world@outside.test\nSubject: one\n\nOne line.\n"
-    added = mailserver_milter.sign(milter.socket, message, sender, ["world@outside.test"], session=session)
+    added = milters.sign(milter.socket, message, sender, ["world@outside.test"], session=session)
     values = [value for name, value in added if name == "DKIM-Signature"]
-    return [mailserver_milter._tags(value)["d"] for value in values]
+    return [milters._tags(value)["d"] for value in values]
 
 
-def login(name, daemon=mailserver_authors.LOGINS):
+def login(name, daemon=authors.LOGINS):
     return Session(daemon, "client.test", "198.51.100.7", {"{auth_type}": "PLAIN", "{auth_authen}": name})
 
 
@@ -183,7 +183,7 @@ def received(uid, number="4Q1"):
     return f"Received: by mx1.alpha.test (Postfix, from userid {uid})\n\tid {number}; Sun, 29 Nov 2026 12:00:00 +0000\n"
 
 
-HANDED_IN = Session(mailserver_authors.LOCAL, macros={}, number="4Q1")
+HANDED_IN = Session(authors.LOCAL, macros={}, number="4Q1")
 STRANGER = Session("mx1.alpha.test", "evil.test", "203.0.113.9", {})
 TRUSTED = Session("mx1.alpha.test", "app.alpha.test", "192.0.2.1", {})
 LOOPBACK = Session("mx1.alpha.test", macros={})

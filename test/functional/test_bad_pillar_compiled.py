@@ -12,7 +12,7 @@ import salt.state
 import salt.utils.extmods
 
 from bad_pillars import BY_HAND, at, nodes, wrongs
-from mailserver_pillar import SCHEMA
+from mailhost.pillar.keys import SCHEMA
 
 TOP = Path(__file__).resolve().parents[2]
 OF_THE_SCHEMA = [

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-import mailserver_central_owners
-import mailserver_dns
-from mailserver_central import domains_of, publish_rows, read_row
-from mailserver_central_owners import turn
-from mailserver_errors import PublishError
-from mailserver_schema import Wrong
+from mailhost.central import owners
+from mailhost.central.keys import domains_of, publish_rows, read_row
+from mailhost.central.owners import turn
+from mailhost.dns import lookup
+from mailhost.errors import PublishError
+from mailhost.schema import Wrong
 from name_server import NameServer, zone
 
 AUTHORITY, RESOLVER = "127.54.0.1", "127.54.0.53"
@@ -49,8 +49,8 @@ def dns(tmp_path, monkeypatch):
     zones["gamma.test"] += "keys NS ns.test.\n"
     (tmp_path / "key").write_text(f'key "{KEY}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};')
     (tmp_path / "key").chmod(0o600)
-    for_good = mailserver_dns.ask
-    monkeypatch.setattr(mailserver_dns, "ask", lambda asked, options: for_good(asked, options, (RESOLVER,)))
+    for_good = lookup.ask
+    monkeypatch.setattr(lookup, "ask", lambda asked, options: for_good(asked, options, (RESOLVER,)))
     with (
         NameServer(tmp_path, AUTHORITY, zones, zone_options=options, keys={KEY: SECRET}) as server,
         NameServer(tmp_path, RESOLVER, root_servers=(AUTHORITY,)),
@@ -257,7 +257,7 @@ def test_whatever_is_in_the_mine_is_refused_by_itself_in_clear_words(dns, given,
 
 def test_of_calls_for_one_minion_one_works_one_waits_and_the_others_are_left_to_that(tmp_path, monkeypatch):
     began, waits, go_on, results = threading.Event(), threading.Event(), threading.Event(), []
-    for_good = mailserver_central_owners.locked
+    for_good = owners.locked
 
     def locked(folder, wait, what):
         # Whoever wants to work while another one does has its place in the queue by now.
@@ -265,7 +265,7 @@ def test_of_calls_for_one_minion_one_works_one_waits_and_the_others_are_left_to_
             waits.set()
         return for_good(folder, wait, what)
 
-    monkeypatch.setattr(mailserver_central_owners, "locked", locked)
+    monkeypatch.setattr(owners, "locked", locked)
 
     def call(number):
         with turn(tmp_path, "mx1") as is_ours:

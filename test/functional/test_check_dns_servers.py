@@ -5,14 +5,14 @@ from functools import partial
 import dns.resolver
 import pytest
 
-import mailserver_keystore
-import mailserver_spf
-from mailserver_check_answers import Means
-from mailserver_check_dns import findings
-from mailserver_dkim import Key, Manifest, utc
-from mailserver_dns import Options, Question, ask
-from mailserver_findings import Host
-from mailserver_pillar import resolve
+from mailhost.check.dns.answers import Means
+from mailhost.check.dns.area import findings
+from mailhost.check.findings import Host
+from mailhost.dkim import keystore
+from mailhost.dkim.life import Key, Manifest, utc
+from mailhost.dns.lookup import Options, Question, ask
+from mailhost.pillar.keys import resolve
+from mailhost.receiver import spf as receiver_spf
 from name_server import NameServer, running, signed_zone, zone
 
 # pyspf calls dnspython by an old name.
@@ -133,7 +133,7 @@ def check(servers, tmp_path, monkeypatch):
     }
     for name in ("alpha.test", "beta.test"):
         (tmp_path / name).mkdir()
-        mailserver_keystore.write_manifest(tmp_path, Manifest(name, (KEY,)))
+        keystore.write_manifest(tmp_path, Manifest(name, (KEY,)))
     rows = (
         f"{KEY.selector}._domainkey.{name} {name}:{KEY.selector}:{tmp_path}/{name}/key\n" for name in PILLAR["domains"]
     )
@@ -143,7 +143,7 @@ def check(servers, tmp_path, monkeypatch):
 
     def checked(*domains, **changes):
         settings = resolve({**PILLAR, **changes}, system, {"fqdn": HOST})
-        means = Means(partial(ask, recursive=(RESOLVER,)), mailserver_spf.evaluator, None, lambda run: run.now)
+        means = Means(partial(ask, recursive=(RESOLVER,)), receiver_spf.evaluator, None, lambda run: run.now)
         found = findings(Host(settings, None), domains, means)
         return {(one.id, one.about): one for one in found if one.status != "ok"}, [
             one for one in found if one.status == "ok"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import mailserver_run
 from lifecycle_world import NAMES, at, check_keys, check_mail, settings, tmpfs
-from mailserver_errors import WriteError
+from mailhost.dkim import run as dkim_run
+from mailhost.errors import WriteError
 
 ALPHA, BETA = NAMES
 ROTATES = 136 * 24
@@ -62,7 +62,7 @@ def errors_of(world, **more):
         return world.whole_run(ROTATES, **more).errors
     except WriteError as err:
         told = str(err)
-    assert f"{mailserver_run.CLOCK}: " in told
+    assert f"{dkim_run.CLOCK}: " in told
     return [told]
 
 

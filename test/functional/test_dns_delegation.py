@@ -3,7 +3,7 @@
 import dns.flags
 import pytest
 
-from mailserver_dns import LONGEST_CHAIN, Options, Question, ask, judge
+from mailhost.dns.lookup import LONGEST_CHAIN, Options, Question, ask, judge
 from name_server import NameServer, running, signed_zone, zone
 
 ROOT, TLD, TLD2 = "127.61.0.1", "127.61.0.2", "127.61.0.3"

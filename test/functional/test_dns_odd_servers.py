@@ -11,7 +11,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from mailserver_dns import Options, Question, ask, judge
+from mailhost.dns.lookup import Options, Question, ask, judge
 
 ADDRESS, AWAY = "127.62.0.1", "127.62.0.2"
 NAME = "sel._domainkey.odd.test"

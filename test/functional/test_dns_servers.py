@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-import mailserver_dns
-from mailserver_dns import Options, Question, judge
+from mailhost.dns import lookup
+from mailhost.dns.lookup import Options, Question, judge
 from name_server import NameServer, running, zone
 
 ONE, TWO, THREE, RESOLVER, NOBODY = "127.53.0.1", "127.53.0.2", "127.53.0.3", "127.53.0.53", "127.53.0.66"
@@ -130,7 +130,7 @@ def way(request, monkeypatch):
 
 
 def ask(questions, options, recursive):
-    return mailserver_dns.ask(questions, replace(options, root_servers=Way.root_servers), recursive)
+    return lookup.ask(questions, replace(options, root_servers=Way.root_servers), recursive)
 
 
 def key(name):

@@ -13,17 +13,16 @@ from types import SimpleNamespace
 
 import pytest
 
-import mailserver_clock
-import mailserver_dkim
-import mailserver_keystore
-import mailserver_lifecycle
-import mailserver_milter
-import mailserver_opendkim
-import mailserver_run
-import mailserver_status
 from lifecycle_world import AUTHORITY, NAMES, START, Child, at, check_keys, large_host, settings
-from mailserver_errors import CutoverError, DkimError, LockHeld, ProbeError
-from mailserver_lifecycle import Host
+from mailhost import clock as trusted_clock
+from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import keystore, life
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim import status as dkim_status
+from mailhost.dkim.advance import Host
+from mailhost.errors import CutoverError, DkimError, LockHeld, ProbeError
+from mailhost.opendkim import milter as milters
+from mailhost.opendkim import tables as opendkim_tables
 from name_server import zone
 from opendkim_daemon import Key, await_that
 
@@ -83,7 +82,7 @@ def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
 
 def test_private_keys_are_the_owners_alone(world):
     world.make()
-    path = mailserver_keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
+    path = keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
     path.chmod(0o644)
@@ -198,9 +197,9 @@ def test_a_removed_domain_is_no_longer_signed_for_and_keeps_its_keys(world):
     rest = {"beta.test": world.domains["beta.test"]}
     report = world.sign(domains=rest)
     assert report.changes == {"alpha.test": {"old": "20261124-mx1", "new": None}}
-    mailserver_opendkim.patient(lambda *_: _must_be(world.signs("alpha.test"), None))("alpha.test", None)
+    opendkim_tables.patient(lambda *_: _must_be(world.signs("alpha.test"), None))("alpha.test", None)
     assert world.signs("beta.test") == "20261124-mx1"
-    assert mailserver_keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
+    assert keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
     assert world.sign().changes == {"alpha.test": {"old": None, "new": "20261124-mx1"}}
     assert world.signs("alpha.test") == "20261124-mx1"
 
@@ -254,7 +253,7 @@ def rotated(world):
 
 def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_private_key_is_gone(world):
     rotated(world)
-    private = mailserver_keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1")
+    private = keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1")
     world.advance(13 * DAYS)
     assert world.stages()[0] == ("20261124-mx1", "retired")
     assert private.exists()
@@ -284,7 +283,7 @@ def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_priva
 def test_a_key_stays_as_long_as_mail_that_it_may_have_signed_is_in_the_queue(world, oldest, said):
     rotated(world)
     assert not world.look(300 * DAYS, oldest=lambda run: oldest).waiting
-    found = mailserver_status.status(world.run(300 * DAYS), lambda run: oldest)
+    found = dkim_status.status(world.run(300 * DAYS), lambda run: oldest)
     assert said in found["alpha.test"]["20261124-mx1"]["waits"]
     assert world.stages()[0] == ("20261124-mx1", "retired")
 
@@ -300,7 +299,7 @@ def test_a_key_is_not_revoked_while_one_server_still_shows_it(world):
 def test_each_domain_rotates_when_its_own_moment_in_the_period_has_come(world):
     world.settings = settings(rotate_after="90d")
     world.advance()
-    moments = {name: mailserver_dkim.rotates_at(name, world.key(name), world.domains[name]["dkim"]) for name in NAMES}
+    moments = {name: life.rotates_at(name, world.key(name), world.domains[name]["dkim"]) for name in NAMES}
     assert len(set(moments.values())) == 2
     for name, moment in moments.items():
         assert 45 * DAYS <= (moment - START) / timedelta(hours=1) <= 135 * DAYS
@@ -311,18 +310,18 @@ def test_each_domain_rotates_when_its_own_moment_in_the_period_has_come(world):
 
 def test_a_compromised_key_is_revoked_as_soon_as_its_successor_signs(world):
     world.advance()
-    mailserver_lifecycle.give_up(world.run(1), "alpha.test", "20261124-mx1")
+    dkim_advance.give_up(world.run(1), "alpha.test", "20261124-mx1")
     done = world.advance(1, also=["alpha.test"])
     assert done.changes["alpha.test"]["new"] == "20261124-mx1-2", "no soak"
     assert world.signs() == "20261124-mx1-2"
     world.advance(1)
     assert world.stages() == [("20261124-mx1", "revoked"), ("20261124-mx1-2", "signing")]
-    assert not mailserver_keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
+    assert not keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
 
 
 def test_a_compromised_key_goes_on_signing_until_another_can(world):
     world.advance()
-    mailserver_lifecycle.give_up(world.run(1), "alpha.test", "20261124-mx1")
+    dkim_advance.give_up(world.run(1), "alpha.test", "20261124-mx1")
     world.advance(1, publish=False, also=["alpha.test"])
     assert world.signs() == "20261124-mx1"
     assert world.stages() == [("20261124-mx1", "signing"), ("20261124-mx1-2", "generated")]
@@ -330,7 +329,7 @@ def test_a_compromised_key_goes_on_signing_until_another_can(world):
 
 def test_the_predecessor_signs_again_after_a_rollback(world):
     rotated(world)
-    mailserver_lifecycle.check_can_go_back(world.run(3), "alpha.test")
+    dkim_advance.check_can_go_back(world.run(3), "alpha.test")
     back = world.sign(3, instead=["alpha.test"])
     assert back.changes == {"alpha.test": {"old": "20261124-mx1-2", "new": "20261124-mx1"}}
     assert world.signs() == "20261124-mx1"
@@ -345,7 +344,7 @@ def test_there_is_no_rollback_to_a_key_that_dns_no_longer_shows(world):
     assert world.signs() == "20261124-mx1-2"
     world.advance(15 * DAYS)
     with pytest.raises(DkimError, match="no earlier key that DNS still shows"):
-        mailserver_lifecycle.check_can_go_back(world.run(15 * DAYS), "alpha.test")
+        dkim_advance.check_can_go_back(world.run(15 * DAYS), "alpha.test")
 
 
 def _strings(key):
@@ -389,9 +388,9 @@ def publishing(world, tmp_path):
 
 
 def whole_run(world, hours, also=()):
-    host = Host("mx1.lab.test", world.milter.reload, partial(mailserver_milter.probe, world.milter.socket),
+    host = Host("mx1.lab.test", world.milter.reload, partial(milters.probe, world.milter.socket),
                 lambda run: run.now)  # fmt: skip
-    return mailserver_lifecycle.advance(world.run(hours), host, also)
+    return dkim_advance.advance(world.run(hours), host, also)
 
 
 def shown(world, selector):
@@ -453,16 +452,16 @@ def test_a_missing_credential_is_a_failure_that_names_the_file(publishing):
 
 def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
     rotated(world)
-    clock = mailserver_clock.advance(None, mailserver_clock.read())
-    path = Path(world.place.keys) / mailserver_run.CLOCK
+    clock = trusted_clock.advance(None, trusted_clock.read())
+    path = Path(world.place.keys) / dkim_run.CLOCK
     year = 365 * 24 * 3600
     before = replace(clock, trusted=clock.trusted - year, wall=clock.wall - year)
-    path.write_text(mailserver_clock.emit(before))
-    run = mailserver_run.begin(world.place, world.domains, world.settings["dns"])
+    path.write_text(trusted_clock.emit(before))
+    run = dkim_run.begin(world.place, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - before.trusted) < 60
     assert "salt-call dkim.believe_clock" in run.warnings[0]
-    mailserver_run.believe_clock(world.place.keys)
-    run = mailserver_run.begin(world.place, world.domains, world.settings["dns"])
+    dkim_run.believe_clock(world.place.keys)
+    run = dkim_run.begin(world.place, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - clock.trusted) < 60
     assert not run.warnings
 
@@ -471,7 +470,7 @@ def test_a_key_file_that_is_not_the_published_key_never_signs(world):
     world.make()
     world.publish()
     world.look()
-    path = mailserver_keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
+    path = keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
     path.write_bytes(Key().pem)
     report = world.sign()
     assert "not the key whose record was emitted" in report.errors[0]
@@ -480,8 +479,8 @@ def test_a_key_file_that_is_not_the_published_key_never_signs(world):
 
 
 def test_a_reload_that_is_not_taken_is_found_out_and_undone(world, monkeypatch):
-    monkeypatch.setattr(mailserver_opendkim, "PROBE_LIMIT", 1)
-    monkeypatch.setattr(mailserver_opendkim.patient, "__defaults__", (1, *mailserver_opendkim.patient.__defaults__[1:]))
+    monkeypatch.setattr(opendkim_tables, "PROBE_LIMIT", 1)
+    monkeypatch.setattr(opendkim_tables.patient, "__defaults__", (1, *opendkim_tables.patient.__defaults__[1:]))
     world.make()
     world.publish()
     world.look()
@@ -490,7 +489,7 @@ def test_a_reload_that_is_not_taken_is_found_out_and_undone(world, monkeypatch):
     assert "was tried and undone, mail is not signed" in report.errors[0]
     assert not report.changes
     assert world.key().stage == "published"
-    assert mailserver_opendkim.signers_in_force(world.place.tables) == {}
+    assert opendkim_tables.signers_in_force(world.place.tables) == {}
     assert len(world.sign().changes) == 2
 
 
@@ -505,7 +504,7 @@ def test_an_opendkim_that_is_down_changes_nothing(world):
     report = world.sign(reload=down)
     assert not report.changes
     assert "does not run" in report.errors[0]
-    assert mailserver_opendkim.signers_in_force(world.place.tables) == {}
+    assert opendkim_tables.signers_in_force(world.place.tables) == {}
 
 
 def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_break(world):
@@ -519,9 +518,9 @@ def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_b
         table.unlink()
     world.place.tables.key_table.write_text(f"20210808._domainkey.alpha.test alpha.test:20210808:{path}\n")
     world.place.tables.signing_table.write_text("*@alpha.test 20210808._domainkey.alpha.test\n")
-    mailserver_opendkim.ensure_tables(world.place.tables)
+    opendkim_tables.ensure_tables(world.place.tables)
     world.milter.reload()
-    mailserver_opendkim.patient(lambda *_: _must_be(world.signs(), "20210808"))("alpha.test", None)
+    opendkim_tables.patient(lambda *_: _must_be(world.signs(), "20210808"))("alpha.test", None)
     assert world.make().changes["alpha.test"] == {"20210808": {"old": None, "new": "taken over from disk"}}
     assert path.read_bytes() == legacy.pem
     world.look()
@@ -551,9 +550,9 @@ def test_a_damaged_manifest_stops_its_own_domain_only(world):
 
 def test_two_runs_never_work_on_the_same_keys(world):
     with (
-        mailserver_keystore.locked(world.place.keys),
+        keystore.locked(world.place.keys),
         pytest.raises(LockHeld, match="another run has worked on these keys"),
-        mailserver_keystore.locked(world.place.keys, wait=0),
+        keystore.locked(world.place.keys, wait=0),
     ):
         raise AssertionError("both runs held the lock")
 
@@ -587,13 +586,13 @@ def test_two_processes_that_run_at_once_make_one_key_for_each_domain_and_damage_
 
 def test_status_says_what_became_of_each_key(world):
     world.make()
-    found = mailserver_status.status(world.run())
+    found = dkim_status.status(world.run())
     row = found["alpha.test"]["20261124-mx1"]
     assert (row["stage"], row["since"], row["signs"]) == ("generated", "2026-11-24T18:00:00Z", False)
     assert row["fails_from"] == "2026-11-27T18:00:00Z"
     world.publish()
     world.look()
     world.sign()
-    found = mailserver_status.status(world.run(domains={}))
+    found = dkim_status.status(world.run(domains={}))
     row = found["alpha.test"]["20261124-mx1"]
     assert (row["stage"], row["signs"], row["next"]) == ("signing", True, "nothing: the domain is not in the pillar")

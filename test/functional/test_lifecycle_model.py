@@ -11,17 +11,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import mailserver_dkim
-import mailserver_dns
-import mailserver_key_records
-import mailserver_keystore
-import mailserver_lifecycle
-import mailserver_opendkim
-import mailserver_pillar
 from lifecycle_world import large_host
-from mailserver_errors import CutoverError, ProbeError
-from mailserver_lifecycle import Host
-from mailserver_run import Place, Run
+from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import keystore, life
+from mailhost.dkim import records as dkim_records
+from mailhost.dkim.advance import Host
+from mailhost.dkim.run import Place, Run
+from mailhost.dns import lookup
+from mailhost.errors import CutoverError, ProbeError
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.pillar import keys as pillar_keys
 from model_servers import ROOT, TLD, Servers, Zone
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -31,7 +30,7 @@ PROVIDERS = {"old": ("a.old.test", "b.old.test"), "new": ("a.new.test",)}
 """Of the servers of each, the first has what people write, and the others have it later."""
 SERVERS = {"a.old.test": "127.55.0.11", "b.old.test": "127.55.0.12", "a.new.test": "127.55.0.13"}
 some_providers = st.sets(st.sampled_from([*PROVIDERS]), min_size=1)
-POOL = list(mailserver_keystore.generate([1024] * 24))
+POOL = list(keystore.generate([1024] * 24))
 
 
 class KilledHere(BaseException):
@@ -50,9 +49,9 @@ class Years(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="mailserver-model-"))
         me = pwd.getpwuid(0).pw_name
-        tables = mailserver_opendkim.tables(self.folder / "KeyTable", self.folder / "SigningTable")
-        self.place = Place(str(self.folder / "keys"), tables, mailserver_keystore.Owner(me, me))
-        mailserver_opendkim.ensure_tables(tables)
+        tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable")
+        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(me, me))
+        opendkim_tables.ensure_tables(tables)
         self.now, self.in_pillar, self.made = START, set(NAMES), 0
         self.shown, self.dns = {server: {} for server in SERVERS}, Servers()
         self.registered = {name: {"old"} for name in NAMES}
@@ -60,17 +59,17 @@ class Years(RuleBasedStateMachine):
         self.memory, self.sent, self.publics = {}, [], {}
         self.deaf, self.reloads, self.kill_at, self.queued = set(), True, None, None
         self.machine, self.kept = "machine 0", None
-        self.for_good = mailserver_keystore.replace_file
-        self.generate = mailserver_keystore.generate
-        mailserver_keystore.generate = self.keys
-        mailserver_keystore.replace_file = mailserver_opendkim.replace_file = self.write
+        self.for_good = keystore.replace_file
+        self.generate = keystore.generate
+        keystore.generate = self.keys
+        keystore.replace_file = opendkim_tables.replace_file = self.write
 
     def teardown(self):
         try:
             self.everything_ends_well()
         finally:
-            mailserver_keystore.replace_file = mailserver_opendkim.replace_file = self.for_good
-            mailserver_keystore.generate = self.generate
+            keystore.replace_file = opendkim_tables.replace_file = self.for_good
+            keystore.generate = self.generate
             shutil.rmtree(self.folder)
 
     # ---- the world
@@ -98,7 +97,7 @@ class Years(RuleBasedStateMachine):
             zones[address] = {name: Zone(_servers(some), self.shown[server]) for name, some in named}
         self.dns.zones, self.dns.deaf = zones, {SERVERS[server] for server in self.deaf}
         with self.dns.instead_of_sockets():
-            return mailserver_dns.ask(questions, options, recursive=())
+            return lookup.ask(questions, options, recursive=())
 
     def found(self, name):
         """Return the servers that a resolver may ask for a domain: by its registrar, or by what one of these names."""
@@ -131,7 +130,7 @@ class Years(RuleBasedStateMachine):
     def take_tables(self):
         """What a reload, or a start after a power cut, makes of the tables on disk."""
         key_table = self.place.tables.key_table.read_text()
-        self.memory = mailserver_opendkim.parse(key_table, self.place.tables.domains_table.read_text())
+        self.memory = opendkim_tables.parse(key_table, self.place.tables.domains_table.read_text())
         named = [line.split()[1] for line in self.place.tables.domains_table.read_text().splitlines()[1:]]
         known = [line.split()[0] for line in key_table.splitlines()[1:]]
         assert set(named) <= set(known), "every message would be refused for now"
@@ -147,7 +146,7 @@ class Years(RuleBasedStateMachine):
             "dkim": {"rotate_after": "20d", "revoke_for": "10d", "bits": 1024},
             "dns": {"root_servers": [ROOT]},
         }
-        return mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+        return pillar_keys.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
     def start(self):
         found = self.settings()
@@ -171,13 +170,13 @@ class Years(RuleBasedStateMachine):
         path = folder / "20210808.private"
         path.write_text(self.keys([1024])[0])
         path.chmod(0o600)
-        public, _ = mailserver_keystore.public_half(path.read_text(), str(path))
+        public, _ = keystore.public_half(path.read_text(), str(path))
         for server in SERVERS:
             self.shown[server]["20210808._domainkey.alpha.test"] = f"v=DKIM1; k=rsa; p={public}"
         self.place.tables.key_table.write_text(f"# by hand\nrow alpha.test:20210808:{path}\n")
         self.place.tables.signing_table.write_text("# by hand\n*@alpha.test row\n")
         self.place.tables.domains_table.unlink()
-        mailserver_opendkim.ensure_tables(self.place.tables)
+        opendkim_tables.ensure_tables(self.place.tables)
         self.take_tables()
 
     @rule()
@@ -188,7 +187,7 @@ class Years(RuleBasedStateMachine):
         before = {name: self.manifest(name) for name in NAMES}
         host = Host("mx1.lab.test", self.reload, self.probe, self.oldest)
         try:
-            report = mailserver_lifecycle.advance(self.start(), host, **more)
+            report = dkim_advance.advance(self.start(), host, **more)
         except KilledHere:
             return None
         finally:
@@ -219,7 +218,7 @@ class Years(RuleBasedStateMachine):
                     if key.removed:
                         shown.pop(where, None)
                         continue
-                    wanted = mailserver_key_records.wanted_of(run, name, key, self.oldest(run))
+                    wanted = dkim_records.wanted_of(run, name, key, self.oldest(run))
                     if wanted.text:
                         shown[where] = wanted.text
                     elif not wanted.left:
@@ -342,14 +341,14 @@ class Years(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def somebody_goes_back(self, name):
-        earlier = mailserver_dkim.predecessor(self.manifest(name))
+        earlier = life.predecessor(self.manifest(name))
         if name in self.in_pillar and earlier:
             self.advance(instead=[name])
 
     # ---- what must hold
 
     def manifest(self, name):
-        return mailserver_keystore.read_manifest(self.place.keys, name)
+        return keystore.read_manifest(self.place.keys, name)
 
     def check_steps(self, before, after):
         """No stamp goes away but by a rollback, no selector changes its key, and unknown answers advance nothing."""
@@ -357,7 +356,7 @@ class Years(RuleBasedStateMachine):
             kept = after.key(key.selector)
             assert kept is not None
             assert kept.public in (key.public, "")
-            assert mailserver_dkim.STAGES.index(kept.stage) >= mailserver_dkim.STAGES.index(key.stage) or (
+            assert life.STAGES.index(kept.stage) >= life.STAGES.index(key.stage) or (
                 (key.stage, kept.stage) == ("retired", "signing")
             )
             if self.deaf & self.found(before.domain):
@@ -399,7 +398,7 @@ class Years(RuleBasedStateMachine):
         assert not report.errors
         assert all(self.memory[name].selector != selector for name, selector in before.items())
         for name in NAMES:
-            key = mailserver_dkim.signer(self.manifest(name))
+            key = life.signer(self.manifest(name))
             assert key is not None
             assert self.memory[name].selector == key.selector
 

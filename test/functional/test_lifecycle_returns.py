@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 
-import mailserver_dkim
-import mailserver_keystore
-import mailserver_lifecycle
-import mailserver_machine
-import mailserver_opendkim
-import mailserver_run
-import mailserver_settled
-import mailserver_status
 from lifecycle_world import NAMES, large_host, settings
-from mailserver_dkim import Key as Row
-from mailserver_errors import DkimError, KeyInUse
-from mailserver_given_up import FOREIGN, FOREIGN_REVOKED, LOST, REVOKED, TAKEN
+from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import keystore, life, machine
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim import settled as dkim_settled
+from mailhost.dkim import status as dkim_status
+from mailhost.dkim.given_up import FOREIGN, FOREIGN_REVOKED, LOST, REVOKED, TAKEN
+from mailhost.dkim.life import Key as Row
+from mailhost.errors import DkimError, KeyInUse
+from mailhost.opendkim import tables as opendkim_tables
 from opendkim_daemon import Key
 
 ALPHA = "alpha.test"
@@ -61,12 +59,12 @@ AWAY = [rest, turned_off]
 
 def gone(world):
     """What has OpenDKIM forget a key: it takes its new tables some moments after the signal."""
-    mailserver_opendkim.patient(lambda *_: _unsigned(world))("x", None)
+    opendkim_tables.patient(lambda *_: _unsigned(world))("x", None)
 
 
 def _unsigned(world):
     if world.signs() is not None:
-        raise mailserver_opendkim.ProbeError("it is still signed")
+        raise opendkim_tables.ProbeError("it is still signed")
 
 
 @pytest.mark.parametrize("away", AWAY)
@@ -118,7 +116,7 @@ def test_a_key_that_comes_back_and_is_lost_never_signs_again_and_has_a_successor
     signing(world).whole_run(2, domains=rest(world))
     gone(world)
     world.publish(2, alpha=text())
-    foreseen = mailserver_lifecycle.look_in_dns(
+    foreseen = dkim_advance.look_in_dns(
         world.run(3, test=True), "mx1.lab.test", lambda run: run.now, None, False, _look(world, 3)
     )[0]
     report = world.whole_run(3)
@@ -132,7 +130,7 @@ def test_a_key_that_comes_back_and_is_lost_never_signs_again_and_has_a_successor
     assert not any(f"{FIRST}._" in line and "p=MI" in line for line in _to_publish(report))
     assert any(SECOND in line and "p=MI" in line for line in _to_publish(report))
     with pytest.raises(DkimError, match="no earlier key"):
-        mailserver_lifecycle.check_can_go_back(world.run(4), ALPHA)
+        dkim_advance.check_can_go_back(world.run(4), ALPHA)
     world.publish(4)
     assert world.whole_run(4).changes[ALPHA]["new"] == SECOND
     assert world.verified() == SECOND
@@ -140,7 +138,7 @@ def test_a_key_that_comes_back_and_is_lost_never_signs_again_and_has_a_successor
 
 
 def _look(world, hours):
-    return mailserver_settled.Look(world.run(hours, test=True))
+    return dkim_settled.Look(world.run(hours, test=True))
 
 
 def _to_publish(report):
@@ -173,9 +171,9 @@ def test_a_keys_folder_from_before_a_rotation_does_not_sign_with_the_revoked_key
     if tables == "go":
         for table in world.place.tables.all:
             table.unlink()
-        mailserver_opendkim.ensure_tables(world.place.tables)
+        opendkim_tables.ensure_tables(world.place.tables)
     report = world.whole_run(21 * DAYS)
-    in_force = mailserver_opendkim.signers_in_force(world.place.tables)
+    in_force = opendkim_tables.signers_in_force(world.place.tables)
     assert in_force.get(ALPHA) is None or in_force[ALPHA].selector == SECOND
     assert not any(f"{FIRST}._" in line and "p=MI" in line for line in _to_publish(report))
     newest = world.key()
@@ -207,7 +205,7 @@ def hand_made(world, selector="20210808"):
     world.place.tables.key_table.write_text(f"{selector}._domainkey.alpha.test alpha.test:{selector}:{path}\n")
     world.place.tables.signing_table.write_text(f"*@alpha.test {selector}._domainkey.alpha.test\n")
     world.place.tables.domains_table.unlink()
-    mailserver_opendkim.ensure_tables(world.place.tables)
+    opendkim_tables.ensure_tables(world.place.tables)
     world.restart()
     assert world.signs() == selector
     world.make()
@@ -216,7 +214,7 @@ def hand_made(world, selector="20210808"):
 
 def test_a_key_that_the_tables_name_is_not_revoked_before_another_signs(world):
     path = hand_made(world)
-    mailserver_lifecycle.give_up(world.run(1), ALPHA, "20210808")
+    dkim_advance.give_up(world.run(1), ALPHA, "20210808")
     world.whole_run(1, also=[ALPHA])
     assert path.exists()
     assert world.signs() == "20210808"
@@ -236,7 +234,7 @@ def revoked_by_stamps(world):
     """A manifest that says of the key that signs that it is revoked."""
     key = world.manifest().key("20210808")
     times = dict.fromkeys(("published", "signing", "retired", "revoked"), key.generated)
-    mailserver_keystore.write_manifest(world.place.keys, world.manifest().with_key(replace(key, **times)))
+    keystore.write_manifest(world.place.keys, world.manifest().with_key(replace(key, **times)))
 
 
 @pytest.mark.parametrize("where", ["tables", "kept", "no key table", "another name for the file"])
@@ -281,16 +279,16 @@ def test_a_key_that_was_taken_over_and_overtaken_retires_like_any_other(world):
 
 
 def waits(world, selector, hours):
-    return mailserver_status.status(world.run(hours), lambda run: run.now)[ALPHA][selector]["waits"]
+    return dkim_status.status(world.run(hours), lambda run: run.now)[ALPHA][selector]["waits"]
 
 
 def test_a_key_that_an_earlier_version_left_red_for_ever_is_retired(world):
     signing(world)
     key = world.key()
     stuck = Row("20210808", "rsa", 2048, key.public, key.generated)
-    mailserver_keystore.write_private(world.place.keys, ALPHA, "20210808", "x", world.place.owner)
+    keystore.write_private(world.place.keys, ALPHA, "20210808", "x", world.place.owner)
     before = replace(world.manifest(), keys=(stuck, key))
-    mailserver_keystore.write_manifest(world.place.keys, before)
+    keystore.write_manifest(world.place.keys, before)
     assert world.make(2, test=True).changes == world.make(2).changes
     assert world.manifest().key("20210808").stage == "retired"
     assert not world.look(3).errors
@@ -340,9 +338,9 @@ def cloned(world, monkeypatch):
     """A world whose disk is on another machine from now on."""
 
     def clone():
-        monkeypatch.setattr(mailserver_machine, "mark", lambda: "ab12ab12ab12ab12")
+        monkeypatch.setattr(machine, "mark", lambda: "ab12ab12ab12ab12")
 
-    monkeypatch.setattr(mailserver_machine, "mark", lambda: "0123012301230123")
+    monkeypatch.setattr(machine, "mark", lambda: "0123012301230123")
     return clone
 
 
@@ -408,8 +406,8 @@ def test_a_wildcard_revocation_is_no_reason_to_give_up_a_new_key(world):
 def impossible(world, selector):
     key = world.key()
     row = Row(selector, "rsa", 2048, key.public, key.generated)
-    mailserver_keystore.write_private(world.place.keys, ALPHA, selector, "x", world.place.owner)
-    mailserver_keystore.write_manifest(world.place.keys, mailserver_dkim.Manifest(ALPHA, (row,)))
+    keystore.write_private(world.place.keys, ALPHA, selector, "x", world.place.owner)
+    keystore.write_manifest(world.place.keys, life.Manifest(ALPHA, (row,)))
 
 
 @pytest.mark.parametrize("selector", ["x" * 64, "20261124.", "a..b"])
@@ -441,7 +439,7 @@ def test_lost_tables_are_written_again_when_dns_shows_the_keys(world, size):
     signing(world)
     for table in world.place.tables.all:
         table.unlink()
-    mailserver_opendkim.ensure_tables(world.place.tables)
+    opendkim_tables.ensure_tables(world.place.tables)
     assert sorted(world.whole_run(2).changes) == [*NAMES]
     assert [world.verified(name) for name in NAMES] == [FIRST, FIRST]
 
@@ -451,7 +449,7 @@ def test_a_manifest_is_marked_once_and_an_unchanged_run_writes_nothing(world, cl
     before = world.everything()
     assert world.whole_run(2).changes == {}
     after = world.everything()
-    assert {path for path in after if before.get(path) != after[path]} <= {f"keys/{mailserver_run.CLOCK}"}
+    assert {path for path in after if before.get(path) != after[path]} <= {f"keys/{dkim_run.CLOCK}"}
 
 
 def test_a_key_is_given_up_as_lost_only_where_another_signs(world):

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-import mailserver_keystore
-from mailserver_dkim import Key, Manifest
-from mailserver_run import APPLIED_FORMAT
+from mailhost.dkim import keystore
+from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.run import APPLIED_FORMAT
 from name_server import NameServer, zone
 
 TOP = Path(__file__).resolve().parents[2]
@@ -181,7 +181,7 @@ def manifest(host):
         Key("gone", "rsa", 2048, PUBLIC, NOW, **stamps, revoked=NOW),
         Key("now", "rsa", 2048, PUBLIC, NOW),
     )
-    mailserver_keystore.write_manifest(host.keys, Manifest("alpha.test", keys))
+    keystore.write_manifest(host.keys, Manifest("alpha.test", keys))
     host.apply()
 
 

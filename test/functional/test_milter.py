@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import mailserver_milter
-from mailserver_errors import ProbeError
+from mailhost.errors import ProbeError
+from mailhost.opendkim import milter as milters
 from opendkim_daemon import LIMIT, Key, await_that, free_port
 
 DOMAIN = "alpha.test"
@@ -26,7 +26,7 @@ def test_a_signature_verifies_whether_or_not_the_milter_trusts_this_host(daemon,
     milter.key("new", keys[0])
     milter.tables((DOMAIN, "new"))
     milter.start(Canonicalization=canonicalization)
-    mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[0].record)
+    milters.probe(milter.socket, DOMAIN, "new", keys[0].record)
 
 
 @pytest.mark.parametrize("form", ["local:{}/socket", "unix:{}/socket", "inet6:{}@[::1]", "inet:{}@localhost"])
@@ -35,7 +35,7 @@ def test_each_spelling_of_a_socket_is_understood(daemon, keys, form):
     milter.key("new", keys[0])
     milter.tables((DOMAIN, "new"))
     milter.start(form.format(free_port() if form.startswith("inet") else milter.folder))
-    mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[0].record)
+    milters.probe(milter.socket, DOMAIN, "new", keys[0].record)
 
 
 def test_a_long_message_with_folded_fields_comes_back_with_its_signature_on_top(daemon, keys):
@@ -47,11 +47,11 @@ def test_a_long_message_with_folded_fields_comes_back_with_its_signature_on_top(
         f"From: Someone <someone@{DOMAIN}>\nTo: a@outside.test,\n\tb@outside.test\nSubject:  two spaces\nX-Empty:\n\n"
         + "A line that repeats, so that the body takes several packets.\n" * 4000
     ).encode()
-    added = mailserver_milter.sign(milter.socket, message, f"someone@{DOMAIN}", ["a@outside.test", "b@outside.test"])
+    added = milters.sign(milter.socket, message, f"someone@{DOMAIN}", ["a@outside.test", "b@outside.test"])
     assert added[0][0] == "DKIM-Signature"
     whole = "".join(f"{name}:{value}\r\n" for name, value in added).encode() + message.replace(b"\n", b"\r\n")
     asked = []
-    assert mailserver_milter.verify(whole, 0, lambda name: asked.append(name) or keys[0].record) == (True, "")
+    assert milters.verify(whole, 0, lambda name: asked.append(name) or keys[0].record) == (True, "")
     assert asked == [f"new._domainkey.{DOMAIN}"]
 
 
@@ -61,7 +61,7 @@ def test_the_old_selector_is_named_when_the_tables_still_have_it(daemon, keys):
     milter.tables((DOMAIN, "old"))
     milter.start()
     with pytest.raises(ProbeError, match="signed with selector old instead of new"):
-        mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[1].record)
+        milters.probe(milter.socket, DOMAIN, "new", keys[1].record)
 
 
 def test_a_domain_without_a_row_comes_back_unsigned(daemon, keys):
@@ -70,7 +70,7 @@ def test_a_domain_without_a_row_comes_back_unsigned(daemon, keys):
     milter.tables(("beta.test", "new"))
     milter.start()
     with pytest.raises(ProbeError, match="came back unsigned"):
-        mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[0].record)
+        milters.probe(milter.socket, DOMAIN, "new", keys[0].record)
 
 
 def test_a_signature_for_another_domain_is_not_taken_for_ours(daemon, keys):
@@ -80,7 +80,7 @@ def test_a_signature_for_another_domain_is_not_taken_for_ours(daemon, keys):
     (milter.folder / "SigningTable").write_text(f"{DOMAIN} new._domainkey.beta.test\n")
     milter.start()
     with pytest.raises(ProbeError, match=r"signed for beta\.test instead of alpha\.test"):
-        mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[0].record)
+        milters.probe(milter.socket, DOMAIN, "new", keys[0].record)
 
 
 def test_a_key_that_is_not_the_one_in_dns_is_found_out(daemon, keys):
@@ -90,7 +90,7 @@ def test_a_key_that_is_not_the_one_in_dns_is_found_out(daemon, keys):
     milter.start()
     for record in (keys[1].record, "v=DKIM1; k=rsa; p=", keys[0].record[:200], "not a key", ""):
         with pytest.raises(ProbeError, match="does not fit the record in DNS"):
-            mailserver_milter.probe(milter.socket, DOMAIN, "new", record)
+            milters.probe(milter.socket, DOMAIN, "new", record)
 
 
 @pytest.mark.parametrize("flaw", ["no key file", "key readable by others", "no row in the key table"])
@@ -104,7 +104,7 @@ def test_what_temp_fails_every_message_is_a_probe_error(daemon, keys, flaw):
         milter.tables((DOMAIN, "new"))
     milter.start()
     with pytest.raises(ProbeError, match=r"temp-failed \(4.*OpenDKIM's log"):
-        mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[0].record)
+        milters.probe(milter.socket, DOMAIN, "new", keys[0].record)
 
 
 def test_new_tables_are_believed_only_after_a_reload_was_seen(daemon, keys):
@@ -112,16 +112,16 @@ def test_new_tables_are_believed_only_after_a_reload_was_seen(daemon, keys):
     milter.key("old", keys[0])
     milter.tables((DOMAIN, "old"))
     milter.start()
-    mailserver_milter.probe(milter.socket, DOMAIN, "old", keys[0].record)
+    milters.probe(milter.socket, DOMAIN, "old", keys[0].record)
     milter.key("new", keys[1])
     milter.tables((DOMAIN, "new"))
     with pytest.raises(ProbeError, match="signed with selector old instead of new"):
-        mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[1].record)
+        milters.probe(milter.socket, DOMAIN, "new", keys[1].record)
     milter.reload()
 
     def said():
         try:
-            return mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[1].record) or ""
+            return milters.probe(milter.socket, DOMAIN, "new", keys[1].record) or ""
         except ProbeError as err:
             return str(err)
 
@@ -133,21 +133,21 @@ def test_a_reload_with_a_missing_table_leaves_the_old_selector_in_force(daemon, 
     milter.key("old", keys[0])
     milter.tables((DOMAIN, "old"))
     milter.start()
-    mailserver_milter.probe(milter.socket, DOMAIN, "old", keys[0].record)
+    milters.probe(milter.socket, DOMAIN, "old", keys[0].record)
     milter.key("new", keys[1])
     milter.tables((DOMAIN, "new"))
     (milter.folder / "KeyTable").unlink()
     milter.reload()
     with pytest.raises(ProbeError, match="signed with selector old instead of new"):
-        mailserver_milter.probe(milter.socket, DOMAIN, "new", keys[1].record)
+        milters.probe(milter.socket, DOMAIN, "new", keys[1].record)
 
 
 def test_a_dead_socket_is_named():
     dead = f"inet:{free_port()}@127.0.0.1"
     with pytest.raises(ProbeError, match=rf"no connection to {dead} .*is OpenDKIM running"):
-        mailserver_milter.probe(dead, DOMAIN, "new", "v=DKIM1; p=")
+        milters.probe(dead, DOMAIN, "new", "v=DKIM1; p=")
     with pytest.raises(ProbeError, match="no connection to local:/run/no/such"):
-        mailserver_milter.probe("local:/run/no/such", DOMAIN, "new", "v=DKIM1; p=")
+        milters.probe("local:/run/no/such", DOMAIN, "new", "v=DKIM1; p=")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_another_server_at_the_port_is_not_taken_for_a_milter(greeting, said):
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         with pytest.raises(ProbeError, match=said):
-            mailserver_milter.probe(f"inet:{server.getsockname()[1]}@127.0.0.1", DOMAIN, "new", "v=DKIM1; p=")
+            milters.probe(f"inet:{server.getsockname()[1]}@127.0.0.1", DOMAIN, "new", "v=DKIM1; p=")
         thread.join(LIMIT)
 
 
@@ -175,16 +175,16 @@ def test_a_silent_server_costs_no_more_than_the_time_that_was_given():
         socket.create_server(("127.0.0.1", 0)) as server,
         pytest.raises(ProbeError, match=r"time is over: no answer to the negotiation"),
     ):
-        mailserver_milter.probe(f"inet:{server.getsockname()[1]}@127.0.0.1", DOMAIN, "new", "v=DKIM1; p=", timeout=0.2)
+        milters.probe(f"inet:{server.getsockname()[1]}@127.0.0.1", DOMAIN, "new", "v=DKIM1; p=", timeout=0.2)
 
 
 def test_modules_that_salt_left_under_the_same_names_are_not_taken_for_the_packages():
     program = (
         "import sys, types\n"
         "sys.modules['dns'] = types.ModuleType('dns'); sys.modules['dkim'] = types.ModuleType('dkim')\n"
-        "import mailserver_milter\n"
-        "print(mailserver_milter.dkimpy().DKIM.__name__)\n"
+        "from mailhost.opendkim import milter as milters\n"
+        "print(milters.dkimpy().DKIM.__name__)\n"
     )
-    utils = str(Path(mailserver_milter.__file__).parent)
+    utils = str(Path(milters.__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=utils)
     assert done.stdout == "DKIM\n"

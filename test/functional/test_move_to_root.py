@@ -8,11 +8,11 @@ import pwd
 
 import pytest
 
-import mailserver_files
-import mailserver_key_folders
-import mailserver_keystore
-import mailserver_milter
-from mailserver_dkim import Manifest
+from mailhost import files as safe_files
+from mailhost.dkim import folders as key_folders
+from mailhost.dkim import keystore
+from mailhost.dkim.life import Manifest
+from mailhost.opendkim import milter as milters
 from opendkim_daemon import Key
 
 USER = "opendkim"
@@ -26,7 +26,7 @@ class Signer:
     def __init__(self, milter):
         self.milter, self.key = milter, Key()
         self.user = pwd.getpwnam(USER)
-        self.owner = mailserver_keystore.Owner(USER, grp.getgrgid(self.user.pw_gid).gr_name)
+        self.owner = keystore.Owner(USER, grp.getgrgid(self.user.pw_gid).gr_name)
         self.top = milter.folder / "keys"
         for folder in (milter.folder.parent, milter.folder):
             folder.chmod(0o755)
@@ -40,21 +40,21 @@ class Signer:
         milter.start(UserID=f"{USER}:{self.owner.group}", KeyTable=f"file:{milter.folder}/KeyTable")
 
     def path(self, name):
-        return mailserver_keystore.private_path(self.top, name, "s")
+        return keystore.private_path(self.top, name, "s")
 
     def lay(self, name):
         """Lay a domain's key as earlier versions of the formula did."""
         (self.top / name).mkdir()
         self.path(name).touch(0o600)
         self.path(name).write_bytes(self.key.pem)
-        mailserver_keystore.write_manifest(self.top, Manifest(name))
+        keystore.write_manifest(self.top, Manifest(name))
         for path, mode in ((self.path(name), 0o600), (self.top / name, 0o700)):
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
             path.chmod(mode)
 
     def signs(self, name):
         message = MESSAGE.format(name).encode()
-        added = mailserver_milter.sign(self.milter.socket, message, f"a@{name}", ["b@outside.test"])
+        added = milters.sign(self.milter.socket, message, f"a@{name}", ["b@outside.test"])
         return any(field == "DKIM-Signature" for field, _ in added)
 
 
@@ -76,8 +76,8 @@ def test_the_move_to_root_loses_no_signature_at_any_moment_of_it(signer, monkeyp
         return acts
 
     for act in ("fchmod", "fchown"):
-        monkeypatch.setattr(mailserver_key_folders.os, act, watched(getattr(os, act)))
-    changes, troubles = mailserver_key_folders.settle(signer.top, signer.owner)
+        monkeypatch.setattr(key_folders.os, act, watched(getattr(os, act)))
+    changes, troubles = key_folders.settle(signer.top, signer.owner)
     assert (len(changes), troubles) == (len(NAMES), {})
     assert len(seen) >= 4 * len(NAMES)
     assert all(seen)
@@ -120,17 +120,17 @@ def test_an_intruder_who_works_against_the_move_gets_no_file_of_roots(signer):
     before = victim.stat()
     try:
         for _ in range(200):
-            with contextlib.suppress(mailserver_files.UnsafeFile):
-                mailserver_key_folders.settle(signer.top, signer.owner)
+            with contextlib.suppress(safe_files.UnsafeFile):
+                key_folders.settle(signer.top, signer.owner)
             for work in (
-                lambda: mailserver_keystore.read_manifest(signer.top, NAMES[0]),
-                lambda: mailserver_keystore.write_manifest(signer.top, Manifest(NAMES[0])),
-                lambda: mailserver_keystore.mark_compromised(signer.top, NAMES[0], "s"),
-                lambda: mailserver_keystore.write_record(signer.top, NAMES[0], "s", "text"),
-                lambda: mailserver_keystore.sweep(own),
-                lambda: mailserver_keystore.destroy(own / "old.private"),
+                lambda: keystore.read_manifest(signer.top, NAMES[0]),
+                lambda: keystore.write_manifest(signer.top, Manifest(NAMES[0])),
+                lambda: keystore.mark_compromised(signer.top, NAMES[0], "s"),
+                lambda: keystore.write_record(signer.top, NAMES[0], "s", "text"),
+                lambda: keystore.sweep(own),
+                lambda: keystore.destroy(own / "old.private"),
             ):
-                with contextlib.suppress(mailserver_keystore.ManifestError, mailserver_keystore.WriteError, OSError):
+                with contextlib.suppress(keystore.ManifestError, keystore.WriteError, OSError):
                     work()
     finally:
         os.kill(child, 9)

@@ -1,10 +1,10 @@
-"""What a real OpenDKIM loses when it is reloaded under load, by which mailserver_opendkim_daemon restarts it."""
+"""What a real OpenDKIM loses when it is reloaded under load, by which mailhost.daemons.opendkim restarts it."""
 
 import threading
 import time
 
-import mailserver_milter
-from mailserver_opendkim_daemon import lost_sockets
+from mailhost.daemons.opendkim import lost_sockets
+from mailhost.opendkim import milter as milters
 from opendkim_daemon import Key
 
 LANES, RELOADS = 8, 20
@@ -19,7 +19,7 @@ def test_connections_that_come_at_a_reload_cost_sockets_that_are_never_closed(da
     message = b"From: a@example.com\r\n\r\nx\r\n"
 
     def send():
-        mailserver_milter.sign(milter.socket, message, "a@example.com", ["b@example.org"])
+        milters.sign(milter.socket, message, "a@example.com", ["b@example.org"])
 
     def lane(ends):
         while not ends.is_set():

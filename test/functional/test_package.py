@@ -47,7 +47,7 @@ def test_package_holds_the_formula_and_nothing_of_its_tests(package):
         "mailserver/mailserver/init.sls",
         "mailserver/_output/dkim_keys.py",
         "mailserver/_runners/mailserver.py",
-        "mailserver/_utils/mailserver_pillar.py",
+        "mailserver/_utils/mailhost/pillar/keys.py",
     } <= names
     assert not [name for name in names if name.startswith(("mailserver/test", "mailserver/.venv", "mailserver/.git"))]
 
@@ -60,7 +60,7 @@ def test_package_tells_what_it_is(spm, package):
 
 def test_installed_package_lies_where_a_file_root_needs_it(spm, package):
     spm("local", "install", str(package))
-    modules = ("_modules/mailserver.py", "_runners/mailserver.py", "_utils/mailserver_pillar.py")
+    modules = ("_modules/mailserver.py", "_runners/mailserver.py", "_utils/mailhost/pillar/keys.py")
     for path in ("mailserver/init.sls", *modules):
         assert (spm.home / "formulas" / path).is_file()
     assert (spm.home / "pillar" / "mailserver.sls.orig").is_file()

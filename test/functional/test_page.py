@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 
 from browser import chromium
 from example_fleet import NOW, answers, example, overview, waiting
-from mailserver_fleet import fleet
-from mailserver_page import PART, page
+from mailhost.page.fleet import fleet
+from mailhost.page.html import PART, page
 
 PHONE, DESKTOP, PAPER = (360, 740), (1280, 900), (794, 1123)
 expect.set_options(timeout=300_000)  # a busy machine is no fault of the page

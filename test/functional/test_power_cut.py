@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import mailserver_opendkim
 from lifecycle_world import NAMES, Child, at, check_keys, check_mail, settings, tmpfs
+from mailhost.opendkim import tables as opendkim_tables
 from opendkim_daemon import Key
 
 ALPHA, BETA = NAMES
@@ -167,7 +167,7 @@ def hand_made(world, name):
     world.place.tables.key_table.write_text(f"mine {name}:{HAND_MADE}:{path}\n")
     world.place.tables.signing_table.write_text(f"*@{name} mine\n")
     world.place.tables.domains_table.unlink()
-    mailserver_opendkim.ensure_tables(world.place.tables)
+    opendkim_tables.ensure_tables(world.place.tables)
     world.restart()
     return key.record
 

@@ -8,12 +8,12 @@ import dns.tsig
 import dns.update
 import pytest
 
-import mailserver_dns
-import mailserver_published
-from mailserver_errors import PublishError
-from mailserver_pillar import resolve
-from mailserver_policy_publishing import changes_of, publish, seen, told
-from mailserver_publish import read_present
+from mailhost.dns import lookup
+from mailhost.errors import PublishError
+from mailhost.pillar.keys import resolve
+from mailhost.publish import remembered as publish_remembered
+from mailhost.publish.policies import changes_of, publish, seen, told
+from mailhost.publish.rfc2136 import read_present
 from name_server import LIMIT, NameServer, zone
 
 AUTHORITY, RESOLVER = "127.56.0.1", "127.56.0.53"
@@ -34,7 +34,7 @@ class World:
     """The zone alpha.test at its primary server, and a host that publishes its policies there."""
 
     def __init__(self, server, folder):
-        self.server, self.path = server, mailserver_published.place(folder)
+        self.server, self.path = server, publish_remembered.place(folder)
         self.dns = {"timeout": 2, "lifetime": 10, "in_flight": 10, "ignore_servers": [], "resolvers": []}
         self.dns["rfc2136"] = {"server": AUTHORITY, "port": 53, "key_file": str(folder / "key"), "timeout": LIMIT}
 
@@ -56,7 +56,7 @@ class World:
         return {b"".join(rdata.strings).decode(): one.ttl for one in answer for rdata in one if rdata.rdtype == 16}
 
     def remembered(self):
-        return mailserver_published.read_texts(self.path)
+        return publish_remembered.read_texts(self.path)
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def world(tmp_path, monkeypatch):
     zones = {"": root, "test": test, "alpha.test": zone(["ns.test"])}
     (tmp_path / "key").write_text(f'key "{KEY}" {{ algorithm hmac-sha256; secret "{SECRETS[KEY]}"; }};')
     (tmp_path / "key").chmod(0o600)
-    for_good = mailserver_dns.ask
-    monkeypatch.setattr(mailserver_dns, "ask", lambda asked, options: for_good(asked, options, (RESOLVER,)))
+    for_good = lookup.ask
+    monkeypatch.setattr(lookup, "ask", lambda asked, options: for_good(asked, options, (RESOLVER,)))
     with (
         NameServer(tmp_path, AUTHORITY, zones, zone_options={"alpha.test": POLICY}, keys=SECRETS) as server,
         NameServer(tmp_path, RESOLVER, root_servers=(AUTHORITY,)),
@@ -226,7 +226,7 @@ def test_a_damaged_memory_stops_everything_and_is_left_as_it_is(world, text):
 
 
 def test_what_is_remembered_for_one_minion_is_not_anothers(tmp_path):
-    places = {mailserver_published.place(tmp_path, minion) for minion in (None, "mx1", "mx2", "../mx1", "mx1/x")}
+    places = {publish_remembered.place(tmp_path, minion) for minion in (None, "mx1", "mx2", "../mx1", "mx1/x")}
     assert len(places) == 5
     assert {place.parent for place in places} == {tmp_path}
 
@@ -270,7 +270,7 @@ def of_two(world, folder, host, hosts=None, test=False):
     pillar = {"domains": {"alpha.test": {**DOMAIN, **({"hosts": hosts} if hosts else {})}}}
     grains = {"fqdn": host, "ipv4": [f"192.0.2.{host[2]}"], "ipv6": []}
     settings = resolve(pillar, {"postfix": {"version": "3.7"}}, grains)
-    place = mailserver_published.place(folder / host)
+    place = publish_remembered.place(folder / host)
     place.parent.mkdir(exist_ok=True)
     return [one.result for one in publish(changes_of(settings["domains"]), place, world.dns, test)]
 

@@ -15,9 +15,9 @@ import dns.tsig
 import dns.update
 import pytest
 
-from mailserver_dns import Options
-from mailserver_errors import PublishError
-from mailserver_publish import Change, Present, publish, read_credential, read_present
+from mailhost.dns.lookup import Options
+from mailhost.errors import PublishError
+from mailhost.publish.rfc2136 import Change, Present, publish, read_credential, read_present
 from name_server import LIMIT, NameServer, zone
 
 ADDRESS, NOBODY, NS = "127.55.0.1", "127.55.0.66", "ns1.lab.test"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from example_fleet import SPF, overview
-from mailserver_overview_form import packed
+from mailhost.page.form import packed
 
 TOP = Path(__file__).resolve().parents[2]
 NAMES = ("mx1", "db1")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import mailserver_milter
-import mailserver_opendkim
-import mailserver_pillar
-import mailserver_signing
-from mailserver_errors import ProbeError
+from mailhost.dkim import sign as dkim_sign
+from mailhost.errors import ProbeError
+from mailhost.opendkim import milter as milters
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.pillar import keys as pillar_keys
 
 SENDERS = {"alpha.test": "alpha.test", "a.news.alpha.test": "alpha.test", "beta.test": "alpha.test"}
 SENDERS["x.beta.test"] = "alpha.test"
@@ -19,9 +19,9 @@ def signs_for_others(world, **domains):
     """Give the world a pillar in which alpha.test signs for names below it, and for beta.test as told."""
     names = {"alpha.test": {"ttl": 300, "dkim": {"subdomains": True}}, "beta.test": {"ttl": 300}, **domains}
     pillar = {"domain": "alpha.test", "domains": names, "dkim": {"rotate_after": 0, "soak": 0}}
-    world.settings = mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+    world.settings = pillar_keys.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
     tables = world.place.tables
-    tables = mailserver_opendkim.tables(tables.key_table, tables.signing_table, world.domains)
+    tables = opendkim_tables.tables(tables.key_table, tables.signing_table, world.domains)
     world.place = type(world.place)(world.place.keys, tables, world.place.owner)
 
 
@@ -57,24 +57,22 @@ def test_what_others_sign_for_is_signed_from_the_first_key_on_and_through_a_rota
     assert {sender: domain_of(world, sender) for sender in SENDERS} == SENDERS
     assert world.signs("beta.test") == world.verified("alpha.test") != first
     assert world.sign(2).changes == {}
-    assert mailserver_opendkim.is_written(world.place.tables, mailserver_opendkim.signers_in_force(world.place.tables))
+    assert opendkim_tables.is_written(world.place.tables, opendkim_tables.signers_in_force(world.place.tables))
 
 
 def test_the_nearest_name_with_a_key_signs_and_until_then_the_domain_above_it(world):
     signs_for_others(world, **{"beta.alpha.test": {"ttl": 300}})
     advance(world, 0)
     assert domain_of(world, "beta.alpha.test") == "alpha.test", "its own key waits for DNS"
-    signers = mailserver_opendkim.signers_in_force(world.place.tables)
+    signers = opendkim_tables.signers_in_force(world.place.tables)
     key = world.key("beta.alpha.test")
     path = f"{world.place.keys}/beta.alpha.test/{key.selector}.private"
-    more = {**signers, "beta.alpha.test": mailserver_opendkim.Signer(key.selector, path)}
-    mailserver_opendkim.cutover(world.place.tables, signers, more, world.milter.reload, lambda *_: None)
-    await_signer = mailserver_opendkim.patient(
-        lambda *_: _must_be(domain_of(world, "beta.alpha.test"), "beta.alpha.test")
-    )
+    more = {**signers, "beta.alpha.test": opendkim_tables.Signer(key.selector, path)}
+    opendkim_tables.cutover(world.place.tables, signers, more, world.milter.reload, lambda *_: None)
+    await_signer = opendkim_tables.patient(lambda *_: _must_be(domain_of(world, "beta.alpha.test"), "beta.alpha.test"))
     await_signer("beta.alpha.test", None)
     assert domain_of(world, "x.beta.alpha.test") == "alpha.test"
-    assert mailserver_opendkim.signers_in_force(world.place.tables) == more
+    assert opendkim_tables.signers_in_force(world.place.tables) == more
 
 
 def _must_be(seen, wanted):
@@ -89,26 +87,26 @@ def test_turning_it_on_and_off_is_proven_and_needs_no_new_key(world):
     signs_for_others(world)
     world.look()
 
-    probe = partial(mailserver_milter.probe, world.milter.socket)
+    probe = partial(milters.probe, world.milter.socket)
 
     def seen(*which, **more):
         asked.append((which[0], more.get("sender")))
         return probe(*which, **more)
 
-    report = mailserver_signing.sign(world.run(), world.milter.reload, seen)
+    report = dkim_sign.sign(world.run(), world.milter.reload, seen)
     assert report.errors == []
     assert asked[-1] == ("alpha.test", "dkim-probe.alpha.test")
     assert domain_of(world, "news.alpha.test") == "alpha.test"
     assert [key.stage for key in world.manifest().keys] == ["signing"]
     signs_for_others(world, **{"alpha.test": {"ttl": 300}})
     world.sign()
-    gone = mailserver_opendkim.patient(lambda *_: _must_be(domain_of(world, "news.alpha.test"), None))
+    gone = opendkim_tables.patient(lambda *_: _must_be(domain_of(world, "news.alpha.test"), None))
     gone("alpha.test", None)
     assert world.verified()
 
 
 def test_a_domain_goes_on_signing_until_the_one_that_is_to_sign_for_it_can(world):
-    world.settings = mailserver_pillar.resolve(
+    world.settings = pillar_keys.resolve(
         {"domain": "beta.test", "domains": {"beta.test": {"ttl": 300}}, "dkim": {"soak": 0, "rotate_after": 0}},
         {"postfix": {"version": "3.7"}},
         {"fqdn": "mx1.lab.test"},

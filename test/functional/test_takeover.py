@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-import mailserver_originals
-import mailserver_takeover_run
 from found_world import ed25519_pem, rsa_pem, weak_pem
-from mailserver_errors import TakeoverError
+from mailhost.before import originals
+from mailhost.errors import TakeoverError
+from mailhost.takeover import run as takeover_run
 
 ONE, TWO = rsa_pem(), rsa_pem()
 TABLES = "KeyTable {etc}/KeyTable\nSigningTable refile:{etc}/SigningTable"
@@ -236,7 +236,7 @@ def test_what_signed_before_signs_after(found, name, table):
     outlook = found.look()
     assert outlook.refusals == ()
     as_found = found.everything()
-    mailserver_takeover_run.told(outlook, found.place, test=True)
+    takeover_run.told(outlook, found.place, test=True)
     assert found.everything() == as_found
     found.take_over()
     assert {sender: found.signed(sender) for sender in senders} == before
@@ -258,7 +258,7 @@ def test_of_each_table_that_is_changed_a_copy_is_kept_where_clean_finds_it_and_n
     assert len(before) == 2
     found.take_over()
     assert all(Path(path).read_bytes() != octets for path, octets in before.items())
-    kept = {path: mailserver_originals.original(path, found.folder / "state").octets for path in before}
+    kept = {path: originals.original(path, found.folder / "state").octets for path in before}
     assert kept == before
     assert not list(found.folder.rglob("*.dist"))
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from mailserver_watch_run import SETTINGS_FORMAT
+from mailhost.watch.run import SETTINGS_FORMAT
 
 TOP = Path(__file__).resolve().parents[2]
 SALT_CALL = Path(sys.executable).parent / "salt-call"

@@ -9,18 +9,17 @@ import dns.tsig
 import dns.update
 import pytest
 
-import mailserver_dns
-import mailserver_keygen
-import mailserver_keystore
-import mailserver_nsupdate
-import mailserver_opendkim
-import mailserver_pillar
-import mailserver_propagation
-import mailserver_wants
-import mailserver_wildcards
 from lifecycle_world import at
-from mailserver_key_records import record_of
-from mailserver_run import Place, Run
+from mailhost.dkim import keystore
+from mailhost.dkim import look as dkim_look
+from mailhost.dkim import make as dkim_make
+from mailhost.dkim.records import record_of
+from mailhost.dkim.run import Place, Run
+from mailhost.dns import lookup, wildcards
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.pillar import keys as pillar_keys
+from mailhost.records import nsupdate
+from mailhost.records import wants as records_wants
 from name_server import LIMIT, NameServer, zone
 
 AUTHORITY, RESOLVER = "127.57.0.1", "127.57.0.53"
@@ -50,35 +49,35 @@ class Host:
     """A host that publishes the keys of its domains by RFC 2136."""
 
     def __init__(self, folder, server):
-        tables = mailserver_opendkim.tables(folder / "KeyTable", folder / "SigningTable")
-        self.place = Place(str(folder / "keys"), tables, mailserver_keystore.Owner("root", "root"))
-        self.server, self.ask = server, partial(mailserver_dns.ask, recursive=(RESOLVER,))
+        tables = opendkim_tables.tables(folder / "KeyTable", folder / "SigningTable")
+        self.place = Place(str(folder / "keys"), tables, keystore.Owner("root", "root"))
+        self.server, self.ask = server, partial(lookup.ask, recursive=(RESOLVER,))
         rfc2136 = {"server": AUTHORITY, "key_file": str(folder / "key")}
         pillar = {
             "domain": NAMES[0],
             "domains": {name: {"ttl": 60} for name in NAMES},
             "dns": {"publish": "rfc2136", "rfc2136": rfc2136, "timeout": 2},
         }
-        self.settings = mailserver_pillar.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+        self.settings = pillar_keys.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
     def run(self, hours):
         return Run(self.place, self.settings["domains"], self.settings["dns"], at(hours), ask=self.ask)
 
     def look(self, hours):
         run = self.run(hours)
-        return mailserver_propagation.check_published(run, lambda run: run.now, mailserver_propagation.publisher(run))
+        return dkim_look.check_published(run, lambda run: run.now, dkim_look.publisher(run))
 
     def key(self, name):
-        return mailserver_keystore.read_manifest(self.place.keys, name).keys[0]
+        return keystore.read_manifest(self.place.keys, name).keys[0]
 
     def stages(self):
         return {name: self.key(name).stage for name in NAMES}
 
     def retire(self, name, hours):
         """Have a key be one that signed, and was retired long ago."""
-        manifest = mailserver_keystore.read_manifest(self.place.keys, name)
+        manifest = keystore.read_manifest(self.place.keys, name)
         key = replace(manifest.keys[0], signing=at(hours), retired=at(hours))
-        mailserver_keystore.write_manifest(self.place.keys, manifest.with_key(key))
+        keystore.write_manifest(self.place.keys, manifest.with_key(key))
 
     def held(self, name):
         """What the server shows at a name."""
@@ -120,8 +119,8 @@ def told(report):
 @pytest.fixture(scope="module")
 def life(host):
     """All keys go their way at once; what became of them at each station, and what was said."""
-    mailserver_keygen.make_keys(host.run(0), "mx1.lab.test")
-    before = mailserver_propagation.check_published(host.run(0), lambda run: run.now)
+    dkim_make.make_keys(host.run(0), "mx1.lab.test")
+    before = dkim_look.check_published(host.run(0), lambda run: run.now)
     records = {name: record_of(name, host.settings["domains"][name], host.key(name)) for name in NAMES}
     stations = [(before, host.stages(), {})]
     for hours in (1, 1001, 2001):
@@ -159,10 +158,8 @@ def test_a_key_is_revoked_and_then_removed_whatever_a_wildcard_answers(life, nam
 @pytest.mark.parametrize("name", NAMES)
 def test_nsupdate_text_is_for_the_name_itself(host, life, name):
     record = replace(life[0][name], name=f"another._domainkey.{name}")
-    asked = mailserver_wants.text_questions([record])
-    answers = mailserver_wildcards.unmasked(
-        host.ask(asked, mailserver_dns.Options()), lambda more: host.ask(more, mailserver_dns.Options())
-    )
-    text = mailserver_nsupdate.nsupdate([record], mailserver_wants.present(answers))
+    asked = records_wants.text_questions([record])
+    answers = wildcards.unmasked(host.ask(asked, lookup.Options()), lambda more: host.ask(more, lookup.Options()))
+    text = nsupdate.nsupdate([record], records_wants.present(answers))
     assert f"prereq nxrrset {record.name}. IN TXT" in text
     assert f"update add {record.name}. 60 IN TXT" in text

@@ -7,20 +7,20 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import mailserver_check
-import mailserver_pillar
+from mailhost.check import areas as check_areas
+from mailhost.pillar import keys as pillar_keys
 
 
 def look(settings, areas):
     """Return the summary of the areas, which are looked at side by side: most of a look is waiting."""
     names = list(settings["domains"])
     with ThreadPoolExecutor() as threads:
-        of_areas = threads.map(lambda area: mailserver_check.check(settings, names, (area,)), areas)
-        return mailserver_check.summary([finding for found in of_areas for finding in found])
+        of_areas = threads.map(lambda area: check_areas.check(settings, names, (area,)), areas)
+        return check_areas.summary([finding for found in of_areas for finding in found])
 
 
 own = json.loads(sys.stdin.readline())
 for line in sys.stdin:
     asked = json.loads(line)
-    settings = mailserver_pillar.resolve(asked["pillar"], own["os"], {}) if "pillar" in asked else own
+    settings = pillar_keys.resolve(asked["pillar"], own["os"], {}) if "pillar" in asked else own
     print(json.dumps(look(settings, asked["areas"])), flush=True)

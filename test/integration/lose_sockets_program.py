@@ -1,6 +1,6 @@
 """Run on a mail host, by Salt's own Python, with a domain: reload OpenDKIM under load until it has lost many sockets.
 
-Prints how many it has lost, and from how many on it is restarted (mailserver_opendkim_daemon).
+Prints how many it has lost, and from how many on it is restarted (mailhost.daemons.opendkim).
 """
 
 import contextlib
@@ -11,9 +11,9 @@ import time
 
 sys.path.insert(0, "/var/cache/salt/minion/extmods/utils")
 
-import mailserver_milter
-from mailserver_errors import ProbeError
-from mailserver_opendkim_daemon import lost_sockets, main_process, most_lost
+from mailhost.daemons.opendkim import lost_sockets, main_process, most_lost
+from mailhost.errors import ProbeError
+from mailhost.opendkim import milter as milters
 
 LANES, LIMIT = 8, 1200
 SOCKET = "inet:8891@127.0.0.1"
@@ -30,7 +30,7 @@ def lane(domain, ends):
     message = f"From: a@{domain}\r\n\r\nx\r\n".encode()
     while not ends.is_set():
         with contextlib.suppress(ProbeError):
-            mailserver_milter.sign(SOCKET, message, f"a@{domain}", ["b@outside.test"])
+            milters.sign(SOCKET, message, f"a@{domain}", ["b@outside.test"])
 
 
 def lose(domain, count, limit):

@@ -11,8 +11,8 @@ import sys
 
 sys.path.insert(0, "/var/cache/salt/minion/extmods/utils")
 
-import mailserver_milter
-from mailserver_errors import ProbeError
+from mailhost.errors import ProbeError
+from mailhost.opendkim import milter as milters
 
 SOCKET = "inet:8891@127.0.0.1"
 
@@ -20,7 +20,7 @@ SOCKET = "inet:8891@127.0.0.1"
 def answer(sender):
     message = f"From: {sender}\r\nTo: b@outside.test\r\nSubject: x\r\n\r\nbody\r\n".encode()
     try:
-        fields = mailserver_milter.sign(SOCKET, message, sender, ["b@outside.test"])
+        fields = milters.sign(SOCKET, message, sender, ["b@outside.test"])
     except ProbeError:
         return "waits"
     value = "".join(re.sub(r"\s+", "", value) for name, value in fields if name.lower() == "dkim-signature")

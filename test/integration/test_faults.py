@@ -27,7 +27,7 @@ from streaming import (
 
 import network
 from conftest import MAIL_HOSTS
-from mailserver_selectors import new_selector
+from mailhost.dkim.selectors import new_selector
 
 LONG = PUBLISHES + LIFE % ("14d", "30d")
 SCHEDULED = LONG.replace("enabled: false", "every: 10s, splay: 1s")
@@ -448,15 +448,18 @@ def test_an_upgrade_of_the_formula_is_complete_in_a_minion_that_goes_on_running(
     for host in MAIL_HOSTS:
         lab.until(lambda host=host: has_run_by_schedule(lab, host), f"{host}: the schedule does nothing")
     newer = {
-        "mailserver_dkim": "def newer():\n    return 'newer'\n",
-        "mailserver_status": "import mailserver_dkim\n_older = status\n\n\ndef status(*arguments):\n"
-        "    return {name: {mailserver_dkim.newer(): rows} for name, rows in _older(*arguments).items()}\n",
+        "life": "def newer():\n    return 'newer'\n",
+        "status": "from mailhost.dkim import life\n_older = status\n\n\ndef status(*arguments):\n"
+        "    return {name: {life.newer(): rows} for name, rows in _older(*arguments).items()}\n",
     }
     try:
         with mail_all_the_time(lab):
+            folder = "_utils/mailhost/dkim"
             for name, more in newer.items():
-                lab.sh("master", f"mkdir -p /srv/salt/_utils && cp /srv/formula/_utils/{name}.py /srv/salt/_utils/")
-                lab.sh("master", f"cat >>/srv/salt/_utils/{name}.py", stdin=f"\n\n{more}")
+                lab.sh(
+                    "master", f"mkdir -p /srv/salt/{folder} && cp /srv/formula/{folder}/{name}.py /srv/salt/{folder}/"
+                )
+                lab.sh("master", f"cat >>/srv/salt/{folder}/{name}.py", stdin=f"\n\n{more}")
             lab.salt(MAIL_HOSTS, "saltutil.sync_all")
             for host, names in DOMAINS.items():
                 assert list(lab.salt(host, "dkim.status", names[0])[host][names[0]]) == ["newer"]

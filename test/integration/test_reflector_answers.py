@@ -9,9 +9,9 @@ import dkim
 import pytest
 from messages import arrived, judge
 
-import mailserver_keystore
-import mailserver_records
 from conftest import ADDRESS, DOMAIN, MAIL_HOSTS, pillar
+from mailhost.dkim import keystore
+from mailhost.records import record as mail_records
 
 ON = "both"
 CLIENT = "198.18.0.31"
@@ -68,11 +68,11 @@ class Outside:
 
     def __init__(self, lab):
         self.lab = lab
-        (self.pem,) = mailserver_keystore.generate([2048])
+        (self.pem,) = keystore.generate([2048])
 
     def publish(self):
-        text = f"v=DKIM1; p={mailserver_keystore.public_half(self.pem, 'the key')[0]}"
-        strings = " ".join(f'"{one}"' for one in mailserver_records.txt_strings(text))
+        text = f"v=DKIM1; p={keystore.public_half(self.pem, 'the key')[0]}"
+        strings = " ".join(f'"{one}"' for one in mail_records.txt_strings(text))
         self.lab.update_dns(
             "server 198.18.0.11\n"
             "update delete s1._domainkey.outside.test. TXT\nupdate delete _dmarc.outside.test. TXT\n"
@@ -286,7 +286,7 @@ def test_a_second_highstate_changes_nothing(lab, outside):
 
 
 def test_a_broken_program_bounces_nothing(lab, outside, host):
-    module = "/usr/local/libexec/mailserver/reflector.d/mailserver_reflector.py"
+    module = "/usr/local/libexec/mailserver/reflector.d/mailhost/reflector/main.py"
     lab.run(host, "mv", module, f"{module}.away")
     try:
         token, _ = outside.ask(host)

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from kept import RELEASES
-from mailserver_postfix import is_parameter
-from mailserver_postfix_versions import PARAMETERS, knows, parsed
+from mailhost.postfix.parameters import is_parameter
+from mailhost.postfix.versions import PARAMETERS, knows, parsed
 from parsers import Question
 from worlds import SYSTEMS
 

@@ -4,14 +4,14 @@ import pytest
 from mail_peers import peers_stopped
 
 import healthy_host
-import mailserver_keystore
 from healthy_host import DOMAINS
+from mailhost.dkim import keystore
 
 
 @pytest.fixture(scope="session")
 def pems():
     """Private keys: one for each domain, a third, and one of 1024 bits."""
-    made = mailserver_keystore.generate([2048, 2048, 2048, 1024])
+    made = keystore.generate([2048, 2048, 2048, 1024])
     return dict(zip((*DOMAINS, "other", "short"), made, strict=True))
 
 

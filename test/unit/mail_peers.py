@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mailserver_findings import Done, Host
-from mailserver_pillar import resolve
-from mailserver_services import Service
+from mailhost.check.findings import Done, Host
+from mailhost.daemons.services import Service
+from mailhost.pillar.keys import resolve
 
 TOP = Path(__file__).resolve().parents[2]
 NAME = "mx1.example.com"

@@ -20,16 +20,19 @@ EVERY = frozenset(range(256)) | {None}
 def written():
     """Yield each expression as (file, function, pattern); what an f-string fills in is not known, and is ``x``."""
     for folder in ("_utils", "_modules", "_states", "_runners"):
-        for path in sorted((TOP / folder).glob("*.py")):
+        for path in sorted((TOP / folder).rglob("*.py")):
             tree = ast.parse(path.read_text())
             used = _uses(tree)
             for node in ast.walk(tree):
                 if isinstance(node, ast.Assign) and _function(node.value) == "compile":
-                    yield from ((path.name, use, _pattern(node.value.args[0])) for use in used[node.targets[0].id])
+                    yield from (
+                        (str(path.relative_to(TOP)), use, _pattern(node.value.args[0]))
+                        for use in used[node.targets[0].id]
+                    )
                 elif _function(node) and _function(node) != "compile":
                     pattern = _pattern(node.args[0])
                     if pattern is not None:
-                        yield path.name, _function(node), pattern
+                        yield str(path.relative_to(TOP)), _function(node), pattern
 
 
 def _uses(tree):

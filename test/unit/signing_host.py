@@ -5,20 +5,20 @@ import pwd
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import mailserver_keystore
-import mailserver_opendkim
-import mailserver_pillar
-import mailserver_propagation
-import mailserver_watch_memory
-from mailserver_dkim import Key, Manifest
-from mailserver_dns import Answers, Seen
-from mailserver_run import Place, Run
+from mailhost.dkim import keystore
+from mailhost.dkim import look as dkim_look
+from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.run import Place, Run
+from mailhost.dns.lookup import Answers, Seen
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.pillar import keys as pillar_keys
+from mailhost.watch import memory
 
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 MADE = NOW - timedelta(days=1)
 NAMES = [f"d{number}.example" for number in range(7)]
-(PEM,) = mailserver_keystore.generate([2048])
-PUBLIC, _ = mailserver_keystore.public_half(PEM, "a test's key")
+(PEM,) = keystore.generate([2048])
+PUBLIC, _ = keystore.public_half(PEM, "a test's key")
 
 
 def dkim_states():
@@ -33,9 +33,9 @@ def dkim_states():
 def watched(monkeypatch, folder, rows):
     """Have the last watch remember rows, ``{(id, about): fields of a row}``; ``None``: its memory is damaged."""
     path = folder / "memory.json"
-    found = {place: mailserver_watch_memory.Row(**fields) for place, fields in (rows or {}).items()}
-    path.write_text("{" if rows is None else mailserver_watch_memory.emit(mailserver_watch_memory.Memory(found)))
-    monkeypatch.setattr(mailserver_watch_memory, "PATH", str(path))
+    found = {place: memory.Row(**fields) for place, fields in (rows or {}).items()}
+    path.write_text("{" if rows is None else memory.emit(memory.Memory(found)))
+    monkeypatch.setattr(memory, "PATH", str(path))
 
 
 class World:
@@ -43,19 +43,19 @@ class World:
 
     def __init__(self, folder):
         me = pwd.getpwuid(0).pw_name
-        tables = mailserver_opendkim.tables(folder / "KeyTable", folder / "SigningTable")
-        self.place = Place(str(folder / "keys"), tables, mailserver_keystore.Owner(me, me))
+        tables = opendkim_tables.tables(folder / "KeyTable", folder / "SigningTable")
+        self.place = Place(str(folder / "keys"), tables, keystore.Owner(me, me))
         whole = {"domain": NAMES[0], "addresses": ["192.0.2.25"], "domains": {name: {} for name in NAMES}}
-        self.settings = mailserver_pillar.resolve(whole, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.example"})
+        self.settings = pillar_keys.resolve(whole, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.example"})
         self.gone, self.silent, self.asked = set(), set(), []
         for name in NAMES:
-            mailserver_keystore.make_folder(self.place.keys, name, self.place.owner)
-            mailserver_keystore.write_private(self.place.keys, name, "s", PEM, self.place.owner)
+            keystore.make_folder(self.place.keys, name, self.place.owner)
+            keystore.write_private(self.place.keys, name, "s", PEM, self.place.owner)
             self.write(name, signing=MADE)
 
     def write(self, name, signing=MADE, **stamps):
         key = Key("s", "rsa", 2048, PUBLIC, MADE, MADE, signing, **stamps)
-        mailserver_keystore.write_manifest(self.place.keys, Manifest(name, (key,)))
+        keystore.write_manifest(self.place.keys, Manifest(name, (key,)))
 
     def run(self, test=False, now=NOW):
         return Run(self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask)
@@ -63,7 +63,7 @@ class World:
     def look(self, test=False, now=NOW, **more):
         """Look as a run does; return the domains that DNS was asked for, and the report."""
         self.asked = []
-        report = mailserver_propagation.check_published(self.run(test, now), **more)
+        report = dkim_look.check_published(self.run(test, now), **more)
         return self.asked, report
 
     def ask(self, questions, _options):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mailserver_check_listeners import _wanted
-from mailserver_pillar import resolve
+from mailhost.check.running.listeners import _wanted
+from mailhost.pillar.keys import resolve
 
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["127.0.0.1", "192.0.2.25"]}
 SYSTEM = {

@@ -2,13 +2,13 @@
 
 import pytest
 
-import mailserver_check_hosts
-import mailserver_records
-import mailserver_wants
-from mailserver_addresses import NAME_THEM, families, is_private, lasting, no_public, outward_addresses
-from mailserver_check_answers import Survey
-from mailserver_hardening import access_lines, limits
-from mailserver_pillar import resolve
+from mailhost.check.dns import hosts as check_hosts
+from mailhost.check.dns.answers import Survey
+from mailhost.pillar.keys import resolve
+from mailhost.postfix.hardening import access_lines, limits
+from mailhost.records import record as mail_records
+from mailhost.records import wants as records_wants
+from mailhost.records.addresses import NAME_THEM, families, is_private, lasting, no_public, outward_addresses
 
 SYSTEM = {"postfix": {"version": "3.10", "service": "postfix"}}
 FOUR, SIX = "198.51.100.25", "2a01:4f8::25"
@@ -21,13 +21,13 @@ def settings(pillar=None, **grains):
 
 
 def spf(found):
-    record = mailserver_records.spf_record(DOMAIN, found["domains"][DOMAIN])
+    record = mail_records.spf_record(DOMAIN, found["domains"][DOMAIN])
     return record and record.value
 
 
 def wanted(found):
     host = (found["hostname"], found["addresses"])
-    wants = mailserver_wants.wants(found["domains"], *host, families=found["families"])
+    wants = records_wants.wants(found["domains"], *host, families=found["families"])
     return {want.label: [one.value for one in want.publish] for want in wants if want.label in ("A", "AAAA")}
 
 
@@ -142,7 +142,7 @@ def test_a_host_without_a_public_address_wants_no_record_that_would_forbid_its_m
     assert found["addresses"] == []
     assert spf(found) is None
     assert wanted(found) == {}
-    (told,) = mailserver_check_hosts._addresses(Survey(found, found["domains"], None))
+    (told,) = check_hosts._addresses(Survey(found, found["domains"], None))
     assert (told.id, told.status, told.remedy) == ("dns.address", "warn", NAME_THEM)
     assert "mailserver:addresses: [" in told.remedy
     assert all(one in told.seen for one in grains.get("ipv4", ())[:1] if not one.startswith("127"))

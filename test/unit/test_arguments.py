@@ -9,9 +9,9 @@ import pytest
 from salt.exceptions import CommandExecutionError
 from salt.utils.args import get_function_argspec, yamlify_arg
 
-import mailserver_arguments
-from mailserver_arguments import as_given, domain, flag, number, read, target, text, texts
-from mailserver_errors import ArgumentError
+from mailhost import arguments
+from mailhost.arguments import as_given, domain, flag, number, read, target, text, texts
+from mailhost.errors import ArgumentError
 
 TOP = Path(__file__).resolve().parents[2]
 FILES = ("_modules/dkim.py", "_modules/mailserver.py", "_runners/mailserver.py")
@@ -67,7 +67,7 @@ def others(function, names):
 
 def test_the_call_that_gave_it_away_names_the_key_that_it_was_asked_for(monkeypatch):
     dkim, asked = module("_modules/dkim.py"), []
-    monkeypatch.setattr(dkim.mailserver_lifecycle, "give_up", lambda _run, *what: asked.append(what))
+    monkeypatch.setattr(dkim.dkim_advance, "give_up", lambda _run, *what: asked.append(what))
     monkeypatch.setattr(dkim, "_domains", lambda _run, domain: [domain])
     monkeypatch.setattr(dkim, "_advance", lambda prepare: prepare(None))
     dkim.revoke("alpha.test", yamlify_arg("20210808"))
@@ -154,5 +154,5 @@ def test_a_domain_is_meant_however_its_name_is_written(written):
 
 
 def test_an_argument_that_is_left_out_is_left_out():
-    called = mailserver_arguments.read(domain=text, force=flag)(lambda domain=None, force=False: (domain, force))
+    called = arguments.read(domain=text, force=flag)(lambda domain=None, force=False: (domain, force))
     assert (called(), called(None), called(force="no")) == ((None, False), (None, False), (None, False))

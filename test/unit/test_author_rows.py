@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from mailserver_authors import LOCAL, lines
-from mailserver_errors import PillarError
-from mailserver_pillar import resolve
+from mailhost.errors import PillarError
+from mailhost.opendkim.authors import LOCAL, lines
+from mailhost.pillar.keys import resolve
 
 SYSTEM = {"postfix": {"version": "3.7.11", "service": "postfix"}, "accounts": {"user": "vmail"}}
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["203.0.113.5"], "ipv6": []}

@@ -13,22 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import mailserver_clock
-import mailserver_dkim
-import mailserver_keystore
-import mailserver_run
-from mailserver_clock import EARLIEST, Reading
-from mailserver_dkim import Key, Manifest, utc
-from mailserver_errors import ClockError, ManifestError
-from mailserver_opendkim import tables
-from mailserver_run import Place
+from mailhost import clock as trusted_clock
+from mailhost.clock import EARLIEST, Reading
+from mailhost.dkim import keystore, life
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim.life import Key, Manifest, utc
+from mailhost.dkim.run import Place
+from mailhost.errors import ClockError, ManifestError
+from mailhost.opendkim.tables import tables
 
 HOUR, DAY, YEAR = 3600, 86400, 365 * 86400
 START = EARLIEST + 5 * YEAR
 RETENTION, SOAK = 14 * DAY, HOUR
 POLICY = {"retention": RETENTION, "soak": SOAK}
-OWNER = mailserver_keystore.Owner(pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name)
-FOR_GOOD = mailserver_keystore.replace_file
+OWNER = keystore.Owner(pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name)
+FOR_GOOD = keystore.replace_file
 
 
 class KilledHere(BaseException):
@@ -48,14 +47,14 @@ class Host:
     @contextmanager
     def clocks(self):
         reading = Reading(START + self.passed + self.error, "boot", float(self.passed))
-        with mock.patch.object(mailserver_clock, "read", return_value=reading):
+        with mock.patch.object(trusted_clock, "read", return_value=reading):
             yield
 
     def now(self):
         """The time that a run goes by."""
         with self.clocks():
             place = Place(str(self.keys), tables(self.keys / "KeyTable", self.keys / "SigningTable"), OWNER)
-            return mailserver_run.begin(place, {}, {}).now
+            return dkim_run.begin(place, {}, {}).now
 
     def believe(self, kill_at=None):
         """Believe the clock; the call is killed before its write number ``kill_at``."""
@@ -66,27 +65,27 @@ class Host:
                 raise KilledHere
             FOR_GOOD(*arguments)
 
-        with self.clocks(), mock.patch.object(mailserver_keystore, "replace_file", write):
-            return mailserver_run.believe_clock(self.keys)
+        with self.clocks(), mock.patch.object(keystore, "replace_file", write):
+            return dkim_run.believe_clock(self.keys)
 
     def manifest(self):
-        return mailserver_keystore.read_manifest(self.keys, "a.example")
+        return keystore.read_manifest(self.keys, "a.example")
 
     def write(self, manifest):
-        mailserver_keystore.write_manifest(self.keys, manifest)
+        keystore.write_manifest(self.keys, manifest)
 
     def step(self):
         """What runs do in turn: a key is published, or it signs and its predecessor is retired, or is revoked."""
         manifest, now = self.manifest(), self.now()
-        present, waits = mailserver_dkim.signer(manifest), mailserver_dkim.successor(manifest)
+        present, waits = life.signer(manifest), life.successor(manifest)
         if waits is None:
             selector = str(len(manifest.keys))
             self.began[selector, "published"] = self.passed
             self.write(manifest.with_key(Key(selector, "rsa", 2048, "MIIB", now, now)))
-        elif now >= mailserver_dkim.signs_from(waits, SOAK):
+        elif now >= life.signs_from(waits, SOAK):
             try:
-                changed = manifest.with_key(mailserver_dkim.stamp(waits, "signing", now))
-                self.write(changed.with_key(mailserver_dkim.stamp(present, "retired", now)))
+                changed = manifest.with_key(life.stamp(waits, "signing", now))
+                self.write(changed.with_key(life.stamp(present, "retired", now)))
             except ClockError:
                 return
             self.began[present.selector, "retired"] = self.passed
@@ -95,9 +94,9 @@ class Host:
         """Yield how long each wait really was that is over by the stamps, and how long it had to be."""
         now = self.now()
         for key in self.manifest().keys:
-            if key.stage == "retired" and not mailserver_dkim.keeps_record(key, POLICY, now, now):
+            if key.stage == "retired" and not life.keeps_record(key, POLICY, now, now):
                 yield self.passed - self.began[key.selector, "retired"], RETENTION
-            if key.stage == "published" and now >= mailserver_dkim.signs_from(key, SOAK):
+            if key.stage == "published" and now >= life.signs_from(key, SOAK):
                 yield self.passed - self.began[key.selector, "published"], SOAK
 
 
@@ -123,9 +122,9 @@ def test_a_trusted_time_that_is_a_year_ahead_comes_back(keys):
     assert host.believe() == host.now() == utc(START + HOUR)
     assert {key.since for key in host.manifest().keys} == {host.now()}
     host.passed += RETENTION - 1
-    assert "until" in mailserver_dkim.keeps_record(host.manifest().keys[0], POLICY, host.now(), host.now())
+    assert "until" in life.keeps_record(host.manifest().keys[0], POLICY, host.now(), host.now())
     host.passed += 1
-    assert mailserver_dkim.keeps_record(host.manifest().keys[0], POLICY, host.now(), host.now()) == ""
+    assert life.keeps_record(host.manifest().keys[0], POLICY, host.now(), host.now()) == ""
 
 
 def test_time_that_nobody_witnessed_ends_no_retention(keys):
@@ -196,7 +195,7 @@ def test_no_wait_is_cut_short_whatever_is_believed_and_wherever_it_is_killed(err
         host.believe()
         host.passed += RETENTION
         assert not any(
-            mailserver_dkim.keeps_record(key, POLICY, host.now(), host.now())
+            life.keeps_record(key, POLICY, host.now(), host.now())
             for key in host.manifest().keys
             if key.stage == "retired"
         ), "no stamp of a wrong time holds a record for longer than a retention"
@@ -206,7 +205,7 @@ def test_a_damaged_manifest_is_named_before_anything_is_changed(keys):
     host = rotated(keys, YEAR)
     for name in ("b.example", "c.example"):
         (keys / name).mkdir()
-        (keys / name / mailserver_keystore.MANIFEST).write_text("{")
+        (keys / name / keystore.MANIFEST).write_text("{")
     host.error = 0
     before = {path: path.read_bytes() for path in keys.rglob("*.json")}
     with pytest.raises(
@@ -219,7 +218,7 @@ def test_a_damaged_manifest_is_named_before_anything_is_changed(keys):
 def test_a_stamp_of_the_future_is_told_with_its_cure():
     key = Key("one", "rsa", 2048, "MIIB", utc(START + YEAR))
     with pytest.raises(ClockError, match=r"if it is right, run: salt-call dkim\.believe_clock"):
-        mailserver_dkim.stamp(key, "published", utc(START))
+        life.stamp(key, "published", utc(START))
 
 
 def test_stamps_that_are_pulled_back_keep_their_order():
@@ -227,9 +226,7 @@ def test_stamps_that_are_pulled_back_keep_their_order():
     key = Key("one", "rsa", 2048, "MIIB", *times)
     for hours in range(-1, 7):
         now = utc(START + hours * HOUR)
-        (pulled,) = mailserver_dkim.not_after(Manifest("a.example", (key,)), now).keys
-        assert mailserver_dkim.parse(mailserver_dkim.emit(Manifest("a.example", (pulled,))), "a.example", "x").keys == (
-            pulled,
-        )
-        assert [getattr(pulled, name) for name in mailserver_dkim.STAGES] == [min(time, now) for time in times]
-        assert replace(pulled, **dict(zip(mailserver_dkim.STAGES, times, strict=True))) == key
+        (pulled,) = life.not_after(Manifest("a.example", (key,)), now).keys
+        assert life.parse(life.emit(Manifest("a.example", (pulled,))), "a.example", "x").keys == (pulled,)
+        assert [getattr(pulled, name) for name in life.STAGES] == [min(time, now) for time in times]
+        assert replace(pulled, **dict(zip(life.STAGES, times, strict=True))) == key

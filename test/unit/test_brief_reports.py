@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from signing_host import dkim_states
 
-import mailserver_keystore
-import mailserver_opendkim
-from mailserver_run import SHOWN, Place, Report, brief
+from mailhost.dkim import keystore
+from mailhost.dkim.run import SHOWN, Place, Report, brief
+from mailhost.opendkim import tables as opendkim_tables
 
 MANY = [f"d{number}.example: its record is not in DNS" for number in range(10_000)]
 
@@ -18,8 +18,8 @@ def state(tmp_path):
     """Return what a state of ``_states/dkim.py`` returns for a report."""
     states = dkim_states()
     me = pwd.getpwuid(0).pw_name
-    tables = mailserver_opendkim.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
-    place = Place(str(tmp_path / "keys"), tables, mailserver_keystore.Owner(me, me))
+    tables = opendkim_tables.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
+    place = Place(str(tmp_path / "keys"), tables, keystore.Owner(me, me))
     Path(place.keys).mkdir()
     return lambda report: states._act(place, {}, {}, "nothing", lambda run: report)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from mailserver_central_policies import read_row, read_rows, rows
-from mailserver_pillar import resolve
-from mailserver_policy_publishing import changes_of
-from mailserver_publish import Change
-from mailserver_schema import Wrong
+from mailhost.central.policies import read_row, read_rows, rows
+from mailhost.pillar.keys import resolve
+from mailhost.publish.policies import changes_of
+from mailhost.publish.rfc2136 import Change
+from mailhost.schema import Wrong
 
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"], "ipv6": ["2001:db8::25"]}
 RICH = {

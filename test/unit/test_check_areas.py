@@ -4,16 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-import mailserver_check
-from mailserver_check import check, summary
-from mailserver_errors import MissingPackage
-from mailserver_findings import ok
+from mailhost.check import areas as check_areas
+from mailhost.check.areas import check, summary
+from mailhost.check.findings import ok
+from mailhost.errors import MissingPackage
 
 
 def areas(monkeypatch, **findings):
-    monkeypatch.setattr(
-        mailserver_check, "AREAS", {name: SimpleNamespace(findings=one) for name, one in findings.items()}
-    )
+    monkeypatch.setattr(check_areas, "AREAS", {name: SimpleNamespace(findings=one) for name, one in findings.items()})
     return check({}, ["a.example"], tuple(findings))
 
 

@@ -9,21 +9,21 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import healthy_host
-import mailserver_check_config
-import mailserver_check_dkim
-import mailserver_keystore
 from healthy_host import DOMAINS, wrong
-from mailserver_check_postfix import ON_TERMINAL, networks, tables
-from mailserver_check_shared import drifts
-from mailserver_dkim import Key
-from mailserver_findings import Done
+from mailhost.check.config import area as check_config
+from mailhost.check.config import dkim as check_dkim
+from mailhost.check.config.postfix import ON_TERMINAL, networks, tables
+from mailhost.check.findings import Done
+from mailhost.check.shared import drifts
+from mailhost.dkim import keystore
+from mailhost.dkim.life import Key
 
 MADE = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=1)
 A, B = DOMAINS
 
 
 def look(machine, domains=DOMAINS):
-    return mailserver_check_config.findings(machine.host, list(domains))
+    return check_config.findings(machine.host, list(domains))
 
 
 def test_all_is_ok_on_a_host_that_is_as_the_formula_made_it(machine):
@@ -389,7 +389,7 @@ def test_a_key_that_opendkim_does_not_own_is_told_of_each_domain(machine):
 
 @pytest.mark.parametrize("others", [[], ["postfix"]])
 def test_a_key_file_may_be_its_groups_only_if_nobody_else_is_in_the_group(machine, monkeypatch, others):
-    monkeypatch.setattr(mailserver_check_dkim, "_others_in", lambda gid, reader: others)
+    monkeypatch.setattr(check_dkim, "_others_in", lambda gid, reader: others)
     key(machine).chmod(0o640)
     assert wrong(look(machine)) == {("config.dkim.key_file", A, "fail") for _ in others}
 
@@ -421,7 +421,7 @@ def test_a_host_without_opendkim_and_dovecot_is_not_asked_about_them(machine):
 
 
 def test_a_key_that_no_verifier_takes_is_a_failure(machine, monkeypatch):
-    monkeypatch.setattr(mailserver_keystore, "public_half", lambda pem, where: ("MIIB", 768))
+    monkeypatch.setattr(keystore, "public_half", lambda pem, where: ("MIIB", 768))
     assert wrong(look(machine)) == {("config.dkim.key", name, "fail") for name in DOMAINS}
 
 

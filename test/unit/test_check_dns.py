@@ -7,22 +7,22 @@ from types import SimpleNamespace
 import pytest
 import spf
 
-import mailserver_certificate
-import mailserver_check_dane
-import mailserver_check_dns
-import mailserver_keystore
-import mailserver_mta_sts
-import mailserver_spf
-from mailserver_check_answers import Means
-from mailserver_check_dmarc import report_hosts
-from mailserver_check_hosts import is_private
-from mailserver_check_spf import ending
-from mailserver_dkim import Key, Manifest
-from mailserver_dns import Answers, Seen
-from mailserver_errors import MissingPackage
-from mailserver_findings import Host
-from mailserver_mta_sts import PolicyError, Unfetched
-from mailserver_pillar import resolve
+from mailhost.check.dns import area as check_dns
+from mailhost.check.dns import dane as check_dane
+from mailhost.check.dns.answers import Means
+from mailhost.check.dns.dmarc import report_hosts
+from mailhost.check.dns.hosts import is_private
+from mailhost.check.dns.spf import ending
+from mailhost.check.findings import Host
+from mailhost.dkim import keystore
+from mailhost.dkim.life import Key, Manifest
+from mailhost.dns.lookup import Answers, Seen
+from mailhost.errors import MissingPackage
+from mailhost.pillar.keys import resolve
+from mailhost.receiver import spf as receiver_spf
+from mailhost.records import mta_sts
+from mailhost.records.mta_sts import PolicyError, Unfetched
+from mailhost.tls import certificate as certificates
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 LONG_AGO = NOW - timedelta(days=20)
@@ -82,8 +82,8 @@ def certificate(tmp_path_factory):
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=9))
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
     path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
-    (made,) = mailserver_certificate.read_chain(path)
-    return SimpleNamespace(path=str(path), tlsa=f"3 1 1 {mailserver_check_dane.digest(made, 1, 1)}")
+    (made,) = certificates.read_chain(path)
+    return SimpleNamespace(path=str(path), tlsa=f"3 1 1 {check_dane.digest(made, 1, 1)}")
 
 
 @pytest.fixture
@@ -95,11 +95,11 @@ def look(tmp_path, monkeypatch, certificate):
         for name in settings["domains"]:
             if settings["domains"][name]["dkim"]["enabled"]:
                 (tmp_path / "keys" / name).mkdir(parents=True, exist_ok=True)
-                mailserver_keystore.write_manifest(tmp_path / "keys", Manifest(name, keys))
+                keystore.write_manifest(tmp_path / "keys", Manifest(name, keys))
         world = World({**RIGHT, (TLSA_NAME, "TLSA"): (certificate.tlsa,), **dict(changes)}, dict(aliases))
         monkeypatch.setattr(spf, "DNSLookup", world.lookup)
-        means = Means(world.ask, evaluate or mailserver_spf.evaluator, fetch, lambda run: run.now)
-        found = mailserver_check_dns.findings(Host(settings, None), names or list(settings["domains"]), means)
+        means = Means(world.ask, evaluate or receiver_spf.evaluator, fetch, lambda run: run.now)
+        found = check_dns.findings(Host(settings, None), names or list(settings["domains"]), means)
         return found, world
 
     return checked
@@ -727,14 +727,14 @@ def test_a_missing_record_of_the_first_key_is_one_finding(look):
 def test_a_damaged_manifest_hides_neither_other_domains_nor_other_records(look, tmp_path, monkeypatch):
     pillar = {**PILLAR, "domain": D, "domains": {**PILLAR["domains"], "b.example": {"spf": {"enabled": False}}}}
     right = {("b.example", "MX"): ((10, HOST),), ("now._domainkey.b.example", "TXT"): (OURS,)}
-    real = mailserver_keystore.read_manifest
+    real = keystore.read_manifest
 
     def damaged(keys, name):
         if name == "b.example":
             (tmp_path / "keys" / name / "keys.json").write_text("{")
         return real(keys, name)
 
-    monkeypatch.setattr(mailserver_keystore, "read_manifest", damaged)
+    monkeypatch.setattr(keystore, "read_manifest", damaged)
     found, _ = look({**right, ("_dmarc.b.example", "TXT"): (b"v=DMARC1; p=none",)}, pillar)
     assert {one for one in bad(found) if one[0].startswith("dns.dkim")} == {("dns.dkim", "b.example", "unknown")}
     assert "keys.json" in only(found, "dns.dkim").seen
@@ -788,10 +788,8 @@ def test_nothing_is_fetched_for_a_domain_without_a_record(look):
 
 
 def test_the_first_of_several_fields_of_a_policy_counts():
-    policy = mailserver_mta_sts.parse(
-        "version: STSv1\r\nmode: testing\r\nmode: enforce\r\nmx: A.example\r\nmax_age: 1\r\n"
-    )
-    assert policy == mailserver_mta_sts.Policy("testing", 1, ("a.example",))
+    policy = mta_sts.parse("version: STSv1\r\nmode: testing\r\nmode: enforce\r\nmx: A.example\r\nmax_age: 1\r\n")
+    assert policy == mta_sts.Policy("testing", 1, ("a.example",))
 
 
 # ---- TLSA
@@ -806,12 +804,12 @@ def test_a_record_of_the_next_certificate_beside_the_present_one_is_right(look, 
 @pytest.mark.parametrize("matching", [0, 1, 2])
 @pytest.mark.parametrize("usage", [2, 3])
 def test_a_tlsa_record_of_every_form_is_compared_with_the_certificate(certificate, usage, selector, matching):
-    (own,) = mailserver_certificate.read_chain(certificate.path)
-    text = mailserver_check_dane.digest(own, selector, matching)
-    record = mailserver_check_dane.parse(f"{usage} {selector} {matching} {text[:50]} {text[50:].upper()}")
+    (own,) = certificates.read_chain(certificate.path)
+    text = check_dane.digest(own, selector, matching)
+    record = check_dane.parse(f"{usage} {selector} {matching} {text[:50]} {text[50:].upper()}")
     assert record.is_usable
-    assert mailserver_check_dane.matches(record, [own]) is (usage == 3)
-    assert mailserver_check_dane.matches(record, ["unread", own] if usage == 2 else [own])
+    assert check_dane.matches(record, [own]) is (usage == 3)
+    assert check_dane.matches(record, ["unread", own] if usage == 2 else [own])
 
 
 # ---- many domains
@@ -860,7 +858,7 @@ def test_servers_that_are_not_asked_and_those_that_a_parent_does_not_name_are_to
 
 
 STS_WANTED = {"mode": "enforce", "max_age": "1d"}
-STS_RECORD = f"v=STSv1; id={mailserver_mta_sts.policy_id(STS)}"
+STS_RECORD = f"v=STSv1; id={mta_sts.policy_id(STS)}"
 WANTED = {
     "mta_sts": STS_WANTED,
     "tls_rpt": {"rua": ["mailto:tls@a.example"]},

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-import mailserver_check_flow as flow
 from healthy_host import wrong
-from mailserver_check_flow import complaints, local_cause
+from mailhost.check.running import flow
+from mailhost.check.running.flow import complaints, local_cause
 
 RELAYS = {"smtp.example.net"}
 OURS = [

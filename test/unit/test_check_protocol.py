@@ -23,11 +23,11 @@ from mail_peers import (
     write,
 )
 
-import mailserver_check_protocol
-import mailserver_check_relay
-import mailserver_services
-from mailserver_findings import Done
-from mailserver_wire import Budget
+from mailhost.check.findings import Done
+from mailhost.check.protocol import area as check_protocol
+from mailhost.check.protocol import relay as check_relay
+from mailhost.daemons import services as daemons_services
+from mailhost.daemons.talk import Budget
 
 IMPATIENT = 0.3
 """Seconds; long for a server that answers, and for one that does not as short as a test can wait."""
@@ -45,7 +45,7 @@ def look(peers, context):
     def look(name, changes=(), answer=5, host=None, tls=context):
         peer = peers(name, tls, changes)
         service = service_of(name, peer.server_address[1])
-        return mailserver_check_protocol.look_at(host or host_of(settings_of()), [service], Budget(answer))
+        return check_protocol.look_at(host or host_of(settings_of()), [service], Budget(answer))
 
     return look
 
@@ -59,7 +59,7 @@ def turned(findings):
 def test_a_healthy_server_is_ok_in_all(look, name):
     found = look(name)
     assert turned(found) == []
-    steps = [f".{step.name}" for step in mailserver_check_protocol.STEPS[name]]
+    steps = [f".{step.name}" for step in check_protocol.STEPS[name]]
     assert [one.id[one.id.rindex(".") :] for one in found[: len(steps)]] == steps
     assert all(one.about.startswith(f"{NAME} port ") for one in found)
 
@@ -164,7 +164,7 @@ def test_dovecot_asked_from_its_own_address_is_no_proof_of_logins_in_the_clear(p
     changes = {"plain a1 CAPABILITY": "* CAPABILITY STARTTLS AUTH=PLAIN\r\na1 OK done"}
     peer = peers("imap", context, changes)
     service = replace(service_of("imap", peer.server_address[1]), source=ADDRESS)
-    found = mailserver_check_protocol.look_at(host_of(settings_of()), [service], Budget())
+    found = check_protocol.look_at(host_of(settings_of()), [service], Budget())
     assert turned(found) == [("protocol.imap.auth_before_tls", "unknown")]
 
 
@@ -173,7 +173,7 @@ def test_a_refused_connection_fails_and_names_the_unit(name):
     with socket.socket() as bound:
         bound.bind((ADDRESS, 0))  # and not listening, so that nobody else can
         service = service_of(name, bound.getsockname()[1])
-        found = mailserver_check_protocol.look_at(host_of(settings_of()), [service], Budget())
+        found = check_protocol.look_at(host_of(settings_of()), [service], Budget())
     assert turned(found) == [(f"protocol.{service.protocol}.listens", "fail")]
     assert f"systemctl restart {service.unit}" in found[0].remedy
     assert "refused the connection" in found[0].seen
@@ -207,7 +207,7 @@ def silent(context):
             name, when, silence = case
             service = service_of(name, start(name, context, {when: silence}).server_address[1])
             began = time.monotonic()
-            found = mailserver_check_protocol.look_at(host_of(settings_of()), [service], Budget(IMPATIENT))
+            found = check_protocol.look_at(host_of(settings_of()), [service], Budget(IMPATIENT))
             return found, time.monotonic() - began
 
         return dict(zip(cases, threads.map(look, cases), strict=True))
@@ -239,7 +239,7 @@ def test_all_conversations_together_end_with_the_budget(peers, context):
     peer_of = [peers(name, context, {"greeting": TRICKLE, "tls greeting": TRICKLE}) for name in names]
     asked = [service_of(name, peer.server_address[1]) for name, peer in zip(names, peer_of, strict=True)]
     began = time.monotonic()
-    found = mailserver_check_protocol.look_at(host_of(settings_of()), asked, Budget(answer=IMPATIENT, total=1))
+    found = check_protocol.look_at(host_of(settings_of()), asked, Budget(answer=IMPATIENT, total=1))
     assert time.monotonic() - began < 1 + 5
     assert {status for _, status in turned(found)} == {"unknown"}
 
@@ -253,7 +253,7 @@ def test_tls_that_cannot_be_had_fails_and_tls_that_hangs_does_not(look, name, st
     assert turned(found) == [(f"protocol.{service_of(name, 0).protocol}.{step}", status)]
 
 
-FORMS = mailserver_check_relay.forms(NAME, "example.com", ADDRESS)
+FORMS = check_relay.forms(NAME, "example.com", ADDRESS)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
@@ -341,7 +341,7 @@ def test_bare_newlines_are_judged_by_the_configuration_and_by_what_reject_does(l
     ],
 )
 def test_only_services_that_are_asked_for_are_looked_at(pillar, names):
-    found = [one.name for one in mailserver_services.services(settings_of(pillar))]
+    found = [one.name for one in daemons_services.services(settings_of(pillar))]
     assert found == (names or ["smtp", "submission", "imap", "imaps"])
 
 
@@ -350,19 +350,19 @@ def test_only_services_that_are_asked_for_are_looked_at(pillar, names):
     [("all", "own"), ("loopback-only", "127.0.0.1"), ("127.57.0.7, ::1", "127.57.0.7"), ("$myhostname", "own")],
 )
 def test_postfix_is_asked_where_it_listens(monkeypatch, inet_interfaces, address):
-    monkeypatch.setattr(mailserver_services, "own_address", lambda addresses: "own")
-    monkeypatch.setattr(mailserver_services, "_other_source", lambda address: None)
+    monkeypatch.setattr(daemons_services, "own_address", lambda addresses: "own")
+    monkeypatch.setattr(daemons_services, "_other_source", lambda address: None)
     settings = settings_of({"postfix": {"main": {"inet_interfaces": inet_interfaces}}})
-    assert mailserver_services.services(settings)[0].address == address
+    assert daemons_services.services(settings)[0].address == address
 
 
 def test_an_address_that_is_not_the_hosts_own_is_not_connected_to(monkeypatch):
-    monkeypatch.setattr(mailserver_services, "_routed", lambda: [])
-    assert mailserver_services.own_address(["203.0.113.77", "2001:db8::77"]) == "127.0.0.1"
+    monkeypatch.setattr(daemons_services, "_routed", lambda: [])
+    assert daemons_services.own_address(["203.0.113.77", "2001:db8::77"]) == "127.0.0.1"
 
 
 def test_dovecot_is_asked_from_another_address_than_its_own():
-    assert {one.source for one in mailserver_services.services(settings_of()) if one.unit == "dovecot"} <= {
+    assert {one.source for one in daemons_services.services(settings_of()) if one.unit == "dovecot"} <= {
         "127.0.0.1",
         "127.0.0.2",
     }

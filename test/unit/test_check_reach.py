@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailserver_check_dkim import _others_in, _writable
-from mailserver_check_reach import PASS, READ, WRITE, Who, may, resolve, socket_problem
+from mailhost.check.config.dkim import _others_in, _writable
+from mailhost.check.reach import PASS, READ, WRITE, Who, may, resolve, socket_problem
 
 ME = Who("opendkim", 110, frozenset({110, 200}))
 FILE, FOLDER = stat.S_IFREG, stat.S_IFDIR

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 import healthy_host
-import mailserver_check_config
-import mailserver_check_room
-import mailserver_check_running
 from healthy_host import DOMAINS, TOP, filesystem, wrong
-from mailserver_check_listeners import parse
-from mailserver_check_signatures import MOST
-from mailserver_findings import Done
+from mailhost.check.config import area as check_config
+from mailhost.check.findings import Done
+from mailhost.check.running import area as check_running
+from mailhost.check.running import room as check_room
+from mailhost.check.running.listeners import parse
+from mailhost.check.running.signatures import MOST
 
 A, B = DOMAINS
 HOUR = 3600
@@ -23,7 +23,7 @@ PERMANENT = "firewall-cmd --permanent --zone=public --list-all"
 
 
 def look(machine, domains=DOMAINS):
-    return mailserver_check_running.findings(machine.host, list(domains))
+    return check_running.findings(machine.host, list(domains))
 
 
 def test_all_is_ok_on_a_host_that_runs_as_the_formula_made_it(machine):
@@ -52,7 +52,7 @@ def queue(*messages):
 
 
 def disk(**left):
-    return lambda m: setattr(mailserver_check_room.os, "statvfs", lambda path: filesystem(**left))
+    return lambda m: setattr(check_room.os, "statvfs", lambda path: filesystem(**left))
 
 
 def signed(m, selector, age=0):
@@ -164,7 +164,7 @@ RIGHT = [
 
 
 def no_inodes():
-    mailserver_check_room.os.statvfs = lambda path: SimpleNamespace(f_bavail=50, f_blocks=100, f_favail=0, f_files=0)
+    check_room.os.statvfs = lambda path: SimpleNamespace(f_bavail=50, f_blocks=100, f_favail=0, f_files=0)
 
 
 def both_families(m):
@@ -266,6 +266,6 @@ def test_a_queue_that_cannot_be_read_is_unknown_and_shows_nobodys_mail(machine):
 
 def test_every_finding_is_explained_and_none_that_there_is_not(machine):
     machine.settings["postfix"]["files"][str(machine.write_anew("mailserver_domains"))] = []
-    found = mailserver_check_config.findings(machine.host, list(DOMAINS)) + look(machine)
+    found = check_config.findings(machine.host, list(DOMAINS)) + look(machine)
     page = (TOP / "docs/findings.md").read_text()
     assert set(re.findall(r"^\| `((?:config|running)\.[\w.]+)` \|", page, re.MULTILINE)) == {one.id for one in found}

@@ -20,9 +20,9 @@ from mail_peers import (
     write,
 )
 
-import mailserver_certificate
-import mailserver_check_tls
-from mailserver_wire import Budget
+from mailhost.check import tls as check_tls
+from mailhost.daemons.talk import Budget
+from mailhost.tls import certificate as tls_certificate
 
 EVERYWHERE = tuple(ANSWERS)
 
@@ -47,7 +47,7 @@ def look(peers, tmp_path):
         paths = write(tmp_path, disk or chain, key)
         settings = settings_of((), *paths, given)
         asked = [service_of(name, peers(name, context).server_address[1]) for name in names]
-        return mailserver_check_tls.look_at(settings, asked, Budget(), now)
+        return check_tls.look_at(settings, asked, Budget(), now)
 
     return look
 
@@ -134,7 +134,7 @@ def test_a_renewed_certificate_that_is_not_served_yet_warns_and_says_to_reload(l
     ],
 )
 def test_a_wildcard_is_one_whole_label_the_first(names, hostname, matches):
-    assert mailserver_certificate.covers(names, hostname) is matches
+    assert tls_certificate.covers(names, hostname) is matches
 
 
 @pytest.mark.parametrize("names", [("mail.example.com",), ("*.mx1.example.com",)])
@@ -201,7 +201,7 @@ def test_a_key_of_another_certificate_fails(look):
 def test_a_file_that_is_missing_or_damaged_fails(tmp_path, name, content, id):
     paths = write(tmp_path, [Issued()])
     (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
-    one = only(mailserver_check_tls.look_at(settings_of((), *paths), [], Budget(), NOW))
+    one = only(check_tls.look_at(settings_of((), *paths), [], Budget(), NOW))
     assert (one.id, one.status) == (id, "fail")
     assert str(tmp_path / name) in one.seen
     assert "mailserver:tls:certificate" in one.remedy
@@ -216,7 +216,7 @@ def test_a_key_that_others_can_read_fails(mode, folder, status):
         paths = write(Path(name), [Issued()])
         Path(name).chmod(folder)
         Path(paths[1]).chmod(mode)
-        found = mailserver_check_tls.look_at(settings_of((), *paths), [], Budget(), NOW)
+        found = check_tls.look_at(settings_of((), *paths), [], Budget(), NOW)
     assert turned(found) == ([("tls.key.mode", status)] if status else [])
     if status:
         assert "chmod 0600" in only(found).remedy
@@ -230,7 +230,7 @@ def test_a_key_behind_a_link_is_judged_where_it_lies():
         closed.mkdir(0o700)
         Path(paths[1]).rename(closed / "privkey1.pem").chmod(0o644)
         Path(paths[1]).symlink_to(closed / "privkey1.pem")
-        found = mailserver_check_tls.look_at(settings_of((), *paths), [], Budget(), NOW)
+        found = check_tls.look_at(settings_of((), *paths), [], Budget(), NOW)
     assert turned(found) == []
 
 
@@ -255,7 +255,7 @@ def test_old_versions_that_this_system_cannot_offer_are_unknown(look, monkeypatc
     def cannot():
         raise ValueError("unsupported protocol version 0x302")
 
-    monkeypatch.setattr(mailserver_check_tls, "_old_context", cannot)
+    monkeypatch.setattr(check_tls, "_old_context", cannot)
     assert turned(look([Issued()])) == [("tls.protocol.old", "unknown")]
 
 
@@ -263,15 +263,15 @@ def test_a_port_that_suddenly_has_no_tls_is_not_taken_for_a_system_that_cannot_o
     peers, tmp_path, monkeypatch
 ):
     paths = write(tmp_path, [Issued()])
-    peer, old_context = peers("submission", context_of(*paths)), mailserver_check_tls._old_context
+    peer, old_context = peers("submission", context_of(*paths)), check_tls._old_context
 
     def then_none():
         peer.answers = {**peer.answers, "STARTTLS": "454 4.7.0 TLS not available due to local problem"}
         return old_context()
 
-    monkeypatch.setattr(mailserver_check_tls, "_old_context", then_none)
+    monkeypatch.setattr(check_tls, "_old_context", then_none)
     service = service_of("submission", peer.server_address[1])
-    one = only(mailserver_check_tls.look_at(settings_of((), *paths), [service], Budget(), NOW))
+    one = only(check_tls.look_at(settings_of((), *paths), [service], Budget(), NOW))
     assert (one.id, one.status) == ("tls.protocol.old", "unknown")
     assert "454 4.7.0" in one.seen
     assert "area=protocol" in one.remedy
@@ -283,7 +283,7 @@ def test_a_server_that_puts_off_every_command_says_nothing_of_its_tls(peers, tmp
     peer = peers("submission", context_of(*paths))
     peer.answers = {**peer.answers, "STARTTLS": reply}
     service = service_of("submission", peer.server_address[1])
-    one = only(mailserver_check_tls.look_at(settings_of((), *paths), [service], Budget(), NOW))
+    one = only(check_tls.look_at(settings_of((), *paths), [service], Budget(), NOW))
     assert (one.id, one.status) == ("tls.protocol.modern", "unknown")
     assert reply[:9] in one.seen
 
@@ -293,7 +293,7 @@ def test_a_server_that_puts_off_every_command_says_nothing_of_its_tls(peers, tmp
 def test_tls_that_cannot_be_had_fails_and_tls_that_hangs_does_not(peers, tmp_path, name, tls, status):
     settings = settings_of((), *write(tmp_path, [Issued()]))
     service = service_of(name, peers(name, tls).server_address[1])
-    found = mailserver_check_tls.look_at(settings, [service], Budget(0.3 if tls is HANG else 5), NOW)
+    found = check_tls.look_at(settings, [service], Budget(0.3 if tls is HANG else 5), NOW)
     assert turned(found) == [("tls.protocol.modern", status)]
     assert only(found).remedy
     assert only(found).seen.startswith(f"{ADDRESS} port ")
@@ -304,7 +304,7 @@ def test_a_port_where_nothing_listens_is_left_to_the_protocols_check(tmp_path):
     with socket.socket() as bound:
         bound.bind((ADDRESS, 0))
         service = service_of("submission", bound.getsockname()[1])
-        found = mailserver_check_tls.look_at(settings, [service], Budget(), NOW)
+        found = check_tls.look_at(settings, [service], Budget(), NOW)
     assert turned(found) == [("tls.protocol.modern", "unknown")]
     assert "area=protocol" in only(found).remedy
 
@@ -319,7 +319,7 @@ def test_postfix_is_compared_with_the_files_that_its_own_parameter_names(peers, 
     settings = settings_of(pillar, *paths["dovecot"])
     for name, own in (("submission", "postfix"), ("imap", "dovecot")):
         service = service_of(name, peers(name, context_of(*paths[own])).server_address[1])
-        assert turned(mailserver_check_tls.look_at(settings, [service], Budget(), NOW)) == []
+        assert turned(check_tls.look_at(settings, [service], Budget(), NOW)) == []
 
 
 @pytest.mark.parametrize("source", ["ca", "acme"])
@@ -330,6 +330,6 @@ def test_while_the_certificate_of_an_authority_is_awaited_the_self_signed_one_wa
     service = service_of(
         "submission", peers("submission", context_of(*write(tmp_path, chain), False)).server_address[1]
     )
-    one = only(mailserver_check_tls.look_at(settings, [service], Budget(), NOW))
+    one = only(check_tls.look_at(settings, [service], Budget(), NOW))
     assert (one.id, one.status) == ("tls.certificate.chain", "warn")
     assert f"mailserver:tls:{source} is awaited" in one.seen

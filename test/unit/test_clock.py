@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import mailserver_clock
-import mailserver_run
-from mailserver_clock import CREDIT, EARLIEST, TOLERANCE, Clock, Reading, advance, believe
-from mailserver_errors import ClockError
+from mailhost import clock as trusted_clock
+from mailhost.clock import CREDIT, EARLIEST, TOLERANCE, Clock, Reading, advance, believe
+from mailhost.dkim import run as dkim_run
+from mailhost.errors import ClockError
 
 DAY, YEAR = 86400, 365 * 86400
 START = 1_795_542_000.0
@@ -204,7 +204,7 @@ def test_a_clock_that_no_credit_explains_moves_nothing(error):
 
 def test_a_clock_of_an_earlier_version_is_read_and_what_it_gained_is_taken_back():
     text = json.dumps({"trusted": START + 2 * DAY, "wall": START, "boot": "one", "uptime": 1000.0})
-    clock = mailserver_clock.parse(text, "clock.json")
+    clock = trusted_clock.parse(text, "clock.json")
     for hour in range(1, 49):
         clock = advance(clock, Reading(START + hour * 3600, "one", 1000.0 + hour * 3600))
     assert clock.trusted == START + 2 * DAY
@@ -212,7 +212,7 @@ def test_a_clock_of_an_earlier_version_is_read_and_what_it_gained_is_taken_back(
 
 
 def test_a_clock_reads_back_as_it_was_written():
-    assert mailserver_clock.parse(mailserver_clock.emit(FIRST), "clock.json") == FIRST
+    assert trusted_clock.parse(trusted_clock.emit(FIRST), "clock.json") == FIRST
 
 
 @pytest.mark.parametrize(
@@ -229,30 +229,30 @@ def test_a_clock_reads_back_as_it_was_written():
 )
 def test_a_damaged_clock_is_named(text):
     with pytest.raises(ClockError, match=r"clock\.json: damaged"):
-        mailserver_clock.parse(text, "clock.json")
+        trusted_clock.parse(text, "clock.json")
 
 
 def test_a_clock_file_that_is_no_text_is_named(tmp_path):
-    (tmp_path / mailserver_run.CLOCK).write_bytes(b"\xff\xfe")
+    (tmp_path / dkim_run.CLOCK).write_bytes(b"\xff\xfe")
     with pytest.raises(ClockError, match=r"clock\.json: cannot be read"):
-        mailserver_run.believe_clock(tmp_path)
+        dkim_run.believe_clock(tmp_path)
 
 
 def test_the_hosts_clocks_can_be_read():
-    reading = mailserver_clock.read()
+    reading = trusted_clock.read()
     assert reading.wall > EARLIEST
     assert reading.boot
     assert Clock(reading.wall, reading.wall, reading.boot, reading.uptime).is_believed
 
 
 def test_the_first_process_has_run_for_no_longer_than_the_machine():
-    reading = mailserver_clock.read()
+    reading = trusted_clock.read()
     assert 0 < reading.running <= reading.uptime
 
 
 @pytest.mark.parametrize("text", ["", "1 (init) S 0", "1 (in) it) S " + "0 " * 18 + "soon"])
 def test_where_process_1_cannot_be_seen_it_began_just_now(text, tmp_path, monkeypatch):
-    monkeypatch.setattr(mailserver_clock, "FIRST_PROCESS", tmp_path / "stat")
-    assert mailserver_clock.read().running == 0
+    monkeypatch.setattr(trusted_clock, "FIRST_PROCESS", tmp_path / "stat")
+    assert trusted_clock.read().running == 0
     (tmp_path / "stat").write_text(text)
-    assert mailserver_clock.read().running == 0
+    assert trusted_clock.read().running == 0

@@ -4,11 +4,11 @@ import subprocess
 
 import pytest
 
-import mailserver_daemon
-import mailserver_overlooked
-from mailserver_daemon import Daemon, Seen
-from mailserver_errors import DaemonError
-from mailserver_findings import Done
+from mailhost.check.findings import Done
+from mailhost.daemons import daemon as mail_daemon
+from mailhost.daemons import overlooked
+from mailhost.daemons.daemon import Daemon, Seen
+from mailhost.errors import DaemonError
 
 CURSOR = "last line\n-- cursor: s=1;i=2\n"
 
@@ -61,13 +61,13 @@ BEFORE = Seen(True, {})
 def test_a_daemon_that_stays_active_and_says_nothing_fatal_serves():
     made, clock = daemon(Host())
     assert made.settled(BEFORE, made.moment()) == []
-    assert clock.now >= mailserver_daemon.STEADY
+    assert clock.now >= mail_daemon.STEADY
 
 
 def test_a_unit_that_is_not_active_is_waited_for_and_then_named():
     made, clock = daemon(Host(active="failed"))
     assert made.settled(BEFORE, made.moment()) == ["postfix: failed"]
-    assert clock.now >= mailserver_daemon.LIMIT
+    assert clock.now >= mail_daemon.LIMIT
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_a_port_that_another_daemon_has_is_named(monkeypatch):
         'LISTEN 0 100 0.0.0.0:465 0.0.0.0:* users:(("nginx",pid=71,fd=3))\n'
         'LISTEN 0 100 [::]:25 [::]:* users:(("master",pid=70,fd=3))\n'
     )
-    monkeypatch.setattr(mailserver_overlooked, "_is_of", lambda pid, unit: pid == "70")
+    monkeypatch.setattr(overlooked, "_is_of", lambda pid, unit: pid == "70")
     places = [("192.0.2.1", 25), ("192.0.2.1", 465), ("192.0.2.1", 587)]
-    found = mailserver_overlooked.port_problems(places, "postfix", Host(listening=listening))
+    found = overlooked.port_problems(places, "postfix", Host(listening=listening))
     assert found == ["port 465 is in use by nginx (process 71), so that postfix could not listen there"]
 
 
@@ -166,7 +166,7 @@ def test_a_port_that_another_daemon_has_is_named(monkeypatch):
 def test_whose_a_process_is_says_its_control_group(tmp_path, group, unit, is_of):
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "cgroup").write_text(group)
-    assert mailserver_overlooked._is_of("7", unit, tmp_path) is is_of
+    assert overlooked._is_of("7", unit, tmp_path) is is_of
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def pairs(tmp_path_factory):
     ],
 )
 def test_a_certificate_that_is_missing_or_of_another_key_is_named(pairs, certificate, key, said):
-    found = mailserver_overlooked.pair_problems(pairs / certificate, pairs / key)
+    found = overlooked.pair_problems(pairs / certificate, pairs / key)
     assert [said in one for one in found] == ([True] if said else [])
 
 
@@ -211,7 +211,7 @@ def test_a_certificate_that_is_missing_or_of_another_key_is_named(pairs, certifi
     ],
 )
 def test_the_certificates_of_a_main_cf_are_found_with_their_keys(main_cf, found):
-    assert mailserver_overlooked.chain_pairs(main_cf) == found
+    assert overlooked.chain_pairs(main_cf) == found
 
 
 def test_a_staged_main_cf_with_a_certificate_that_is_not_there_is_refused(tmp_path):

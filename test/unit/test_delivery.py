@@ -2,12 +2,12 @@
 
 import pytest
 
-import mailserver_delivery
 from healthy_host import parameters
-from mailserver_delivery import Delivery, Log, Row, notes, problems, reported
-from mailserver_errors import PillarError
-from mailserver_findings import Done
-from mailserver_pillar import resolve
+from mailhost.check.findings import Done
+from mailhost.errors import PillarError
+from mailhost.pillar.keys import resolve
+from mailhost.selftest import delivery
+from mailhost.selftest.delivery import Delivery, Log, Row, notes, problems, reported
 
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["127.0.0.1", "192.0.2.25"]}
 VIRTUAL = {"type": "virtual", "virtual": {"users": {"al@a.example": {"password": "$6$x$y"}}, "catch_all": {}}}
@@ -111,7 +111,7 @@ Nov 30 mx1 postfix/master[1]: warning: /usr/lib/postfix/sbin/local: bad command 
 
 
 def message(id=""):
-    return mailserver_delivery._Message("user", "me@a.example", {}, TOKEN, id)
+    return delivery._Message("user", "me@a.example", {}, TOKEN, id)
 
 
 @pytest.mark.parametrize("id", ["", "4ABCDEF"])

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import mailserver_dkim
-from mailserver_dkim import LIFE, STAGES, Key, Manifest, emit, parse, signer, stamp, successor
-from mailserver_errors import ClockError, ManifestError
+from mailhost.dkim import life
+from mailhost.dkim.life import LIFE, STAGES, Key, Manifest, emit, parse, signer, stamp, successor
+from mailhost.errors import ClockError, ManifestError
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 WHERE = "/keys/a.example/keys.json"
@@ -125,9 +125,9 @@ def test_who_signs_is_computed_from_the_rows():
 
 def test_of_equal_stamps_the_later_key_signs_and_the_later_signer_is_the_predecessor():
     assert signer(manifest(key("one", 3), key("two", 3))).selector == "two"
-    assert mailserver_dkim.predecessor(manifest(key("one", 4), key("two", 4), key("three", 3))).selector == "two"
+    assert life.predecessor(manifest(key("one", 4), key("two", 4), key("three", 3))).selector == "two"
     went_back = manifest(key("one", 3, signing=at(5), retired=at(9)), key("two", 3, retired=at(9)), key("three", 3, 9))
-    assert mailserver_dkim.predecessor(went_back).selector == "one"
+    assert life.predecessor(went_back).selector == "one"
 
 
 def test_the_newest_waiting_key_is_the_successor():
@@ -137,17 +137,17 @@ def test_the_newest_waiting_key_is_the_successor():
 
 def test_a_key_that_was_overtaken_never_takes_over():
     overtaken = manifest(key("one", 3), key("two", 2, 5), key("three", 3, 9))
-    assert mailserver_dkim.waiting(overtaken) == []
+    assert life.waiting(overtaken) == []
     assert successor(overtaken) is None
 
 
 @pytest.mark.parametrize(("stages", "needed"), [(1, False), (2, False), (3, False), (4, True), (5, True), (6, True)])
 def test_a_domain_needs_a_key_when_none_signs_or_may_sign(stages, needed):
-    assert mailserver_dkim.needs_key(manifest(key(stages=stages))) is needed
+    assert life.needs_key(manifest(key(stages=stages))) is needed
 
 
 def test_a_revoked_key_is_not_to_be_in_dns_with_its_public_half():
-    kept = mailserver_dkim.live(manifest(*(key(str(number), number) for number in range(1, 7))))
+    kept = life.live(manifest(*(key(str(number), number) for number in range(1, 7))))
     assert [one.selector for one in kept] == ["1", "2", "3", "4"]
 
 
@@ -167,12 +167,12 @@ POLICY = {"soak": None, "ttl": 3600, "strict": False, "publish_deadline": 72 * 3
     ],
 )
 def test_a_successor_soaks_as_long_as_any_cache_may_deny_it(keys, policy, negative_ttl, seconds):
-    assert mailserver_dkim.soak(manifest(*keys), policy, negative_ttl) == seconds
+    assert life.soak(manifest(*keys), policy, negative_ttl) == seconds
 
 
 def test_waiting_becomes_a_failure_at_the_deadline_or_at_once_when_strict():
-    assert mailserver_dkim.deadline(key(), POLICY) == at(72)
-    assert mailserver_dkim.deadline(key(), {**POLICY, "strict": True}) == at(0)
+    assert life.deadline(key(), POLICY) == at(72)
+    assert life.deadline(key(), {**POLICY, "strict": True}) == at(0)
 
 
 def test_a_row_is_replaced_by_its_selector():

@@ -8,10 +8,10 @@ import types
 import dns.message
 import pytest
 
-import mailserver_dns_message
-from mailserver_dns import Answers, Options, Question, Seen, ask, judge, options, starting_name
-from mailserver_dns_message import Said, read_resolver, read_response, within
-from mailserver_errors import DnsError, MissingPackage
+from mailhost.dns import message as dns_message
+from mailhost.dns.lookup import Answers, Options, Question, Seen, ask, judge, options, starting_name
+from mailhost.dns.message import Said, read_resolver, read_response, within
+from mailhost.errors import DnsError, MissingPackage
 
 NAME = "sel._domainkey.example.com"
 QUESTION = Question(NAME, "TXT")
@@ -203,7 +203,7 @@ def without_dnspython(monkeypatch):
 
 def test_module_that_took_dnspythons_name_is_dropped(without_dnspython, monkeypatch):
     monkeypatch.setitem(sys.modules, "dns", types.ModuleType("dns"))
-    assert mailserver_dns_message.dnspython().resolver
+    assert dns_message.dnspython().resolver
 
 
 def test_missing_dnspython_is_reported_with_its_cure(without_dnspython, monkeypatch, tmp_path):

@@ -5,9 +5,9 @@ import dns.message
 import dns.rrset
 import pytest
 
-from mailserver_dns_message import read_response
-from mailserver_dns_texts import read_texts
-from mailserver_dns_way import question_wire
+from mailhost.dns.message import read_response
+from mailhost.dns.sockets import question_wire
+from mailhost.dns.txt_wire import read_texts
 
 NAME = "S1._domainkey.alpha.test"
 NS = ("alpha.test.", 300, "IN", "NS", "ns1.alpha.test.", "ns2.other.test.")

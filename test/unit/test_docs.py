@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from mailserver_check import AREAS
-from mailserver_check_protocol import STEPS
-from mailserver_dkim import LIFE, STAGES
+from mailhost.check.areas import AREAS
+from mailhost.check.protocol.area import STEPS
+from mailhost.dkim.life import LIFE, STAGES
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), TOP / "test/lab/README.md"])
@@ -44,7 +44,7 @@ def test_every_file_of_the_checkout_that_a_page_names_is_there(page):
     named = re.findall(r"`((?:script|test|docs|mailserver|_modules|_states|_utils)/[\w./-]+\.?\w)`", page.read_text())
     tests = re.findall(r"`(test_\w+\.py)`", page.read_text())
     missing = [path for path in named if not (TOP / path).exists()]
-    missing += [name for name in tests if not list(TOP.glob(f"test/*/{name}"))]
+    missing += [name for name in tests if not list(TOP.glob(f"test/**/{name}"))]
     assert not missing
 
 
@@ -125,7 +125,7 @@ def texts(path):
 
 
 def test_every_dns_message_that_is_explained_can_still_occur():
-    said = "\n".join(text for path in TOP.glob("_utils/*.py") for text in texts(path))
+    said = "\n".join(text for path in TOP.glob("_utils/**/*.py") for text in texts(path))
     table = (TOP / "docs/dns.md").read_text().partition("## Messages")[2].partition("\n## ")[0]
     for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
         for message in re.findall(r"`([^`]+)`", row):
@@ -178,7 +178,9 @@ def test_the_words_for_the_picture_tell_all_stages_and_waits():
 def ids_in_code():
     """The ids of all findings: those that the checks' files name, and those of the steps of conversations."""
     is_id = re.compile(rf"(?:{'|'.join(AREAS)})(?:\.[a-z_]+)+")
-    found = {text for path in TOP.glob("_utils/mailserver_check_*.py") for text in texts(path) if is_id.fullmatch(text)}
+    found = {
+        text for path in TOP.glob("_utils/mailhost/check/**/*.py") for text in texts(path) if is_id.fullmatch(text)
+    }
     return found | {f"protocol.{name.rstrip('s')}.{step.name}" for name, steps in STEPS.items() for step in steps}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailserver_pillar import resolve
+from mailhost.pillar.keys import resolve
 
 ENFORCING = {"enabled": True, "enforced": "Enforcing"}
 EL = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mailserver_errors import FirewallError
-from mailserver_firewall import change, is_connected, keeps_from_master, shut_out
+from mailhost.daemons.firewall import change, is_connected, keeps_from_master, shut_out
+from mailhost.errors import FirewallError
 
 
 class Firewall:

@@ -3,9 +3,9 @@
 import pytest
 from _states import mailserver as states
 
-import mailserver_firewall
-import mailserver_milter_action
-import mailserver_originals
+from mailhost.before import originals
+from mailhost.daemons import firewall as daemons_firewall
+from mailhost.daemons import milter_action
 
 NOTED = {"units": {}, "firewall": {"permanent": ["imap"], "current": ["imap", "25/tcp"]}}
 OPEN = {"permanent": ["imap", "25/tcp"], "running": ["imap", "25/tcp"]}
@@ -20,7 +20,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("note", "ours", "closed"), ROWS)
 def test_clean_closes_what_the_formula_opened(monkeypatch, note, ours, closed):
-    monkeypatch.setattr(mailserver_originals, "read", lambda: note)
-    monkeypatch.setattr(mailserver_milter_action, "is_ours", lambda postfix: ours)
-    monkeypatch.setattr(mailserver_firewall, "present", lambda zone, services, ports: OPEN)
+    monkeypatch.setattr(originals, "read", lambda: note)
+    monkeypatch.setattr(milter_action, "is_ours", lambda postfix: ours)
+    monkeypatch.setattr(daemons_firewall, "present", lambda zone, services, ports: OPEN)
     assert states._present_by_us("public", ["imap"], ["25/tcp"]) == closed

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from example_fleet import DISK, DMARC, NOW, SPF, answers, example, overview, waiting
-from mailserver_findings import Finding
-from mailserver_fleet import STALE, domain_of, fleet, not_mined, silent, summary, unusable
+from mailhost.check.findings import Finding
+from mailhost.page.fleet import STALE, domain_of, fleet, not_mined, silent, summary, unusable
 
 A, B = "a.example", "b.example"
 

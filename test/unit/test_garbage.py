@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-import mailserver_garbage
+from mailhost.scale import garbage
 
 
 @pytest.fixture(autouse=True)
@@ -15,19 +15,19 @@ def enabled():
 
 
 def test_no_search_begins_in_the_block_and_they_go_on_after_it():
-    with mailserver_garbage.kept():
+    with garbage.kept():
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
 def test_they_go_on_after_an_error():
-    with pytest.raises(ZeroDivisionError), mailserver_garbage.kept():
+    with pytest.raises(ZeroDivisionError), garbage.kept():
         1 / 0  # noqa: B018
     assert gc.isenabled()
 
 
 def test_whoever_turned_them_off_keeps_them_off():
     gc.disable()
-    with mailserver_garbage.kept():
+    with garbage.kept():
         pass
     assert not gc.isenabled()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mailserver_errors import PillarError
-from mailserver_hardening import ACCESS_FILE
-from mailserver_pillar import resolve
+from mailhost.errors import PillarError
+from mailhost.pillar.keys import resolve
+from mailhost.postfix.hardening import ACCESS_FILE
 
 TOP = Path(__file__).resolve().parents[2]
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["192.0.2.25"], "ipv6": ["2001:db8::25"], "master": "salt.example.net"}

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import mailserver_in_force
-from mailserver_daemon import Seen, place_of_socket
-from mailserver_errors import ConfigurationRefused, DaemonError, NotServing
-from mailserver_in_force import Configuration, is_cut_short, needs_restart, put_in_force, stage
+from mailhost.daemons import in_force
+from mailhost.daemons.daemon import Seen, place_of_socket
+from mailhost.daemons.in_force import Configuration, is_cut_short, needs_restart, put_in_force, stage
+from mailhost.errors import ConfigurationRefused, DaemonError, NotServing
 
 
 class Daemon:
@@ -158,7 +158,7 @@ class Cut(BaseException):
 @pytest.mark.parametrize("at", range(1, 12))
 def test_a_run_that_is_killed_anywhere_is_completed_or_undone_by_the_next(world, monkeypatch, at, next_main):
     steps = iter(range(1, 100))
-    real = mailserver_in_force.replace_file
+    real = in_force.replace_file
 
     def replace_file(*words):
         if next(steps) == at:
@@ -166,10 +166,10 @@ def test_a_run_that_is_killed_anywhere_is_completed_or_undone_by_the_next(world,
         real(*words)
 
     world.stage("bad main\n", "new master\n")
-    monkeypatch.setattr(mailserver_in_force, "replace_file", replace_file)
+    monkeypatch.setattr(in_force, "replace_file", replace_file)
     with contextlib.suppress(Cut, NotServing):
         put_in_force(world.configuration, world.daemon)
-    monkeypatch.setattr(mailserver_in_force, "replace_file", real)
+    monkeypatch.setattr(in_force, "replace_file", real)
     master = "old master\n" if next_main.startswith("old") else "new master\n"
     world.stage(next_main, master)
     wanted = [next_main, master]
@@ -204,7 +204,7 @@ def test_copies_are_for_root_alone(world):
     ],
 )
 def test_a_restart_is_for_settings_that_a_reload_does_not_change(names, old, new, restarts):
-    former, wanted = ({"/f": mailserver_in_force.File(text.encode(), 0o644, 0, 0)} for text in (old, new))
+    former, wanted = ({"/f": in_force.File(text.encode(), 0o644, 0, 0)} for text in (old, new))
     assert needs_restart({"/f": names}, former, wanted) is restarts
 
 

@@ -11,23 +11,23 @@ from pathlib import Path
 
 import pytest
 
-import mailserver_files
-import mailserver_key_folders
-import mailserver_keystore
-import mailserver_run
-from mailserver_dkim import Key, Manifest
-from mailserver_errors import DkimError, KeyFileError, ManifestError, UnsafeFile
-from mailserver_opendkim import signers_in_force, tables
-from mailserver_run import Place
+from mailhost import files as safe_files
+from mailhost.dkim import folders as key_folders
+from mailhost.dkim import keystore
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.run import Place
+from mailhost.errors import DkimError, KeyFileError, ManifestError, UnsafeFile
+from mailhost.opendkim.tables import signers_in_force, tables
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 NAME, OTHER = "a.example", "b.example"
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
-(PEM,) = mailserver_keystore.generate([1024])
-PUBLIC, _ = mailserver_keystore.public_half(PEM, "a test's key")
+(PEM,) = keystore.generate([1024])
+PUBLIC, _ = keystore.public_half(PEM, "a test's key")
 DAEMON = pwd.getpwnam("daemon")
-OWNER = mailserver_keystore.Owner("daemon", "daemon")
+OWNER = keystore.Owner("daemon", "daemon")
 
 
 class Host:
@@ -45,7 +45,7 @@ class Host:
             self.path(name, "s.private").touch(0o600)
             self.path(name, "s.private").write_text(PEM)
             os.chown(self.path(name, "s.private"), DAEMON.pw_uid, DAEMON.pw_gid)
-            mailserver_keystore.write_manifest(self.keys, Manifest(name, (Key("s", "rsa", 1024, PUBLIC, NOW),)))
+            keystore.write_manifest(self.keys, Manifest(name, (Key("s", "rsa", 1024, PUBLIC, NOW),)))
             self.give(self.keys / name)
 
     @staticmethod
@@ -57,11 +57,11 @@ class Host:
         return self.keys / name / file
 
     def settle(self, test=False):
-        return mailserver_key_folders.settle(self.keys, OWNER, test)
+        return key_folders.settle(self.keys, OWNER, test)
 
     def begin(self, test=False):
         place = Place(str(self.keys), tables(self.etc / "KeyTable", self.etc / "SigningTable"), OWNER)
-        return mailserver_run.begin(place, {}, {}, test)
+        return dkim_run.begin(place, {}, {}, test)
 
     def everything(self):
         found = {path: path.lstat() for path in self.etc.rglob("*")}
@@ -124,7 +124,7 @@ def test_at_each_moment_the_daemon_can_pass_and_read_its_key(host, monkeypatch):
         return watched
 
     for name in ("fchmod", "fchown"):
-        monkeypatch.setattr(mailserver_key_folders.os, name, seen(getattr(os, name)))
+        monkeypatch.setattr(key_folders.os, name, seen(getattr(os, name)))
     host.settle()
     assert len(could) >= 8
     assert all(could)
@@ -219,15 +219,15 @@ def test_what_only_an_intruder_puts_there_is_named_and_left_and_other_domains_go
 def test_a_folder_in_which_a_killed_run_had_not_looked_yet_is_looked_at(host, monkeypatch):
     host.path(NAME, "s.private").unlink()
     host.path(NAME, "s.private").symlink_to(host.victim)
-    killed = mailserver_key_folders._check
+    killed = key_folders._check
 
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mailserver_key_folders, "_check", die)
+    monkeypatch.setattr(key_folders, "_check", die)
     with pytest.raises(KeyboardInterrupt):
         host.settle()
-    monkeypatch.setattr(mailserver_key_folders, "_check", killed)
+    monkeypatch.setattr(key_folders, "_check", killed)
     _, troubles = host.settle()
     assert list(troubles) == [NAME]
     assert whose(host.keys / NAME) == (DAEMON.pw_uid, DAEMON.pw_gid, 0o700)
@@ -237,7 +237,7 @@ def test_who_holds_the_list_of_keys_open_since_before_writes_to_it_in_vain(host)
     with open(host.path(NAME, "keys.json"), "a") as held:
         host.settle()
         held.write("forged")
-    assert mailserver_keystore.read_manifest(host.keys, NAME).keys
+    assert keystore.read_manifest(host.keys, NAME).keys
 
 
 def test_a_domains_folder_that_is_a_link_is_named(host, tmp_path):
@@ -251,7 +251,7 @@ def test_a_forged_list_of_keys_is_not_believed_wherever_it_lies(host):
     path = host.path(NAME, "keys.json")
     os.chown(path, DAEMON.pw_uid, DAEMON.pw_gid)
     with pytest.raises(ManifestError, match=f"belongs to user {DAEMON.pw_uid}.*DNS"):
-        mailserver_keystore.read_manifest(host.keys, NAME)
+        keystore.read_manifest(host.keys, NAME)
 
 
 @pytest.mark.parametrize("put", [link, fifo, device, folder, unix_socket])
@@ -261,12 +261,12 @@ def test_nothing_hangs_or_follows_where_a_file_is_another_thing(host, put):
         put(host.path(NAME, file), host)
     before = host.everything()
     with pytest.raises(ManifestError, match="not a regular file"):
-        mailserver_keystore.read_manifest(host.keys, NAME)
+        keystore.read_manifest(host.keys, NAME)
     key = Key("s", "rsa", 1024, PUBLIC, NOW)
     for act in (
-        lambda: mailserver_keystore.settle_key(host.keys, NAME, key, OWNER),
-        lambda: mailserver_keystore.check_private(host.keys, NAME, key),
-        lambda: mailserver_keystore.write_private(host.keys, NAME, "s", PEM, OWNER),
+        lambda: keystore.settle_key(host.keys, NAME, key, OWNER),
+        lambda: keystore.check_private(host.keys, NAME, key),
+        lambda: keystore.write_private(host.keys, NAME, "s", PEM, OWNER),
     ):
         with pytest.raises(KeyFileError):
             act()
@@ -278,7 +278,7 @@ def test_nothing_hangs_or_follows_where_a_file_is_another_thing(host, put):
 def test_a_run_with_a_strange_lock_or_clock_ends_with_its_name(host, put, file):
     put(host.keys / file, host)
     before = host.everything()[host.victim]
-    with pytest.raises(DkimError, match=file), mailserver_keystore.locked(host.keys, wait=0):
+    with pytest.raises(DkimError, match=file), keystore.locked(host.keys, wait=0):
         host.begin()
     assert host.everything()[host.victim] == before
 
@@ -286,27 +286,27 @@ def test_a_run_with_a_strange_lock_or_clock_ends_with_its_name(host, put, file):
 def test_the_daemon_cannot_hold_the_lock(host):
     (host.keys / ".lock").touch(0o644)
     assert as_daemon((host.keys / ".lock").read_text)
-    with mailserver_keystore.locked(host.keys):
+    with keystore.locked(host.keys):
         assert not as_daemon((host.keys / ".lock").read_text)
 
 
 def test_a_link_to_a_keys_folder_that_root_set_is_followed_and_another_is_not(host, tmp_path):
     (tmp_path / "mine").symlink_to(host.keys)
-    assert mailserver_key_folders.settle(tmp_path / "mine", OWNER)[0]
+    assert key_folders.settle(tmp_path / "mine", OWNER)[0]
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "keys").symlink_to(host.keys)
     Host.give(theirs)
     with pytest.raises(UnsafeFile, match="symbolic link"):
-        mailserver_key_folders.settle(theirs / "keys", OWNER)
+        key_folders.settle(theirs / "keys", OWNER)
     with pytest.raises(UnsafeFile, match="symbolic link"):
-        mailserver_files.replace(theirs / "keys" / "file", b"", 0o644)
+        safe_files.replace(theirs / "keys" / "file", b"", 0o644)
 
 
 def test_a_file_is_replaced_and_a_link_of_its_name_goes(host):
     path = Path(host.etc) / "made"
     path.symlink_to(host.victim)
-    mailserver_keystore.replace_file(path, "new", 0o644)
+    keystore.replace_file(path, "new", 0o644)
     assert path.read_text() == "new"
     assert not path.is_symlink()
     assert host.victim.read_text() == "root:secret"

@@ -4,16 +4,16 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-import mailserver_keystore
-from mailserver_dkim import STAGES, UNSEEN, Key, Manifest
-from mailserver_dns import Verdict
-from mailserver_given_up import FOREIGN, LOST, REVOKED, TAKEN
-from mailserver_key_messages import tell
-from mailserver_key_records import wanted_of
-from mailserver_opendkim import Signer, key_rows, key_table_text, signing_table_text, tables
-from mailserver_pillar import resolve
-from mailserver_run import Place, Report, Run
-from mailserver_status import status
+from mailhost.dkim import keystore
+from mailhost.dkim.given_up import FOREIGN, LOST, REVOKED, TAKEN
+from mailhost.dkim.life import STAGES, UNSEEN, Key, Manifest
+from mailhost.dkim.messages import tell
+from mailhost.dkim.records import wanted_of
+from mailhost.dkim.run import Place, Report, Run
+from mailhost.dkim.status import status
+from mailhost.dns.lookup import Verdict
+from mailhost.opendkim.tables import Signer, key_rows, key_table_text, signing_table_text, tables
+from mailhost.pillar.keys import resolve
 
 NAME = "a.example"
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -56,7 +56,7 @@ def host(tmp_path):
         times = [NOW - timedelta(hours=4 - number) for number in range(stamps)]
         key = Key("one", "rsa", 2048, "MIIB", **dict(zip(STAGES, times, strict=False)), given_up=given_up)
         (tmp_path / NAME).mkdir()
-        mailserver_keystore.write_manifest(tmp_path, Manifest(NAME, (key,)))
+        keystore.write_manifest(tmp_path, Manifest(NAME, (key,)))
         paths = tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
         signs = {NAME: Signer(WHO[who], f"{tmp_path}/{NAME}/{WHO[who]}.private")} if WHO[who] else {}
         paths.key_table.write_text(key_table_text(key_rows(signs)))

@@ -4,12 +4,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-import mailserver_keystore
-import mailserver_opendkim
-from mailserver_dkim import Key
-from mailserver_dns import Answers, Question, Seen
-from mailserver_key_records import judge_wanted, wanted_of
-from mailserver_run import Place, Run
+from mailhost.dkim import keystore
+from mailhost.dkim.life import Key
+from mailhost.dkim.records import judge_wanted, wanted_of
+from mailhost.dkim.run import Place, Run
+from mailhost.dns.lookup import Answers, Question, Seen
+from mailhost.opendkim import tables as opendkim_tables
 
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 LONG_AGO, LATELY = NOW - timedelta(days=20), NOW - timedelta(days=10)
@@ -23,8 +23,8 @@ def retired(when):
 
 def verdict_on(tmp_path, key, oldest, *texts):
     """What it means that each of several servers answers with a text, or with none (``None``), or not (``"?"``)."""
-    tables = mailserver_opendkim.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
-    place = Place(str(tmp_path), tables, mailserver_keystore.Owner("root", "root"))
+    tables = opendkim_tables.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
+    place = Place(str(tmp_path), tables, keystore.Owner("root", "root"))
     wanted = wanted_of(Run(place, {"a.example": DOMAIN}, {}, NOW), "a.example", key, oldest)
     seen = [_seen(f"192.0.2.{number}", text) for number, text in enumerate(texts, 1)]
     return wanted, judge_wanted(key, wanted, Answers(Question(NAME, "TXT"), NAME, "a.example", 60, tuple(seen))).value

@@ -3,17 +3,17 @@
 import dkim
 import pytest
 
-import mailserver_keystore
-import mailserver_milter
-import mailserver_records
+from mailhost.dkim import keystore
+from mailhost.opendkim import milter as milters
+from mailhost.records import record as mail_records
 
 MESSAGE = b"From: a@alpha.test\r\nSubject: x\r\n\r\nhello\r\n"
 
 
 @pytest.fixture(scope="module")
 def pair():
-    (pem,) = mailserver_keystore.generate([2048])
-    return pem, mailserver_keystore.public_half(pem, "the test")[0]
+    (pem,) = keystore.generate([2048])
+    return pem, keystore.public_half(pem, "the test")[0]
 
 
 def judged(pair, text, identity=b"@alpha.test"):
@@ -21,8 +21,8 @@ def judged(pair, text, identity=b"@alpha.test"):
     pem, public = pair
     text = text.replace("PUB", public).replace("BEGIN", public[:99]).replace("END", public[99:])
     signature = dkim.sign(MESSAGE, b"sel", b"alpha.test", pem.encode(), include_headers=[b"from"], identity=identity)
-    valid, _ = mailserver_milter.verify(signature + MESSAGE, 0, lambda name: text)
-    return mailserver_records.check_key((text.encode("utf-8", "surrogateescape"),), public) is None, valid
+    valid, _ = milters.verify(signature + MESSAGE, 0, lambda name: text)
+    return mail_records.check_key((text.encode("utf-8", "surrogateescape"),), public) is None, valid
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_a_signature_of_the_domain_itself_stands_where_no_identity_below_it_is_a
     [("v=DKIM1; t=y; p=A", True), ("t=s : y; p=A", True), ("t=s; p=A", False), ("p=A", False), ("p", False)],
 )
 def test_the_flag_of_a_test_is_seen(text, is_so):
-    assert mailserver_records.is_testing(text.encode()) is is_so
+    assert mail_records.is_testing(text.encode()) is is_so

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-import mailserver_keystore
-from mailserver_dkim import STAGES, Key, Manifest
-from mailserver_keygen import make_keys
-from mailserver_opendkim import tables
-from mailserver_pillar import resolve
-from mailserver_run import Place, Run
+from mailhost.dkim import keystore
+from mailhost.dkim.life import STAGES, Key, Manifest
+from mailhost.dkim.make import make_keys
+from mailhost.dkim.run import Place, Run
+from mailhost.opendkim.tables import tables
+from mailhost.pillar.keys import resolve
 
 NAME = "a.example"
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
-OWNER = mailserver_keystore.Owner(pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name)
+OWNER = keystore.Owner(pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name)
 SETTINGS = resolve({"domains": {NAME: {}}}, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.a.example"})
 PUT_RIGHT = {"old": "wrong owner or mode", "new": "0600"}
 
@@ -34,9 +34,9 @@ KEYS = (key("one", 4, 20), key("two", 4, 15), key("three", 3, 10))
 def keys(tmp_path):
     """The folder of a host's keys: one domain with two retired ones and one that signs."""
     (tmp_path / NAME).mkdir()
-    mailserver_keystore.write_manifest(tmp_path, Manifest(NAME, KEYS))
+    keystore.write_manifest(tmp_path, Manifest(NAME, KEYS))
     for one in KEYS:
-        mailserver_keystore.write_private(tmp_path, NAME, one.selector, "a key", OWNER)
+        keystore.write_private(tmp_path, NAME, one.selector, "a key", OWNER)
     return tmp_path
 
 
@@ -46,7 +46,7 @@ def made(keys, test=False, owner=OWNER):
 
 
 def file(keys, selector):
-    return mailserver_keystore.private_path(keys, NAME, selector)
+    return keystore.private_path(keys, NAME, selector)
 
 
 def mode(keys, selector):
@@ -84,7 +84,7 @@ def test_a_dry_run_says_which_key_files_a_run_puts_right_and_touches_none(keys):
 
 
 def test_a_dry_run_before_a_package_brings_the_user_says_that_the_files_get_their_owner(keys):
-    nobody_yet = mailserver_keystore.Owner("no-such-user", "no-such-group")
+    nobody_yet = keystore.Owner("no-such-user", "no-such-group")
     predicted = made(keys, test=True, owner=nobody_yet)
     assert predicted.changes == {NAME: dict.fromkeys(("one", "two", "three"), PUT_RIGHT)}
     assert not predicted.errors

@@ -3,14 +3,24 @@
 import pytest
 from _states import mailserver as states
 
-import mailserver_firewall
-import mailserver_in_force
-import mailserver_leaving
-from mailserver_errors import LeavingError
-from mailserver_findings import Done
-from mailserver_leaving import left_aliases, left_open, left_users, lock, shadow, to_lock, to_open, unlock, with_users
+from mailhost.before import leaving
+from mailhost.before.leaving import (
+    left_aliases,
+    left_open,
+    left_users,
+    lock,
+    shadow,
+    to_lock,
+    to_open,
+    unlock,
+    with_users,
+)
+from mailhost.check.findings import Done
+from mailhost.daemons import firewall as daemons_firewall
+from mailhost.daemons import in_force
+from mailhost.errors import LeavingError
 
-NOTE = mailserver_leaving.EMPTY
+NOTE = leaving.EMPTY
 
 
 def test_only_who_was_made_by_the_formula_leaves():
@@ -98,38 +108,38 @@ def test_an_alias_that_left_goes_unless_somebody_changed_it(given, present, left
 
 
 def test_what_the_formula_opened_is_closed_when_it_leaves_or_the_zone_is_another():
-    note = mailserver_leaving.with_opened(NOTE, "public", {"permanent": ["pop3", "smtp"], "running": ["pop3"]})
+    note = leaving.with_opened(NOTE, "public", {"permanent": ["pop3", "smtp"], "running": ["pop3"]})
     assert left_open(note, "public", {"pop3", "smtp"}) == {}
     assert left_open(note, "public", {"smtp"}) == {"public": {"permanent": ["pop3"], "running": ["pop3"]}}
     other = left_open(note, "work", {"smtp", "pop3"})
     assert other == {"public": {"permanent": ["pop3", "smtp"], "running": ["pop3"]}}
-    closed = mailserver_leaving.with_closed(note, left_open(note, "public", {"smtp"}))
+    closed = leaving.with_closed(note, left_open(note, "public", {"smtp"}))
     assert closed["firewall"] == {"public": {"permanent": ["smtp"], "running": []}}
-    assert mailserver_leaving.with_closed(note, other)["firewall"] == {}
+    assert leaving.with_closed(note, other)["firewall"] == {}
 
 
 def test_the_note_is_for_root_alone_and_a_damaged_one_is_never_overwritten(tmp_path):
-    assert mailserver_leaving.read(tmp_path) == NOTE
-    mailserver_leaving.write({**NOTE, "aliases": {"a": {"targets": "b", "former": ""}}}, tmp_path)
-    file = mailserver_leaving.path(tmp_path)
+    assert leaving.read(tmp_path) == NOTE
+    leaving.write({**NOTE, "aliases": {"a": {"targets": "b", "former": ""}}}, tmp_path)
+    file = leaving.path(tmp_path)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert "a" in mailserver_leaving.read(tmp_path)["aliases"]
+    assert "a" in leaving.read(tmp_path)["aliases"]
     file.write_text("{")
     with pytest.raises(LeavingError, match="damaged"):
-        mailserver_leaving.write(NOTE, tmp_path)
+        leaving.write(NOTE, tmp_path)
     assert file.read_text() == "{"
     file.write_text('{"format": 1, "aliases": {"a": "b"}}')
     with pytest.raises(LeavingError, match="damaged"):
-        mailserver_leaving.read(tmp_path)
+        leaving.read(tmp_path)
     file.write_text('{"format": 99}')
     with pytest.raises(LeavingError, match="another version"):
-        mailserver_leaving.read(tmp_path)
+        leaving.read(tmp_path)
 
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A host without Postfix, whose notes are in a folder of its own."""
-    monkeypatch.setattr(mailserver_in_force, "STATE", str(tmp_path))
+    monkeypatch.setattr(in_force, "STATE", str(tmp_path))
     monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
     return tmp_path
 
@@ -147,7 +157,7 @@ def test_a_dry_run_tells_which_aliases_go_and_the_run_takes_these_and_no_others(
     assert states.aliases_left(str(file), {"ours": "alice"})["changes"] == {"sales": "removed"}
     assert file.read_text() == "# By hand\nroot: admin\nours: alice\n"
     assert states.aliases_left(str(file), {"ours": "alice"})["changes"] == {}
-    assert mailserver_leaving.read()["aliases"] == {"ours": {"targets": "alice", "former": ""}}
+    assert leaving.read()["aliases"] == {"ours": {"targets": "alice", "former": ""}}
 
 
 def test_an_alias_that_left_has_again_what_it_had_before(host):
@@ -158,7 +168,7 @@ def test_an_alias_that_left_has_again_what_it_had_before(host):
     states.aliases_left(str(file), {"sales": "alice", "postmaster": "root", "new": "bob"})
     states.aliases_left(str(file), {})
     assert file.read_text() == "sales: root,\n  carol\npostmaster: admin\n"
-    assert mailserver_leaving.read()["aliases"] == {}
+    assert leaving.read()["aliases"] == {}
 
 
 def test_a_host_is_never_without_a_postmaster(host):
@@ -187,7 +197,7 @@ class Zone:
 def test_a_port_that_left_is_closed_and_one_that_was_open_before_stays(host, monkeypatch):
     zone = Zone("ssh", "imap")
     for name in ("missing", "change"):
-        monkeypatch.setattr(mailserver_firewall, name, getattr(zone, name))
+        monkeypatch.setattr(daemons_firewall, name, getattr(zone, name))
     states.firewall_open("public", ["imap", "pop3"], ["587/tcp"])
     monkeypatch.setattr(states, "__opts__", {"test": True})
     told = states.firewall_open("public", [], ["587/tcp"])

@@ -89,7 +89,7 @@ READERS = {
     "a signature": """
         for field in (text, f"v=1; a=rsa-sha256; d=a.example; s=x; h=from; bh={text}; b={text}", f"h={text}"):
             message = f"DKIM-Signature: {field}\\nFrom: a@a.example\\n\\nx\\n".encode()
-            mailserver_verdict.dkim_results(message, lambda name: [text])
+            receiver_dkim.dkim_results(message, lambda name: [text])
     """,
     "DMARC": """
         lookup = lambda name: [f"v=DMARC1; {text}", ] if name.startswith("_dmarc.a") else [f"v=DMARC1;p=x; rua={text}"]
@@ -101,13 +101,13 @@ READERS = {
         begins = ("", "v=spf1 ", "v=DKIM1; p=", "v=DMARC1; ", "v=TLSRPTv1; rua=", "v=STSv1; id=")
         for value in (f"{begin}{text}" for begin in begins):
             for check in (
-                lambda: records.check_spf([value.encode()], "v=spf1 -all"),
-                lambda: records.check_dmarc([value.encode()], "v=DMARC1; p=none"),
-                lambda: records.check_key((value.encode(),), "MIIB", "rsa"),
-                lambda: transport.check_tls_rpt([value.encode()], "v=TLSRPTv1; rua=mailto:a@b"),
-                lambda: transport.check_mta_sts([value.encode()], "v=STSv1; id=1"),
+                lambda: mail_records.check_spf([value.encode()], "v=spf1 -all"),
+                lambda: mail_records.check_dmarc([value.encode()], "v=DMARC1; p=none"),
+                lambda: mail_records.check_key((value.encode(),), "MIIB", "rsa"),
+                lambda: transport_records.check_tls_rpt([value.encode()], "v=TLSRPTv1; rua=mailto:a@b"),
+                lambda: transport_records.check_mta_sts([value.encode()], "v=STSv1; id=1"),
                 lambda: check_spf.ending(value),
-                lambda: mailserver_mta_sts.record_problem(value.encode()),
+                lambda: mta_sts.record_problem(value.encode()),
                 lambda: nsupdate._own_key("MIIB", value.encode()),
             ):
                 with contextlib.suppress(ValueError):
@@ -116,13 +116,13 @@ READERS = {
     "a policy": """
         import contextlib
         for value in (text, f"version: STSv1\\nmode: {text}\\nmx: {text}\\nmax_age: {text}\\n"):
-            with contextlib.suppress(mailserver_mta_sts.PolicyError):
-                mailserver_mta_sts.parse(value)
+            with contextlib.suppress(mta_sts.PolicyError):
+                mta_sts.parse(value)
     """,
     "SPF, as pyspf reads it": """
         import spf
         spf.query.dns = lambda self, name, kind, **_: [(f"v=spf1 {text}".encode(),)] if kind == "TXT" else []
-        mailserver_spf.evaluator(5)("192.0.2.1", "a@a.example", "mx.a.example")
+        receiver_spf.evaluator(5)("192.0.2.1", "a@a.example", "mx.a.example")
     """,
     "a banner, the log, CAA": """
         check_protocol._VERSION.search(text[:8192]), check_protocol._TELLING.search(text[:8192])
@@ -135,17 +135,19 @@ READERS = {
 """How each reader of a stranger's text is called with ``text``."""
 
 NAMES = """
-from mailserver_reflector import World, reflect
-from mailserver_reflector_message import *
-from mailserver_reflector_message import plain
-from mailserver_reflector_rate import Ledger
-from mailserver_reflector_rules import silence
-from mailserver_dmarc import judge, policy_record
-from mailserver_schema import shown
-import mailserver_check_policy as check_policy, mailserver_check_protocol as check_protocol
-import mailserver_check_signatures as check_signatures, mailserver_check_spf as check_spf, mailserver_mta_sts
-import mailserver_nsupdate as nsupdate, mailserver_records as records, mailserver_spf
-import mailserver_transport_records as transport, mailserver_verdict, mailserver_wording as wording
+from mailhost import wording
+from mailhost.check.dns import policy as check_policy, spf as check_spf
+from mailhost.check.protocol import area as check_protocol
+from mailhost.check.running import signatures as check_signatures
+from mailhost.receiver import dkim as receiver_dkim, spf as receiver_spf
+from mailhost.receiver.dmarc import judge, policy_record
+from mailhost.records import mta_sts, nsupdate, record as mail_records, transport as transport_records
+from mailhost.reflector.main import World, reflect
+from mailhost.reflector.message import *
+from mailhost.reflector.message import plain
+from mailhost.reflector.rate import Ledger
+from mailhost.reflector.rules import silence
+from mailhost.schema import shown
 """
 
 HOSTILE = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailserver_logins import first_user_id
+from mailhost.pillar.logins import first_user_id
 
 
 @pytest.mark.parametrize(

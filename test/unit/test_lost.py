@@ -2,10 +2,10 @@
 
 import pytest
 
-import mailserver_found
-import mailserver_lost
-from mailserver_findings import Done
-from mailserver_lost import lost, masked
+from mailhost.before import found as before_found
+from mailhost.before import lost as before_lost
+from mailhost.before.lost import lost, masked
+from mailhost.check.findings import Done
 
 ROWS = [
     # (name, hand-made, to come, defaults) -> is it listed?
@@ -83,7 +83,7 @@ def test_what_a_file_holds_cannot_steer_a_terminal(value):
 
 def test_a_long_list_is_cut_and_says_so():
     found = lost({f"p{number:03}": "x" for number in range(100)}, {}, {}, str, str)
-    lines = mailserver_lost.told(found, "x").splitlines()
+    lines = before_lost.told(found, "x").splitlines()
     assert lines[0].startswith("100 settings")
     assert lines[-1] == "  and 40 more"
 
@@ -110,7 +110,7 @@ passdb {
 
 
 def test_sections_of_doveconf_are_told_apart():
-    assert mailserver_lost.sections(DOVECONF) == {
+    assert before_lost.sections(DOVECONF) == {
         "auth_mechanisms": "plain login",
         "namespace inbox/location": "",
         "namespace inbox/mailbox Sent/special_use": "\\Sent",
@@ -123,7 +123,7 @@ def test_without_postconf_main_cf_is_read_as_it_is(tmp_path):
     staged = tmp_path / "staged"
     staged.mkdir()
     (staged / "main.cf").write_text("biff = no\n")
-    found = mailserver_found.postfix(str(tmp_path), staged, lambda words: Done(None, "", "no such file"), str(tmp_path))
+    found = before_found.postfix(str(tmp_path), staged, lambda words: Done(None, "", "no such file"), str(tmp_path))
     assert [str(one) for one in found] == [
         f"relayhost = [last] ({tmp_path}/main.cf:5): mailserver:postfix:main:relayhost"
     ]
@@ -140,7 +140,7 @@ def test_opendkims_settings_and_trusted_hosts_are_listed(tmp_path):
     staged.mkdir()
     (staged / "opendkim.conf").write_text("Socket inet:8891@127.0.0.1\nCanonicalization relaxed/simple\n")
     (staged / "TrustedHosts").write_text("127.0.0.1\n")
-    found = mailserver_found.opendkim(str(config), staged, "/etc/opendkim/TrustedHosts")
+    found = before_found.opendkim(str(config), staged, "/etc/opendkim/TrustedHosts")
     assert [(one.name, one.value, one.key) for one in found] == [
         ("Canonicalization", "relaxed/relaxed", "mailserver:opendkim:settings:Canonicalization"),
         ("MinimumKeyBits", "512", "mailserver:opendkim:settings:MinimumKeyBits"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailserver_machine import mark
+from mailhost.dkim.machine import mark
 
 ID, OTHER = "3d1219c7c4c5404aaa1f6d2a48adfda4\n", "4d1219c7c4c5404aaa1f6d2a48adfda4\n"
 

@@ -5,10 +5,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-import mailserver_dkim
-import mailserver_keystore
-from mailserver_dkim import Key, Manifest
-from mailserver_errors import ManifestError
+from mailhost.dkim import keystore, life
+from mailhost.dkim.life import Key, Manifest
+from mailhost.errors import ManifestError
 
 MADE = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 BEFORE = Manifest("a.example", (Key("s1", "rsa", 2048, "MIIB", MADE),))
@@ -19,18 +18,18 @@ AFTER = Manifest("a.example", (Key("s2", "rsa", 2048, "MIIB", MADE + timedelta(d
 def path(tmp_path):
     """Return the path of a manifest that was read once."""
     (tmp_path / "a.example").mkdir()
-    path = tmp_path / "a.example" / mailserver_keystore.MANIFEST
-    path.write_text(mailserver_dkim.emit(BEFORE))
+    path = tmp_path / "a.example" / keystore.MANIFEST
+    path.write_text(life.emit(BEFORE))
     assert read(path) == BEFORE
     return path
 
 
 def read(path):
-    return mailserver_keystore.read_manifest(path.parent.parent, "a.example")
+    return keystore.read_manifest(path.parent.parent, "a.example")
 
 
 def edit(path):
-    path.write_text(mailserver_dkim.emit(AFTER))
+    path.write_text(life.emit(AFTER))
     # Of the same size, and by a tool that sets the times as they were.
     before = os.stat(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - 1))
@@ -38,12 +37,12 @@ def edit(path):
 
 def put_in_place(path):
     other = path.with_name("other")
-    other.write_text(mailserver_dkim.emit(AFTER))
+    other.write_text(life.emit(AFTER))
     other.rename(path)
 
 
 def write(path):
-    mailserver_keystore.write_manifest(path.parent.parent, AFTER)
+    keystore.write_manifest(path.parent.parent, AFTER)
 
 
 @pytest.mark.parametrize("change", [edit, put_in_place, write])

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-import mailserver_milter_action
-from mailserver_check import Done
-from mailserver_errors import MilterActionError
-from mailserver_milter_action import Postfix, lets_out, waiting_main, waiting_master
+from mailhost.check.areas import Done
+from mailhost.daemons import milter_action
+from mailhost.daemons.milter_action import Postfix, lets_out, waiting_main, waiting_master
+from mailhost.errors import MilterActionError
 
 MAIN = [
     ("milter_default_action = accept", "milter_default_action = tempfail"),
@@ -42,7 +42,7 @@ LEFT_ALONE = [
 
 
 def without_note(text):
-    return text.replace(f"{mailserver_milter_action.NOTE}\n", "").rstrip("\n")
+    return text.replace(f"{milter_action.NOTE}\n", "").rstrip("\n")
 
 
 @pytest.mark.parametrize(("before", "after"), MAIN)
@@ -160,17 +160,17 @@ class Host:
 
 @pytest.mark.parametrize(("stubborn", "killed"), [((), []), ((12,), [12]), ((12, 13), [12, 13])])
 def test_no_process_is_left_that_began_with_the_old_setting(tmp_path, monkeypatch, stubborn, killed):
-    monkeypatch.setattr(mailserver_milter_action.shutil, "which", lambda name: name)
+    monkeypatch.setattr(milter_action.shutil, "which", lambda name: name)
     host = Host(tmp_path, stubborn)
     postfix = host.postfix()
-    assert mailserver_milter_action.make_wait(postfix) == ["milter_default_action = accept"]
+    assert milter_action.make_wait(postfix) == ["milter_default_action = accept"]
     assert sorted(pid for pid, _ in host.killed) == killed
     assert "milter_default_action = tempfail" in (tmp_path / "main.cf").read_text()
     assert not postfix.mark.exists()
 
 
 def test_a_process_that_ends_while_processes_are_listed_stops_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(mailserver_milter_action.shutil, "which", lambda name: name)
+    monkeypatch.setattr(milter_action.shutil, "which", lambda name: name)
     host = Host(tmp_path)
     host.child(99, "smtpd")
 
@@ -187,33 +187,33 @@ def test_a_process_that_ends_while_processes_are_listed_stops_nothing(tmp_path, 
     for name in ("stat", "open"):
         monkeypatch.setattr(os, name, gone(getattr(os, name)))
     monkeypatch.setattr(io, "open", gone(io.open))
-    mailserver_milter_action.make_wait(host.postfix())
+    milter_action.make_wait(host.postfix())
     assert "milter_default_action = tempfail" in (tmp_path / "main.cf").read_text()
 
 
 def test_what_cannot_be_had_leaves_the_files_as_they_were(tmp_path, monkeypatch):
-    monkeypatch.setattr(mailserver_milter_action.shutil, "which", lambda name: name)
+    monkeypatch.setattr(milter_action.shutil, "which", lambda name: name)
     host = Host(tmp_path, (12,))
     host.kill = lambda pid, signal: None
     before = (tmp_path / "main.cf").read_text()
     with pytest.raises(MilterActionError, match="go on with the old setting: 12"):
-        mailserver_milter_action.make_wait(host.postfix())
+        milter_action.make_wait(host.postfix())
     assert (tmp_path / "main.cf").read_text() == before
 
 
 def test_the_pillars_own_choice_is_in_force_again_after_a_restart(tmp_path, monkeypatch):
-    monkeypatch.setattr(mailserver_milter_action.shutil, "which", lambda name: name)
+    monkeypatch.setattr(milter_action.shutil, "which", lambda name: name)
     host = Host(tmp_path)
     text = "# Written by Salt (mailserver/postfix)\nsmtpd_milters = inet:h:1\nmilter_default_action = accept\n"
     (tmp_path / "main.cf").write_text(text)
     seen = []
-    monkeypatch.setattr(mailserver_milter_action, "take", lambda postfix: seen.append("taken"))
+    monkeypatch.setattr(milter_action, "take", lambda postfix: seen.append("taken"))
     monkeypatch.setattr(Host, "command", lambda self, words: Done(0, text if "-n" in words else "", ""))
-    monkeypatch.setattr(mailserver_milter_action, "_edited", lambda postfix, former: {
-        path: file and mailserver_milter_action.mailserver_in_force.File(b"waits\n", file.mode, file.uid, file.gid)
+    monkeypatch.setattr(milter_action, "_edited", lambda postfix, former: {
+        path: file and milter_action.in_force.File(b"waits\n", file.mode, file.uid, file.gid)
         for path, file in former.items()
     })  # fmt: skip
-    with mailserver_milter_action.waiting(host.postfix()):
+    with milter_action.waiting(host.postfix()):
         seen.append((tmp_path / "main.cf").read_text())
     assert seen == ["taken", "waits\n"]
     assert (tmp_path / "main.cf").read_text() == text

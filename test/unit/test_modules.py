@@ -10,15 +10,15 @@ import pytest
 import yaml
 from salt.exceptions import CommandExecutionError
 
-import mailserver_dns
-import mailserver_keystore
-import mailserver_lifecycle
-import mailserver_queue
-import mailserver_run
-from mailserver_dkim import Key, Manifest
-from mailserver_dns import Answers, Seen
-from mailserver_pillar import resolve
-from mailserver_run import Report
+from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import keystore
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.run import Report
+from mailhost.dns import lookup
+from mailhost.dns.lookup import Answers, Seen
+from mailhost.pillar.keys import resolve
+from mailhost.postfix import queue as postfix_queue
 
 TOP = Path(__file__).resolve().parents[2]
 NAMES = ("a.example", "b.example", "c.example")
@@ -43,7 +43,7 @@ def settings(tmp_path):
     for name in NAMES:
         (tmp_path / "keys" / name).mkdir(parents=True)
         key = Key("old", "rsa", 2048, "MIIB", NOW, NOW, NOW, NOW)
-        mailserver_keystore.write_manifest(tmp_path / "keys", Manifest(name, (key,)))
+        keystore.write_manifest(tmp_path / "keys", Manifest(name, (key,)))
     pillar = {"domain": NAMES[0], "domains": {name: {} for name in NAMES}}
     return resolve(pillar, system, {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"]})
 
@@ -52,7 +52,7 @@ def settings(tmp_path):
 def asked(monkeypatch):
     """A list that gets an entry each time that the mail queue is read."""
     reads = []
-    monkeypatch.setattr(mailserver_queue, "_postqueue", lambda: reads.append("postqueue") or "")
+    monkeypatch.setattr(postfix_queue, "_postqueue", lambda: reads.append("postqueue") or "")
     return reads
 
 
@@ -68,10 +68,10 @@ def test_the_records_of_all_domains_take_one_look_into_the_mail_queue(settings, 
 def test_a_run_reads_once_what_the_last_highstate_put_in_force(settings, monkeypatch, tmp_path, call):
     read = []
     applied = tmp_path / "dkim.json"
-    applied.write_text(json.dumps({**settings, "format": mailserver_run.APPLIED_FORMAT}))
-    for_good = mailserver_run.applied_settings
-    monkeypatch.setattr(mailserver_run, "applied_settings", lambda path: read.append(path) or for_good(path))
-    monkeypatch.setattr(mailserver_lifecycle, "advance", lambda run, host, **more: Report(notes=[*run.domains]))
+    applied.write_text(json.dumps({**settings, "format": dkim_run.APPLIED_FORMAT}))
+    for_good = dkim_run.applied_settings
+    monkeypatch.setattr(dkim_run, "applied_settings", lambda path: read.append(path) or for_good(path))
+    monkeypatch.setattr(dkim_advance, "advance", lambda run, host, **more: Report(notes=[*run.domains]))
     dkim = module("dkim")
     dkim.__opts__ = {"mailserver.dkim_settings": str(applied)}
     assert getattr(dkim, call)()["notes"] == [*NAMES]
@@ -93,7 +93,7 @@ FOREIGN = ("'dkim'",)
 """A package of Salt's Python, which can be imported at any time."""
 
 
-@pytest.mark.parametrize("path", sorted(TOP.glob("_*/*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(TOP.glob("_*/**/*.py")), ids=lambda path: str(path.relative_to(TOP)))
 def test_the_formulas_modules_are_imported_while_salt_loads_since_later_it_finds_none(path):
     assert list(late_imports(path)) == []
 
@@ -143,7 +143,7 @@ def answered(monkeypatch, values):
             found[question] = Answers(question, question.name, "example", 60, (seen,))
         return found
 
-    monkeypatch.setattr(mailserver_dns, "ask", ask)
+    monkeypatch.setattr(lookup, "ask", ask)
 
 
 @pytest.fixture

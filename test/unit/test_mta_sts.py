@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-import mailserver_mta_sts
-from mailserver_mta_sts import LARGEST, PolicyError, Unfetched, fetch, is_record, record_problem, url
+from mailhost.records import mta_sts
+from mailhost.records.mta_sts import LARGEST, PolicyError, Unfetched, fetch, is_record, record_problem, url
 
 POLICY = "version: STSv1\r\nmode: testing\r\nmx: mx1.a.example\r\nmax_age: 86400\r\n"
 PATIENT, QUICK = 30, 0.3
@@ -88,7 +88,7 @@ def fetched(certificates, monkeypatch):
     def fetched(limit=PATIENT, certificate=certificates.right, **answer):
         context = ssl.create_default_context(cafile=certificate)
         with served(certificate, **answer) as place:
-            monkeypatch.setattr(mailserver_mta_sts, "url", lambda name: place)
+            monkeypatch.setattr(mta_sts, "url", lambda name: place)
             return fetch("a.example", limit, context)
 
     return fetched
@@ -124,7 +124,7 @@ def test_a_certificate_for_another_name_is_no_policy(fetched, certificates):
 
 def test_a_certificate_that_nobody_vouches_for_is_no_policy(certificates, monkeypatch):
     with served(certificates.right) as place:
-        monkeypatch.setattr(mailserver_mta_sts, "url", lambda name: place)
+        monkeypatch.setattr(mta_sts, "url", lambda name: place)
         with pytest.raises(PolicyError, match="certificate is not valid"):
             fetch("a.example", PATIENT)
 
@@ -142,7 +142,7 @@ def test_a_server_from_which_bytes_drip_is_not_waited_for_byte_by_byte(fetched):
 def test_where_nobody_listens_there_is_no_policy(certificates, monkeypatch):
     with served(certificates.right) as place:
         pass
-    monkeypatch.setattr(mailserver_mta_sts, "url", lambda name: place)
+    monkeypatch.setattr(mta_sts, "url", lambda name: place)
     with pytest.raises(PolicyError, match="refused"):
         fetch("a.example", PATIENT)
 

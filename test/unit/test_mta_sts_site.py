@@ -5,9 +5,9 @@ import re
 import jinja2
 import pytest
 
-import mailserver_mta_sts
 from healthy_host import TOP
-from mailserver_pillar import resolve
+from mailhost.pillar.keys import resolve
+from mailhost.records import mta_sts
 
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"], "ipv6": []}
 FILES = "/certificates/{domain}"
@@ -48,4 +48,4 @@ def test_each_domain_with_a_policy_has_a_server_of_its_own(site):
 def test_what_is_served_is_the_policy_that_the_record_is_of(site, settings, name):
     served = re.search(r'return 200 "([^"]*)";', site[f"mta-sts.{name}"])[1]
     assert "\n" not in served, "nginx would serve the line break"
-    assert served.replace(r"\n", "\n") == mailserver_mta_sts.policy_text(settings["domains"][name])
+    assert served.replace(r"\n", "\n") == mta_sts.policy_text(settings["domains"][name])

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-import mailserver_opendkim
-from mailserver_errors import CutoverError, ProbeError, WriteError
-from mailserver_opendkim import Signer, cutover, parse, signers_in_force, tables
+from mailhost.errors import CutoverError, ProbeError, WriteError
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.opendkim.tables import Signer, cutover, parse, signers_in_force, tables
 
 OLD = {
     "a.example": Signer("old", "/keys/a.example/old.private"),
@@ -24,7 +24,7 @@ def paths(tmp_path):
 
 
 def write(paths, signers):
-    for path, text in mailserver_opendkim._texts(paths, signers).items():
+    for path, text in opendkim_tables._texts(paths, signers).items():
         path.write_text(text)
 
 
@@ -70,15 +70,15 @@ def test_tables_of_the_hand_written_procedure_are_understood():
 def test_missing_tables_are_made_from_those_that_are_there(paths):
     write(paths, OLD)
     paths.domains_table.unlink()
-    assert mailserver_opendkim.ensure_tables(paths) == [paths.domains_table]
+    assert opendkim_tables.ensure_tables(paths) == [paths.domains_table]
     assert signers_in_force(paths) == OLD
-    assert mailserver_opendkim.ensure_tables(paths) == []
+    assert opendkim_tables.ensure_tables(paths) == []
 
 
 def test_a_missing_table_names_the_rows_of_a_hand_written_key_table_as_it_calls_them(paths):
     paths.key_table.write_text("mine a.example:old:/keys/a.example/old.private\n")
     paths.signing_table.write_text("*@a.example mine\n")
-    assert mailserver_opendkim.ensure_tables(paths) == [paths.domains_table]
+    assert opendkim_tables.ensure_tables(paths) == [paths.domains_table]
     assert paths.domains_table.read_text().splitlines()[1:] == ["a.example mine"]
     assert signers_in_force(paths) == {"a.example": OLD["a.example"]}
 
@@ -88,7 +88,7 @@ def test_a_change_is_proven_and_leaves_nothing_behind(paths):
     daemon = Daemon(paths)
     assert cutover(paths, OLD, NEW, daemon.reload, daemon.probe) == {}
     assert daemon.memory == signers_in_force(paths) == NEW
-    assert mailserver_opendkim.is_written(paths, NEW)
+    assert opendkim_tables.is_written(paths, NEW)
     assert sorted(paths.key_table.parent.iterdir()) == sorted(paths.all)
 
 
@@ -111,7 +111,7 @@ def test_a_reload_that_fails_puts_everything_back(paths):
     with pytest.raises(CutoverError, match="the keys that signed before go on signing"):
         cutover(paths, OLD, NEW, reload, daemon.probe)
     assert daemon.memory == signers_in_force(paths) == OLD
-    assert not mailserver_opendkim.is_cut_short(paths)
+    assert not opendkim_tables.is_cut_short(paths)
 
 
 class PowerCut(BaseException):
@@ -119,7 +119,7 @@ class PowerCut(BaseException):
 
 
 def test_a_change_cut_at_any_write_leaves_tables_that_work_and_is_completed_by_the_next(paths, monkeypatch):
-    write_for_good = mailserver_opendkim.replace_file
+    write_for_good = opendkim_tables.replace_file
     for moment in itertools.count():
         write(paths, OLD)
         daemon, writes = Daemon(paths), itertools.count()
@@ -129,11 +129,11 @@ def test_a_change_cut_at_any_write_leaves_tables_that_work_and_is_completed_by_t
                 raise PowerCut
             write_for_good(path, text, mode)
 
-        monkeypatch.setattr(mailserver_opendkim, "replace_file", replace_file)
+        monkeypatch.setattr(opendkim_tables, "replace_file", replace_file)
         try:
             cutover(paths, OLD, NEW, daemon.reload, daemon.probe)
         except PowerCut:
-            monkeypatch.setattr(mailserver_opendkim, "replace_file", write_for_good)
+            monkeypatch.setattr(opendkim_tables, "replace_file", write_for_good)
             daemon.reload()
             assert signers_in_force(paths) == OLD
             cutover(paths, signers_in_force(paths), NEW, daemon.reload, daemon.probe)
@@ -147,7 +147,7 @@ def test_a_change_cut_at_any_write_leaves_tables_that_work_and_is_completed_by_t
 def test_a_change_that_the_disk_fails_at_any_write_leaves_tables_that_work_and_is_completed_by_the_next(
     paths, monkeypatch, ends
 ):
-    write_for_good = mailserver_opendkim.replace_file
+    write_for_good = opendkim_tables.replace_file
     for moment in itertools.count():
         write(paths, OLD)
         daemon, writes = Daemon(paths), itertools.count()
@@ -157,17 +157,17 @@ def test_a_change_that_the_disk_fails_at_any_write_leaves_tables_that_work_and_i
                 raise WriteError(f"{path}: could not be written")
             write_for_good(path, text, mode)
 
-        monkeypatch.setattr(mailserver_opendkim, "replace_file", replace_file)
+        monkeypatch.setattr(opendkim_tables, "replace_file", replace_file)
         try:
             cutover(paths, OLD, NEW, daemon.reload, daemon.probe)
             break
         except CutoverError as err:
             told = str(err)
         assert "could not be written" in told
-        monkeypatch.setattr(mailserver_opendkim, "replace_file", write_for_good)
+        monkeypatch.setattr(opendkim_tables, "replace_file", write_for_good)
         daemon.reload()
         assert "a.example" in daemon.memory
-        mailserver_opendkim.tidy(paths)
+        opendkim_tables.tidy(paths)
         cutover(paths, signers_in_force(paths), NEW, daemon.reload, daemon.probe)
         assert daemon.memory == signers_in_force(paths) == NEW
         assert sorted(paths.key_table.parent.iterdir()) == sorted(paths.all)
@@ -182,13 +182,13 @@ def test_a_probe_is_repeated_until_the_reload_has_taken_effect_but_not_for_ever(
         if answer:
             raise answer
 
-    patient = mailserver_opendkim.patient(probe, limit=9, clock=lambda: next(time), pause=lambda _seconds: None)
+    patient = opendkim_tables.patient(probe, limit=9, clock=lambda: next(time), pause=lambda _seconds: None)
     patient("a.example", OLD["a.example"])
 
     def never(_domain, _signer):
         raise ProbeError("never")
 
-    patient = mailserver_opendkim.patient(never, limit=9, clock=lambda: next(time), pause=lambda _seconds: None)
+    patient = opendkim_tables.patient(never, limit=9, clock=lambda: next(time), pause=lambda _seconds: None)
     with pytest.raises(ProbeError, match="never"):
         patient("a.example", OLD["a.example"])
 
@@ -215,10 +215,10 @@ def test_those_that_a_domain_signs_for_have_rows_the_nearest_first_and_are_no_si
         ["x.a.example", "a.example", "b.example", ".x.a.example", ".a.example"],
     ]
     assert signers_in_force(paths) == signers
-    assert mailserver_opendkim.is_written(paths, signers)
+    assert opendkim_tables.is_written(paths, signers)
     paths.domains_table.unlink()
-    mailserver_opendkim.ensure_tables(paths)
-    assert mailserver_opendkim.is_written(paths, signers), "a missing form is made whole from the other"
+    opendkim_tables.ensure_tables(paths)
+    assert opendkim_tables.is_written(paths, signers), "a missing form is made whole from the other"
 
 
 def test_a_sender_with_a_key_of_its_own_keeps_it(tmp_path):
@@ -228,7 +228,7 @@ def test_a_sender_with_a_key_of_its_own_keeps_it(tmp_path):
 
 
 def test_settings_of_an_earlier_version_name_nobody_that_others_sign_for():
-    assert mailserver_opendkim.senders_of({"a.example": policy()}) == {}
+    assert opendkim_tables.senders_of({"a.example": policy()}) == {}
 
 
 def test_senders_that_come_are_probed_though_the_signer_is_the_same(paths):

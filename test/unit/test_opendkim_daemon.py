@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-import mailserver_opendkim_daemon as daemon
-from mailserver_errors import CutoverError
+from mailhost.daemons import opendkim as daemon
+from mailhost.errors import CutoverError
 
 
 @pytest.fixture

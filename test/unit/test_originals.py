@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-import mailserver_originals as originals
-from mailserver_errors import OriginalsError
-from mailserver_given_back import aliases_as_they_were, allowed
+from mailhost.before import originals
+from mailhost.before.given_back import aliases_as_they_were, allowed
+from mailhost.errors import OriginalsError
 
 OURS = "# Written by Salt (mailserver/postfix); change the pillar\n"
 

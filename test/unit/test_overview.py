@@ -10,18 +10,18 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from test_modules import NAMES, module
 
-import mailserver_fleet
-import mailserver_keystore
-import mailserver_page
-import mailserver_run
 from example_fleet import answers
 from healthy_host import DOMAINS
-from mailserver_check import check
-from mailserver_dkim import STAGES, Key
-from mailserver_errors import OverviewError
-from mailserver_findings import Finding
-from mailserver_overview import NOTHING, overview
-from mailserver_overview_form import PACKED_FROM, is_no_mail_host, packed, read
+from mailhost.check.areas import check
+from mailhost.check.findings import Finding
+from mailhost.dkim import keystore
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim.life import STAGES, Key
+from mailhost.errors import OverviewError
+from mailhost.page import fleet as page_fleet
+from mailhost.page import html as page_html
+from mailhost.page.form import PACKED_FROM, is_no_mail_host, packed, read
+from mailhost.page.overview import NOTHING, overview
 
 A, B = DOMAINS
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -79,7 +79,7 @@ def test_only_what_is_not_ok_travels_but_all_is_counted(machine, monkeypatch):
 def test_no_private_key_travels(machine):
     text = json.dumps(overview(machine.settings, [], NOW.timestamp()))
     secret = machine.pems[A].splitlines()[5]
-    assert secret in mailserver_keystore.private_path(machine.settings["os"]["opendkim"]["keys"], A, "one").read_text()
+    assert secret in keystore.private_path(machine.settings["os"]["opendkim"]["keys"], A, "one").read_text()
     assert secret not in text
     assert "PRIVATE" not in text
 
@@ -100,7 +100,7 @@ def test_a_small_overview_travels_as_people_can_read_it():
 
 def test_the_call_looks_at_all_domains_of_the_host_and_goes_by_its_clock(machine, monkeypatch):
     looked_at = []
-    monkeypatch.setattr("mailserver_check.check", lambda settings, names: looked_at.append(names) or [])
+    monkeypatch.setattr("mailhost.check.areas.check", lambda settings, names: looked_at.append(names) or [])
     mailserver = module("mailserver")
     mailserver._own_pillar = lambda: {"domains": {name: {} for name in DOMAINS}}
     mailserver.settings = lambda pillar: machine.settings
@@ -116,7 +116,7 @@ def test_the_call_looks_at_all_domains_of_the_host_and_goes_by_its_clock(machine
 def test_a_minion_that_has_neither_domains_nor_the_states_says_that_it_is_no_mail_host(monkeypatch, tmp_path, pillar):
     mailserver = module("mailserver")
     mailserver._own_pillar = lambda: pillar
-    monkeypatch.setattr(mailserver_run, "APPLIED", str(tmp_path / "none"))
+    monkeypatch.setattr(dkim_run, "APPLIED", str(tmp_path / "none"))
     assert mailserver.overview() == NOTHING
     assert is_no_mail_host(NOTHING)
     assert not is_no_mail_host(answers(1)["mx1"])
@@ -217,8 +217,8 @@ def test_nothing_that_a_host_says_moves_a_cursor_or_turns_letters_round():
     data["domains"] = {**data["domains"], SCREEN: [[SCREEN, 2048, None, 1]]}
     found = read(data)
     texts = [found.hostname, *found.domains, *found.unread, *found.unread.values(), *vars(found.findings[0]).values()]
-    whole = mailserver_page.page(mailserver_fleet.fleet({"mx1\x1b\u202e": data, "mx2": SCREEN}, {}, ["mx3\r"], 10**9))
-    for text in (*texts, whole.replace(mailserver_page.SCRIPT, "")):
+    whole = page_html.page(page_fleet.fleet({"mx1\x1b\u202e": data, "mx2": SCREEN}, {}, ["mx3\r"], 10**9))
+    for text in (*texts, whole.replace(page_html.SCRIPT, "")):
         assert all(part.isprintable() for part in text.split("\n"))
     assert "all\\x1b[2J is\\r right\\x9b1m\\u202etxt\\u200b\\x08\\x00\\u2066\\u2028<b>" in found.findings[0].seen
     assert "<b>" not in whole
@@ -232,7 +232,7 @@ def test_a_text_without_an_end_is_cut_and_that_is_seen(text):
 
 
 def test_an_overview_that_unfolds_to_more_than_the_limit_is_refused(monkeypatch):
-    monkeypatch.setattr("mailserver_overview_form.LARGEST", 999)
+    monkeypatch.setattr("mailhost.page.form.LARGEST", 999)
     with pytest.raises(OverviewError, match="more than 999 bytes"):
         read({"format": 1, "packed": BOMB})
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-import mailserver_packages as packages
-from mailserver_errors import PackagesError
-from mailserver_findings import Done
+from mailhost.before import packages
+from mailhost.check.findings import Done
+from mailhost.errors import PackagesError
 
 NOTHING = {"brought": [], "before": None}
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from salt.utils.secret import hide
 
-from mailserver_packing import packed, unpacked
+from mailhost.scale.packing import packed, unpacked
 
 DOMAINS = {
     "a.example": {"dkim": {"bits": 2048, "soak": None}, "mx": ["mx1"]},

@@ -11,9 +11,9 @@ from test_docs import TOP, cells
 from test_timeline import key
 
 from example_fleet import NOW, SPF, answers, example, overview, waiting
-from mailserver_fleet import fleet, silent
-from mailserver_page import MEANING, PART, key_in_words, page
-from mailserver_page_style import style
+from mailhost.page.fleet import fleet, silent
+from mailhost.page.html import MEANING, PART, key_in_words, page
+from mailhost.page.style import style
 
 EVIL = "\"><script>alert(1)</script></noscript><img src=x onerror=alert(1)>&amp;'"
 

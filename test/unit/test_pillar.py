@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from salt.utils.secret import hide
 
-from mailserver_errors import PillarError
-from mailserver_pillar import SCHEMA, outward_addresses, resolve
-from mailserver_schema import Names, Section
+from mailhost.errors import PillarError
+from mailhost.pillar.keys import SCHEMA, outward_addresses, resolve
+from mailhost.schema import Names, Section
 
 TOP = Path(__file__).resolve().parents[2]
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["127.0.0.1", "192.0.2.25"], "ipv6": ["::1", "fe80::1", "2001:db8::25"]}
@@ -331,7 +331,7 @@ def test_the_self_signed_certificate_is_where_the_parameters_say_and_nowhere_els
     assert main["smtpd_tls_chain_files"] == "/own/key, /own/certificate"
     given = {"domains": {"a.example": {}}, "tls": {"certificate": "/its/certificate", "key": "/its/key"}}
     assert settings(given, system=system)["postfix"]["main"]["smtpd_tls_chain_files"] == "/its/key, /its/certificate"
-    files = [*TOP.glob("_*/*.py"), *(path for path in TOP.glob("mailserver/**/*") if path.is_file())]
+    files = [*TOP.glob("_*/**/*.py"), *(path for path in TOP.glob("mailserver/**/*") if path.is_file())]
     named = [path.name for path in files if "/etc/ssl/mailserver" in path.read_text()]
     assert named == ["defaults.yaml"]
 

@@ -15,8 +15,8 @@ from test_bad_pillar_tour import ANYTHING
 from test_pillar import BAD
 
 from bad_pillars import at, nodes, wrongs
-from mailserver_pillar import SCHEMA
-from mailserver_schema import Choice, Integer, read
+from mailhost.pillar.keys import SCHEMA
+from mailhost.schema import Choice, Integer, read
 
 TOP = Path(__file__).resolve().parents[2]
 TEXT = (TOP / "docs" / "pillar.schema.json").read_text()

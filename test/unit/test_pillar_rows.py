@@ -5,8 +5,8 @@ import copy
 import pytest
 
 from healthy_host import parameters
-from mailserver_errors import PillarError
-from mailserver_pillar import resolve
+from mailhost.errors import PillarError
+from mailhost.pillar.keys import resolve
 from pillar_table import COMMON, REFUSED, WORKS, merged
 
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["127.0.0.1", "192.0.2.25"], "ipv6": ["::1"]}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mailserver_errors import PillarError
-from mailserver_pillar import resolve
-from mailserver_postfix import main_cf
-from mailserver_postfix_versions import PARAMETERS, has_table, knows, parsed
+from mailhost.errors import PillarError
+from mailhost.pillar.keys import resolve
+from mailhost.postfix.parameters import main_cf
+from mailhost.postfix.versions import PARAMETERS, has_table, knows, parsed
 
 GRAINS = {"fqdn": "mx1.example.net"}
 EVERY = ("2.10.1", "2.11.3", "3.0.0", "3.3.0", "3.4.0", "3.5.8", "3.5.25", "3.6.4", "3.7", "3.8.6", "3.10", "3.11.6")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from healthy_host import TOP
-from mailserver_findings import STATUSES, Finding
-from mailserver_prometheus import MOST, expiry_of, exposition, keys_of
-from mailserver_wording import plain
+from mailhost.check.findings import STATUSES, Finding
+from mailhost.watch.prometheus import MOST, expiry_of, exposition, keys_of
+from mailhost.wording import plain
 
 AT = 1_764_000_000.25
 DAY = timedelta(days=1)

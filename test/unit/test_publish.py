@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from mailserver_dns import Options
-from mailserver_errors import PublishError
-from mailserver_publish import Change, Credential, Present, publish, read_credential
+from mailhost.dns.lookup import Options
+from mailhost.errors import PublishError
+from mailhost.publish.rfc2136 import Change, Credential, Present, publish, read_credential
 
 SECRET = base64.b64encode(b"thirty-two bytes that are secret").decode()
 GOOD = f'key "mx1.example.com" {{\n\talgorithm hmac-sha256;\n\tsecret "{SECRET}";\n}};\n'

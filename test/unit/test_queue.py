@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from mailserver_dkim import utc
-from mailserver_queue import oldest
+from mailhost.dkim.life import utc
+from mailhost.postfix.queue import oldest
 
 NOW = utc(1_795_542_000)
 

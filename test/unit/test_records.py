@@ -11,10 +11,10 @@ from octodns.provider.yaml import YamlProvider
 from octodns.record import Record as OctodnsRecord
 from octodns.zone import Zone
 
-import mailserver_records as records
-from mailserver_nsupdate import nsupdate
-from mailserver_pillar import resolve
-from mailserver_records import Record
+from mailhost.pillar.keys import resolve
+from mailhost.records import record as records
+from mailhost.records.nsupdate import nsupdate
+from mailhost.records.record import Record
 
 GRAINS = {"fqdn": "mx1.example.com", "ipv4": ["192.0.2.25"], "ipv6": ["2001:db8::25"]}
 RSA = base64.b64encode(

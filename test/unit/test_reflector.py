@@ -15,18 +15,19 @@ import pytest
 from authres import DKIMAuthenticationResult, SPFAuthenticationResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from salt.utils.stringutils import check_include_exclude
 
-import mailserver_dmarc
-import mailserver_dmarc_suffix
-import mailserver_keystore
-import mailserver_reflector
-import mailserver_reflector_message
-import mailserver_reflector_report
-from mailserver_dmarc import Unanswered
-from mailserver_reflector import World, reflect
-from mailserver_reflector_message import Envelope, Header
-from mailserver_reflector_rate import WINDOW, Ledger
-from mailserver_reflector_texts import TEXTS
+from mailhost.dkim import keystore
+from mailhost.receiver import dmarc as receiver_dmarc
+from mailhost.receiver import dmarc_suffix
+from mailhost.receiver.dmarc import Unanswered
+from mailhost.reflector import main as reflector_main
+from mailhost.reflector import message as reflector_message
+from mailhost.reflector import report as reflector_report
+from mailhost.reflector.main import World, reflect
+from mailhost.reflector.message import Envelope, Header
+from mailhost.reflector.rate import WINDOW, Ledger
+from mailhost.reflector.texts import TEXTS
 
 TOP = Path(__file__).resolve().parents[2]
 NOW = 1_795_000_000
@@ -51,8 +52,8 @@ RIGHT_DNS = {
 @pytest.fixture(scope="module")
 def signer():
     """A function that signs a message, and the text of its key record."""
-    (pem,) = mailserver_keystore.generate([1024])
-    record = f"v=DKIM1; k=rsa; p={mailserver_keystore.public_half(pem, 'the key')[0]}"
+    (pem,) = keystore.generate([1024])
+    record = f"v=DKIM1; k=rsa; p={keystore.public_half(pem, 'the key')[0]}"
 
     def sign(message, domain="outside.example", **options):
         return dkim.sign(message, b"s1", domain.encode(), pem.encode(), **options) + message
@@ -188,7 +189,7 @@ def test_a_sender_whose_domain_takes_no_mail_gets_no_answer(ledger):
 
 
 def test_a_huge_message_gets_no_answer(ledger):
-    outcome = handled(ledger, PLAIN + b"x" * mailserver_reflector.LARGEST)
+    outcome = handled(ledger, PLAIN + b"x" * reflector_main.LARGEST)
     assert (outcome.answer, "more than" in outcome.reason) == (b"", True)
 
 
@@ -427,11 +428,11 @@ def filled(text):
 @pytest.mark.parametrize("language", TEXTS)
 @pytest.mark.parametrize(("results", "overall", "said"), CASES)
 def test_the_report_says_what_was_found_and_what_to_do(results, overall, said, language):
-    report = mailserver_reflector_report.report(results, SENDER, "mx1.a.example", "2026-11-18", language)
+    report = reflector_report.report(results, SENDER, "mx1.a.example", "2026-11-18", language)
     texts = TEXTS[language]
-    assert mailserver_reflector_report.overall(results) == overall
+    assert reflector_report.overall(results) == overall
     assert re.search(filled(texts[f"overall.{overall}"]), report)
-    for other in set(mailserver_reflector_report.OVERALL) - {overall}:
+    for other in set(reflector_report.OVERALL) - {overall}:
         assert not re.search(filled(texts[f"overall.{other}"]), report), other
     for one in said:
         assert re.search(filled(texts.get(one, one)), report), one
@@ -502,7 +503,7 @@ def test_an_address_that_spf_says_nothing_about_is_not_judged_by_it(signer, clie
     zone = Zone({**RIGHT_DNS, "s1._domainkey.outside.example": [record]})
     message = sign(PLAIN)
     envelope = Envelope(SENDER, client, "h.example", login)
-    spf = mailserver_reflector.judge(message, Header(message), envelope, SETTINGS, zone.world)["spf"]
+    spf = reflector_main.judge(message, Header(message), envelope, SETTINGS, zone.world)["spf"]
     assert (spf["result"], spf["why"]) == ("unjudged" if why else "fail", why)
 
 
@@ -529,7 +530,7 @@ def test_no_more_signatures_are_verified_than_is_reasonable_and_the_report_says_
         message = sign(message)
     dns = Zone({**RIGHT_DNS, "s1._domainkey.outside.example": [record]})
     _, report = read(handled(ledger, message, zone=dns))
-    assert report.count("Selector: s1") == mailserver_reflector.MOST_SIGNATURES
+    assert report.count("Selector: s1") == reflector_main.MOST_SIGNATURES
     assert "too many: 3" in report
 
 
@@ -570,19 +571,19 @@ SUFFIX = {
     ],
 )
 def test_the_older_rules_go_by_the_public_suffix_list(author, spf, dkim, result, policy):
-    judged = mailserver_dmarc_suffix.judge(author, spf, dkim, Zone(SUFFIX).texts)
+    judged = dmarc_suffix.judge(author, spf, dkim, Zone(SUFFIX).texts)
     assert (judged["result"], judged["policy"]) == (result, policy)
 
 
 def test_the_rules_differ_where_a_record_is_at_neither_the_name_nor_the_organization():
     both = [judge.judge("x.deep.part.com", "x.deep.part.com", [], Zone(SUFFIX).texts)["result"]
-            for judge in (mailserver_dmarc, mailserver_dmarc_suffix)]  # fmt: skip
+            for judge in (receiver_dmarc, dmarc_suffix)]  # fmt: skip
     assert both == ["pass", "none"]
 
 
 def test_dns_that_does_not_answer_is_a_temperror_and_a_broken_record_none():
-    assert mailserver_dmarc_suffix.judge("a.com", None, [], Zone({"_dmarc.a.com": None}).texts)["result"] == "temperror"
-    assert mailserver_dmarc_suffix.judge("broken.com", None, [], Zone(SUFFIX).texts)["result"] == "permerror"
+    assert dmarc_suffix.judge("a.com", None, [], Zone({"_dmarc.a.com": None}).texts)["result"] == "temperror"
+    assert dmarc_suffix.judge("broken.com", None, [], Zone(SUFFIX).texts)["result"] == "permerror"
 
 
 @pytest.mark.parametrize("author", ["example.co.uk", "news.example.co.uk"])
@@ -598,7 +599,7 @@ def test_the_older_rules_are_concluded_as_authheaders_itself_concludes_them(auth
     )
     message = f"From: x@{author}\r\n\r\n".encode()
     theirs = authheaders.check_dmarc(message, *results, dnsfunc=record)
-    ours = mailserver_dmarc_suffix.judge(author, spf, [signer_domain] if signer_domain else [], Zone(SUFFIX).texts)
+    ours = dmarc_suffix.judge(author, spf, [signer_domain] if signer_domain else [], Zone(SUFFIX).texts)
     assert ours["result"] == theirs.result
 
 
@@ -640,7 +641,7 @@ def test_whatever_comes_in_is_answered_to_the_envelopes_sender_or_to_nobody(tmp_
     (tmp_path_factory.getbasetemp() / "answers.json").unlink(missing_ok=True)
     assert bool(outcome.answer) is not bool(outcome.reason)
     if outcome.answer:
-        assert mailserver_reflector_message.is_address(sender)
+        assert reflector_message.is_address(sender)
         assert sender.endswith("@outside.example")
         answer = email.message_from_bytes(outcome.answer)
         assert answer.get_all("To") == [sender]
@@ -653,9 +654,9 @@ def test_whatever_comes_in_is_answered_to_the_envelopes_sender_or_to_nobody(tmp_
 @given(message=st.binary(max_size=400))
 def test_any_bytes_can_be_read(message):
     header = Header(message)
-    mailserver_reflector_message.author_domains(header)
-    mailserver_reflector_message.arrival(header)
-    assert "\n" not in mailserver_reflector_message.subject(header)
+    reflector_message.author_domains(header)
+    reflector_message.arrival(header)
+    assert "\n" not in reflector_message.subject(header)
 
 
 # The program
@@ -670,25 +671,25 @@ class Host:
         self.state.mkdir()
         written = {**SETTINGS, "rate": 10, "total": 100, "timeout": 1, "state": str(self.state)}
         (folder / "reflector.json").write_text(json.dumps(written))
-        monkeypatch.setattr(mailserver_reflector, "SETTINGS", str(folder / "reflector.json"))
+        monkeypatch.setattr(reflector_main, "SETTINGS", str(folder / "reflector.json"))
         sendmail = folder / "sendmail"
         sendmail.write_text(f'#!/bin/sh\necho "$@" >{folder}/to\ncat >{folder}/sent\nexit $(cat {folder}/status)\n')
         sendmail.chmod(0o755)
         (folder / "status").write_text("0")
         self.folder = folder
-        monkeypatch.setattr(mailserver_reflector, "SENDMAIL", str(sendmail))
-        monkeypatch.setattr(mailserver_reflector, "_limit", lambda: None)
-        monkeypatch.setattr(mailserver_reflector.mailserver_verdict, "spf_check", lambda timeout: world.spf)
-        monkeypatch.setattr(mailserver_reflector.mailserver_verdict, "Resolver", lambda timeout: world)
-        monkeypatch.setattr(mailserver_reflector.syslog, "syslog", lambda level, line: self.logged.append(line))
-        monkeypatch.setattr(mailserver_reflector.time, "time", lambda: NOW)
+        monkeypatch.setattr(reflector_main, "SENDMAIL", str(sendmail))
+        monkeypatch.setattr(reflector_main, "_limit", lambda: None)
+        monkeypatch.setattr(reflector_main.receiver_dkim, "spf_check", lambda timeout: world.spf)
+        monkeypatch.setattr(reflector_main.receiver_dkim, "Resolver", lambda timeout: world)
+        monkeypatch.setattr(reflector_main.syslog, "syslog", lambda level, line: self.logged.append(line))
+        monkeypatch.setattr(reflector_main.time, "time", lambda: NOW)
         self.monkeypatch = monkeypatch
 
     def take(self, message, sender=SENDER, client=CLIENT):
         stdin = type("Input", (), {"buffer": io.BytesIO(message)})
-        self.monkeypatch.setattr(mailserver_reflector.sys, "stdin", stdin)
+        self.monkeypatch.setattr(reflector_main.sys, "stdin", stdin)
         words = [f"--sender={sender}", f"--client={client}", "--helo=h.example", "--login=", "--queue-id=4Xq"]
-        return mailserver_reflector.main(words)
+        return reflector_main.main(words)
 
     def handed_over(self):
         sent = self.folder / "sent"
@@ -720,7 +721,7 @@ def test_an_answer_is_handed_to_sendmail_from_nobody_and_logged(program):
         (PLAIN, "", "no sender"),
         (PLAIN, "victim@b.example", "may be forged"),
         (b"Precedence: bulk\r\n" + PLAIN, SENDER, "Precedence: bulk"),
-        (PLAIN + b"x" * mailserver_reflector.LARGEST * 2, SENDER, "more than"),
+        (PLAIN + b"x" * reflector_main.LARGEST * 2, SENDER, "more than"),
         (b"\xff" * 1000, "x\ny@b.example", "ordinary form"),
     ],
 )
@@ -761,26 +762,32 @@ def test_a_message_that_sendmail_does_not_take_is_tried_again(program, tmp_path)
 
 def test_a_fault_of_the_program_is_logged_and_bounces_nothing(program, monkeypatch):
     host = program()
-    monkeypatch.setattr(mailserver_reflector, "judge", lambda *_: 1 // 0)
+    monkeypatch.setattr(reflector_main, "judge", lambda *_: 1 // 0)
     assert host.take(received(10)) == 0
     assert "ZeroDivisionError" in host.logged[0]
 
 
 def imports(name, seen):
-    """The formula's own modules that a module imports, with what these import."""
-    if name not in seen:
-        seen.add(name)
-        tree = ast.parse((TOP / f"_utils/{name}.py").read_text())
-        for node in ast.walk(tree):
-            names = [node.module] if isinstance(node, ast.ImportFrom) else []
-            names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
-            for one in names:
-                if one and one.startswith("mailserver_"):
+    """The formula's own modules that a module imports, with what these import, and the packages around them."""
+    if name not in seen and (path := path_of(name)):
+        seen[name] = path
+        imports(name.rpartition(".")[0], seen)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                for one in (node.module, *(f"{node.module}.{name.name}" for name in node.names)):
                     imports(one, seen)
     return seen
 
 
+def path_of(name):
+    """The file of one of the formula's modules; ``None``: it is none."""
+    path = TOP / "_utils" / name.replace(".", "/")
+    return next((one for one in (path.with_suffix(".py"), path / "__init__.py") if name and one.is_file()), None)
+
+
 def test_all_that_the_program_imports_is_installed_with_it():
     states = (TOP / "mailserver/reflector/config.sls").read_text()
-    installed = re.search(r"set modules = \[(.*?)\]", states, re.DOTALL)[1]
-    assert set(re.findall(r"'(\w+)'", installed)) == imports("mailserver_reflector", set())
+    pattern = re.search(r"include_pat: '(E@.+)'", states)[1]
+    paths = [str(path.relative_to(TOP / "_utils/mailhost")) for path in imports("mailhost.reflector.main", {}).values()]
+    assert "receiver/dmarc.py" in paths
+    assert [path for path in paths if not check_include_exclude(path, pattern)] == []

@@ -2,41 +2,49 @@
 
 import importlib
 import os
+import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-import mailserver_reload
+import mailhost
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of modules that are synced to a minion, this one's way to load them among them."""
-    before = {name: module for name, module in sys.modules.items() if name.startswith("mailserver_")}
+    """A package that is synced to a minion, with this one's way to load its modules."""
+    is_ours = re.compile(r"mailhost(\.|$)|mailserver_").match
+    before = {name: module for name, module in sys.modules.items() if is_ours(name)}
     for name in before:
         del sys.modules[name]
-    text = Path(mailserver_reload.__file__).read_text()
-    (tmp_path / "mailserver_reload.py").write_text(text)
+    (tmp_path / "mailhost" / "room").mkdir(parents=True)
+    (tmp_path / "mailhost" / "__init__.py").write_text(Path(mailhost.__file__).read_text())
+    (tmp_path / "mailhost" / "room" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    for name in [name for name in sys.modules if name.startswith("mailserver_")]:
+    yield tmp_path / "mailhost"
+    for name in [name for name in sys.modules if is_ours(name)]:
         del sys.modules[name]
     sys.modules.update(before)
 
 
 def version(folder, number):
     """Sync a version of two modules that only work with each other."""
-    (folder / "mailserver_one.py").write_text(f"def number_{number}():\n    return {number}\n")
-    (folder / "mailserver_two.py").write_text(f"from mailserver_one import number_{number} as number\n")
-    for path in folder.glob("mailserver_*.py"):
+    (folder / "room" / "one.py").write_text(f"def number_{number}():\n    return {number}\n")
+    (folder / "room" / "two.py").write_text(f"from mailhost.room.one import number_{number} as number\n")
+    (folder / "ground.py").write_text("from mailhost.room import two\nNUMBER = two.number()\n")
+    for path in folder.rglob("*.py"):
         os.utime(path, (number, number))
 
 
 def load():
     """What Salt does when it loads a part of the formula."""
-    importlib.import_module("mailserver_reload").drop_outdated()
-    return importlib.import_module("mailserver_two")
+    importlib.import_module("mailhost").drop_outdated()
+    scope = {}
+    exec("from mailhost import ground\nfrom mailhost.room import two", scope)
+    assert scope["two"].number() == scope["ground"].NUMBER
+    return scope["two"]
 
 
 def test_modules_that_changed_together_are_loaded_together(folder):
@@ -49,3 +57,10 @@ def test_modules_that_changed_together_are_loaded_together(folder):
 def test_modules_that_did_not_change_are_the_same_for_all_parts(folder):
     version(folder, 1)
     assert load() is load()
+
+
+def test_modules_that_lay_side_by_side_before_this_package_are_forgotten(folder):
+    version(folder, 1)
+    sys.modules["mailserver_dns"] = ModuleType("mailserver_dns")
+    load()
+    assert "mailserver_dns" not in sys.modules

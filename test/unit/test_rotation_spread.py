@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-import mailserver_dkim
-from mailserver_dkim import Key
+from mailhost.dkim import life
+from mailhost.dkim.life import Key
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 DAYS = 90
@@ -19,7 +19,7 @@ def rotations(names, periods):
     for name in names:
         signing = START
         while (signing - START).days < periods * DAYS:
-            signing = mailserver_dkim.rotates_at(name, Key("s", "rsa", 2048, "MIIB", signing, signing, signing), POLICY)
+            signing = life.rotates_at(name, Key("s", "rsa", 2048, "MIIB", signing, signing, signing), POLICY)
             found[(signing - START).days] += 1
     return found
 

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-import mailserver_routes
-from mailserver_dmarc import Unanswered
-from mailserver_errors import RouteUnknown
-from mailserver_findings import Done
-from mailserver_routes import attributes, elements, host_of, outgoing_problems, resolve
+from mailhost.check.findings import Done
+from mailhost.errors import RouteUnknown
+from mailhost.receiver.dmarc import Unanswered
+from mailhost.selftest import routes
+from mailhost.selftest.routes import attributes, elements, host_of, outgoing_problems, resolve
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ class Resolver:
 
 MAIN = {"transport_maps": "", "sender_dependent_relayhost_maps": "", "sender_dependent_default_transport_maps": "",
         "content_filter": "", "smtp_fallback_relay": ""}  # fmt: skip
-STRANGERS = mailserver_routes.STRANGER.partition("@")[2]
+STRANGERS = routes.STRANGER.partition("@")[2]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,6 @@ def test_what_keeps_mail_from_leaving_is_named(tmp_path, route, main, rows, said
 
     with rewrite_service(tmp_path, reply(*route)):
         (tmp_path / "private" / "smtp").touch()
-        found = outgoing_problems(tmp_path, "me@a.example", command, mailserver_routes.Names(Resolver()))
+        found = outgoing_problems(tmp_path, "me@a.example", command, routes.Names(Resolver()))
     assert found.keys() == said.keys()
     assert all(words in found[what] for what, words in said.items())

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mailserver_errors import PillarError
-from mailserver_pillar import resolve
-from mailserver_secrets import problem
+from mailhost.daemons.secrets import problem
+from mailhost.errors import PillarError
+from mailhost.pillar.keys import resolve
 
 SYSTEM = {"postfix": {"version": "3.10.1", "service": "postfix"}}
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"]}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver_errors import SelectorError
-from mailserver_selectors import check, is_possible, new_selector, trouble
+from mailhost.dkim.selectors import check, is_possible, new_selector, trouble
+from mailhost.errors import SelectorError
 
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 LONG_DOMAIN = ".".join(["d" * 59] * 4)

@@ -13,11 +13,11 @@ import spf
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-import mailserver_dmarc
-import mailserver_selftest
-import mailserver_verdict
-from mailserver_dmarc import Unanswered
-from mailserver_errors import SelftestError
+from mailhost.errors import SelftestError
+from mailhost.receiver import dkim as receiver_dkim
+from mailhost.receiver import dmarc as receiver_dmarc
+from mailhost.receiver.dmarc import Unanswered
+from mailhost.selftest import message as selftest_message
 
 ADDRESS = "198.18.0.21"
 
@@ -61,7 +61,7 @@ def dmarc_zone(**records):
 )  # fmt: skip
 def test_the_tree_walk_asks_at_most_eight_names(domain, asked):
     names = []
-    mailserver_dmarc.walk(domain, lambda name: names.append(name) or [])
+    receiver_dmarc.walk(domain, lambda name: names.append(name) or [])
     assert names == [f"_dmarc.{name}" for name in asked]
     assert len(names) <= 8
 
@@ -81,8 +81,8 @@ def test_the_tree_walk_asks_at_most_eight_names(domain, asked):
     ],
 )
 def test_the_organizational_domain_is_found_by_the_tree_walk(domain, zone, organization):
-    found = mailserver_dmarc.walk(domain, dns_of(zone))
-    assert mailserver_dmarc.organizational_domain(domain, found) == organization
+    found = receiver_dmarc.walk(domain, dns_of(zone))
+    assert receiver_dmarc.organizational_domain(domain, found) == organization
 
 
 ALPHA = dmarc_zone(alpha_test="p=quarantine; sp=reject")
@@ -121,7 +121,7 @@ ALPHA = dmarc_zone(alpha_test="p=quarantine; sp=reject")
     ],
 )  # fmt: skip
 def test_dmarc_passes_only_for_an_aligned_domain(author, passing_spf, passing_dkim, zone, result, policy, domain):
-    judged = mailserver_dmarc.judge(author, passing_spf, passing_dkim, dns_of(zone))
+    judged = receiver_dmarc.judge(author, passing_spf, passing_dkim, dns_of(zone))
     assert (judged["result"], judged["policy"], judged["domain"].lower()) == (result, policy, domain)
     assert judged["reason"]
 
@@ -155,14 +155,14 @@ KEY = "new._domainkey.alpha.test"
 def test_each_signature_is_judged_by_what_dns_shows(signed, record, result, reason):
     message, text = signed
     zone = {KEY: [text] if record == "right" else record}
-    (judged,) = mailserver_verdict.dkim_results(message, dns_of(zone))
+    (judged,) = receiver_dkim.dkim_results(message, dns_of(zone))
     assert (judged["domain"], judged["selector"], judged["result"]) == ("alpha.test", "new", result)
     assert reason in judged["reason"]
 
 
 def test_a_changed_message_fails(signed):
     message, text = signed
-    (judged,) = mailserver_verdict.dkim_results(message.replace(b"hello", b"hullo"), dns_of({KEY: [text]}))
+    (judged,) = receiver_dkim.dkim_results(message.replace(b"hello", b"hullo"), dns_of({KEY: [text]}))
     assert judged["result"] == "fail"
     assert "body hash" in judged["reason"]
 
@@ -187,7 +187,7 @@ def judged(signed, monkeypatch):
         def check_spf(address, sender, hostname):
             return spf.check2(i=address, s=sender, h=hostname)
 
-        return mailserver_selftest.judge(sent, "selftest@alpha.test", addresses, "mx1.alpha.test", check_spf, lookup)
+        return selftest_message.judge(sent, "selftest@alpha.test", addresses, "mx1.alpha.test", check_spf, lookup)
 
     return judge
 
@@ -281,14 +281,14 @@ class Queue:
 
 @pytest.fixture
 def port(monkeypatch):
-    monkeypatch.setattr(mailserver_selftest, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(selftest_message, "_LOOK_EVERY", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = server.getsockname()[1]
     return free
 
 
 def test_a_message_arrives_as_it_was_sent_and_older_ones_are_dropped(port):
-    message = mailserver_selftest.send("selftest@alpha.test", port, Queue(port, [[]], deliver=True))
+    message = selftest_message.send("selftest@alpha.test", port, Queue(port, [[]], deliver=True))
     assert message.startswith(b"From: selftest@alpha.test\r\nTo: selftest+")
     assert b"\r\n\r\n..\r\n.dot\r\n" in message
 
@@ -354,11 +354,11 @@ def test_a_forged_message_is_never_taken_for_the_one_that_was_sent(port, forge, 
     if forge is by_another_user and os.geteuid() != 0:
         pytest.skip("only root can be another user")
     postfix = Beset(port, forge)
-    message = mailserver_selftest.send("selftest@alpha.test", port, postfix)
+    message = selftest_message.send("selftest@alpha.test", port, postfix)
     assert b"forged" not in message
     assert postfix.log_of == [became]
     with pytest.raises(SelftestError, match="bounced or discarded"):
-        mailserver_selftest.send("selftest@alpha.test", port, Beset(port, forge, deliver=False))
+        selftest_message.send("selftest@alpha.test", port, Beset(port, forge, deliver=False))
 
 
 def test_what_proves_a_message_is_not_in_sight_of_other_users(port):
@@ -369,7 +369,7 @@ def test_what_proves_a_message_is_not_in_sight_of_other_users(port):
             seen.append((sender, recipient, message))
             super().submit(sender, recipient, message)
 
-    mailserver_selftest.send("selftest@alpha.test", port, Seen(port, [[]], deliver=True))
+    selftest_message.send("selftest@alpha.test", port, Seen(port, [[]], deliver=True))
     ((sender, recipient, message),) = seen
     (proof,) = re.findall(rb"^Message-ID: <(\w{32})@", message, re.MULTILINE)
     assert proof.decode() not in f"{sender} {recipient}"
@@ -389,7 +389,7 @@ DEFERRED = {"id": "4Xq", "queue": "deferred", "reason": "451 4.7.1 try later"}
 def test_a_message_that_does_not_come_back_is_explained_and_deleted(port, states, limit, said, deleted):
     postfix = Queue(port, states)
     with pytest.raises(SelftestError, match=rf"(?s){said}"):
-        mailserver_selftest.send("selftest@alpha.test", port, postfix, limit)
+        selftest_message.send("selftest@alpha.test", port, postfix, limit)
     assert postfix.deleted == deleted
 
 
@@ -400,7 +400,7 @@ def test_a_port_in_use_is_said_to_be(port):
             SelftestError, match=rf"port {port} .*user \w+ does.*another self-test may be under way.*selftest:port"
         ),
     ):
-        mailserver_selftest.send("selftest@alpha.test", port, Queue(port, [[]]))
+        selftest_message.send("selftest@alpha.test", port, Queue(port, [[]]))
 
 
 def test_only_our_own_message_is_found_in_the_queue():
@@ -410,7 +410,7 @@ def test_only_our_own_message_is_found_in_the_queue():
         '[{"address": "selftest+aa@selftest.invalid", "delay_reason": "connect: refused"}]}\n'
         '{"queue_name": "active", "queue_id": "A3", "recipients": [{"address": "selftest+bb@selftest.invalid"}]}\n'
     )
-    assert mailserver_selftest.waiting(listing, "selftest+aa@selftest.invalid") == [
+    assert selftest_message.waiting(listing, "selftest+aa@selftest.invalid") == [
         {"id": "A2", "queue": "deferred", "reason": "connect: refused"}
     ]
-    assert mailserver_selftest.waiting("", "selftest+aa@selftest.invalid") == []
+    assert selftest_message.waiting("", "selftest+aa@selftest.invalid") == []

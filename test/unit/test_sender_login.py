@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-import mailserver_senders
-from mailserver_pillar import resolve
+from mailhost.pillar.keys import resolve
+from mailhost.postfix import senders
 
 DOMAINS = [f"d{number}.example" for number in range(120)]
 
@@ -13,7 +13,7 @@ DOMAINS = [f"d{number}.example" for number in range(120)]
 def rows(domains, **more):
     names = {name: {} for name in domains} | {"out.example": {"receive": False}}
     pillar = {"domain": "d0.example", "hostname": "mx1.example", "domains": names, **more}
-    return mailserver_senders.of_system(resolve(pillar, {"postfix": {"version": "3.7"}}, {}))
+    return senders.of_system(resolve(pillar, {"postfix": {"version": "3.7"}}, {}))
 
 
 def owners(address, domains=DOMAINS, **more):

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from signing_host import MADE, NAMES, NOW, PEM, World, dkim_states
 
-import mailserver_dkim
-import mailserver_keygen
-import mailserver_keystore
-import mailserver_lifecycle
-import mailserver_settled
-import mailserver_signing
-import mailserver_turns
-from mailserver_run import Report
+from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import keystore, life
+from mailhost.dkim import make as dkim_make
+from mailhost.dkim import settled as dkim_settled
+from mailhost.dkim import sign as dkim_sign
+from mailhost.dkim.run import Report
+from mailhost.scale import turns as scale_turns
 
 FIRST, REST = NAMES[0], NAMES[1:]
 FILES = ("", "keys.json", "s.private")
@@ -24,27 +23,27 @@ LATER = NOW + timedelta(hours=1)
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    monkeypatch.setattr(mailserver_turns, "MANY", 0)
-    monkeypatch.setattr(mailserver_settled, "YOUNG", 0)
+    monkeypatch.setattr(scale_turns, "MANY", 0)
+    monkeypatch.setattr(dkim_settled, "YOUNG", 0)
     world = World(tmp_path)
-    monkeypatch.setattr(mailserver_keystore, "_read_before", {})
+    monkeypatch.setattr(keystore, "_read_before", {})
     sign(world)
     make(world)
     return world
 
 
 def make(world, now=NOW, **more):
-    return mailserver_keygen.make_keys(world.run(now=now), "mx1.example", **more)
+    return dkim_make.make_keys(world.run(now=now), "mx1.example", **more)
 
 
 def sign(world, now=NOW, proved=None, instead=()):
     """Turn signing on where it is due; ``proved`` is a list that gets the domains that were probed."""
     probe = (lambda domain, *_: proved.append(domain)) if proved is not None else lambda *_: None
-    return mailserver_signing.sign(world.run(now=now), lambda: None, probe, instead)
+    return dkim_sign.sign(world.run(now=now), lambda: None, probe, instead)
 
 
 def unsettled(world, now=LATER, thorough=True, **more):
-    return mailserver_settled.Look(world.run(now=now), thorough=thorough, **more).rest
+    return dkim_settled.Look(world.run(now=now), thorough=thorough, **more).rest
 
 
 def folder(world, name=FIRST):
@@ -53,23 +52,21 @@ def folder(world, name=FIRST):
 
 def read_from_disk(monkeypatch):
     """Return the list of the domains whose manifests are read from now on."""
-    read, before = [], mailserver_keystore.read_manifest
-    monkeypatch.setattr(
-        mailserver_keystore, "read_manifest", lambda keys, name: read.append(name) or before(keys, name)
-    )
+    read, before = [], keystore.read_manifest
+    monkeypatch.setattr(keystore, "read_manifest", lambda keys, name: read.append(name) or before(keys, name))
     return read
 
 
 def test_up_to_500_domains_each_run_looks_into_all_and_notes_nothing(tmp_path):
-    assert mailserver_turns.MANY == 500
+    assert scale_turns.MANY == 500
     world = World(tmp_path)
     make(world)
     assert unsettled(world) == NAMES
-    assert not (tmp_path / "keys" / mailserver_settled.NOTE).exists()
+    assert not (tmp_path / "keys" / dkim_settled.NOTE).exists()
 
 
 def test_a_file_that_has_just_changed_is_not_noted(world, monkeypatch):
-    monkeypatch.setattr(mailserver_settled, "YOUNG", 3600)
+    monkeypatch.setattr(dkim_settled, "YOUNG", 3600)
     world.write(FIRST)
     make(world)
     assert unsettled(world) == [FIRST]
@@ -83,7 +80,7 @@ def test_an_unchanged_run_reads_no_manifest_and_does_nothing(world, monkeypatch)
 
 
 def test_what_dns_shows_is_looked_for_by_turns_and_only_those_manifests_are_read(world, monkeypatch):
-    monkeypatch.setattr(mailserver_turns, "SHARE", 2)
+    monkeypatch.setattr(scale_turns, "SHARE", 2)
     read = read_from_disk(monkeypatch)
     turns = [name for _ in range(4) for name in world.look(now=LATER)[0]]
     assert sorted(turns) == sorted([FIRST, *NAMES])
@@ -91,7 +88,7 @@ def test_what_dns_shows_is_looked_for_by_turns_and_only_those_manifests_are_read
 
 
 def test_a_drift_is_told_in_each_run(world, monkeypatch):
-    monkeypatch.setattr(mailserver_turns, "SHARE", 2)
+    monkeypatch.setattr(scale_turns, "SHARE", 2)
     world.gone = {FIRST}
     assert all("DNS does not show this key as it must" in world.look(now=LATER)[1].errors[0] for _ in range(5))
 
@@ -106,9 +103,7 @@ def with_time_of_before(path, act):
     "change",
     [
         lambda folder: with_time_of_before(folder / "keys.json", lambda path: path.write_text(path.read_text())),
-        lambda folder: mailserver_keystore.replace_file(
-            folder / "keys.json", (folder / "keys.json").read_text(), 0o644
-        ),
+        lambda folder: keystore.replace_file(folder / "keys.json", (folder / "keys.json").read_text(), 0o644),
         lambda folder: (folder / "s.private").chmod(0o644),
         lambda folder: (folder / "s.private").unlink(),
         lambda folder: with_time_of_before(folder / "s.private", lambda path: path.write_text(path.read_text())),
@@ -132,10 +127,10 @@ def test_a_key_file_gets_its_mode_back_and_what_a_killed_run_left_is_deleted(wor
 
 
 def test_the_parts_of_a_run_go_by_one_look_at_the_files(world, monkeypatch):
-    looks, before = [], mailserver_settled._version
-    monkeypatch.setattr(mailserver_settled, "_version", lambda path: looks.append(path) or before(path))
-    host = mailserver_lifecycle.Host("mx1.example", lambda: None, lambda *_: None)
-    report = mailserver_lifecycle.advance(world.run(now=LATER), host)
+    looks, before = [], dkim_settled._version
+    monkeypatch.setattr(dkim_settled, "_version", lambda path: looks.append(path) or before(path))
+    host = dkim_advance.Host("mx1.example", lambda: None, lambda *_: None)
+    report = dkim_advance.advance(world.run(now=LATER), host)
     assert (report.changes, report.errors) == ({}, [])
     assert sorted(looks) == sorted(f"{folder(world, name)}/{file}" for name in NAMES for file in FILES)
 
@@ -152,9 +147,9 @@ def test_the_states_of_a_highstate_go_by_one_look_and_by_no_other_domains(world)
 def test_a_domain_of_which_a_run_wants_something_is_looked_into_by_all_its_parts(world, monkeypatch, which):
     rests = []
     for part in ("make_keys", "check_published", "sign"):
-        monkeypatch.setattr(mailserver_lifecycle, part, lambda *given, **_: rests.append(given[-1].rest) or Report())
-    host = mailserver_lifecycle.Host("mx1.example", lambda: None, lambda *_: None)
-    mailserver_lifecycle.advance(world.run(now=LATER), host, **{which: [FIRST]})
+        monkeypatch.setattr(dkim_advance, part, lambda *given, **_: rests.append(given[-1].rest) or Report())
+    host = dkim_advance.Host("mx1.example", lambda: None, lambda *_: None)
+    dkim_advance.advance(world.run(now=LATER), host, **{which: [FIRST]})
     assert rests == [[FIRST]] * 3
 
 
@@ -166,7 +161,7 @@ def test_a_damaged_manifest_is_an_error_in_each_run(world):
 
 
 def test_a_key_that_others_know_is_looked_into_by_every_part_of_a_run(world):
-    mailserver_keystore.mark_compromised(world.place.keys, FIRST, "s")
+    keystore.mark_compromised(world.place.keys, FIRST, "s")
     assert unsettled(world, thorough=False) == [FIRST]
     make(world)
     assert unsettled(world) == [FIRST]
@@ -180,7 +175,7 @@ def test_other_settings_of_a_domains_keys_are_looked_into(world):
 
 def test_a_rotation_begins_at_its_moment(world):
     run = world.run()
-    moments = {name: mailserver_dkim.rotates_at(name, run.manifest(name).keys[0], run.policy(name)) for name in NAMES}
+    moments = {name: life.rotates_at(name, run.manifest(name).keys[0], run.policy(name)) for name in NAMES}
     first = min(moments, key=moments.get)
     assert unsettled(world, moments[first] - timedelta(seconds=1)) == []
     assert list(make(world, moments[first]).changes) == [first]
@@ -238,8 +233,8 @@ def have_older(world, **stamps):
 def put(world, *keys):
     """Have the first domain have these keys, and a run look at them."""
     for selector in {key.selector for key in keys if not key.revoked} - {"s"}:
-        mailserver_keystore.write_private(world.place.keys, FIRST, selector, "x", world.place.owner)
-    mailserver_keystore.write_manifest(world.place.keys, mailserver_dkim.Manifest(FIRST, keys))
+        keystore.write_private(world.place.keys, FIRST, selector, "x", world.place.owner)
+    keystore.write_manifest(world.place.keys, life.Manifest(FIRST, keys))
     make(world)
 
 
@@ -262,9 +257,9 @@ def test_a_row_of_both_tables_that_went_is_put_back_after_a_probe(world):
 
 
 def test_a_dry_run_writes_no_note(world):
-    note = Path(world.place.keys, mailserver_settled.NOTE)
+    note = Path(world.place.keys, dkim_settled.NOTE)
     note.unlink()
-    mailserver_keygen.make_keys(world.run(test=True), "mx1.example")
+    dkim_make.make_keys(world.run(test=True), "mx1.example")
     assert not note.exists()
 
 
@@ -280,7 +275,7 @@ def test_a_dry_run_writes_no_note(world):
     ],
 )
 def test_a_damaged_note_is_as_good_as_none(world, damage):
-    note = Path(world.place.keys, mailserver_settled.NOTE)
+    note = Path(world.place.keys, dkim_settled.NOTE)
     whole = note.read_text()
     note.write_text(damage(whole), errors="surrogateescape")
     assert unsettled(world) != []

@@ -3,8 +3,8 @@
 import pytest
 from signing_host import NAMES, World, watched
 
-import mailserver_propagation
-import mailserver_turns
+from mailhost.dkim import look as dkim_look
+from mailhost.scale import turns as scale_turns
 
 
 @pytest.fixture
@@ -14,12 +14,12 @@ def world(tmp_path):
 
 @pytest.fixture
 def two_a_run(monkeypatch):
-    monkeypatch.setattr(mailserver_turns, "MANY", 2)
-    monkeypatch.setattr(mailserver_turns, "SHARE", 2)
+    monkeypatch.setattr(scale_turns, "MANY", 2)
+    monkeypatch.setattr(scale_turns, "SHARE", 2)
 
 
 def test_up_to_500_keys_are_all_looked_for_in_each_run(world):
-    assert mailserver_turns.MANY == 500
+    assert scale_turns.MANY == 500
     assert [sorted(world.look()[0]) for _ in range(2)] == [NAMES, NAMES]
 
 
@@ -87,5 +87,5 @@ def test_a_dry_run_takes_no_turn_away(world, two_a_run):
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"last": 5, "wrong": []}', '{"last": ["a"], "wrong": [5]}', "null"])
 def test_a_damaged_file_of_turns_is_as_good_as_none(world, two_a_run, tmp_path, text):
-    (tmp_path / "keys" / mailserver_propagation.LOOKED).write_text(text)
+    (tmp_path / "keys" / dkim_look.LOOKED).write_text(text)
     assert len(world.look()[0]) == 2

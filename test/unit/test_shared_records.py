@@ -2,10 +2,10 @@
 
 import pytest
 
-from mailserver_pillar import PillarError, resolve
-from mailserver_records import mx_records, spf_record
-from mailserver_shared_records import check_spf_beside, mx_beside, spf_beside
-from mailserver_transport_records import mta_sts_record
+from mailhost.pillar.keys import PillarError, resolve
+from mailhost.records.record import mx_records, spf_record
+from mailhost.records.shared import check_spf_beside, mx_beside, spf_beside
+from mailhost.records.transport import mta_sts_record
 
 OURS = "v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 -all"
 OTHER = "ip4:192.0.2.9"

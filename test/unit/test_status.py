@@ -4,12 +4,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-import mailserver_keystore
-from mailserver_dkim import Key, Manifest
-from mailserver_opendkim import tables
-from mailserver_pillar import resolve
-from mailserver_run import Place, Run
-from mailserver_status import status
+from mailhost.dkim import keystore
+from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.run import Place, Run
+from mailhost.dkim.status import status
+from mailhost.opendkim.tables import tables
+from mailhost.pillar.keys import resolve
 
 NAME = "a.example"
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -49,7 +49,7 @@ def test_a_domain_without_dkim_is_not_said_to_be_out_of_the_pillar(tmp_path, dom
 
 def rows(tmp_path, domains, key):
     (tmp_path / NAME).mkdir()
-    mailserver_keystore.write_manifest(tmp_path, Manifest(NAME, (key,)))
+    keystore.write_manifest(tmp_path, Manifest(NAME, (key,)))
     place = Place(str(tmp_path), tables(tmp_path / "KeyTable", tmp_path / "SigningTable"), None)
     host = resolve({"domains": domains}, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.a.example"})
     return status(Run(place, host["domains"], host["dns"], NOW))[NAME]

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from mailserver_overview_form import KeyTimes
-from mailserver_timeline import DAY, KINDS, LONGEST, SHORTEST, WIDTH, months, picture, spans, window
+from mailhost.page.form import KeyTimes
+from mailhost.page.timeline import DAY, KINDS, LONGEST, SHORTEST, WIDTH, months, picture, spans, window
 
 NOW = 1795543200  # 2026-11-24 18:00 UTC
 

@@ -3,9 +3,9 @@
 import pytest
 from mail_peers import NAME, Issued
 
-import mailserver_acme
-from mailserver_errors import AcmeError, PillarError, PublishError
-from mailserver_pillar import resolve
+from mailhost.errors import AcmeError, PillarError, PublishError
+from mailhost.pillar.keys import resolve
+from mailhost.tls import acme as tls_acme
 
 DOMAINS = {"domains": {"a.example": {}}, "hostname": NAME}
 ACME = {"challenge": "http-01", "server": "https://acme.example/directory"}
@@ -146,21 +146,21 @@ LACKING = [
 @pytest.mark.parametrize(("more", "acme", "reason"), LACKING)
 def test_certbot_is_asked_only_for_what_it_has_not(lineage, more, acme, reason):
     asked = {"names": [NAME], "reuse_key": False, **more}
-    found = mailserver_acme.lacking("mailserver", acme=acme_of(**acme), folder=lineage, **asked)
+    found = tls_acme.lacking("mailserver", acme=acme_of(**acme), folder=lineage, **asked)
     assert found is None if reason is None else reason in found
 
 
 def test_a_certificate_that_is_not_there_is_lacking(tmp_path):
-    assert "is not there" in mailserver_acme.lacking("mailserver", [NAME], acme_of(), tmp_path, False)
+    assert "is not there" in tls_acme.lacking("mailserver", [NAME], acme_of(), tmp_path, False)
 
 
 def test_certbot_is_told_all_and_asks_nothing():
-    words = mailserver_acme.command("mailserver", [NAME], acme_of(email="a@a.example"), "/credentials", True)
+    words = tls_acme.command("mailserver", [NAME], acme_of(email="a@a.example"), "/credentials", True)
     line = " ".join(words)
     for part in ("--non-interactive", "--server https://acme.example/directory", "--email a@a.example",
                  "--authenticator standalone", "--reuse-key", f"-d {NAME}"):  # fmt: skip
         assert part in line
-    dns = mailserver_acme.command("mailserver", [NAME], {**acme_of(), "challenge": "dns-01"}, "/credentials", False)
+    dns = tls_acme.command("mailserver", [NAME], {**acme_of(), "challenge": "dns-01"}, "/credentials", False)
     assert "--authenticator dns-rfc2136 --dns-rfc2136-credentials /credentials" in " ".join(dns)
     assert "--register-unsafely-without-email" in dns
     assert "--reuse-key" not in dns
@@ -169,10 +169,10 @@ def test_certbot_is_told_all_and_asks_nothing():
 def test_what_certbot_says_of_a_failure_is_passed_on():
     said = "echo 'Saving debug log to /x' >&2; echo 'too many certificates already issued' >&2; exit 1"
     with pytest.raises(AcmeError, match=r"^too many certificates already issued$"):
-        mailserver_acme.issue(["sh", "-c", said], None)
+        tls_acme.issue(["sh", "-c", said], None)
     with pytest.raises(AcmeError, match="certbot is not installed"):
-        mailserver_acme.issue(["certbot-that-is-not-there"], None)
-    mailserver_acme.issue(["sh", "-c", 'test "$REQUESTS_CA_BUNDLE" = /root.pem'], "/root.pem")
+        tls_acme.issue(["certbot-that-is-not-there"], None)
+    tls_acme.issue(["sh", "-c", 'test "$REQUESTS_CA_BUNDLE" = /root.pem'], "/root.pem")
 
 
 def test_the_plugin_gets_the_key_that_records_are_published_with(tmp_path):
@@ -180,11 +180,11 @@ def test_the_plugin_gets_the_key_that_records_are_published_with(tmp_path):
     key.write_text(KEY)
     key.chmod(0o600)
     rfc2136 = {"server": "127.0.0.1", "port": 53, "key_file": str(key), "timeout": 1}
-    text = mailserver_acme.credentials(rfc2136)
+    text = tls_acme.credentials(rfc2136)
     path = tmp_path / "folder/acme.ini"
-    mailserver_acme.put_private(path, text)
+    tls_acme.put_private(path, text)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert mailserver_acme.is_private(path, text)
+    assert tls_acme.is_private(path, text)
     assert path.read_text().splitlines()[1:] == [
         "dns_rfc2136_server = 127.0.0.1",
         "dns_rfc2136_port = 53",
@@ -193,7 +193,7 @@ def test_the_plugin_gets_the_key_that_records_are_published_with(tmp_path):
         "dns_rfc2136_algorithm = HMAC-SHA256",
     ]
     path.chmod(0o640)
-    assert not mailserver_acme.is_private(path, text)
+    assert not tls_acme.is_private(path, text)
     key.chmod(0o644)
     with pytest.raises(PublishError, match="others may use the TSIG key file"):
-        mailserver_acme.credentials(rfc2136)
+        tls_acme.credentials(rfc2136)

@@ -5,12 +5,11 @@ import ipaddress
 import dns.zone
 import pytest
 
-import mailserver_mta_sts
-import mailserver_records
-import mailserver_transport_records as transport
-from mailserver_nsupdate import nsupdate
-from mailserver_pillar import resolve
-from mailserver_records import Record
+from mailhost.pillar.keys import resolve
+from mailhost.records import mta_sts, transport
+from mailhost.records import record as mail_records
+from mailhost.records.nsupdate import nsupdate
+from mailhost.records.record import Record
 
 GRAINS = {"fqdn": "mx1.example.com", "ipv4": ["192.0.2.25"], "ipv6": ["2001:db8::25"]}
 NAME = "example.com"
@@ -24,7 +23,7 @@ def made(domain, tlsa=None, **more):
     """Return the records of a domain that are on TLS, as lines of a zone."""
     host = settings(domain, **more)
     found = transport.records_of(NAME, host["domains"][NAME], host["hostname"], host["addresses"], tlsa)
-    return mailserver_records.zone(found).splitlines()
+    return mail_records.zone(found).splitlines()
 
 
 POINTERS = [
@@ -32,7 +31,7 @@ POINTERS = [
     f"; {ipaddress.ip_address('2001:db8::25').reverse_pointer}. 60 IN PTR mx1.example.com.",
 ]
 STS = {"mta_sts": {"mode": "testing", "max_age": "1d"}}
-STS_ID = mailserver_mta_sts.policy_id("version: STSv1\nmode: testing\nmx: mx1.example.com\nmax_age: 86400\n")
+STS_ID = mta_sts.policy_id("version: STSv1\nmode: testing\nmx: mx1.example.com\nmax_age: 86400\n")
 SERVED = {"mta_sts": {"serve": "nginx", "certificate": "/c", "key": "/k"}}
 CAA = ['0 issue "letsencrypt.org"', "128 IssueWild ;", "0 iodef mailto:ca@example.com"]
 
@@ -94,14 +93,14 @@ def test_the_id_changes_with_the_policy_and_with_nothing_else():
     assert id_of(two) == id_of(other_preference) == id_of(two, **SERVED) == id_of({**two, "ttl": 3600})
     different = [two, STS, {"mta_sts": {"mode": "enforce", "max_age": "1d"}}, {"mta_sts": {"mode": "testing"}}]
     assert len({id_of(one) for one in different}) == len(different)
-    assert mailserver_mta_sts.record_problem(id_of(STS).encode()) is None
+    assert mta_sts.record_problem(id_of(STS).encode()) is None
 
 
-@pytest.mark.parametrize("mode", mailserver_mta_sts.MODES)
+@pytest.mark.parametrize("mode", mta_sts.MODES)
 def test_the_policy_is_read_back_as_what_the_pillar_says(mode):
     domain = settings({"mx": ["b.example", "a.example"], "mta_sts": {"mode": mode}})["domains"][NAME]
-    read = mailserver_mta_sts.parse(mailserver_mta_sts.policy_text(domain))
-    assert read == mailserver_mta_sts.Policy(mode, 604800, ("a.example", "b.example"))
+    read = mta_sts.parse(mta_sts.policy_text(domain))
+    assert read == mta_sts.Policy(mode, 604800, ("a.example", "b.example"))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_the_other_kinds_of_records_are_comments_for_nsupdate():
 def test_each_record_is_one_string_by_name_and_type():
     host = settings({"caa": CAA[:2], **STS})
     found = transport.records_of(NAME, host["domains"][NAME], "mx1.example.com", ["192.0.2.25"])
-    assert mailserver_records.as_strings(found) == {
+    assert mail_records.as_strings(found) == {
         "_mta-sts.example.com TXT": f"v=STSv1; id={STS_ID}",
         "example.com CAA": ['0 issue "letsencrypt.org"', '128 issuewild ";"'],
         "25.2.0.192.in-addr.arpa PTR": "mx1.example.com",

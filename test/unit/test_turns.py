@@ -5,7 +5,7 @@ import json
 import pytest
 from signing_host import watched
 
-import mailserver_turns
+from mailhost.scale import turns as scale_turns
 
 NAMES = [f"d{number}.example" for number in range(7)]
 
@@ -19,12 +19,12 @@ def alike(names):
 @pytest.fixture
 def turns(tmp_path, monkeypatch):
     """Return a function that lets a run look: it gets the domains whose records are wrong, and returns who was due."""
-    monkeypatch.setattr(mailserver_turns, "MANY", 2)
-    monkeypatch.setattr(mailserver_turns, "SHARE", 2)
+    monkeypatch.setattr(scale_turns, "MANY", 2)
+    monkeypatch.setattr(scale_turns, "SHARE", 2)
 
     def look(wrong=(), domains=None, dns=None):
         domains = alike(NAMES) if domains is None else domains
-        turn = mailserver_turns.Domains(domains, dns or {}, note(tmp_path))
+        turn = scale_turns.Domains(domains, dns or {}, note(tmp_path))
         turn.note([name for name in turn.due if name in wrong])
         assert sorted([*turn.due, *turn.later]) == sorted(domains)
         return turn.due
@@ -37,8 +37,8 @@ def note(folder):
 
 
 def test_up_to_500_domains_all_are_looked_for_in_each_run_and_nothing_is_noted(tmp_path):
-    assert mailserver_turns.MANY == 500
-    turn = mailserver_turns.Domains(alike(NAMES), {}, note(tmp_path))
+    assert scale_turns.MANY == 500
+    turn = scale_turns.Domains(alike(NAMES), {}, note(tmp_path))
     turn.note([])
     assert (turn.due, turn.later) == (NAMES, [])
     assert not note(tmp_path).exists()

@@ -2,10 +2,10 @@
 
 import pytest
 
-import mailserver_mta_sts
-import mailserver_wants
-from mailserver_dns import Answers, Question, Seen
-from mailserver_pillar import resolve
+from mailhost.dns.lookup import Answers, Question, Seen
+from mailhost.pillar.keys import resolve
+from mailhost.records import mta_sts
+from mailhost.records import wants as records_wants
 
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"], "ipv6": []}
 RIGHT = {
@@ -19,7 +19,7 @@ RIGHT = {
 
 def wants(pillar):
     settings = resolve(pillar, {"postfix": {"version": "3.7"}}, GRAINS)
-    return mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"])
+    return records_wants.wants(settings["domains"], settings["hostname"], settings["addresses"])
 
 
 def answers(values, target=""):
@@ -34,18 +34,18 @@ def answers(values, target=""):
 
 def findings(changed, pillar=None, target=""):
     wanted = wants(pillar or {"domains": {"a.example": {"ttl": 60}}})
-    assert {*mailserver_wants.questions(wanted)} <= {*RIGHT, *changed}
-    return mailserver_wants.compare(wanted, answers({**RIGHT, **changed}, target))
+    assert {*records_wants.questions(wanted)} <= {*RIGHT, *changed}
+    return records_wants.compare(wanted, answers({**RIGHT, **changed}, target))
 
 
 def test_all_as_wanted_is_a_line_a_name_and_no_warning():
     found = findings({})
-    assert mailserver_wants.comment(found).splitlines() == [
+    assert records_wants.comment(found).splitlines() == [
         "5 of 5 as wanted in DNS",
         "mx1.a.example: A, AAAA as wanted",
         "a.example: MX, SPF, DMARC as wanted",
     ]
-    assert mailserver_wants.warnings(found) == []
+    assert records_wants.warnings(found) == []
 
 
 SPF_LINE = 'a.example. 60 IN TXT "v=spf1 ip4:192.0.2.25 -all"'
@@ -70,11 +70,11 @@ SPF_LINE = 'a.example. 60 IN TXT "v=spf1 ip4:192.0.2.25 -all"'
 )
 def test_each_trouble_is_one_warning_with_the_line_to_publish(question, value, verdict, line):
     found = findings({question: value})
-    (warning,) = mailserver_wants.warnings(found)
+    (warning,) = records_wants.warnings(found)
     assert verdict in warning
     assert ".." not in warning
     assert warning.endswith(f"Publish: {line}" if line else ".")
-    assert (line in mailserver_wants.comment(found).splitlines()) == bool(line)
+    assert (line in records_wants.comment(found).splitlines()) == bool(line)
 
 
 def test_a_mail_host_with_an_alias_for_a_name_is_told():
@@ -104,7 +104,7 @@ def test_another_mail_host_needs_an_address_of_either_kind(four, six, value):
 
 def test_what_is_not_wanted_is_not_asked():
     pillar = {"domains": {"a.example": {"mx": [], "spf": {"enabled": False}, "dmarc": {"enabled": False}}}}
-    assert mailserver_wants.questions(wants(pillar)) == [
+    assert records_wants.questions(wants(pillar)) == [
         Question("mx1.a.example", "A"),
         Question("mx1.a.example", "AAAA"),
     ]
@@ -113,16 +113,16 @@ def test_what_is_not_wanted_is_not_asked():
 def test_a_report_on_a_thousand_domains_is_short():
     names = [f"d{number}.example" for number in range(1000)]
     wanted = wants({"domain": names[0], "domains": {name: {} for name in names}})
-    asked = mailserver_wants.questions(wanted)
+    asked = records_wants.questions(wanted)
     assert len(asked) == 3002
-    absent = mailserver_wants.compare(wanted, answers(dict.fromkeys(asked)))
-    comment = mailserver_wants.comment(absent).splitlines()
+    absent = records_wants.compare(wanted, answers(dict.fromkeys(asked)))
+    comment = records_wants.comment(absent).splitlines()
     assert comment[0] == "1 of 3,002 as wanted in DNS, 3,001 absent"
     assert comment[-1].startswith("… and 2,981 more; ")
-    assert len(comment) <= 2 + 2 * mailserver_wants.DETAILS
-    assert len(mailserver_wants.warnings(absent)) == mailserver_wants.DETAILS + 1
-    unknown = mailserver_wants.compare(wanted, answers(dict.fromkeys(asked, ...)))
-    assert mailserver_wants.comment(unknown).startswith("0 of 3,002 as wanted in DNS, 3,002 unknown")
+    assert len(comment) <= 2 + 2 * records_wants.DETAILS
+    assert len(records_wants.warnings(absent)) == records_wants.DETAILS + 1
+    unknown = records_wants.compare(wanted, answers(dict.fromkeys(asked, ...)))
+    assert records_wants.comment(unknown).startswith("0 of 3,002 as wanted in DNS, 3,002 unknown")
 
 
 def test_present_is_what_the_first_server_that_answered_has():
@@ -133,7 +133,7 @@ def test_present_is_what_the_first_server_that_answered_has():
         Seen("ns3", "192.0.2.3", "absent"),
     )
     resolver = Seen("resolver", "192.0.2.4", "answer", (b"old",))
-    present = mailserver_wants.present
+    present = records_wants.present
     assert present({question: Answers(question, seen=(silent, first, second))}) == {("a.example", "TXT"): (b"new",)}
     assert present({question: Answers(question, seen=(second, first))}) == {("a.example", "TXT"): ()}
     assert present({question: Answers(question, seen=(silent, resolver), trouble="no server")}) == {}
@@ -147,7 +147,7 @@ ON_TLS = {
     "tls_rpt": {"rua": ["mailto:tls@a.example"]},
     "caa": ['0 issue "ca.example"'],
 }
-STS_ID = mailserver_mta_sts.policy_id("version: STSv1\nmode: testing\nmx: mx1.a.example\nmax_age: 604800\n")
+STS_ID = mta_sts.policy_id("version: STSv1\nmode: testing\nmx: mx1.a.example\nmax_age: 604800\n")
 RIGHT_ON_TLS = {
     Question("_mta-sts.a.example", "TXT"): (f"v=STSv1; id={STS_ID}".encode(),),
     Question("mta-sts.a.example", "A"): ("192.0.2.80",),
@@ -160,14 +160,14 @@ RIGHT_ON_TLS = {
 
 def on_tls(changed):
     settings = resolve({"domains": {"a.example": ON_TLS}}, {"postfix": {"version": "3.7"}}, GRAINS)
-    wanted = mailserver_wants.wants(settings["domains"], settings["hostname"], settings["addresses"], "abab")
-    assert {*mailserver_wants.questions(wanted)} == {*RIGHT, *RIGHT_ON_TLS}
-    return mailserver_wants.compare(wanted, answers({**RIGHT, **RIGHT_ON_TLS, **changed}))
+    wanted = records_wants.wants(settings["domains"], settings["hostname"], settings["addresses"], "abab")
+    assert {*records_wants.questions(wanted)} == {*RIGHT, *RIGHT_ON_TLS}
+    return records_wants.compare(wanted, answers({**RIGHT, **RIGHT_ON_TLS, **changed}))
 
 
 def test_records_on_tls_are_as_wanted_where_the_pillar_asks_for_them():
     found = on_tls({})
-    assert mailserver_wants.comment(found).splitlines() == [
+    assert records_wants.comment(found).splitlines() == [
         "11 of 11 as wanted in DNS",
         "mx1.a.example: A, AAAA, TLSA as wanted",
         "a.example: MX, SPF, DMARC, MTA-STS, TLS-RPT, A of mta-sts, AAAA of mta-sts, CAA as wanted",
@@ -176,6 +176,6 @@ def test_records_on_tls_are_as_wanted_where_the_pillar_asks_for_them():
 
 @pytest.mark.parametrize("question", [one for one, value in RIGHT_ON_TLS.items() if value], ids=str)
 def test_a_record_on_tls_that_is_missing_is_told_with_the_line_to_publish(question):
-    (warning,) = mailserver_wants.warnings(on_tls({question: None}))
+    (warning,) = records_wants.warnings(on_tls({question: None}))
     assert "is absent: ns1 (192.0.2.53) shows no" in warning
     assert f"Publish: {question.name}. 60 IN {question.rdtype} " in warning

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver_errors import WatchError
-from mailserver_findings import Finding
-from mailserver_watch import LONG, LONG_RUNS, LONGEST, MOST_ABOUT, advance, changes, delivered, grouped, kept
-from mailserver_watch_memory import GONE, Memory, emit, parse
+from mailhost.check.findings import Finding
+from mailhost.errors import WatchError
+from mailhost.watch.changes import LONG, LONG_RUNS, LONGEST, MOST_ABOUT, advance, changes, delivered, grouped, kept
+from mailhost.watch.memory import GONE, Memory, emit, parse
 
 HOUR = 3600
 LOCAL, DNS = "running.unit", "dns.spf.published"

@@ -10,14 +10,14 @@ from datetime import datetime, timezone
 import pytest
 import yaml
 
-import mailserver_keystore
-import mailserver_watch_mail
-import mailserver_watch_run
 from healthy_host import TOP
-from mailserver_errors import LockHeld, NotTold, SettingsError, WriteError
-from mailserver_findings import Finding, ok
-from mailserver_pillar import resolve
-from mailserver_watch_run import MOST_GROUPS, Seen, anyone_listens, settings_in_force
+from mailhost.check.findings import Finding, ok
+from mailhost.dkim import keystore
+from mailhost.errors import LockHeld, NotTold, SettingsError, WriteError
+from mailhost.pillar.keys import resolve
+from mailhost.watch import mail as watch_mail
+from mailhost.watch import run as watch_run
+from mailhost.watch.run import MOST_GROUPS, Seen, anyone_listens, settings_in_force
 
 OPS = ["ops@elsewhere.example", "night@elsewhere.example"]
 DOWN = Finding("running.unit", "fail", "dovecot.service", "active", "inactive ü", "systemctl restart dovecot")
@@ -42,7 +42,7 @@ class Host:
     def run(self, *findings):
         self.now += 3600
         look = lambda settings: Seen(list(findings), self.now, 2.5)  # noqa: E731 (a function that a run is given)
-        return mailserver_watch_run.watch(self.settings, str(self.memory), self.event, self.submit, look)
+        return watch_run.watch(self.settings, str(self.memory), self.event, self.submit, look)
 
     def event(self, data):
         if self.master_answers:
@@ -180,7 +180,7 @@ def test_a_full_disk_keeps_nobody_from_being_told(host, monkeypatch):
         raise WriteError("memory.json: could not be written: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(mailserver_keystore, "replace_file", full)
+        patch.setattr(keystore, "replace_file", full)
         (trouble,) = host.run(DOWN)["troubles"]
     assert "No space left on device" in trouble
     assert (len(host.mails), len(host.events)) == (1, 1)
@@ -238,8 +238,8 @@ def test_a_master_is_reached_at_one_address_of_several():
 
 def test_two_runs_at_once_do_not_tell_the_same_twice(host, monkeypatch):
     host.run(UP)
-    monkeypatch.setattr(mailserver_watch_run, "LOCK_WAIT", 0)
-    with mailserver_keystore.locked(host.memory.parent), pytest.raises(LockHeld, match="has worked on the watch for"):
+    monkeypatch.setattr(watch_run, "LOCK_WAIT", 0)
+    with keystore.locked(host.memory.parent), pytest.raises(LockHeld, match="has worked on the watch for"):
         host.run(DOWN)
     assert host.events == []
 
@@ -254,8 +254,8 @@ def test_sendmail_gets_sender_recipients_and_message(tmp_path):
     program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/words; cat >{tmp_path}/mail; echo a warning >&2\n')
     program.chmod(0o755)
     counts = {"ok": 1, "unknown": 0, "warn": 0, "fail": 0}
-    mail = mailserver_watch_mail.message("mx1.a.example", "a.example", OPS, [], counts, datetime.now(timezone.utc))
-    assert mailserver_watch_mail.submit(mail, "postmaster@a.example", ["-x@a.example"], str(program)) == "a warning"
+    mail = watch_mail.message("mx1.a.example", "a.example", OPS, [], counts, datetime.now(timezone.utc))
+    assert watch_mail.submit(mail, "postmaster@a.example", ["-x@a.example"], str(program)) == "a warning"
     words = (tmp_path / "words").read_text().split()
     assert words == ["-i", "-f", "postmaster@a.example", "--", "-x@a.example"]
     assert b"\r" not in (tmp_path / "mail").read_bytes()
@@ -270,9 +270,9 @@ def test_a_sendmail_that_fails_is_said_with_its_own_words(tmp_path, script, said
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
     counts = {"ok": 1, "unknown": 0, "warn": 0, "fail": 0}
-    mail = mailserver_watch_mail.message("mx1.a.example", "a.example", OPS, [], counts, datetime.now(timezone.utc))
+    mail = watch_mail.message("mx1.a.example", "a.example", OPS, [], counts, datetime.now(timezone.utc))
     with pytest.raises(NotTold, match=said):
-        mailserver_watch_mail.submit(mail, "postmaster@a.example", OPS, str(program))
+        watch_mail.submit(mail, "postmaster@a.example", OPS, str(program))
 
 
 @pytest.mark.parametrize(

@@ -2,28 +2,28 @@
 
 import pytest
 
-import mailserver_central
-import mailserver_check
-import mailserver_dmarc
-import mailserver_dns
-import mailserver_fleet
-import mailserver_nsupdate
-import mailserver_records
-import mailserver_reflector_report
-import mailserver_run
-import mailserver_spf
-import mailserver_transport_records
-import mailserver_verdict
-import mailserver_wants
-from mailserver_dns import Answers, Question, Seen
-from mailserver_errors import DkimError, NotServing, ProbeError, PublishError, WireError
-from mailserver_findings import Finding
-from mailserver_mta_sts import PolicyError, parse
-from mailserver_reflector_message import Header, subject
-from mailserver_reflector_message import plain as in_mail
-from mailserver_schema import shown
-from mailserver_wire import short
-from mailserver_wording import LONGEST, is_seen, lines, plain, told
+from mailhost.central import keys as central_keys
+from mailhost.check import areas as check_areas
+from mailhost.check.findings import Finding
+from mailhost.daemons.talk import short
+from mailhost.dkim import run as dkim_run
+from mailhost.dns import lookup
+from mailhost.dns.lookup import Answers, Question, Seen
+from mailhost.errors import DkimError, NotServing, ProbeError, PublishError, WireError
+from mailhost.page import fleet as page_fleet
+from mailhost.receiver import dkim as receiver_dkim
+from mailhost.receiver import dmarc as receiver_dmarc
+from mailhost.receiver import spf as receiver_spf
+from mailhost.records import nsupdate
+from mailhost.records import record as mail_records
+from mailhost.records import transport as transport_records
+from mailhost.records import wants as records_wants
+from mailhost.records.mta_sts import PolicyError, parse
+from mailhost.reflector import report as reflector_report
+from mailhost.reflector.message import Header, subject
+from mailhost.reflector.message import plain as in_mail
+from mailhost.schema import shown
+from mailhost.wording import LONGEST, is_seen, lines, plain, told
 
 HOSTILE = {
     "escape sequences": "a\x1b[2J\x1b]0;title\x07b",
@@ -52,39 +52,39 @@ def verdict(value):
     broken = Seen("ns2", "192.0.2.54", "unknown", detail=value.decode("utf-8", "replace"))
     answers = Answers(Question(PLACE, "TXT"), PLACE, PLACE, 60, (seen, broken))
     for check in (
-        lambda values: mailserver_records.check_spf(values, "v=spf1 -all"),
-        lambda values: mailserver_records.check_dmarc(values, "v=DMARC1; p=none"),
-        lambda values: mailserver_records.check_key(values, "MIIB", "rsa"),
-        lambda values: mailserver_transport_records.check_tls_rpt(values, "v=TLSRPTv1; rua=mailto:a@b.example"),
-        lambda values: mailserver_transport_records.check_mta_sts(values, "v=STSv1; id=1"),
+        lambda values: mail_records.check_spf(values, "v=spf1 -all"),
+        lambda values: mail_records.check_dmarc(values, "v=DMARC1; p=none"),
+        lambda values: mail_records.check_key(values, "MIIB", "rsa"),
+        lambda values: transport_records.check_tls_rpt(values, "v=TLSRPTv1; rua=mailto:a@b.example"),
+        lambda values: transport_records.check_mta_sts(values, "v=STSv1; id=1"),
     ):
-        yield from mailserver_dns.judge(answers, check).findings
+        yield from lookup.judge(answers, check).findings
 
 
 def records(value):
     """What records of each kind say in the checks, in a highstate's warnings and as input for nsupdate."""
     for begin in (b"", b"v=spf1 ", b"v=DMARC1; p=", b"v=DKIM1; p=", b"v=TLSRPTv1; rua=", b"v=STSv1; id="):
         yield from verdict(begin + value[:4000])
-    record = mailserver_records.Record("_dmarc.a.example", 60, "TXT", "v=DMARC1; p=none")
-    yield from mailserver_nsupdate.nsupdate([record], {("_dmarc.a.example", "TXT"): (value[:4000],)}).splitlines()
+    record = mail_records.Record("_dmarc.a.example", 60, "TXT", "v=DMARC1; p=none")
+    yield from nsupdate.nsupdate([record], {("_dmarc.a.example", "TXT"): (value[:4000],)}).splitlines()
     alias = {("_dmarc.a.example", "CNAME"): (value.decode("utf-8", "replace")[:300],)}
-    yield from mailserver_nsupdate.nsupdate([record], alias).splitlines()
+    yield from nsupdate.nsupdate([record], alias).splitlines()
 
 
 def of_domain(value):
     text = value.decode("utf-8", "replace")
-    yield from mailserver_dmarc.judge(PLACE, None, [text], lambda name: [f"v=DMARC1; p=reject; x={text}"]).values()
+    yield from receiver_dmarc.judge(PLACE, None, [text], lambda name: [f"v=DMARC1; p=reject; x={text}"]).values()
 
     def nothing(name):
-        raise mailserver_dmarc.Unanswered(text)
+        raise receiver_dmarc.Unanswered(text)
 
-    yield from mailserver_dmarc.judge(PLACE, None, [], nothing).values()
+    yield from receiver_dmarc.judge(PLACE, None, [], nothing).values()
     fields = f"v=1; a={text}; d={text}; s={text}; b=x; bh=y; h=from".replace("\n", " ").replace("\r", " ")
     message = f"DKIM-Signature: {fields}\r\nFrom: a@a.example\r\n\r\nx\r\n".encode("utf-8", "replace")
-    for one in mailserver_verdict.dkim_results(message, lambda name: [text]):
+    for one in receiver_dkim.dkim_results(message, lambda name: [text]):
         yield from one.values()
-    wants = mailserver_wants.Want(PLACE, "SPF", (), None)
-    yield from mailserver_wants.Finding(wants, "different", (text,)).sentences
+    wants = records_wants.Want(PLACE, "SPF", (), None)
+    yield from records_wants.Finding(wants, "different", (text,)).sentences
 
 
 def errors(value):
@@ -102,17 +102,17 @@ def findings(value):
     text = value.decode("utf-8", "surrogateescape")
     found = Finding("x", "warn", text, text, text, text)
     yield from (found.about, found.wanted, found.seen, found.remedy)
-    for one in mailserver_check.summary([found])["findings"]:
+    for one in check_areas.summary([found])["findings"]:
         yield from one.values()
-    yield mailserver_fleet.unusable("mx1", text).remedy or "none"
-    yield mailserver_fleet.unusable("mx1", text).seen
+    yield page_fleet.unusable("mx1", text).remedy or "none"
+    yield page_fleet.unusable("mx1", text).seen
 
 
 def reports(value):
     text = value.decode("utf-8", "surrogateescape").replace("\n", " ")
-    yield from mailserver_run.brief([text])
+    yield from dkim_run.brief([text])
     yield from told({"refused": [text], text: {"now": (text,)}})["refused"]
-    yield from mailserver_central.domains_of([])
+    yield from central_keys.domains_of([])
 
 
 def wire(value):
@@ -128,7 +128,7 @@ def mail(value):
     text = value.decode("utf-8", "replace")
     yield in_mail(text)
     yield subject(Header(f"Subject: {text}\n\n".encode("utf-8", "replace")))
-    yield from mailserver_reflector_report._shown({"helo": text, "domain": text}).values()
+    yield from reflector_report._shown({"helo": text, "domain": text}).values()
 
 
 ROUTES = {one.__name__: one for one in (records, of_domain, errors, findings, reports, wire, mail)}
@@ -148,7 +148,7 @@ def test_pyspfs_words_are_plain(monkeypatch):
     import spf
 
     monkeypatch.setattr(spf.query, "check", lambda self: ("fail", 550, HOSTILE["a line of its own"]))
-    found = mailserver_spf.evaluator(1)("192.0.2.1", "a@a.example", "mx.a.example")
+    found = receiver_spf.evaluator(1)("192.0.2.1", "a@a.example", "mx.a.example")
     assert found.explanation == r"a\rAll is right.\r\nok: True\n"
 
 

@@ -1,0 +1,116 @@
+"""Arguments of execution functions as they were meant: YAML, by which Salt reads them, makes 20210808 a number."""
+
+import functools
+import inspect
+from collections.abc import Mapping
+from datetime import date, datetime
+
+from mailhost.errors import ArgumentError
+
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def read(error=ArgumentError, **kinds):
+    """Return a decorator that reads the arguments of an execution function.
+
+    :param error: the class that is raised, with one sentence, where an argument cannot be what was written.
+    :param kinds: for each parameter :func:`text`, :func:`texts`, :func:`flag`, :func:`number` or :func:`as_given`.
+
+    ``None`` is left alone where it is the parameter's default. The decorated function has its kinds as ``takes``.
+    """
+
+    def decorated(function):
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def called(*given, **named):
+            # What Salt itself adds (__pub_jid …) is none of the function's.
+            bound = signature.bind(*given, **named)
+            for name, value in bound.arguments.items():
+                if not (value is None and signature.parameters[name].default is None):
+                    bound.arguments[name] = _read(kinds[name], value, f"{function.__name__}: {name}", error)
+            return function(*bound.args, **bound.kwargs)
+
+        called.takes = kinds
+        # Salt's loader, and its documentation, look at what a function takes.
+        called.__signature__ = signature
+        return called
+
+    return decorated
+
+
+def _read(kind, value, what, error):
+    try:
+        return kind(value)
+    except ArgumentError as err:
+        raise error(f"{what}: {err}") from err
+
+
+def text(value):
+    """Return an argument as the text that was written.
+
+    A whole number and a date can only have been written in one way that a selector or a name would be. Other values
+    lost what was written: ``2021.10`` is 2021.1, and ``on`` is true.
+
+    :raises ArgumentError: it says how to have the value taken literally.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, date)) or isinstance(value, datetime):
+        raise ArgumentError(
+            f"{value!r} is {_a(value)}, and text is wanted. Salt reads arguments as YAML; quote what is to be taken "
+            "as it is, twice for the shell: \"'2021.10'\" (in YAML files and JSON once)"
+        )
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def domain(value):
+    """Return the name of a domain as DNS compares names: in small letters, without a final dot."""
+    return text(value).strip().lower().removesuffix(".")
+
+
+def texts(value):
+    """Return a list of texts: of a list, of the names of a mapping, or of the one text that is given.
+
+    :raises ArgumentError: one of them cannot be told any more (:func:`text`).
+    """
+    if isinstance(value, (list, tuple, set, frozenset, Mapping)):
+        return [text(one) for one in value]
+    return [text(value)]
+
+
+def target(value):
+    """Return a target as Salt takes it: a text or, for the type ``list``, a list of them."""
+    return texts(value) if isinstance(value, (list, tuple)) else text(value)
+
+
+def flag(value):
+    """Return a truth value; ``no`` and ``off`` are false even as text, as a quoted argument or the API hands them over.
+
+    :raises ArgumentError: it is none.
+    """
+    known = _FLAGS.get(str(value).lower()) if isinstance(value, (bool, int, str)) else None
+    if known is None:
+        raise ArgumentError(f"{value!r} is neither true nor false")
+    return known
+
+
+def number(value):
+    """Return a whole number.
+
+    :raises ArgumentError: it is none.
+    """
+    try:
+        return value if isinstance(value, int) and not isinstance(value, bool) else int(text(value))
+    except ValueError as err:
+        raise ArgumentError(f"{value!r} is not a whole number") from err
+
+
+def as_given(value):
+    """Return an argument as it is: a mapping of the pillar, or what the called function reads itself."""
+    return value
+
+
+def _a(value):
+    names = {bool: "a truth value", float: "a number", dict: "a mapping", list: "a list", type(None): "nothing"}
+    return names.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,98 @@
+"""Units, ports and aliases of a host as they were before this formula: noted, and given back."""
+
+import re
+import time
+
+from mailhost.check.areas import run_command
+from mailhost.daemons import firewall as daemons_firewall
+from mailhost.errors import FirewallError, OriginalsError
+
+
+def unit_states(units, command=run_command):
+    """Return whether units are active and enabled, ``{unit: {"active", "enabled"}}``."""
+    return {
+        unit: {
+            "active": command(("systemctl", "is-active", "--quiet", unit)).status == 0,
+            "enabled": command(("systemctl", "is-enabled", "--quiet", unit)).status == 0,
+        }
+        for unit in units
+    }
+
+
+def zone_state(zone, unit, run=None, command=run_command):
+    """Return what a zone of firewalld allows, and whether it runs: ``{"running", "permanent", "current"}``."""
+    run = run or daemons_firewall.firewall_cmd
+    running = command(("systemctl", "is-active", "--quiet", unit)).status == 0
+    installed = command(("systemctl", "cat", unit)).status == 0
+    shown = {"permanent": "", "current": ""}
+    if running:
+        try:
+            shown["permanent"] = run("--permanent", f"--zone={zone}", "--list-all")
+            shown["current"] = run(f"--zone={zone}", "--list-all")
+        except FirewallError:
+            pass
+    elif installed:
+        shown["permanent"] = command(("firewall-offline-cmd", f"--zone={zone}", "--list-all")).out or ""
+    return {"running": running, "installed": installed, **{where: allowed(text) for where, text in shown.items()}}
+
+
+def allowed(text):
+    """Return the services and ports in what ``firewall-cmd --list-all`` printed."""
+    lines = dict(line.strip().partition(": ")[::2] for line in text.splitlines())
+    return sorted([*lines.get("services", "").split(), *lines.get("ports", "").split()])
+
+
+def set_unit(unit, state, command=run_command):
+    """Have a unit run and start at boot, or neither, as it was; return the words of what changed.
+
+    :raises OriginalsError: systemd refused.
+    """
+    here, changed = unit_states([unit], command)[unit], []
+    for verbs, key in ((("disable", "enable"), "enabled"), (("stop", "start"), "active")):
+        if here[key] != state[key]:
+            verb = verbs[state[key]]
+            done = command(("systemctl", verb, unit))
+            if done.status != 0:
+                said = (done.err or done.out).strip()
+                raise OriginalsError(f"systemctl {verb} {unit}: {said}; see journalctl -u {unit}")
+            changed.append(verb)
+    return changed
+
+
+def wait_until_it_listens(unit, limit=15, command=run_command, clock=time.monotonic, pause=time.sleep):
+    """Wait until the unit's main process has a listening socket: mail would pass it by before that."""
+    ends = clock() + limit
+    while clock() < ends:
+        pid = command(("systemctl", "show", "--property=MainPID", "--value", unit)).out.strip()
+        if pid not in ("", "0") and f"pid={pid}," in command(("ss", "-Hlntxp")).out:
+            return True
+        pause(0.2)
+    return False
+
+
+def entries(text):
+    """Return the entries of aliases(5), ``{name: its lines}``, in their order; ``""`` has what is before the first."""
+    found, name = {"": ""}, ""
+    for line in text.splitlines(keepends=True):
+        begins = re.match(r'\s*("[^"]+"|[^\s#:][^:]*?)\s*:', line) if not line[:1].isspace() else None
+        name = begins[1].strip('"').lower() if begins else name
+        found[name] = found.get(name, "") + line
+    return found
+
+
+def aliases_as_they_were(former, present, names):
+    """Return the text of the aliases file with these names as they were; what others changed since is kept.
+
+    :param former: the file's text before the formula; ``None``: not known, and the names go, but for postmaster.
+    """
+    names = {name.lower() for name in names}
+    now = entries(present)
+    if former is None:
+        return "".join(lines for name, lines in now.items() if name not in names - {"postmaster"})
+    was = entries(former)
+    others = [{name: lines for name, lines in one.items() if name not in names} for one in (was, now)]
+    if others[0] == others[1]:
+        return former
+    back = {name: was.get(name, "") if name in names else lines for name, lines in now.items()}
+    back.update({name: lines for name, lines in was.items() if name in names})
+    return "".join(back.values())

@@ -1,0 +1,226 @@
+"""What the pillar had this formula put on the host, remembered, so that it goes again when it leaves the pillar.
+
+The note (``/var/lib/mailserver/given.json``, for root alone) has ``users``, ``{name: {"made", "locked", "was"}}``:
+whether the formula made the user, and locked the login, and how that was before (``[is locked, day of expiry]``);
+``aliases``, ``{name: {"targets", "former"}}``: as the formula wrote them, and the lines that there were before; and
+``firewall``, ``{zone: {"permanent", "running"}}``, the services and ports that it opened. Mail and homes are never
+deleted.
+"""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+from mailhost.daemons import in_force
+from mailhost.dkim.keystore import replace_file
+from mailhost.errors import LeavingError
+
+FORMAT = 1
+EMPTY = {"format": FORMAT, "users": {}, "aliases": {}, "firewall": {}}
+SHADOW = "/etc/shadow"
+_EXPIRED = "1"
+"""The day since 1970 from which a locked account has expired, so that no key of SSH opens it either."""
+
+
+def path(state=None):
+    return Path(state or in_force.STATE) / "given.json"
+
+
+def read(state=None):
+    """Return the note; an empty one where there is none.
+
+    :raises LeavingError: it is damaged, or of another version.
+    """
+    place = path(state)
+    try:
+        note = json.loads(place.read_text(encoding="utf-8"))
+        if note["format"] != FORMAT:
+            raise LeavingError(f"{place}: another version of the formula wrote it (format {note['format']!r})")
+        note = {**copy.deepcopy(EMPTY), **note}
+        for rows, names in ((note["users"], ("made", "locked", "was")), (note["aliases"], ("targets", "former"))):
+            for row in rows.values():
+                _ = [row[name] for name in names]
+        return note
+    except FileNotFoundError:
+        return copy.deepcopy(EMPTY)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        raise LeavingError(
+            f"{place}: damaged ({err!r}); mend it, or move it away: users, aliases and ports that leave the pillar are "
+            "then yours to take away"
+        ) from err
+
+
+def write(note, state=None):
+    """Write the note, if it says anything new.
+
+    :raises WriteError: the disk did not take it; the old one stays.
+    """
+    if note != read(state):
+        path(state).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace_file(path(state), json.dumps(note, indent=1, sort_keys=True), 0o600)
+
+
+def left_users(note, names):
+    """Return the users that the formula made and that are not among ``names`` (the pillar's) any more."""
+    return sorted(name for name, row in note["users"].items() if row["made"] and name not in names)
+
+
+def with_users(note, names, exists):
+    """Return the note with these users of the pillar; one that is new to it, and not on the host, will be made.
+
+    :param exists: tells whether the host has a user.
+    """
+    new = {name: {"made": not exists(name), "locked": False, "was": None} for name in names}
+    kept = {name: row for name, row in note["users"].items() if name in names or (row["made"] and exists(name))}
+    return {**note, "users": {**new, **kept}}
+
+
+def shadow(name, file=SHADOW):
+    """Return a user's password field and day of expiry of shadow(5), or ``None``."""
+    for line in Path(file).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        words = line.split(":")
+        if words[0] == name and len(words) > 7:
+            return words[1], words[7]
+    return None
+
+
+def to_lock(note, names, seen):
+    """Return which of these users' logins are not locked yet.
+
+    :param seen: returns what :func:`shadow` does.
+    """
+    return [name for name in names if not _is_locked(seen(name))]
+
+
+def _is_locked(row):
+    return row is not None and row[0][:1] in ("!", "*") and row[1] == _EXPIRED
+
+
+def to_open(note, names):
+    """Return which of these users' logins the formula locked."""
+    return [name for name in names if note["users"].get(name, {}).get("locked")]
+
+
+def lock(note, name, row, command):
+    """Lock a user's login: the password, and the account for keys of SSH; return the note.
+
+    :param row: what :func:`shadow` returned.
+    :raises LeavingError: it could not be.
+    """
+    if row is None:
+        raise LeavingError(
+            f"{name}: the login is not locked, since {SHADOW} has no such user; lock it where it is kept"
+        )
+    known = note["users"].get(name, {"made": False})
+    was = known.get("was") or [row[0][:1] in ("!", "*"), row[1]]
+    _run(command, "usermod", "--lock", name)
+    _run(command, "chage", "--expiredate", _EXPIRED, name)
+    command(("doveadm", "kick", name))  # what is open ends; there may be no Dovecot
+    return {**note, "users": {**note["users"], name: {**known, "locked": True, "was": was}}}
+
+
+def unlock(note, name, row, command):
+    """Open a user's login as it was before it was locked; return the note.
+
+    :raises LeavingError: it could not be.
+    """
+    known = note["users"][name]
+    was_locked, expiry = known["was"] or [True, ""]
+    _run(command, "chage", "--expiredate", expiry or "-1", name)
+    if not was_locked and row and re.match(r"![^!*]", row[0]):
+        _run(command, "usermod", "--unlock", name)
+    return {**note, "users": {**note["users"], name: {**known, "locked": False, "was": None}}}
+
+
+def _run(command, *words):
+    done = command(words)
+    if done.status != 0:
+        raise LeavingError(f"`{' '.join(words)}`: {(done.err or done.out).strip() or f'exit status {done.status}'}")
+
+
+def left_aliases(note, given, present):
+    """Return the aliases that have left the pillar, and are still as the formula wrote them.
+
+    :param given: the pillar's, ``{name: targets}``.
+    :param present: the file's, likewise (:func:`targets`).
+    """
+    given = {name.lower() for name in given}
+    return [
+        name
+        for name, row in note["aliases"].items()
+        if name.lower() not in given and targets(present.get(name.lower(), "")) == targets(row["targets"])
+    ]
+
+
+def with_aliases(note, given, present, original):
+    """Return the note with the pillar's aliases beside those that it has; of one that is new to it what there is now.
+
+    :param given, present: as in :func:`left_aliases`.
+    :param original: what the file had before this formula, which an earlier version of it may have written over.
+    """
+
+    def row(name, text):
+        known, here = note["aliases"].get(name), present.get(name.lower(), "")
+        if targets(here) == targets(text):
+            here = original.get(name.lower(), "")
+        return {"targets": text, "former": known["former"] if known else here}
+
+    return {**note, "aliases": {**note["aliases"], **{name: row(name, text) for name, text in given.items()}}}
+
+
+def without_aliases(note, left, present):
+    """Return the text of the file, and the note, without these aliases, or with what there was before them.
+
+    :param present: the entries of the file, ``{name in small letters: lines}``, in their order.
+    """
+    back = {name.lower(): note["aliases"][name]["former"] for name in left}
+    # Without one, no host is to be (RFC 5321 section 4.5.1).
+    text = "".join(
+        back.get(name) or lines if name == "postmaster" else back.get(name, lines) for name, lines in present.items()
+    )
+    return text, {**note, "aliases": {name: row for name, row in note["aliases"].items() if name not in left}}
+
+
+def targets(text):
+    """Return the targets of an alias, in whatever form they are given: a list, text with commas, lines of the file."""
+    if isinstance(text, str):
+        text = (text.partition(":")[2] if "\n" in text else text).split(",")
+    return sorted(filter(None, (" ".join(str(one).partition("#")[0].split()) for one in text)))
+
+
+def with_opened(note, zone, items):
+    """Return the note with services and ports that are about to be opened in a zone, ``{where: [...]}``."""
+    if not any(items.values()):
+        return note
+    known = note["firewall"].get(zone, {})
+    rows = {where: sorted({*known.get(where, ()), *items.get(where, ())}) for where in {*known, *items}}
+    return {**note, "firewall": {**note["firewall"], zone: rows}}
+
+
+def left_open(note, zone, wanted):
+    """Return what the formula opened that the pillar no longer wants, ``{zone: {where: [...]}}``.
+
+    :param zone: the pillar's; in another one it wants nothing.
+    """
+    found = {
+        one: {where: [item for item in items if one != zone or item not in wanted] for where, items in rows.items()}
+        for one, rows in note["firewall"].items()
+    }
+    return {
+        one: {where: items for where, items in rows.items() if items}
+        for one, rows in found.items()
+        if any(rows.values())
+    }
+
+
+def with_closed(note, closed):
+    """Return the note without what was closed, as :func:`left_open` returns it."""
+    rows = {
+        zone: {
+            where: [one for one in items if one not in closed.get(zone, {}).get(where, ())]
+            for where, items in row.items()
+        }
+        for zone, row in note["firewall"].items()
+    }
+    return {**note, "firewall": {zone: row for zone, row in rows.items() if any(row.values())}}

@@ -1,0 +1,123 @@
+"""What a hand-made configuration says, and the formula's does not: the settings that a first run would lose. Pure.
+
+A setting counts if it differs from the daemon's default, from what the distribution ships, and from what is to come.
+"""
+
+import re
+from dataclasses import dataclass
+
+from mailhost.daemons import secrets as daemons_secrets
+from mailhost.wording import plain
+
+MOST = 60
+"""Rows of a list that is to be read."""
+LONGEST = 200
+"""Characters of a value that are shown."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A setting that would go: where it is (``main.cf:12``), what the formula sets instead, and what keeps it."""
+
+    name: str
+    value: str
+    where: str
+    key: str
+    now: str = ""
+
+    def __str__(self):
+        instead = f"; the formula sets {masked(self.name, self.now)}" if self.now else ""
+        return f"{self.name} = {masked(self.name, self.value)} ({self.where}){instead}: {self.key}"
+
+
+def masked(name, value):
+    """Return a value as it may be shown: no secret in it, on one line of at most ``LONGEST`` characters."""
+    return plain(daemons_secrets.masked(name.rpartition("/")[2], " ".join(value.split())), LONGEST)
+
+
+def same(one, other):
+    """Tell whether two values mean the same: lists may be set off by commas or by white space."""
+    words = [re.split(r"[,\s]+", value.strip().strip('"')) for value in (one, other)]
+    return words[0] == words[1] or one.strip().lower() == other.strip().lower()
+
+
+def lost(old, new, defaults, where, key):
+    """Return the settings of ``old`` that are lost, sorted; all are ``{name: value}``.
+
+    :param defaults: those of the daemon, and of what the distribution ships; values or tuples of them.
+    :param where, key: called with a name; return the place of its line, and what keeps the setting.
+    """
+    found = []
+    for name, value in sorted(old.items()):
+        known = defaults.get(name, ())
+        known = known if isinstance(known, tuple) else (known,)
+        coming = new.get(name)
+        instead = coming if coming is not None else known[0] if known else None
+        if instead is not None and same(value, instead):
+            continue
+        if not any(same(value, one) for one in known):
+            found.append(Lost(name, value, where(name), key(name), coming or ""))
+    return found
+
+
+def parameters(text):
+    """Return the settings of a main.cf, or of what ``postconf -n`` prints, ``{name: value}``; the last one counts."""
+    found, name = {}, None
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line[0].isspace() and name:
+            found[name] += f" {line.strip()}"
+            continue
+        name, _, value = (word.strip() for word in line.partition("="))
+        found[name] = value
+    return found
+
+
+def services(text):
+    """Return the services of a master.cf as ``postconf -M`` prints it, ``{"smtp/inet": columns with the command}``."""
+    rows = [line.split(None, 7) for line in text.splitlines() if line.strip() and not line[0].isspace()]
+    return {f"{row[0]}/{row[1]}": " ".join(row[2:]).partition(" -o ")[0] for row in rows if len(row) == 8}
+
+
+def sections(text):
+    """Return the settings of what ``doveconf -n`` prints, ``{"service imap/process_limit": value}``."""
+    found, stack = {}, []
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("}"):
+            del stack[-1:]
+        elif line.endswith("{"):
+            stack.append(line[:-1].strip())
+        elif "=" in line and not line.startswith("#"):
+            name, _, value = (word.strip() for word in line.partition("="))
+            found["/".join([*stack, name])] = value
+    return found
+
+
+def directives(text):
+    """Return the settings of an opendkim.conf, ``{name in lower case: (name, value)}``."""
+    rows = (line.partition("#")[0].split(None, 1) for line in text.splitlines())
+    return {row[0].lower(): (row[0], row[1].strip()) for row in rows if len(row) == 2}
+
+
+def line_of(pattern, files):
+    """Return ``path:line`` of the last line that a pattern finds.
+
+    :param files: ``{path: text}``.
+    """
+    found = [
+        f"{path}:{number}"
+        for path, text in files.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.search(pattern, line)
+    ]
+    return found[-1] if found else ", ".join(files)
+
+
+def told(found, what):
+    """Return the list as the operator reads it; ``""`` where nothing is lost."""
+    if not found:
+        return ""
+    rows = [f"  {one}" for one in found[:MOST]]
+    more = [f"  and {len(found) - MOST} more"] if len(found) > MOST else []
+    return "\n".join([f"{len(found)} settings of {what} are not in the pillar, and would be lost:", *rows, *more])

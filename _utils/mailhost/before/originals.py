@@ -1,0 +1,253 @@
+"""What a host had before this formula: files that it replaces, units, ports; kept once, and given back by clean.
+
+Below ``/var/lib/mailserver/original`` lie ``note.json`` and, below ``files``, the copies by their own paths. The note
+has ``files``, ``{path: {"kind", "mode", "uid", "gid", "target"}}`` (kind: ``file``, ``link``, ``absent``, or
+``unknown`` where an earlier version of the formula replaced it without a copy), ``units``, ``{unit: {"active",
+"enabled"}}``, ``firewall``, ``{"running", "permanent", "current"}``, and ``modes``, ``{path: [mode, uid, gid]}``.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+
+from mailhost.daemons import in_force
+from mailhost.dkim.keystore import replace_file
+from mailhost.errors import OriginalsError
+
+OURS = b"# Written by Salt (mailserver"
+EDITED = ("/etc/aliases",)
+"""Files that the formula edits, and does not replace: nothing in them says whose work they are."""
+FORMAT = 1
+EMPTY = {"format": FORMAT, "files": {}, "units": None, "firewall": None, "modes": {}}
+
+
+def folder(state=in_force.STATE):
+    return Path(state) / "original"
+
+
+def read(state=in_force.STATE):
+    """Return the note; an empty one where there is none.
+
+    :raises OriginalsError: it is damaged, or of another version.
+    """
+    path = folder(state) / "note.json"
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        if note["format"] != FORMAT:
+            raise OriginalsError(f"{path}: another version of the formula wrote it (format {note['format']!r})")
+        return {**EMPTY, **note}
+    except FileNotFoundError:
+        return {**EMPTY, "files": {}, "modes": {}}
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise OriginalsError(
+            f"{path}: damaged ({err!r}); mend it, or move {path.parent} away to have mailserver.clean give nothing back"
+        ) from err
+
+
+def _write(note, state):
+    folder(state).mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file(folder(state) / "note.json", json.dumps(note, indent=1, sort_keys=True), 0o600)
+
+
+def is_ours(path):
+    """Tell whether this formula wrote a file."""
+    here = _look(path)
+    return bool(here) and here.octets.startswith(OURS)
+
+
+def _look(path):
+    """Return a regular file, links followed, or ``None``."""
+    return in_force.look(path) if Path(path).is_file() else None
+
+
+def to_note(files, state=in_force.STATE, existing=False):
+    """Return which paths are not noted yet.
+
+    :param existing: only those where something is now: a package may be about to bring the others.
+    """
+    known = read(state)["files"]
+    return [path for path in files if path not in known and (not existing or os.path.lexists(path))]
+
+
+def keep(files, state=in_force.STATE, existing=False, upgraded=False):
+    """Keep what is in place at these paths, once; return those that were kept now.
+
+    What an earlier version of the formula kept beside a file (``.dist``) is taken over.
+
+    :param upgraded: an earlier version ran here, so that links are its work, and what it edited is not as it was.
+    :raises WriteError: a disk did not take it, and the note is as it was.
+    """
+    note, new = read(state), to_note(files, state, existing)
+    left_over = []
+    for path in new:
+        note["files"][path], source = _noted(path, upgraded)
+        if source:
+            _copy(source, in_force.beneath(folder(state) / "files", path), state)
+            left_over += [source] if source != path else []
+    if new:
+        _write(note, state)
+    for path in left_over:
+        Path(path).unlink(missing_ok=True)
+    return new
+
+
+def _noted(path, upgraded=False):
+    """Return a path's row of the note, and the file to copy, if any."""
+    if upgraded and (path in EDITED or os.path.islink(path)):
+        return {"kind": "unknown" if path in EDITED else "absent"}, None
+    if os.path.islink(path):
+        return {"kind": "link", "target": os.readlink(path)}, None
+    if not os.path.lexists(path):
+        return {"kind": "absent"}, None
+    source = path if not is_ours(path) else f"{path}.dist"
+    here = _look(source)
+    if here is None:
+        return {"kind": "unknown"}, None
+    return {"kind": "file", "mode": here.mode, "uid": here.uid, "gid": here.gid}, source
+
+
+def _copy(source, place, state):
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder(state).chmod(0o700)
+    in_force.put({place: _look(source)})
+
+
+def is_begun(state=in_force.STATE):
+    """Tell whether it is noted how the host was before."""
+    return read(state)["units"] is not None
+
+
+def note_host(units, modes, firewall, upgraded, state=in_force.STATE):
+    """Note units, modes and ports, once.
+
+    :param units: ``{unit: {"active", "enabled"}}``.
+    :param modes: folders and files, with all that is in them, whose owners and modes are noted.
+    :param upgraded: an earlier version of the formula ran here, so that all of it is its work and not the host's own.
+    """
+    note = read(state)
+    note["units"] = {} if upgraded else units
+    note["firewall"] = None if upgraded else firewall
+    note["modes"] = {} if upgraded else {path: row for top in modes for path, row in _modes(top)}
+    _write(note, state)
+
+
+def _modes(top):
+    for where, _, names in os.walk(top) if os.path.isdir(top) and not os.path.islink(top) else ((top, (), ()),):
+        for path in (where, *(os.path.join(where, name) for name in names)):
+            with contextlib.suppress(FileNotFoundError):
+                seen = os.lstat(path)
+                if stat.S_ISREG(seen.st_mode) or stat.S_ISDIR(seen.st_mode):
+                    yield path, [stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid]
+
+
+def wanted(files, state=in_force.STATE, stays=()):
+    """Return what is to be in place again, ``{path: row of the note}``, as far as it differs from what is.
+
+    A file of ours of which no original is known goes, unless it is among ``stays``; one that is not noted, and somebody
+    else's, is left alone.
+    """
+    rows, found = read(state)["files"], {}
+    for path in files:
+        row = rows.get(path) or (_noted(path)[0] if is_ours(path) else None)
+        if row and row["kind"] == "unknown":
+            row = {"kind": "absent"} if is_ours(path) else None
+        if row and path not in stays and not _is_back(path, row, state):
+            found[path] = row
+    return found
+
+
+def _is_back(path, row, state):
+    if row["kind"] == "absent":
+        return not os.path.lexists(path)
+    if row["kind"] == "link":
+        return os.path.islink(path) and os.readlink(path) == row["target"]
+    return not os.path.islink(path) and _look(path) == _original(path, row, state)
+
+
+def _original(path, row, state):
+    here = original(path, state)
+    return here and in_force.File(here.octets, row["mode"], row["uid"], row["gid"])
+
+
+def original(path, state=in_force.STATE):
+    """Return the copy of a file as it was, or ``None``."""
+    return in_force.look(in_force.beneath(folder(state) / "files", path))
+
+
+def give_back(rows, state=in_force.STATE):
+    """Put back what :func:`wanted` returned.
+
+    :raises OriginalsError: a copy is gone. WriteError: a disk did not take it.
+    """
+    lost = [path for path, row in rows.items() if row["kind"] == "file" and original(path, state) is None]
+    if lost:
+        raise OriginalsError(f"{folder(state)}/files: no copy of {', '.join(lost)} is left, so nothing was given back")
+    for path, row in rows.items():
+        if row["kind"] == "file":
+            in_force.put({path: _original(path, row, state)})
+            in_force.relabel([path])
+            continue
+        if os.path.lexists(path):
+            os.unlink(path)
+        if row["kind"] == "link":
+            os.symlink(row["target"], path)
+
+
+def give_back_modes(state=in_force.STATE):
+    """Give files and folders the owners and modes that they had; return the paths that differed."""
+    return [path for path, row in sorted(read(state)["modes"].items()) if _give_back_mode(path, *row)]
+
+
+def _give_back_mode(path, mode, uid, gid):
+    """Change a file that is no link, nor lies behind one: others than root may write in these folders."""
+    try:
+        handle = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        for part in Path(path).parts[1:]:
+            inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+    except OSError:
+        os.close(handle)
+        return False
+    try:
+        here = os.fstat(handle)
+        is_plain = stat.S_ISDIR(here.st_mode) or (stat.S_ISREG(here.st_mode) and here.st_nlink == 1)
+        if not is_plain or (stat.S_IMODE(here.st_mode), here.st_uid, here.st_gid) == (mode, uid, gid):
+            return False
+        os.fchown(handle, uid, gid)
+        os.fchmod(handle, mode)
+        return True
+    finally:
+        os.close(handle)
+
+
+def forget(state=in_force.STATE):
+    """Delete the note and the copies."""
+    shutil.rmtree(folder(state), ignore_errors=True)
+
+
+def tables_to_keep(config, tables, state=in_force.STATE):
+    """Return which of OpenDKIM's tables stay although they are ours, and why: ``(paths, sentence or "")``.
+
+    :param config: the path of opendkim.conf. Where it names a table of which no original is known, or an original
+        names a key that is destroyed, OpenDKIM would not start with it or put off all mail.
+    """
+    rows = read(state)["files"]
+    here = original(config, state) or (None if is_ours(config) else _look(config)) or _look(f"{config}.dist")
+    text = here.octets.decode("utf-8", "replace") if here else ""
+    named = [path for path in tables if re.search(rf"{re.escape(path)}\s*$", text, re.MULTILINE)]
+    gone = [key for path in named for key in _keys(path, state) if not os.path.exists(key)]
+    if gone:
+        why = f"The key table as it was names keys that were rotated away ({', '.join(gone)}): the present tables stay."
+        return named, why
+    unknown = [path for path in named if rows.get(path, {"kind": "unknown"})["kind"] == "unknown"]
+    return unknown, f"No original is known of {', '.join(unknown)}; the present ones stay." if unknown else ""
+
+
+def _keys(table, state):
+    here = original(table, state)
+    return re.findall(r"^[^#\n]*?[^:\s]+:[^:\s]+:(/\S+)", here.octets.decode("utf-8", "replace"), re.M) if here else []

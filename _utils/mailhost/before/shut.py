@@ -1,0 +1,112 @@
+"""What a firewall that starts would shut of what listens now. Pure, but for the definitions of firewalld's services."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost.before import found as before_found
+
+OURS = ("master", "dovecot", "opendkim", "saslauthd")
+"""Programs whose ports are the pillar's matter: Postfix's, Dovecot's, OpenDKIM's, Cyrus SASL's."""
+DEFAULT = ("ssh", "dhcpv6-client")
+"""What firewalld's own zone ``public`` lets in, before it is installed."""
+_DEFINITIONS = ("/etc/firewalld/services", "/usr/lib/firewalld/services")
+_CLIENTS = {68, 123, 323, 546, 1900, 5353}
+"""Ports at which programs await answers to what they asked over UDP, which every firewall lets in."""
+_EPHEMERAL = 32768
+"""The first port that Linux gives to programs that name none: whoever has one over UDP is a client."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Something that listens where others reach it; ``program`` is empty for what the kernel itself does."""
+
+    protocol: str
+    address: str
+    port: int
+    program: str = ""
+    process: str = ""
+
+    @property
+    def item(self):
+        return f"{self.port}/{self.protocol}"
+
+    def __str__(self):
+        whose = f"{self.program} (process {self.process})" if self.program else "the kernel"
+        return f"{whose} at {self.address}:{self.item}"
+
+
+def listeners(text):
+    """Return the listeners that others reach, of what ``ss -Hltunp`` printed, each port of a program once."""
+    found = {}
+    for words in map(str.split, text.splitlines()):
+        if len(words) < 6 or words[0] not in ("tcp", "udp"):
+            continue
+        address, _, port = words[4].rpartition(":")
+        whose = re.search(r'"([^"]+)",pid=(\d+)', words[6] if len(words) > 6 else "")
+        program, process = whose.groups() if whose else ("", "")
+        is_loopback = address.startswith(("127.", "[::1]", "[::ffff:127.")) or address.endswith("%lo")
+        if is_loopback or not port.isdigit() or (words[0] == "udp" and _is_client(int(port), program)):
+            continue
+        found.setdefault((words[0], int(port), program), Listener(words[0], address, int(port), program, process))
+    return sorted(found.values(), key=lambda one: (one.port, one.protocol))
+
+
+def _is_client(port, program):
+    # What the kernel listens at, as WireGuard does, is nobody's client.
+    return bool(program) and (port in _CLIENTS or port >= _EPHEMERAL)
+
+
+def shut(found, services, ports, given_up=(), folders=_DEFINITIONS):
+    """Return those listeners that a zone with these services and ports shuts.
+
+    :param found: what :func:`listeners` returned.
+    :param given_up: ports that may be shut.
+    """
+    spans = [span for item in (*ports, *given_up) for span in _spans(item)]
+    spans += [span for service in services for span in service_spans(service, folders)]
+    return [
+        one
+        for one in found
+        if one.program not in OURS
+        and not any(one.protocol == protocol and first <= one.port <= last for protocol, first, last in spans)
+    ]
+
+
+def _spans(item):
+    """Return (protocol, first, last) of ``587/tcp`` or ``60000-61000/udp``."""
+    port, _, protocol = item.partition("/")
+    first, _, last = port.partition("-")
+    return [(protocol, int(first), int(last or first))] if first.isdigit() else []
+
+
+def service_spans(service, folders=_DEFINITIONS, seen=()):
+    """Return (protocol, first, last) of each port of a service, from its definition, or as mail hosts know it."""
+    path = next((path for path in (Path(folder, f"{service}.xml") for folder in folders) if path.exists()), None)
+    if path is None or service in seen:
+        return [span for item in before_found.ports_of([service]) for span in _spans(item)]
+    text = path.read_text(encoding="utf-8", errors="replace")
+    found = []
+    for tag in re.findall(r"<port ([^<>]*)>", text):
+        port, protocol = (re.search(rf'\b{name}="([0-9a-z-]{{1,11}})"', tag) for name in ("port", "protocol"))
+        found += _spans(f"{port[1]}/{protocol[1]}") if port and protocol else []
+    for other in re.findall(r'<include service="([^"<>]*)"', text):
+        found += service_spans(other, folders, (*seen, service))
+    return found
+
+
+def told(found, ports):
+    """Return the sentences that an operator reads: what would be shut, and what to do about it; ``""`` for nothing.
+
+    :param ports: those that the pillar opens, since a list that is given takes the place of the default.
+    """
+    if not found:
+        return ""
+    items = list(dict.fromkeys(one.item for one in found))
+    return (
+        f"firewalld does not run yet, and is not started, since it would shut what listens now: "
+        f"{'; '.join(map(str, found))}. Open what is to be reached "
+        f"(mailserver:firewalld:ports: [{', '.join([*ports, *items])}]), and give up what is not "
+        f"(mailserver:firewalld:shut: [{', '.join(items)}]); or have this formula leave the firewall alone "
+        "(mailserver:firewalld:enabled: false)"
+    )

@@ -1,0 +1,90 @@
+"""Rows that a minion put into the mine, read with distrust: bounded before anything else looks at them. Pure.
+
+A minion may have written anything: no list, a million rows, lists in lists, numbers without an end. A row that is too
+much is refused by itself, and the sentence repeats none of it.
+"""
+
+from mailhost.schema import Integer, Wrong
+
+MOST = 50_000
+"""Rows that are read of one minion: what ten thousand domains may ask for at once, and more."""
+LONGEST = 8192
+"""Characters of a text in a row."""
+TTL = Integer(0, 7 * 86400, "seconds")
+"""A TTL that a minion may ask for: what was wrong for longer than a week would be hard to mend."""
+_MOST_KEYS, _MOST_TEXTS, _MOST_TOLD = 8, 8, 100
+_LONGEST_NAME = 253
+_NOTHING = "; nothing of it was published."
+
+
+def read_each(given, read):
+    """Return what ``read`` makes of each row, and a sentence for each that is refused (at most some hundred).
+
+    :param read: takes a row and the words for its place; raises ``Wrong``.
+    """
+    if not isinstance(given, (list, tuple)):
+        return [], [f"what is in the mine is {_kind(given)}, but a list of records is wanted{_NOTHING}"]
+    kept, refused = [], []
+    for number, row in enumerate(given[:MOST], 1):
+        where = f"record {number}"
+        try:
+            _check(row, where)
+            kept.append(read(row, where))
+        except Wrong as err:
+            refused.append(f"{err}; it was not published.")
+    if len(given) > MOST:
+        refused.insert(0, f"{len(given)} records were asked for at once; all beyond {MOST} were not looked at.")
+    return kept, brief(refused)
+
+
+def brief(sentences):
+    """Return sentences, but of more than a hundred only those and how many there are besides."""
+    rest = len(sentences) - _MOST_TOLD
+    return sentences if rest <= 0 else [*sentences[:_MOST_TOLD], f"… and {rest} more like these."]
+
+
+def _check(row, where):
+    """Refuse a row in which there is more than any row has.
+
+    :raises Wrong: with its place.
+    """
+    if not isinstance(row, dict):
+        raise Wrong(f"{where} is {_kind(row)}, but a mapping is wanted")
+    if len(row) > _MOST_KEYS:
+        raise Wrong(f"{where}: it has {len(row)} keys")
+    if isinstance(row.get("name"), str) and len(row["name"]) > _LONGEST_NAME:
+        raise Wrong(f"{where}: its name has {len(row['name'])} characters, {_LONGEST_NAME} are allowed")
+    for name, value in row.items():
+        if not _is_text(name) or len(name) > 64:
+            raise Wrong(f"{where}: one of its keys is no short text")
+        many = isinstance(value, (list, tuple))
+        if many and len(value) > _MOST_TEXTS:
+            raise Wrong(f"{where}: a list in it has {len(value)} entries, {_MOST_TEXTS} are allowed")
+        for one in value if many else (value,):
+            _check_value(one, where)
+
+
+def _check_value(value, where):
+    if isinstance(value, str):
+        if len(value) > LONGEST:
+            raise Wrong(f"{where}: a text in it has {len(value)} characters, {LONGEST} are allowed")
+        if not _is_text(value):
+            raise Wrong(f"{where}: a text in it has half of a surrogate pair, which no text may have")
+    elif isinstance(value, bool) or (value is not None and not isinstance(value, int)):
+        raise Wrong(f"{where}: there is {_kind(value)} in it, where text or a whole number is wanted")
+    elif value is not None and not -(2**63) <= value < 2**63:
+        raise Wrong(f"{where}: a number in it is out of range")
+
+
+def _is_text(value):
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(value):
+    return {list: "a list", tuple: "a list", dict: "a mapping", str: "text"}.get(type(value), type(value).__name__)

@@ -1,0 +1,220 @@
+"""Central publishing: what a mail host asks for, and what the host that holds the DNS credential makes of it.
+
+The mail host's rows are believed in nothing: only key records of the domains that the master's pillar gives it, in
+exactly the form that this formula writes, are published; DNS itself says where they lie, which has to be below one of
+these domains or in a zone of that pillar. A key never takes another key's place, and what was published there for
+another host is left alone.
+"""
+
+import base64
+import binascii
+from contextlib import nullcontext
+from dataclasses import replace
+
+from mailhost.central import foreign_rows
+from mailhost.central import owners as central_owners
+from mailhost.dkim.records import change_of, oldest_if_needed, wanted_of
+from mailhost.dns import lookup, wildcards
+from mailhost.publish import rfc2136
+from mailhost.publish.rfc2136 import Change
+from mailhost.records.places import Places
+from mailhost.records.record import key_record, tags
+from mailhost.schema import Domain, Items, Key, Section, Text, Wrong, read, shown
+
+MINE = "mailserver_dkim"
+"""Under this name the rows are in Salt's mine."""
+EVENT = "mailserver/dkim/wanted"
+"""The tag of the event that asks the master to have them published."""
+
+_BYTES = {"rsa": (130, 1100), "ed25519": (32, 32)}
+"""Bytes that a public key may have: RSA from 1024 bits (RFC 8301 section 3.2) to 8192, Ed25519 (RFC 8463 section 4)."""
+_NAME = Text(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\._domainkey\.[A-Za-z0-9.-]+", "the name of a key record")
+_ROW = Section(
+    {
+        "name": Key(_NAME, "The record's name."),
+        "ttl": Key(foreign_rows.TTL, "Its TTL."),
+        "wanted": Key(Text(), "Its text; null: it is to be gone."),
+        "expected": Key(Items(Text()), "Texts of the same key that may be there now.", ()),
+    }
+)
+
+
+# ---- on the mail host
+
+
+def rows(run, names, oldest_queued):
+    """Return the records at ``names`` (of keys of this host) as a publisher is to have them: plain data, public.
+
+    :param oldest_queued: see :func:`mailhost.dkim.look.check_published`.
+    :return: for each ``{"name", "ttl", "wanted", "expected"}``, as in :class:`mailhost.publish.rfc2136.Change`.
+    """
+    names = set(names)
+    domains = sorted({name.partition("._domainkey.")[2] for name in names})
+    manifests = [run.manifest(domain) for domain in domains if domain in run.wanted]
+    oldest = oldest_if_needed(run, manifests, oldest_queued)
+    wants = [
+        (manifest.domain, key, wanted_of(run, manifest.domain, key, oldest))
+        for manifest in manifests
+        for key in manifest.keys
+        if not key.removed
+    ]
+    changes = [change_of(run, *want) for want in wants if not want[2].left]
+    return [
+        {"name": one.name, "ttl": one.ttl, "wanted": one.wanted, "expected": list(one.expected)}
+        for one in changes
+        if one.name in names
+    ]
+
+
+def ask_publisher(salt, central, mine, function, names, event):
+    """Put records into the mine, where only the publisher may read them, and tell the master that they wait.
+
+    :param salt: Salt's execution functions, by their names.
+    :param central: the pillar section ``dns:central``.
+    :param function: the function that returns the records at ``names``; none, nothing waits and nobody is troubled.
+    :return: whether the minion passed it on.
+    """
+    passed_on = salt["mine.send"](
+        mine,
+        mine_function=function,
+        names=list(names),
+        allow_tgt=central["publisher"],
+        allow_tgt_type=central["publisher_type"],
+    )
+    if passed_on and names:
+        passed_on = salt["event.send"](event, {})
+    return bool(passed_on)
+
+
+# ---- on the host that holds the credential
+
+
+def publish_rows(given, domains, dns, minion="", zones=(), path=None):
+    """Publish another host's :func:`rows`; ``{"sent", "already": names, "refused", "unknown": sentences}``.
+
+    :param domains: the domains that it may have records published for.
+    :param dns: the settings of this host's pillar section ``dns``.
+    :param minion: its id, and ``zones`` those to which aliases of its keys may lead besides.
+    :param path: where it is remembered for whom a key was published (:mod:`mailhost.central.owners`); ``None``:
+        nowhere.
+    :raises PublishError: the credential cannot be read, or what is remembered.
+    """
+    credential = rfc2136.read_credential(dns["rfc2136"])
+    options, places = lookup.options(dns), Places(frozenset(domains), frozenset(zones))
+    told = {"sent": [], "already": [], "refused": [], "unknown": []}
+    changes, told["refused"] = foreign_rows.read_each(given, lambda row, where: read_row(row, domains, where))
+    placed = _placed(changes, options, places, told)
+    with central_owners.held(path, minion) if path else nullcontext() as owners:
+        if owners:
+            placed = _of_this_host(placed, owners, places, told)
+            owners.claim(one.name for one in placed if one.wanted is not None)
+        sent = rfc2136.publish(placed, credential, options)
+        if owners:
+            owners.settle(sent, places)
+    for one in sent:
+        told[one.result].append(one.detail or one.change.name)
+    told["unknown"] = foreign_rows.brief(told["unknown"])
+    told["refused"] = foreign_rows.brief(told["refused"])
+    return told
+
+
+def _placed(changes, options, places, told):
+    """Return the changes at the ends of their aliases, as far as these are the host's; tell of the others."""
+    found, placed = _seen(changes, options), []
+    for change in changes:
+        answers = found[change.name]
+        end = rfc2136.placed(change, answers)
+        refusal = places.refusal(change.name, end.name)
+        if not answers.zone:
+            told["unknown"].append(f"{change.name}: its zone could not be found out: {answers.trouble}")
+        elif refusal:
+            told["refused"].append(refusal)
+        else:
+            placed.append(end)
+    return placed
+
+
+def _seen(changes, options):
+    """Return what DNS shows at the names of changes, without what wildcards make."""
+    questions = {change.name: lookup.Question(change.name.lower(), "TXT") for change in changes}
+    if not questions:
+        return {}
+
+    def ask(asked):
+        return lookup.ask(asked, options)
+
+    found = wildcards.unmasked(ask(questions.values()), ask)
+    return {name: found[question] for name, question in questions.items()}
+
+
+def _of_this_host(changes, owners, places, told):
+    """Return the changes of what no other host has; beyond its domains only what was published for it is replaced."""
+    kept = []
+    for change in changes:
+        if owners.others(change.name):
+            told["refused"].append(owners.refusal(change.name))
+        elif places.is_of_domain(change.name) or owners.has(change.name):
+            kept.append(change)
+        else:
+            kept.append(replace(change, expected=()))
+    return kept
+
+
+def read_row(row, domains, where):
+    """Return a row as a :class:`mailhost.publish.rfc2136.Change` whose zone is not known yet.
+
+    Its ``expected`` narrow what DNS may show there now, and never widen it: a key has no other key's place, a revoked
+    one has that of one key, and only a revoked one is taken away.
+
+    :raises Wrong: it is malformed, of no domain in ``domains``, or no key record as this formula writes them.
+    """
+    problems = []
+    found = read(_ROW, row, where, problems)
+    if not problems and (found["name"] is None or found["ttl"] is None):
+        problems.append(f"{where}: name or ttl is missing")
+    if problems:
+        raise Wrong("; ".join(problems))
+    domain = found["name"].lower().partition("._domainkey.")[2]
+    if domain not in domains:
+        raise Wrong(f"{where}: {shown(domain)} is not among the domains of the host that asks, by its pillar")
+    for text in (found["wanted"], *found["expected"]):
+        if text is not None and not _is_key_record(text):
+            raise Wrong(f"{where}: {shown(text)} is no key record as this formula writes them")
+    expected = _replaced(found["wanted"], found["expected"], where)
+    return Change(found["name"], "", found["ttl"], found["wanted"], expected)
+
+
+def _replaced(wanted, expected, where):
+    keys = {text for text in expected if tags(text)["p"]}
+    if wanted is None:
+        return tuple(text for text in expected if text not in keys)
+    if tags(wanted)["p"] and expected:
+        raise Wrong(f"{where}: a key is to come in the place of another record, which is never done")
+    if len(keys) > 1:
+        raise Wrong(f"{where}: {len(keys)} keys are to be revoked by one record")
+    return tuple(expected)
+
+
+def _is_key_record(text):
+    try:
+        found = tags(text)
+        same = key_record("", "", found["p"], 0, found["k"]).value
+        size = len(base64.b64decode(found["p"], validate=True))
+        least, most = _BYTES[found["k"]]
+    except (ValueError, KeyError, binascii.Error):
+        return False
+    return text == same and (not size or least <= size <= most)
+
+
+def domains_of(names, underscores=False):
+    """Return the domains of a pillar as DNS has them (lower case, A-labels); what is no domain name is left out.
+
+    :param underscores: names of records are domains, too.
+    """
+    found = set()
+    for name in names:
+        try:
+            found.add(Domain(underscores=underscores).read(name))
+        except Wrong:
+            continue
+    return found

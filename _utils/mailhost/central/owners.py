@@ -1,0 +1,110 @@
+"""For which host a publisher had which key record published: none gets what another one has there.
+
+``{name of the record: [minion's id]}``, in the form of :mod:`mailhost.publish.remembered`; a name is written down
+before its record is sent, and taken out when it is gone from DNS.
+"""
+
+import hashlib
+from contextlib import contextmanager
+from pathlib import Path
+
+from mailhost.dkim.keystore import locked
+from mailhost.errors import LockHeld
+from mailhost.publish import remembered
+
+_FILE = "publisher.json"
+_WAIT = 120
+"""Seconds that a call waits for the one before it of the same minion."""
+LATER = {"later": "Another call for this minion waits for its turn, and will publish what is asked for by now."}
+"""What a call returns that was left to another one."""
+
+
+def place(folder=remembered.FOLDER):
+    """Return the path of the file."""
+    return Path(folder) / _FILE
+
+
+class Owners:
+    """What is remembered, as one host that asks sees it; changes are on disk when a method returns."""
+
+    def __init__(self, path, minion):
+        self.path, self._minion = path, minion
+        self._before = remembered.read_texts(path)
+        self._now = dict(self._before)
+
+    def has(self, name):
+        """Tell whether the record at a name was published for this host."""
+        return self._minion in self._before.get(name, ())
+
+    def others(self, name):
+        """Return the hosts besides this one for which the record at a name was published."""
+        return [one for one in self._before.get(name, ()) if one != self._minion]
+
+    def refusal(self, name):
+        """Return why a name of others is left alone."""
+        return (
+            f"{name} did not change: its record was published for {', '.join(self.others(name))}, and not for "
+            f"{self._minion}. If that host is gone, take the name out of {self.path} on the publisher."
+        )
+
+    def claim(self, names):
+        """Write down names whose records are about to be sent for this host."""
+        self._write({**self._now, **{name: [self._minion] for name in names}})
+
+    def settle(self, sent, places):
+        """Write down what became of that: what was not sent goes back to how it was.
+
+        A record that was there already becomes this host's below its own domains only.
+        """
+        after = dict(self._now)
+        for one in sent:
+            name, is_gone = one.change.name, one.change.wanted is None
+            took = one.result in ("sent", "unknown") or (one.result == "already" and places.is_of_domain(name))
+            if one.result in ("sent", "already") and is_gone:
+                after.pop(name, None)
+            elif not took and name in self._before:
+                after[name] = self._before[name]
+            elif not took:
+                after.pop(name, None)
+        self._write(after)
+
+    def _write(self, names):
+        if names != self._now:
+            remembered.write_texts(self.path, names)
+        self._now = names
+
+
+@contextmanager
+def held(path, minion):
+    """Hold what is remembered, so that no other call changes it; yield the :class:`Owners` of a minion.
+
+    :raises PublishError: it is damaged. :raises LockHeld: another call has held it for too long.
+    """
+    with locked(path.parent, what="records to publish"):
+        yield Owners(path, minion)
+
+
+@contextmanager
+def turn(folder, minion):
+    """Have one call at a time work for a minion, and at most one wait; yield whether this one is to work.
+
+    Whoever waits reads what is asked for after it has waited, so what comes meanwhile need not wait as well: a minion
+    that sends event after event keeps two calls busy, and no more.
+    """
+    mark = hashlib.sha256(minion.encode("utf-8", "replace")).hexdigest()[:16]
+    waiting, working = (Path(folder) / ".publishing" / f"{mark}.{word}" for word in ("waits", "works"))
+    try:
+        wait = locked(waiting, wait=0, what="records to publish")
+        wait.__enter__()
+    except LockHeld:
+        yield False
+        return
+    try:
+        work = locked(working, wait=_WAIT, what=f"the records of {minion}")
+        work.__enter__()
+    finally:
+        wait.__exit__(None, None, None)
+    try:
+        yield True
+    finally:
+        work.__exit__(None, None, None)

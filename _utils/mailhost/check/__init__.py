@@ -1,0 +1,1 @@
+"""The checks of a mail server, by area, and their findings."""

@@ -1,0 +1,1 @@
+"""Checks of the configuration, as it lies on disk."""

@@ -1,0 +1,293 @@
+"""From a domain to its signature: signing table, KeyTable and key file say the same, and OpenDKIM accepts the file."""
+
+import grp
+import pwd
+import stat
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+from mailhost.check.findings import Finding, ok
+from mailhost.check.reach import PASS, READ, Who, described, may, who
+from mailhost.check.shared import Step, brief, chain, not_run, together
+from mailhost.dkim import keystore, life
+from mailhost.dkim.run import place_of
+from mailhost.errors import DkimError
+from mailhost.opendkim import tables as opendkim_tables
+
+TOP = Path("/")
+"""The folder at which looking at the folders above a key ends."""
+WEAKEST, WANTED = 1024, 2048
+"""Bits of an RSA key: what verifiers take at least, and what is to be used (RFC 8301 section 3.2)."""
+_HIGHSTATE = "Run: salt-call state.apply mailserver.opendkim sync_mods=all"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What there is to compare: the tables' rows, the manifests that were read, and who reads the keys.
+
+    ``is_strict``: OpenDKIM refuses to use keys that others can read (RequireSafeKeys).
+    """
+
+    settings: dict
+    reader: Who
+    is_strict: bool
+    manifests: dict = field(default_factory=dict)
+
+    @cached_property
+    def place(self):
+        return place_of(self.settings)
+
+    @cached_property
+    def records(self):
+        """``{name of a record: "domain:selector:path"}``, the rows of the KeyTable."""
+        return _rows(self.place.tables.key_table)
+
+    @cached_property
+    def signing(self):
+        """``{domain: name of a record}``, the rows of the signing table that OpenDKIM reads."""
+        return _rows(self.table)
+
+    @property
+    def table(self):
+        """The path of the signing table that OpenDKIM reads."""
+        tables = self.place.tables
+        return tables.signing_table if self.settings["opendkim"]["signing_table"] == "refile" else tables.domains_table
+
+    def path(self, name):
+        """Return the path of the key file that the domain's rows lead to."""
+        return Path(self.records[self.signing[name].lower()].split(":", 2)[2])
+
+
+def findings(host, domains):
+    """Return what is found on the way from each domain to its key file; nothing where OpenDKIM is off."""
+    settings = host.settings
+    if not settings["opendkim"]["enabled"]:
+        return []
+    user = settings["os"]["opendkim"]["user"]
+    reader = who(host, user)
+    if reader is None:
+        words = ("id", "-u", user)
+        return [not_run("config.dkim.key_file", user, "the user that OpenDKIM runs as", words, host.command(words))]
+    strict = str(settings["opendkim"]["settings"].get("RequireSafeKeys", "yes")).lower() not in ("no", "false", "0")
+    look = Chain(settings, reader, strict)
+    found = _tables(look.place.tables)
+    if any(one.status == "fail" for one in found):
+        return found
+    wanted = [name for name in domains if settings["domains"][name]["dkim"]["enabled"]]
+    found += chain(_steps(look), wanted)
+    if set(domains) == set(settings["domains"]):
+        found += _others(look, settings["domains"])
+    return found + _folders(look)
+
+
+def _rows(path):
+    rows = {}
+    for pattern, value in opendkim_tables.pairs(path.read_text(encoding="utf-8")):
+        rows.setdefault(pattern.removeprefix("*@").removeprefix("*").lower(), value)
+    return rows
+
+
+def _tables(tables):
+    id, wanted = "config.dkim.table", "the table is there"
+    missing = [str(path) for path in tables.all if not path.is_file()]
+    found = [Finding(id, "fail", path, wanted, f"{path} is missing", f"{_HIGHSTATE}.") for path in missing]
+    found += together(id, [str(path) for path in tables.all if str(path) not in missing], "tables", wanted)
+    if missing:
+        return found
+    return [*found, _agreement(tables), _whole(tables)]
+
+
+def _agreement(tables):
+    id, about, wanted = "config.dkim.tables_agree", str(tables.signing_table), "both signing tables name the same keys"
+    patterns, names = _rows(tables.signing_table), _rows(tables.domains_table)
+    odd = sorted(name for name in {*patterns, *names} if patterns.get(name) != names.get(name))
+    if not odd:
+        return ok(id, about, wanted)
+    seen = f"{tables.signing_table} and {tables.domains_table} differ for {brief(odd)}"
+    remedy = f"{_HIGHSTATE}, which writes both; a row that somebody added by hand is lost by that."
+    return Finding(id, "warn", about, wanted, seen, remedy)
+
+
+def _whole(tables):
+    id, about, wanted = "config.dkim.cut_short", str(tables.key_table), "no change of the tables was cut short"
+    if not opendkim_tables.is_cut_short(tables):
+        return ok(id, about, wanted)
+    seen = f"{tables.kept[tables.key_table]} was left behind by a run that did not end"
+    remedy = "Run: salt-call dkim.advance, which completes or undoes it (if no run is under way just now)."
+    return Finding(id, "warn", about, wanted, seen, remedy)
+
+
+def _steps(look):
+    return [
+        Step("config.dkim.signer", "a key signs", partial(_signer, look)),
+        Step("config.dkim.signing_table", "the signing table names the key that is to sign", partial(_signed, look)),
+        Step("config.dkim.key_table", "the KeyTable leads to the domain's key file", partial(_listed, look)),
+        Step("config.dkim.key_file", "a key file that OpenDKIM reads and takes for safe", partial(_file, look)),
+        Step(
+            "config.dkim.key",
+            f"the RSA key whose record was emitted, of {WANTED} bits at least",
+            partial(_key, look),
+        ),
+    ]
+
+
+def _signer(look, name):
+    try:
+        manifest = keystore.read_manifest(look.place.keys, name)
+    except DkimError as err:
+        return "fail", str(err), f"Restore that file from a backup ({look.place.keys}); OpenDKIM signs on meanwhile."
+    look.manifests[name] = manifest
+    if life.signer(manifest) or name in look.signing:
+        return None
+    waits = life.successor(manifest)
+    if waits is None:
+        return "warn", f"no key in {look.place.keys}/{name}, and mail is not signed", f"{_HIGHSTATE}, which makes one."
+    return (
+        "warn",
+        f"the key {waits.selector} is {waits.stage}, and mail is not signed",
+        f"Publish what `salt-call mailserver.records {name} format=zone` shows, then run: salt-call dkim.advance; "
+        f"`salt-call dkim.status {name}` says what it waits for.",
+    )
+
+
+def _signed(look, name):
+    row, signer = look.signing.get(name), life.signer(look.manifests[name])
+    if signer is None:  # a hand-written row, which the formula leaves alone until a key of its own is published
+        return None
+    wanted, again = f"{signer.selector}._domainkey.{name}", f"{_HIGHSTATE}."
+    if row is None:
+        return "fail", f"no row for {name} in {look.table}, so its mail is not signed", again
+    return None if row == wanted else ("fail", f"{look.table} names {row}, and not {wanted}", again)
+
+
+def _listed(look, name):
+    table, row = look.place.tables.key_table, look.signing[name]
+    if row.lower() not in look.records:
+        seen = f"no row {row} in {table}, so mail from {name} is refused for the time being (451)"
+        return "fail", seen, f"{_HIGHSTATE}."
+    value = look.records[row.lower()].split(":", 2)
+    if len(value) == 3 and value[0].lower() == name and value[2].startswith("/"):
+        return None
+    return "fail", f"the row {row} in {table} is for {value[0]!r}, or names no file", f"{_HIGHSTATE}."
+
+
+def _file(look, name):
+    path = look.path(name)
+    try:
+        real = path.resolve(strict=True)
+        found = real.stat()
+    except OSError as err:
+        return "fail", f"{path}: {err.strerror}; mail from {name} is refused for the time being (451)", _lost(name)
+    return _unsafe(look, real, found) or _unreadable(look, real, found)
+
+
+def _lost(name):
+    return f"Restore it from a backup, or have a new key made: salt-call dkim.rotate {name} force=True"
+
+
+def _unsafe(look, path, found):
+    """Return what OpenDKIM's RequireSafeKeys finds wrong with a key file itself."""
+    user, remedy = look.settings["os"]["opendkim"], f"{_HIGHSTATE}, which puts owner and mode right."
+    status = "fail" if look.is_strict else "warn"
+    seen = f"{described(path, found)}: OpenDKIM takes it for unsafe, because "
+    if not stat.S_ISREG(found.st_mode):
+        return "fail", f"{path} is not a regular file", f"Put the key in its place: {path}"
+    if found.st_uid not in (0, look.reader.uid):
+        return status, f"{seen}it is neither {user['user']}'s nor root's", remedy
+    if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        remedy += " Other users may know the key by now: think of dkim.revoke (docs/operations.md)."
+        return status, f"{seen}every user can read or write it", remedy
+    if found.st_mode & (stat.S_IRGRP | stat.S_IWGRP) and (others := _others_in(found.st_gid, look.reader)):
+        return status, f"{seen}its group has others in it ({brief(others)})", remedy
+    return None
+
+
+def _unreadable(look, path, found):
+    remedy = f"{_HIGHSTATE}, which puts owner and mode right."
+    if not may(found, look.reader, READ):
+        return "fail", f"{described(path, found)}: {look.reader.name} may not read it", remedy
+    for folder in _above(path):
+        its = folder.stat()
+        if not may(its, look.reader, PASS):
+            return "fail", f"{described(folder, its)}: {look.reader.name} may not pass", remedy
+    return None
+
+
+def _above(path):
+    """Return the folders above a path, from :data:`TOP` down."""
+    return [folder for folder in reversed(path.parents) if folder.is_relative_to(TOP)]
+
+
+def _others_in(gid, reader):
+    """Return the names of users other than the reader and root that are in a group, as OpenDKIM looks for them."""
+    first = [user.pw_name for user in pwd.getpwall() if user.pw_gid == gid and user.pw_uid not in (0, reader.uid)]
+    try:
+        return first + [name for name in grp.getgrgid(gid).gr_mem if name not in ("root", reader.name)]
+    except KeyError:
+        return [*first, f"group {gid} has no name"]
+
+
+def _folders(look):
+    """Return findings about the folders above all keys: who can write to one can put another key in place."""
+    paths = [look.path(name) for name in look.signing if _has_path(look, name)]
+    folders = {folder for path in paths if path.exists() for folder in _above(path.resolve())}
+    id, wanted, found, safe = "config.dkim.key_folder", "only root and OpenDKIM can write to the folder", [], []
+    for folder in sorted(folders):
+        its = folder.stat()
+        if why := _writable(its, look.reader):
+            seen = f"{described(folder, its)}: {why}; OpenDKIM refuses the keys below it (RequireSafeKeys)"
+            remedy = f"chmod go-w {folder}, and chown root {folder} if it is another user's; then check again."
+            found.append(Finding(id, "fail" if look.is_strict else "warn", str(folder), wanted, seen, remedy))
+        else:
+            safe.append(str(folder))
+    return found + together(id, safe, "folders", wanted)
+
+
+def _has_path(look, name):
+    return ":/" in look.records.get(look.signing[name].lower(), "")
+
+
+def _writable(found, reader):
+    """Return who else can write to a folder, by OpenDKIM's rules; not even the sticky bit makes it safe for them."""
+    if found.st_mode & stat.S_IWOTH:
+        return "every user can write to it"
+    if found.st_mode & stat.S_IWGRP and (others := _others_in(found.st_gid, reader)):
+        return f"its group can write to it ({brief(others)})"
+    if found.st_mode & stat.S_IWUSR and found.st_uid not in (0, reader.uid):
+        return "another user owns it"
+    return ""
+
+
+def _key(look, name):
+    path, selector = look.path(name), look.signing[name].partition("._domainkey.")[0]
+    try:
+        public, bits = keystore.public_half(keystore.read_private(path.resolve()), str(path))
+    except (OSError, DkimError, UnicodeError) as err:
+        return "fail", str(err), _lost(name)
+    row = look.manifests[name].key(selector)
+    if bits < WEAKEST:
+        return "fail", f"{path} has {bits} bits, and no verifier takes it (RFC 8301)", _stronger(name)
+    if row and row.public != public:
+        return "fail", f"{path} is not the key whose record was emitted for {selector}", _lost(name)
+    if bits < WANTED:
+        return "warn", f"{path} has {bits} bits; RFC 8301 asks for {WANTED}", _stronger(name)
+    if row is None:
+        seen = f"{path} is no key of {look.place.keys}/{name}/{keystore.MANIFEST}"
+        return "warn", seen, f"Have one made that is: salt-call dkim.rotate {name} force=True"
+    return None
+
+
+def _stronger(name):
+    return f"Set mailserver:dkim:bits to {WANTED}, run a highstate, then: salt-call dkim.rotate {name} force=True"
+
+
+def _others(look, domains):
+    """Return findings about rows of domains that are not to be signed for."""
+    id, wanted = "config.dkim.signing_table", "only domains of the pillar are signed for"
+    senders = look.place.tables.senders
+    odd = sorted(
+        name for name in look.signing if not (name in senders or (name in domains and domains[name]["dkim"]["enabled"]))
+    )
+    remedy = f"{_HIGHSTATE}, which takes the row away; or give the domain back to the pillar."
+    return [Finding(id, "warn", name, wanted, f"{look.table} still has a row for {name}", remedy) for name in odd]

@@ -1,0 +1,1 @@
+"""Checks of what the world sees of the mail server in DNS."""

@@ -1,0 +1,158 @@
+"""What the checks of DNS have in common: the survey that they read, and how answers become findings. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mailhost.check.findings import Finding, ok
+from mailhost.check.shared import brief
+from mailhost.dns import lookup
+from mailhost.dns.lookup import Question, place
+from mailhost.records import record as mail_records
+
+ASK_AGAIN = "Nothing is known to be wrong. Check again when the servers named answer; docs/dns.md explains messages."
+DISAGREE = (
+    "Have every name server serve the same zone: dig @ADDRESS SOA ZONE +norec, on each, shows which one is behind."
+)
+_SENTENCES = 3
+
+
+@dataclass(frozen=True)
+class Means:
+    """How the world is asked; tests hand in others.
+
+    They are :func:`mailhost.dns.lookup.ask`, :func:`mailhost.receiver.spf.evaluator`,
+    :func:`mailhost.records.mta_sts.fetch` and
+    :func:`mailhost.postfix.queue.oldest_for`.
+    """
+
+    ask: Callable
+    spf: Callable
+    fetch: Callable
+    oldest_queued: Callable
+
+
+@dataclass
+class Survey:
+    """One look at what DNS shows: the host's settings, the domains looked at with theirs, and all answers so far.
+
+    ``keys`` is what the host knows of the domains' DKIM keys (:class:`mailhost.check.dns.keys.Keys`).
+    """
+
+    settings: dict
+    domains: dict
+    means: Means
+    keys: object = None
+    answers: dict = field(default_factory=dict)
+
+    def answers_to(self, name, rdtype):
+        """Return the :class:`mailhost.dns.lookup.Answers` to a question that was asked, else ``None``."""
+        return self.answers.get(Question(name, rdtype))
+
+    def values(self, name, rdtype):
+        """Return all values that authoritative servers show at a name, each once; none, if it was not asked yet."""
+        answers = self.answers_to(name, rdtype)
+        return tuple(dict.fromkeys(value for one in told(answers) for value in one.values)) if answers else ()
+
+
+def askable(name):
+    """Tell whether DNS can be asked for a name, which may come from a record (RFC 1035 section 2.3.4)."""
+    fits = len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
+    return name.isascii() and (fits or not name)
+
+
+def told(answers):
+    """Return what those authoritative servers saw that could tell: a record, or that there is none."""
+    return [one for one in answers.seen if one.status in ("answer", "absent") and one.server != "resolver"]
+
+
+def where(answers):
+    """Return the places of all that answered, as the end of a sentence."""
+    return f"at {brief(place(one) for one in answers.seen if one.status in ('answer', 'absent'))}"
+
+
+def why_unknown(answers):
+    """Return why nothing is known of a question."""
+    unseen = [f"{place(one)} gave no usable answer for {answers.question.name}: {one.detail}" for one in answers.seen]
+    return in_short([answers.trouble] if answers.trouble else unseen)
+
+
+def in_short(sentences):
+    """Return the first few sentences as one text without a final dot, and how many more there are."""
+    shown = "; ".join(sentence.rstrip(".") for sentence in sentences[:_SENTENCES])
+    further = len(sentences) - _SENTENCES
+    return f"{shown}; and {further} more like these" if further > 0 else shown
+
+
+def publish(records, otherwise="", zone=""):
+    """Return the remedy of publishing records, as lines of a zone file.
+
+    :param zone: theirs; a form that adds it by itself wants the names that are told, too.
+    """
+    lines = "; ".join(mail_records.zone_line(record) for record in records)
+    if zone and records:
+        names = ", ".join(dict.fromkeys(lookup.relative(record.name, zone) for record in records))
+        lines += f" (in a form that adds the zone {zone} by itself, the name is {names})"
+    return f"Publish: {lines}{f' ({otherwise})' if otherwise else ''}" if lines else otherwise
+
+
+def unknown(id, about, wanted, why, remedy=ASK_AGAIN):
+    """Return a finding of something that could not be found out."""
+    return Finding(id, "unknown", about, wanted, why, remedy)
+
+
+def judged(id, about, wanted, value, sentences, status, remedy, seen=""):
+    """Return what a verdict (:class:`mailhost.dns.lookup.Verdict`) means: ``status`` if it is absent or different."""
+    if value == "published":
+        return ok(id, about, wanted, seen)
+    if value == "unknown":
+        return unknown(id, about, wanted, in_short(sentences))
+    return Finding(id, status, about, wanted, in_short(sentences), remedy)
+
+
+def optional(id, about, wanted, answers, select, read):
+    """Return a finding of records that nobody has to have, and that are to be right where they are.
+
+    A server that does not answer is passed over as long as another one does: what everybody needs of the zone has said
+    so already.
+
+    :param select: takes a server's values, returns those that count; others may have the name as well.
+    :param read: takes those of one server, and returns a status, what they say, and a remedy.
+    """
+    servers = told(answers)
+    if not servers:
+        return unknown(id, about, wanted, why_unknown(answers))
+    shown = {place(one): tuple(select(one.values)) for one in servers}
+    if len(set(shown.values())) > 1:
+        said = [f"{at} shows {_listed(values)}" for at, values in shown.items()]
+        return Finding(id, "warn", about, wanted, f"the servers disagree: {in_short(said)}", DISAGREE)
+    at, values = next(iter(shown.items()))
+    if not values:
+        return ok(id, about, wanted, "not used")
+    status, says, remedy = read(values)
+    return Finding(id, status, about, wanted, f"{says} ({at.replace(' (', ', ').rstrip(')')})", remedy)
+
+
+def as_wanted(finding, answers, check, records, otherwise):
+    """Return a finding of :func:`optional` that takes in the settings: where all else is right, DNS is to show theirs.
+
+    :param check: takes a server's values; returns ``None`` or what is different from what the settings want.
+    :param records: what they want, to be published; none, and the finding stays as it is.
+    :param otherwise: what else can be done than to publish.
+    """
+    if finding.status != "ok" or not records:
+        return finding
+    verdict = lookup.judge(answers, check)
+    if verdict.value not in ("absent", "different"):
+        return finding
+    wanted = ", ".join(record.value for record in records)
+    remedy = publish(records, otherwise, answers.zone)
+    return Finding(finding.id, "warn", finding.about, wanted, in_short(verdict.findings), remedy)
+
+
+def _listed(values):
+    return ", ".join(text(value) for value in values) or "none"
+
+
+def text(value):
+    """Return a TXT value, bytes, as text; other values as they are."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,188 @@
+"""Checks of DMARC: the record, what it asks of receivers, and whether its reports may go where it sends them."""
+
+import re
+from functools import partial
+from urllib.parse import urlsplit
+
+from mailhost.check.dns.answers import askable, in_short, judged, ok, publish, text, told, unknown, where, why_unknown
+from mailhost.check.findings import Finding
+from mailhost.dns import lookup as dns_lookup
+from mailhost.dns.lookup import Question
+from mailhost.receiver import dmarc as receiver_dmarc
+from mailhost.receiver.dmarc import Found, Unanswered
+from mailhost.records import record as mail_records
+
+
+def questions(survey):
+    """Return what is to be asked, as far as the answers so far name it."""
+    found = [Question(f"_dmarc.{name}", "TXT") for name in survey.domains]
+    for name in survey.domains:
+        for host in filter(_is_host, _outside(survey, name)):
+            found.append(_permission(name, host))
+            found += [Question(one, "TXT") for domain in (name, host) for one in _walked(domain)]
+    return found
+
+
+def findings(survey):
+    """Return what is found of the domains' DMARC records."""
+    for name, domain in survey.domains.items():
+        published = _published(survey, name, domain)
+        yield from [published] if published else []
+        tags = _tags(survey, name)
+        if tags is not None:
+            yield _policy(survey, name, tags)
+            yield _reports(survey, name)
+
+
+def _answers(survey, name):
+    return survey.answers_to(f"_dmarc.{name}", "TXT")
+
+
+def _texts(survey, name):
+    answers = _answers(survey, name)
+    servers = told(answers) if answers else []
+    return [text(value) for value in servers[0].values] if servers else []
+
+
+def _tags(survey, name):
+    """Return the tags of the domain's own record; ``None`` without one, or with several."""
+    return receiver_dmarc.policy_record(_texts(survey, name))
+
+
+def _published(survey, name, domain):
+    """Compare a domain's record with the settings; mail is delivered without one, too. ``None`` where none is wanted.
+
+    Of several records receivers take none (RFC 9989 section 4.10).
+    """
+    wanted = mail_records.dmarc_record(name, domain)
+    if wanted is None:
+        return None
+    answers = _answers(survey, name)
+    verdict = dns_lookup.judge(answers, partial(mail_records.check_dmarc, wanted=wanted.value))
+    remedy = publish([wanted], f"or, if DNS is right, change mailserver:domains:{name}:dmarc", answers.zone)
+    seen = f"so {where(answers)}"
+    return judged("dns.dmarc", name, wanted.value, verdict.value, verdict.findings, "warn", remedy, seen)
+
+
+def _policy(survey, name, tags):
+    """Return what a record asks for: a policy, or reports to decide on one by (RFC 9989 sections 4.7 and 5.1.3).
+
+    ``p=none`` is how everybody begins, and the formula's default; that it asks for no reports either is only said.
+    """
+    wanted = "receivers go by the record"
+    at = where(_answers(survey, name))
+    policy = receiver_dmarc.policy_for(name, Found(name, tags))
+    if policy is not None:
+        testing = ", for a test (t=y)" if tags.get("t", "n").lower() == "y" else ""
+        hint = _hint(name, tags) if policy == "none" else ""
+        return ok("dns.dmarc.policy", name, wanted, f"p={policy}{testing} {at}{hint}")
+    seen = f"no usable p= and no rua=, so that the record does not count (RFC 9989 section 4.10.1) {at}"
+    remedy = (
+        f"Set mailserver:domains:{name}:dmarc:p (none, quarantine or reject), and publish what salt-call "
+        f"mailserver.records {name} format=zone shows then."
+    )
+    return Finding("dns.dmarc.policy", "warn", name, wanted, seen, remedy)
+
+
+def _hint(name, tags):
+    if tags.get("rua"):
+        return ": reports only"
+    return f": nobody is told of forged mail; mailserver:domains:{name}:dmarc:rua would ask for reports"
+
+
+# ---- reports
+
+
+def report_hosts(tags):
+    """Return the hosts to which a record has reports sent, each once (RFC 9989 section 4.7)."""
+    uris = [uri.strip() for tag in ("rua", "ruf") for uri in tags.get(tag, "").split(",") if uri.strip()]
+    return list(dict.fromkeys(host for host in map(_host, uris) if host))
+
+
+def _host(uri):
+    scheme, _, rest = uri.partition(":")
+    if scheme.lower() != "mailto":
+        try:
+            return (urlsplit(uri).hostname or "").rstrip(".")
+        except ValueError:
+            return uri
+    # A limit of size after the address (dmarc@example.com!10m) is RFC 7489's, and still met with.
+    return re.split(r"[!?]", rest.rpartition("@")[2])[0].strip().lower().rstrip(".")
+
+
+def _is_host(text):
+    """Tell whether a text that came from a URI may be a host's name, and DNS be asked for it."""
+    return bool(re.fullmatch(r"[a-z0-9._-]+", text)) and askable(text)
+
+
+def _outside(survey, name):
+    """Return the hosts of a domain's reports that may be somebody else's."""
+    tags = _tags(survey, name)
+    return [host for host in report_hosts(tags) if host != name] if tags else []
+
+
+def _permission(name, host):
+    return Question(f"{name}._report._dmarc.{host}", "TXT")
+
+
+def _walked(domain):
+    """Return the names that the tree walk asks for a domain (RFC 9989 section 4.10)."""
+    names = []
+    receiver_dmarc.walk(domain, lambda name: names.append(name) or [])
+    return names
+
+
+def _reports(survey, name):
+    """Look for the permission of each other organization to which a domain's reports go.
+
+    Without a record at its ``DOMAIN._report._dmarc`` nobody sends them there (RFC 9990 section 4, RFC 9991 section 5).
+    """
+    wanted = "whoever gets the domain's reports says that they may be sent there"
+    hosts = _outside(survey, name)
+    unseen, refused = [], []
+    for host in hosts:
+        try:
+            why = _refused(survey, name, host)
+        except Unanswered as err:
+            unseen.append(str(err))
+        else:
+            refused += [(host, why)] if why else []
+    if refused:
+        remedy = _permit(name, [host for host, _ in refused if _is_host(host)])
+        return Finding("dns.dmarc.reports", "warn", name, wanted, in_short([why for _, why in refused]), remedy)
+    if unseen:
+        return unknown("dns.dmarc.reports", name, wanted, in_short(unseen))
+    tags = _tags(survey, name)
+    return ok("dns.dmarc.reports", name, wanted, f"reports go to {', '.join(report_hosts(tags)) or 'nobody'}")
+
+
+def _permit(name, hosts):
+    elsewhere = f"have the reports sent elsewhere: mailserver:domains:{name}:dmarc:rua, ruf"
+    names = [_permission(name, host).name for host in hosts]
+    records = [mail_records.Record(one, 3600, "TXT", "v=DMARC1") for one in names]
+    return publish(records, f"whoever runs {', '.join(hosts)} can; or {elsewhere}") if hosts else elsewhere.capitalize()
+
+
+def _refused(survey, name, host):
+    """Return why a host gets no reports on a domain, or ``""``; one of the same organization always does."""
+    question = _permission(name, host)
+    if not (_is_host(host) and askable(question.name)):
+        return f"{host} is no host that reports could be sent to"
+
+    def lookup(asked):
+        return _known(survey, Question(asked, "TXT"))
+
+    ours, theirs = (receiver_dmarc.organizational_domain(one, receiver_dmarc.walk(one, lookup)) for one in (name, host))
+    if ours == theirs or any(re.match(r"v\s*=\s*DMARC1\s*(;|$)", one) for one in _known(survey, question)):
+        return ""
+    return (
+        f"no v=DMARC1 at {question.name} {where(survey.answers[question])}, so no reports on {name} are sent to {host}"
+    )
+
+
+def _known(survey, question):
+    answers = survey.answers.get(question)
+    servers = told(answers) if answers else []
+    if not servers:
+        raise Unanswered(why_unknown(answers) if answers else f"{question.name} was not asked")
+    return [text(value) for value in servers[0].values]

@@ -1,0 +1,164 @@
+"""Checks of the DKIM keys in DNS: each is to be there as its stage asks, and one of each domain is to sign."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mailhost.check.dns.answers import judged, ok, publish, unknown, where
+from mailhost.check.findings import Finding
+from mailhost.dkim import given_up as dkim_given_up
+from mailhost.dkim import life
+from mailhost.dkim import records as dkim_records
+from mailhost.dkim import run as dkim_run
+from mailhost.dkim.life import shown_time
+from mailhost.dns import lookup
+from mailhost.errors import DkimError
+
+_MEND = "Do what the message says; until then nothing is known of the domain's keys, and the others are looked at."
+
+
+@dataclass(frozen=True)
+class Row:
+    """A key, and what DNS is to show of it (:class:`mailhost.dkim.records.Wanted`)."""
+
+    domain: str
+    key: life.Key
+    wanted: dkim_records.Wanted
+
+    @property
+    def question(self):
+        """What DNS is to be asked."""
+        return dkim_records.question_of(self.domain, self.key.selector)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The domains' keys that DNS is to show, or no longer; ``manifests`` by domain, ``troubles`` why some are unknown.
+
+    Without a ``run`` nothing is known.
+    """
+
+    run: dkim_run.Run | None
+    manifests: dict
+    rows: tuple
+    troubles: dict
+
+
+def read(settings, names, oldest_queued: Callable):
+    """Return the :class:`Keys` of these domains, as the host's manifests have them; nothing is written.
+
+    :param oldest_queued: see :func:`mailhost.dkim.records.oldest_if_needed`.
+    """
+    wanted = [name for name in names if settings["domains"][name]["dkim"]["enabled"]]
+    if not (wanted and settings["opendkim"]["enabled"]):
+        return Keys(None, {}, (), {})
+    try:
+        place = dkim_run.place_of(settings)
+        run = dkim_run.begin(place, settings["domains"], settings["dns"], test=True)
+    except DkimError as err:
+        return Keys(None, {}, (), {settings["hostname"]: str(err)})
+    manifests, troubles = dkim_run.read_each(wanted, run.manifest)
+    oldest = dkim_records.oldest_if_needed(run, manifests.values(), oldest_queued)
+    rows = tuple(
+        Row(name, key, _wanted(run, name, key, oldest))
+        for name, manifest in manifests.items()
+        for key in manifest.keys
+        if not key.removed and (key.given_up not in life.LEFT or run.is_named(name, key.selector))
+    )
+    return Keys(run, manifests, rows, troubles)
+
+
+def _wanted(run, name, key, oldest):
+    wanted = dkim_records.wanted_of(run, name, key, oldest)
+    # The stage was reached with an empty p=, or with no record at all, and either may be there still.
+    return replace(wanted, why="the key is revoked") if key.revoked and wanted.text else wanted
+
+
+def questions(survey):
+    """Return what is to be asked."""
+    return [row.question for row in survey.keys.rows]
+
+
+def findings(survey):
+    """Return what is found of the domains' keys."""
+    keys = survey.keys
+    for about, why in keys.troubles.items():
+        yield unknown("dns.dkim", about, "the host knows its keys", why, _MEND)
+    waits, seen = set(), _seen(survey)
+    for row in keys.rows:
+        found = _shown(keys.run, row, seen[row.question])
+        if row.key.stage in ("generated", "published") and found.status != "ok":
+            waits.add(row.domain)
+        yield found
+    # A key whose record is missing has said already why mail is not signed.
+    yield from (_signer(keys.run, manifest) for name, manifest in keys.manifests.items() if name not in waits)
+
+
+def _seen(survey):
+    """Return what DNS shows of the keys, without what wildcards make (one more question for each that looks wrong)."""
+    wants = {row.question: (row.key, row.wanted) for row in survey.keys.rows}
+    options = lookup.options(survey.settings["dns"])
+    return dkim_records.without_wildcards(
+        wants,
+        {question: survey.answers[question] for question in wants},
+        lambda asked: survey.means.ask(asked, options),
+    )
+
+
+def _shown(run, row, answers):
+    """Judge what DNS shows of a key by its stage (docs/lifecycle.md).
+
+    Mail that is signed, or was and may be on its way, cannot be verified without the record (RFC 6376 section 6.1.2);
+    a key that waits, or is to go, harms no mail.
+    """
+    key, wanted = row.key, row.wanted
+    verdict = dkim_records.judge_wanted(key, wanted, answers)
+    about, words = row.question.name, _in_words(key, wanted)
+    if verdict.value == "published" and dkim_records.testing(answers):
+        seen = dkim_records.TESTING.format(key.selector)
+        return Finding("dns.dkim", "warn", about, words, seen, _remedy(run, row, answers.zone))
+    return judged(
+        *("dns.dkim", about, words, verdict.value, verdict.findings),
+        *(_status(run, row), _remedy(run, row, answers.zone), f"so {where(answers)}"),
+    )
+
+
+def _status(run, row):
+    key, late = row.key, life.deadline(row.key, run.policy(row.domain))
+    if key.stage == "generated":
+        return "fail" if run.now >= late else "warn"
+    needed = key.stage == "signing" or (key.stage == "retired" and not row.wanted.why)
+    return "fail" if needed else "warn"
+
+
+def _in_words(key, wanted):
+    if key.stage == "generated":
+        return "DNS shows the new key, which signs nothing before that"
+    if wanted.left:
+        return f"the key that signs is not given up, as this one is: {dkim_given_up.WHY[key.given_up]}"
+    if not wanted.why:
+        return f"DNS shows the {key.stage} key"
+    return f"DNS shows {'an empty p=, or no record' if wanted.text else 'no record'}, because {wanted.why}"
+
+
+def _remedy(run, row, zone):
+    key, domain = row.key, run.domains[row.domain]
+    if row.wanted.left:
+        return f"Publish the record of the newest key (salt-call dkim.records {row.domain}), and not this one again."
+    if not row.wanted.text:
+        return f"Take away all TXT records at {row.question.name}."
+    record = replace(dkim_records.record_of(row.domain, domain, key), value=row.wanted.text)
+    ends = life.deadline(key, run.policy(row.domain))
+    waits = f"a failure from {shown_time(ends)} on: mailserver:dkim:publish_deadline"
+    return publish([record], waits if key.stage == "generated" else "docs/dns.md: how it gets there", zone)
+
+
+def _signer(run, manifest):
+    """Return whether a key of a domain signs; what is published and soaks will."""
+    name, wanted, signer = manifest.domain, "a key signs the domain's mail", life.signer(manifest)
+    # Where there is no KeyTable at all, the checks of the configuration say so.
+    if signer and (run.is_named(name, signer.selector) or not run.place.tables.key_table.exists()):
+        return ok("dns.dkim.signs", name, wanted, f"{signer.selector} signs since {shown_time(signer.signing)}")
+    waiting = life.successor(manifest)
+    seen = f"{waiting.selector} is {waiting.stage}, and does not sign yet" if waiting else "no key that may sign"
+    remedy = f"Run salt-call dkim.advance, as the schedule does; salt-call dkim.status {name} says what keys wait for."
+    return Finding("dns.dkim.signs", "warn", name, wanted, seen, remedy)

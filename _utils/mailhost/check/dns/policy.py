@@ -1,0 +1,213 @@
+"""Checks of what a domain tells senders and authorities about TLS, where it does: MTA-STS, TLS-RPT and CAA."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from mailhost.check.dns.answers import as_wanted, ok, optional, text, told, unknown, why_unknown
+from mailhost.check.findings import Finding
+from mailhost.dns.lookup import Question, place
+from mailhost.records import mta_sts
+from mailhost.records.mta_sts import PolicyError, Unfetched
+from mailhost.records.policies import KINDS
+from mailhost.records.transport import caa_records, check_caa, is_tls_rpt, reports
+
+_AT_ONCE = 20
+_CAA_TAGS = ("issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone")
+
+
+def questions(survey):
+    """Return what is to be asked."""
+    found = [Question(f"{label}.{name}", "TXT") for name in survey.domains for label in ("_mta-sts", "_smtp._tls")]
+    found += [Question(name, "CAA") for name, domain in survey.domains.items() if domain["caa"]]
+    return found + [Question(name, "CAA") for name in _upward(survey.settings["hostname"])]
+
+
+def findings(survey):
+    """Return what is found of MTA-STS, TLS-RPT and CAA."""
+    policies = _fetch(survey)
+    for name in survey.domains:
+        yield _mta_sts(survey, name, policies.get(name))
+        yield _tls_rpt(survey, name)
+        yield from _wanted_caa(survey, name)
+    yield _caa(survey)
+
+
+def _as_the_settings_want(survey, name, label, finding, answers):
+    """Return a finding of a domain's policy record that takes in what its settings want."""
+    kind = KINDS[label]
+    record = kind.make(name, survey.domains[name])
+    section = label.lower().replace("-", "_")
+    otherwise = f"or mailserver.publish; or, if DNS is right, change mailserver:domains:{name}:{section}"
+    check = partial(kind.check, wanted=record.value) if record else None
+    return as_wanted(finding, answers, check, [record] if record else [], otherwise)
+
+
+# ---- MTA-STS
+
+
+def _sts(values):
+    return [value for value in values if mta_sts.is_record(value)]
+
+
+def _is_usable_sts(values):
+    return len(values) == 1 and mta_sts.record_problem(values[0]) is None
+
+
+def _fetch(survey):
+    """Fetch the policies of the domains that have a record of use; each is a text, or the error that came instead."""
+    names = [name for name in survey.domains if _is_usable_sts(_sts(survey.values(f"_mta-sts.{name}", "TXT")))]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return dict(zip(names, threads.map(partial(_fetched, survey.means.fetch), names), strict=True))
+
+
+def _fetched(fetch, name):
+    try:
+        return mta_sts.parse(fetch(name))
+    except (PolicyError, Unfetched) as err:
+        return err
+
+
+def _mta_sts(survey, name, policy):
+    """Judge a domain's MTA-STS: one record, and a policy that lets mail be sent to all its MX hosts (RFC 8461).
+
+    A policy that is enforced without one of them has mail refused by those who honour it (section 5); all else has the
+    policy ignored.
+    """
+    wanted = "senders that honour MTA-STS find a policy that names the domain's MX hosts"
+    answers = survey.answers_to(f"_mta-sts.{name}", "TXT")
+    found = optional("dns.mta_sts", name, wanted, answers, _sts, partial(_read_sts, survey, name, policy))
+    return _as_the_settings_want(survey, name, "MTA-STS", found, answers)
+
+
+def _read_sts(survey, name, policy, values):
+    record, at = f"_mta-sts.{name}", mta_sts.url(name)
+    if len(values) > 1:
+        remedy = f"Keep one of the TXT records v=STSv1 at {record}."
+        return "warn", f"{len(values)} records at {record}, of which senders take none", remedy
+    shown, problem = text(values[0]), mta_sts.record_problem(values[0])
+    if problem:
+        return (
+            "warn",
+            f"{shown}: {problem}",
+            f'Publish: {record}. 3600 IN TXT "v=STSv1; id=1" (another id with each policy)',
+        )
+    if isinstance(policy, Unfetched):
+        return "unknown", f"{shown}; of {at} nothing is known: {policy}", f"Check again; by hand: curl -v {at}"
+    if isinstance(policy, PolicyError):
+        remedy = f"Serve the policy at {at}, or take the record away; by hand: curl -v {at}"
+        return "warn", f"{shown}, but {at} gives no policy: {policy}", remedy
+    return _read_policy(survey, name, policy, shown)
+
+
+def _read_policy(survey, name, policy, shown):
+    hosts = sorted({host for _, host in survey.values(name, "MX") if host}) or survey.domains[name]["mx"]
+    missing = [host for host in hosts if not mta_sts.allows(policy, host)]
+    says = f"{shown}; the policy says mode: {policy.mode}, {', '.join(f'mx: {one}' for one in policy.mx) or 'no mx'}"
+    if policy.mode == "none" or not missing:
+        return _compare_policy(survey.domains[name], name, policy, says)
+    lines = "; ".join(f"mx: {host}" for host in missing)
+    remedy = f"Add to {mta_sts.url(name)}: {lines}. Then give the record at _mta-sts.{name} another id=."
+    status = "fail" if policy.mode == "enforce" else "warn"
+    return status, f"{says}, but mail for the domain goes to {', '.join(missing)}", remedy
+
+
+def _compare_policy(domain, name, policy, says):
+    """Compare what is served with what the settings want; nothing, where they want no MTA-STS."""
+    if not domain["mta_sts"]["mode"]:
+        return "ok", says, ""
+    ours = mta_sts.parse(mta_sts.policy_text(domain))
+    if (policy.mode, policy.max_age, sorted(policy.mx)) == (ours.mode, ours.max_age, sorted(ours.mx)):
+        return "ok", says, ""
+    listed = ", ".join(f"mx: {host}" for host in ours.mx)
+    wanted = f"mode: {ours.mode}, {listed or 'no mx'}, max_age: {ours.max_age}"
+    remedy = (
+        f"Serve what `salt-call mailserver.mta_sts_policy {name}` shows at {mta_sts.url(name)}; with "
+        f"mailserver:mta_sts:serve: nginx, a highstate does. Or change mailserver:domains:{name}:mta_sts"
+    )
+    return "warn", f"{says}, max_age: {policy.max_age}; the settings want {wanted}", remedy
+
+
+# ---- TLS-RPT
+
+
+def _rpt(values):
+    return [value for value in values if is_tls_rpt(value)]
+
+
+def _tls_rpt(survey, name):
+    """Judge a domain's record for reports on TLS: one, with ``rua=`` (RFC 8460 section 3)."""
+    wanted = "senders know where to report trouble with TLS"
+    answers = survey.answers_to(f"_smtp._tls.{name}", "TXT")
+    found = optional("dns.tls_rpt", name, wanted, answers, _rpt, partial(_read_rpt, name))
+    return _as_the_settings_want(survey, name, "TLS-RPT", found, answers)
+
+
+def _read_rpt(name, values):
+    record = f"_smtp._tls.{name}"
+    line = f'{record}. 3600 IN TXT "v=TLSRPTv1; rua=mailto:tlsrpt@{name}"'
+    if len(values) > 1:
+        return "warn", f"{len(values)} records at {record}, of which senders take none", f"Keep one, such as: {line}"
+    shown = text(values[0])
+    uris = reports(shown)
+    if not uris or not all(re.fullmatch(r"(mailto:[^@\s]+@[A-Za-z0-9.-]+|https://\S+)", one) for one in uris):
+        return "warn", f"{shown}: its rua= names no mailto: or https: address", f"Publish: {line}"
+    return "ok", shown, ""
+
+
+# ---- CAA
+
+
+def _wanted_caa(survey, name):
+    """Compare the CAA records at a domain's name with the settings, where they have any."""
+    records = caa_records(name, survey.domains[name])
+    if records:
+        answers, wanted = survey.answers_to(name, "CAA"), [record.value for record in records]
+        found = ok("dns.caa", name, f"CAA: {', '.join(wanted)}")
+        if not told(answers):
+            found = unknown(found.id, name, found.wanted, why_unknown(answers))
+        otherwise = f"and take every other CAA record there away; or change mailserver:domains:{name}:caa"
+        yield as_wanted(found, answers, partial(check_caa, wanted=wanted), records, otherwise)
+
+
+def _upward(name):
+    labels = name.split(".")
+    return [".".join(labels[start:]) for start in range(len(labels))]
+
+
+def _caa(survey):
+    """Show who may issue a certificate for the host: the records at its name or else at the nearest above (RFC 8659).
+
+    An authority that does not know a critical property must not issue (section 4.1).
+    """
+    host = survey.settings["hostname"]
+    wanted = "the records that say who may issue the host's certificate can be read"
+    for name in _upward(host):
+        answers = survey.answers_to(name, "CAA")
+        servers = told(answers)
+        if not servers:
+            return unknown("dns.caa", host, wanted, why_unknown(answers))
+        values = survey.values(name, "CAA")
+        if values:
+            return _read_caa(host, wanted, name, values, place(servers[0]))
+    return ok("dns.caa", host, wanted, "not used: every authority may issue")
+
+
+def _read_caa(host, wanted, name, values, at):
+    read = {value: re.fullmatch(r'(\d+) ([A-Za-z0-9]+) "(.*)"', value) for value in values}
+    bad = [value for value, found in read.items() if not found or not _is_usable(*found.groups())]
+    if bad:
+        remedy = (
+            f"Publish them anew at {name}, for example: {name}. 3600 IN CAA 0 issue "
+            f'"letsencrypt.org" (known are: {", ".join(_CAA_TAGS)})'
+        )
+        return Finding("dns.caa", "warn", host, wanted, f"{'; '.join(bad)} at {name}, {at}, cannot be read", remedy)
+    issuers = [found[3].partition(";")[0].strip() for found in read.values() if found[2].lower() == "issue"]
+    named = ", ".join(one or "nobody" for one in issuers) or "every authority"
+    return ok("dns.caa", host, wanted, f"{named} may issue, by {'; '.join(values)} at {name}, {at}")
+
+
+def _is_usable(flags, tag, value):
+    if tag.lower() in ("issue", "issuewild"):
+        return bool(re.fullmatch(r"[A-Za-z0-9.-]*", value.partition(";")[0].strip(" \t")))
+    return tag.lower() in _CAA_TAGS or not int(flags) & 128

@@ -1,0 +1,68 @@
+"""Findings: what a check of this mail server wanted, what it saw and where, and what to do about it."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailhost.wording import plain
+
+STATUSES = ("ok", "unknown", "warn", "fail")
+"""From the best to the worst. ``unknown``: it could not be found out (time-out, server in trouble), and is no fault."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    ``id`` is stable from release to release (``dns.spf.published``), ``about`` what it is of: a domain, an address, a
+    unit, a file. ``wanted`` and ``seen`` are parts of sentences, ``seen`` with the place (server, address, path).
+    ``remedy`` says what to do, in a sentence or two; only what is ``ok`` has none. Strangers may have written parts of
+    them: each is made plain.
+    """
+
+    id: str
+    status: str
+    about: str
+    wanted: str
+    seen: str
+    remedy: str = ""
+
+    def __post_init__(self):
+        for name in ("about", "wanted", "seen", "remedy"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and its exit status; ``status`` is ``None`` if it could not be run or took too long."""
+
+    status: int | None
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Host:
+    """What checks look at: the settings (``mailserver.settings``) and, for the rest, functions.
+
+    ``command`` is called with the words of a command, and returns :class:`Done`; it never raises.
+    """
+
+    settings: dict
+    command: Callable
+
+
+def ok(id, about, wanted, seen=""):
+    """Return a finding of something that is as wanted."""
+    return Finding(id, "ok", about, wanted, seen or wanted)
+
+
+def worst(findings):
+    """Return the worst status among findings; ``ok`` for none."""
+    return max((one.status for one in findings), key=STATUSES.index, default="ok")
+
+
+def counts(findings):
+    """Return how many findings there are of each status."""
+    found = Counter(one.status for one in findings)
+    return {status: found[status] for status in STATUSES}

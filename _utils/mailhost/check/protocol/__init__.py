@@ -1,0 +1,1 @@
+"""Checks of what the mail ports say to anyone."""

@@ -1,0 +1,302 @@
+"""What the host's mail ports say to anyone: who answers, in what name, and what is offered before and after TLS."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailhost.check.findings import Finding, ok
+from mailhost.check.protocol import relay as check_relay
+from mailhost.daemons.services import Service, services
+from mailhost.daemons.talk import Budget, Talk, open_talk
+from mailhost.errors import HandshakeFailed, NothingListens, WireError
+
+RELOAD = {"postfix": "postfix reload", "dovecot": "doveadm reload"}
+_TELLING = re.compile(r"debian|ubuntu|centos|red ?hat|rhel|rocky|\balma|fedora|suse|linux|bsd\b", re.IGNORECASE)
+_VERSION = re.compile(r"(?<![\w.-])v?\d+(\.\d+)+(?![\w-])")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a step found: a status, what was seen, the remedy; ``last``: without this, what follows is not there."""
+
+    status: str
+    seen: str
+    remedy: str = ""
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to look at in a conversation: the end of its id, what is wanted, and a function of a visit."""
+
+    name: str
+    wanted: str
+    look: Callable
+
+
+@dataclass
+class Visit:
+    """A conversation with one service, and the settings that it is measured by."""
+
+    settings: dict
+    service: Service
+    talk: Talk
+
+
+def findings(host, domains):
+    """Return the findings about the ports of the services that ``host.settings`` ask for; ``domains`` change nothing.
+
+    No message is sent, and no password: each conversation ends before DATA, and before any login.
+    """
+    return look_at(host, services(host.settings), Budget())
+
+
+def look_at(host, asked, budget):
+    """Return the findings about these services, within a :class:`mailhost.daemons.talk.Budget`."""
+    found = []
+    for service in asked:
+        here = look_at_service(host.settings, service, budget)
+        found += here
+        if service.name == "smtp" and here[-1].id not in ("protocol.smtp.listens", "protocol.smtp.banner"):
+            found += check_relay.findings(host, service, budget)
+    return found
+
+
+def look_at_service(settings, service, budget):
+    """Return the findings of one conversation with a service, up to the step that the others need and that failed."""
+    found = []
+    with open_talk(service, budget) as talk:
+        visit = Visit(settings, service, talk)
+        for step in STEPS[service.name]:
+            verdict = _verdict(step, visit)
+            found.append(_finding(step, service, verdict))
+            if verdict.last:
+                break
+    return found
+
+
+def _verdict(step, visit):
+    try:
+        return step.look(visit)
+    except WireError as err:
+        unit = visit.service.unit
+        remedy = f"Check again; if it stays: systemctl status {unit}; journalctl -u '{unit}*' -n 50"
+        return Verdict("unknown", str(err), remedy, last=True)
+
+
+def _finding(step, service, verdict):
+    id = f"protocol.{service.protocol}.{step.name}"
+    if verdict.status == "ok":
+        return ok(id, service.about, step.wanted, verdict.seen)
+    return Finding(id, verdict.status, service.about, step.wanted, verdict.seen, verdict.remedy)
+
+
+def _ok(visit, seen):
+    return Verdict("ok", f"{visit.service.place}: {seen}")
+
+
+def _bad(visit, status, seen, remedy, last=False):
+    return Verdict(status, f"{visit.service.place}: {seen}", remedy, last)
+
+
+def _run_states(unit):
+    return (
+        f"The pillar asks for it, so what runs is not what the pillar says: salt-call state.apply mailserver.{unit} "
+        f"sync_mods=all, then {RELOAD[unit]}"
+    )
+
+
+def _listens(visit):
+    unit = visit.service.unit
+    try:
+        visit.talk.connect()
+    except NothingListens as err:
+        remedy = (
+            f"systemctl restart {unit}; systemctl status {unit}; journalctl -u '{unit}*' -n 50. If it runs without "
+            f"this port: salt-call state.apply mailserver.{unit} sync_mods=all"
+        )
+        return Verdict("fail", str(err), remedy, last=True)
+    except HandshakeFailed as err:
+        return Verdict("fail", str(err), _no_tls(unit), last=True)
+    return _ok(visit, "took the connection")
+
+
+def _no_tls(unit):
+    return (
+        f"journalctl -u '{unit}*' -g tls -n 20 says why; certificate and key are those of mailserver:tls, and must "
+        f"be a pair (mailserver.check area=tls). Then {RELOAD[unit]}"
+    )
+
+
+def _greeting(visit):
+    ready, words = visit.talk.greet()
+    if ready:
+        return _ok(visit, words)
+    unit = visit.service.unit
+    status = "unknown" if words.startswith("4") else "fail"
+    return _bad(visit, status, words, f"journalctl -u '{unit}*' -n 50 says why no one is served", last=True)
+
+
+def _banner(visit):
+    verdict = _greeting(visit)
+    if verdict.status != "ok":
+        return verdict
+    name, _, rest = verdict.seen.removeprefix(f"{visit.service.place}: 220 ").partition(" ")
+    remedy = "Take smtpd_banner and myhostname out of mailserver:postfix:main (smtpd_banner is $myhostname ESMTP then)"
+    if name.lower() != visit.settings["hostname"]:
+        return Verdict("warn", verdict.seen, f"{remedy}, and set mailserver:hostname to the host's full name")
+    if _TELLING.search(rest) or _VERSION.search(rest):
+        return Verdict("warn", verdict.seen, f"{remedy}: systems and versions in a banner tell attackers what to try")
+    return verdict
+
+
+def _ehlo_name(visit):
+    reply = visit.talk.hello()
+    if reply.code != 250:
+        status = "unknown" if reply.code < 500 else "fail"
+        return _bad(visit, status, reply, "journalctl -u 'postfix*' -n 50 says why EHLO is refused", last=True)
+    name = reply.lines[0].partition(" ")[0]
+    if name.lower() != visit.settings["hostname"]:
+        remedy = "Set mailserver:hostname to the host's full name, and leave myhostname out of mailserver:postfix:main"
+        return _bad(visit, "warn", f"250 {reply.lines[0]}", remedy)
+    return _ok(visit, f"250 {name}")
+
+
+def _auth_before_tls(visit):
+    talk = visit.talk
+    if talk.capabilities is None:
+        talk.hello()
+    offered = " ".join(talk.capabilities)
+    if not talk.offers_logins():
+        return _ok(visit, f"offers {offered}")
+    if visit.service.protocol != "smtp" and _same_ends(talk):
+        remedy = f"Look from another machine: nc {visit.service.host} {visit.service.port} must offer no login"
+        return _bad(visit, "unknown", "Dovecot takes a client with the server's own address for safe", remedy)
+    return _bad(visit, "fail", f"offers {offered}", _remedy_of_cleartext(visit))
+
+
+def _same_ends(talk):
+    ours, theirs = talk.socket.getsockname()[0], talk.socket.getpeername()[0]
+    return ipaddress.ip_address(ours) == ipaddress.ip_address(theirs)
+
+
+def _remedy_of_cleartext(visit):
+    settings, service = visit.settings, visit.service
+    why = "until then whoever is on the way can read passwords"
+    if service.unit == "dovecot":
+        if settings["dovecot"]["allow_cleartext_auth"]:
+            return f"Set mailserver:dovecot:allow_cleartext_auth: false, and run a highstate; {why}"
+        return _run_states("dovecot")
+    place, value = _postfix_setting(settings, service, "smtpd_tls_auth_only")
+    if value == "yes":
+        return _run_states("postfix")
+    return f"Set smtpd_tls_auth_only: true in {place}, or leave it out there, and run a highstate; {why}"
+
+
+def _postfix_setting(settings, service, name):
+    """Return the pillar's place that decides a parameter of this service, and its value, or ``None``."""
+    options = settings["postfix"].get(service.name, {}).get("options", {})
+    if name in options:
+        return f"mailserver:postfix:{service.name}:options", options[name]
+    return "mailserver:postfix:main", settings["postfix"]["main"].get(name)
+
+
+def _starttls(visit):
+    talk, unit = visit.talk, visit.service.unit
+    if not talk.offers_tls():
+        remedy = _no_tls(unit)
+        if (
+            unit == "postfix"
+            and _postfix_setting(visit.settings, visit.service, "smtpd_tls_security_level")[1] == "none"
+        ):
+            remedy = "Take smtpd_tls_security_level: none out of mailserver:postfix, and run a highstate"
+        return _bad(visit, "fail", f"offers {' '.join(talk.capabilities)}", remedy, last=True)
+    try:
+        talk.starttls()
+    except HandshakeFailed as err:
+        return Verdict("fail", str(err), _no_tls(unit), last=True)
+    return _ok(visit, f"offered, and speaks {talk.socket.version()}")
+
+
+def _auth_after_tls(visit):
+    talk, service = visit.talk, visit.service
+    if talk.capabilities is None:
+        talk.hello()
+    if talk.offers_logins():
+        return _ok(visit, f"offers {' '.join(talk.capabilities)}")
+    return _bad(visit, "fail", f"offers {' '.join(talk.capabilities)}", _remedy_of_no_logins(visit.settings, service))
+
+
+def _remedy_of_no_logins(settings, service):
+    if service.unit == "dovecot":
+        return "doveconf -n auth_mechanisms must name plain and login; journalctl -u 'dovecot*' -n 50"
+    place, value = _postfix_setting(settings, service, "smtpd_sasl_auth_enable")
+    if value != "yes":
+        return f"Set mailserver:postfix:{service.name}:safe_options: true (or smtpd_sasl_auth_enable: true in {place})"
+    checker = "dovecot" if settings["sasl"]["type"] == "dovecot" else settings["os"]["sasl"]["service"]
+    return f"journalctl -u 'postfix*' -g sasl -n 20 says why; systemctl status {checker}"
+
+
+def _vrfy(visit):
+    """VRFY may be refused (RFC 5321 section 7.3); 252 and 550 come from a server that looked the name up."""
+    if visit.talk.capabilities is None:
+        visit.talk.hello()
+    reply = visit.talk.ask(f"VRFY postmaster@{visit.settings['hostname']}")
+    if reply.code in (252, 250, 251, 550, 551, 553):
+        remedy = "Set mailserver:postfix:main:disable_vrfy_command: true: spammers read the list of your users off it"
+        return _bad(visit, "warn", reply, remedy)
+    return _of_refusal(visit, reply)
+
+
+def _expn(visit):
+    reply = visit.talk.ask("EXPN postmaster")
+    if reply.code < 300:
+        return _bad(visit, "warn", reply, "Postfix knows no EXPN: find out what answers here: ss -ltnp 'sport = :25'")
+    return _of_refusal(visit, reply)
+
+
+def _of_refusal(visit, reply):
+    if reply.code >= 500:
+        return _ok(visit, reply)
+    return _bad(visit, "unknown", reply, "Check again; journalctl -u 'postfix*' -n 50 says why this is put off")
+
+
+def _login_required(visit):
+    """Without a login, a message from the host's own domain to the host itself is refused by RCPT at the latest."""
+    settings, talk = visit.settings, visit.talk
+    if talk.capabilities is None:
+        talk.hello()
+    reply = talk.ask(f"MAIL FROM:<postmaster@{settings['domain']}>")
+    if reply.code == 250:
+        reply = talk.ask(f"RCPT TO:<postmaster@{settings['hostname']}>")
+    if reply.code >= 300:
+        return _of_refusal(visit, reply)
+    key = f"mailserver:postfix:{visit.service.name}"
+    remedy = f"Set {key}:safe_options: true, and leave smtpd_*_restrictions out of {key}:options; then run a highstate"
+    return _bad(visit, "fail", f"RCPT TO without a login: {reply}", remedy)
+
+
+_LISTENS = Step("listens", "something listens", _listens)
+_GREETING = Step("greeting", "the server greets and is ready", _greeting)
+_BEFORE = Step("auth_before_tls", "no login is offered before TLS", _auth_before_tls)
+_STARTTLS = Step("starttls", "TLS is offered, and can be had", _starttls)
+_AFTER = Step("auth_after_tls", "a login is offered in TLS", _auth_after_tls)
+_SMTP = (
+    _LISTENS,
+    Step("banner", "the greeting is 220 and the host's name, and tells no version and no system", _banner),
+    Step("ehlo_name", "EHLO is answered in the host's name", _ehlo_name),
+)
+_LOGIN = Step("login_required", "nothing is taken without a login", _login_required)
+_LOOK_UPS = (Step("vrfy", "VRFY is refused", _vrfy), Step("expn", "EXPN is refused", _expn))
+_PLAIN, _DIRECT = (_LISTENS, _GREETING, _BEFORE, _STARTTLS, _AFTER), (_LISTENS, _GREETING, _AFTER)
+STEPS = {
+    "smtp": (*_SMTP, _BEFORE, _STARTTLS, *_LOOK_UPS),
+    "submission": (*_SMTP, _BEFORE, _STARTTLS, _AFTER, _LOGIN),
+    "submissions": (*_SMTP, _AFTER, _LOGIN),
+    "imap": _PLAIN,
+    "imaps": _DIRECT,
+    "pop3": _PLAIN,
+    "pop3s": _DIRECT,
+}
+"""What is looked at in the conversation with each service, in its order."""

@@ -1,0 +1,123 @@
+"""What the checks of a host share: commands without an answer, what parsers say, names together, values compared."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailhost.check.findings import Finding, ok
+
+_SECRET = re.compile(r"passw|secret|dsn|bindpw", re.IGNORECASE)
+_WITH_LOGIN = re.compile(r"\w+://[^/\s]*:[^/\s]*@|\bstatic:|^dsn:")
+
+
+def not_run(id, about, wanted, words, done):
+    """Return the finding that a command could not be run, gave no answer in time, or none that can be read."""
+    why = _first_line(done.err) or _first_line(done.out) or f"exit status {done.status}"
+    asked = command_line(words)
+    return Finding(id, "unknown", about, wanted, f"`{asked}`: {why}", f"Run it by hand: `{asked}`, then check again.")
+
+
+def command_line(words):
+    """Return the words of a command as they are typed in a shell."""
+    return " ".join(f"'{word}'" if re.search(r"[^\w@%+=:,./-]", word) else word for word in words)
+
+
+def _first_line(text):
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def said(text):
+    """Return the different lines of what a parser printed, without what they repeat of the values in its file.
+
+    A line of main.cf that is not understood may hold a password.
+    """
+    lines = (line.strip() for line in text.splitlines())
+    lines = (re.sub(r"(unused parameter: [^=\s]+)=.*", r"\1", line) for line in lines)
+    lines = (re.sub(r"(after attribute name): .*", r"\1", line) for line in lines)
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def brief(items, limit=3):
+    """Return some of these texts, and how many more there are."""
+    items = list(items)
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(items[:limit]) + more
+
+
+def rows_differ(where, wanted, there):
+    """Return which of the wanted rows are not there, and which are besides; ``""``: they are the same.
+
+    :param where: what has the rows, as the sentence is to call it.
+    """
+    lacks, more = sorted({*wanted}.difference(there)), sorted({*there}.difference(wanted))
+    told = [lacks and f"{where} lacks {brief(lacks)}", more and f"{where} has {brief(more)} besides"]
+    return "; ".join(filter(None, told))
+
+
+def together(id, names, kind, wanted):
+    """Return one finding, in a list, that all these things are as wanted; none where there are none."""
+    names = list(names)
+    if not names:
+        return []
+    return [ok(id, names[0] if len(names) == 1 else f"{len(names)} {kind}", wanted)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is looked at for each of many names.
+
+    ``look`` is called with a name and returns ``None``, or what is wrong as (status, seen, remedy).
+    """
+
+    id: str
+    wanted: str
+    look: Callable
+
+
+def chain(steps, names, kind="domains"):
+    """Return the findings of steps that rest on each other: what is wrong with a name hides its later steps.
+
+    All names that are in order make one finding for each step.
+    """
+    found, passed = [], {step.id: [] for step in steps}
+    for name in names:
+        for step in steps:
+            wrong = step.look(name)
+            if wrong:
+                status, seen, remedy = wrong
+                found.append(Finding(step.id, status, name, step.wanted, seen, remedy))
+                break
+            passed[step.id].append(name)
+    return found + [one for step in steps for one in together(step.id, passed[step.id], kind, step.wanted)]
+
+
+def drifts(id, where, wanted, seen, remedy):
+    """Return findings of values that are not as the pillar has them: one for each, and one for all the others.
+
+    :param where: the file; ``seen`` is what it says, and ``wanted`` the pillar, each a mapping from names to texts.
+    :param remedy: takes ``{}`` for the name.
+    """
+    found = []
+    for name in dict.fromkeys([*wanted, *seen]):
+        ours, theirs = _spaced(wanted.get(name)), _spaced(seen.get(name))
+        if ours != theirs:
+            told = [_shown(name, ours, theirs), _shown(name, theirs, ours)]
+            found.append(Finding(id, "warn", name, told[0], f"{told[1]} in {where}", remedy.format(name)))
+    settled = len(set(wanted) - {one.about for one in found})
+    return found + ([ok(id, where, f"{settled} values are as in the pillar")] if settled else [])
+
+
+def _spaced(value):
+    return None if value is None else " ".join(str(value).split())
+
+
+def _shown(name, value, other):
+    """Return a value for people: of a long list only what the other has not, of a secret nothing."""
+    if value is None:
+        return f"no {name}"
+    if _SECRET.search(name) or _WITH_LOGIN.search(value):
+        return f"{name} = (not shown)"
+    if len(value) > 120 and other:
+        own = [item for item in value.split(", ") if item not in other.split(", ")]
+        return f"{name} with {brief(own)}" if own else f"{name} without what the other has more"
+    return f"{name} = {value[:120]}"

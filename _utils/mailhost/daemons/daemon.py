@@ -1,0 +1,251 @@
+"""A daemon under systemd: whether it runs and serves, what it says in its log, and how it takes a new configuration."""
+
+import re
+import shlex
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mailhost.check.areas import run_command
+from mailhost.check.findings import Host
+from mailhost.check.running.area import behind
+from mailhost.daemons import in_force, overlooked
+from mailhost.daemons.services import Service
+from mailhost.daemons.talk import Budget, Talk, open_talk
+from mailhost.errors import DaemonError, WireError
+
+FATAL = re.compile(r"\b(fatal|panic): |bad command startup|\[(emerg|alert)\]", re.IGNORECASE)
+"""What a daemon says before it gives up (Postfix, Dovecot, nginx)."""
+_LATE = re.compile(r"bad command startup")
+_DEFERS = re.compile(r"421|451 4\.3\.|4\d\d 4\.7\.1 Service unavailable")
+"""Replies to a recipient that say that nobody's mail is taken: lookups, the configuration, a milter that is away."""
+_TROUBLE = re.compile(r"fatal|panic|error|warning|emerg|fail|cannot|unable|no such|not ", re.IGNORECASE)
+_CHATTER = re.compile(
+    r"^(Start|Stop|Reload)(ing|ed|pping|pped) |Scheduled restart job|Deactivated successfully|daemon started"
+)
+LIMIT = 15
+STEADY = 1.0
+_MOST_WORDS = 12
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a daemon: whether its units are active, and ``{place: what is wrong}`` of its listeners.
+
+    ``undelivered`` is likewise of mail that does not arrive (:attr:`Daemon.flow`).
+    """
+
+    active: bool
+    problems: dict
+    undelivered: dict = field(default_factory=dict)
+
+
+@dataclass
+class Daemon:
+    """One daemon of the host.
+
+    ``check`` is the command of its own parser, with ``{staged}`` for the folder of the staged files; ``reload`` the
+    command that has it read its files. ``services`` are those of :mod:`mailhost.daemons.services` that it is to answer
+    for, ``sockets`` other places, (address, port), where it listens. ``log`` is a log file of its own beside the
+    journal, ``recipient`` a mail address for which it is to take mail, ``pair`` the files of a certificate and its key
+    that it serves, and ``main_cf`` the path of a main.cf, which names others. ``flow`` sends messages, and returns
+    ``{what: what is wrong}`` and sentences of what is not known, which are kept in ``notes``.
+    """
+
+    unit: str
+    check: str
+    reload: str
+    services: tuple = ()
+    sockets: tuple = ()
+    log: str = ""
+    recipient: str = ""
+    pair: tuple = ()
+    main_cf: str = ""
+    flow: object = None
+    command: object = run_command
+    clock: object = time.monotonic
+    pause: object = time.sleep
+    notes: list = field(default_factory=list)
+    _units: list = field(default_factory=list)
+
+    def refused(self, staged):
+        """Return why the staged files are not to be put in place, in the words of the daemon's parser or our own.
+
+        :return: ``""`` if nothing is wrong with them.
+        """
+        words, since = shlex.split(self.check.format(staged=staged)), self.moment()
+        done = self.command(words) if words else None
+        if done and done.status != 0:
+            # Postfix's tools may say why in the log alone.
+            said = "\n".join(filter(None, [done.err.strip(), done.out.strip(), *self.words(since)]))
+            return said or f"{words[0]}: exit status {done.status}"
+        places = [(one.address, one.port) for one in self.services] + list(self.sockets)
+        wrong = [
+            *(one for pair in self._pairs(staged) for one in overlooked.pair_problems(*pair)),
+            *overlooked.port_problems(places, self.unit, self.command),
+            *self._tables(staged),
+        ]
+        return "\n".join(wrong)
+
+    def _tables(self, staged):
+        if not self.main_cf:
+            return []
+        folder = in_force.beneath(staged, self.main_cf).parent
+        return overlooked.table_problems(folder, self.command)
+
+    def _pairs(self, staged):
+        main_cf = in_force.look(in_force.beneath(staged, self.main_cf)) if self.main_cf else None
+        found = overlooked.chain_pairs(main_cf.octets.decode("utf-8", "replace")) if main_cf else []
+        return [*([self.pair] if self.pair else []), *found]
+
+    def units(self):
+        if not self._units:
+            self._units[:] = [self.unit, *behind(Host({}, self.command), self.unit)]
+        return self._units
+
+    def is_active(self):
+        return not self._inactive()
+
+    def _inactive(self):
+        states = {unit: self.command(("systemctl", "is-active", unit)).out.strip() for unit in self.units()}
+        return [f"{unit}: {state}" for unit, state in states.items() if state not in ("active", "reloading")]
+
+    def take(self, how):
+        """Have the daemon take its files, by ``reload`` or ``restart``.
+
+        :raises DaemonError: it refused.
+        """
+        if how == "restart" or not self.reload:
+            self.command(("systemctl", "reset-failed", *self.units()))  # or systemd may count the start as one too many
+            words = ("systemctl", "restart", self.unit)
+        else:
+            words = shlex.split(self.reload)
+        done = self.command(words)
+        if done.status != 0:
+            raise DaemonError(f"`{' '.join(words)}`: {(done.err or done.out).strip() or f'exit status {done.status}'}")
+
+    def stop(self):
+        self.command(("systemctl", "stop", self.unit))
+
+    def moment(self):
+        """Return the present end of the logs."""
+        done = self.command(("journalctl", "--quiet", "--no-pager", "-n", "1", "-o", "cat", "--show-cursor"))
+        cursor = re.search(r"^-- cursor: (\S+)$", done.out or "", re.MULTILINE)
+        return (cursor[1] if cursor else "", self._log_size())
+
+    def _log_size(self):
+        return Path(self.log).stat().st_size if self.log and Path(self.log).exists() else 0
+
+    def _lines(self, since):
+        cursor, size = since
+        found = self._journal(cursor) if cursor else []
+        if self.log and Path(self.log).exists():
+            with open(self.log, encoding="utf-8", errors="replace") as file:
+                file.seek(size)
+                found += file.read().splitlines()
+        return [line.strip() for line in found if line.strip()]
+
+    def _journal(self, cursor):
+        """Return what the unit said, and what was said in its name: of what ends at once, the unit is not known."""
+        self.command(("journalctl", "--sync"))
+        words = ("journalctl", "--quiet", "--no-pager", f"--after-cursor={cursor}")
+        found = self.command((*words, "-o", "cat", "-u", f"{self.unit}*")).out.splitlines()
+        named = re.compile(rf"^\S+ +\S+ \S+ \S+ {re.escape(self.unit)}[^ :]*: (.*)$")
+        others = map(named.match, self.command((*words, "-o", "short")).out.splitlines())
+        return list(dict.fromkeys([*found, *(one[1] for one in others if one)]))
+
+    def words(self, since):
+        """Return what the daemon said since a moment: the last lines, and of many those that sound like trouble."""
+        lines = [line[:300] for line in self._lines(since) if not _CHATTER.search(line)]
+        loud = [line for line in lines if _TROUBLE.search(line)]
+        # Where messages were sent, there are lines about each of them, and what became of it is told anyhow.
+        return (loud if self.flow or (loud and len(lines) > _MOST_WORDS) else lines)[-_MOST_WORDS:]
+
+    def seen(self):
+        """Look at the units, and talk to each listener."""
+        if self._inactive():
+            return Seen(False, {})
+        problems = {one.place: self._talk(one) for one in self.services}
+        problems.update({f"{host} port {port}": _connect(host, port) for host, port in self.sockets})
+        return Seen(True, {place: wrong for place, wrong in problems.items() if wrong})
+
+    def _talk(self, service):
+        """Return why a listener does not serve: greeting, hello, TLS and, in plain SMTP, a recipient."""
+        try:
+            with open_talk(service, Budget(answer=8, total=20)) as talk:
+                talk.connect()
+                ready, words = talk.greet()
+                if not ready:
+                    return f"{service.place}: {words}"
+                talk.hello()
+                if not service.direct and talk.offers_tls():
+                    talk.starttls()
+                    talk.hello()
+                return self._refused_recipient(service, talk) if service.name == "smtp" and self.recipient else ""
+        except WireError as err:
+            return str(err)
+
+    def _refused_recipient(self, service, talk):
+        talk.ask("MAIL FROM:<>")
+        reply = str(talk.ask(f"RCPT TO:<{self.recipient}>"))
+        return f"{service.place} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
+
+    def before(self, delivers):
+        """Look as :meth:`seen` does, before a change; with ``delivers`` whether mail arrives, too."""
+        seen = self.seen()
+        return replace(seen, undelivered=self._undelivered()) if delivers and seen.active else seen
+
+    def _undelivered(self):
+        if not self.flow:
+            return {}
+        wrong, self.notes[:] = self.flow()
+        return wrong
+
+    def settled(self, before, since):
+        """Wait until the daemon serves, and goes on to, and see that mail arrives; return what is wrong if not.
+
+        What was wrong before, while the daemon ran, is not held against the change.
+        """
+        ends, good = self.clock() + LIMIT, None
+        while True:
+            wrong = self._wrong(before, since)
+            now = self.clock()
+            if not wrong:
+                good = now if good is None else good
+                if now - good >= STEADY:
+                    return [wrong for what, wrong in self._undelivered().items() if what not in before.undelivered]
+            else:
+                good = None
+                if now >= ends or any(map(FATAL.search, wrong)):
+                    return wrong
+            self.pause(0.25)
+
+    def _wrong(self, before, since):
+        inactive = self._inactive()
+        # Of a program that could not start before, the end is told a second later; then the messages decide.
+        late = _LATE if before.undelivered else None
+        lines = [line[:300] for line in self._lines(since) if FATAL.search(line)]
+        fatal = [line for line in lines if not (late and late.search(line))][-_MOST_WORDS:]
+        if inactive or fatal:
+            return [*fatal, *inactive]
+        seen = self.seen()
+        return [wrong for place, wrong in seen.problems.items() if place not in before.problems]
+
+
+def place_of_socket(text):
+    """Return the (address, port) to connect to, of ``inet:8891@127.0.0.1``, ``443`` or ``[::]:443``."""
+    port, _, host = text.removeprefix("inet:").partition("@")
+    if not host:
+        host, _, port = text.rpartition(":")
+    host = host.strip("[]")
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}.get(host, host), int(port)
+
+
+def _connect(host, port):
+    try:
+        with Talk(Service(host, "", "", host, port), Budget(answer=5)) as talk:
+            talk.connect()
+            talk.lost = True  # nothing is said, so no goodbye either
+    except WireError as err:
+        return str(err)
+    return ""

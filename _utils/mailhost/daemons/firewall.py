@@ -1,0 +1,167 @@
+"""firewalld's zones, permanent and running: what is missing in either, and the commands that add or remove it."""
+
+import contextlib
+import re
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from mailhost.errors import FirewallError
+
+_COMMAND = "firewall-cmd"
+_WHERE = {"permanent": ("--permanent",), "running": ()}
+
+
+def missing(zone, services, ports, run=None):
+    """Return what ``zone`` does not allow yet: ``{"permanent": [...], "running": [...]}`` of services and ports.
+
+    :param run: takes firewall-cmd's arguments and returns its output; for tests.
+    :raises FirewallError: firewalld does not run, or knows no such zone or service.
+    """
+    run = run or firewall_cmd
+    with ThreadPoolExecutor() as pool:  # firewall-cmd takes long to start
+        shown = pool.map(lambda options: run(*options, f"--zone={zone}", "--list-all"), _WHERE.values())
+        absent = {where: _absent(text, services, ports) for where, text in zip(_WHERE, shown, strict=True)}
+    lacking = {name for names in absent.values() for name in names if "/" not in name}
+    _check_services(sorted(lacking), run)
+    return absent
+
+
+def present(zone, services, ports, run=None):
+    """Return which of these services and ports ``zone`` allows, permanent and running, as :func:`missing` does."""
+    lacking = missing(zone, services, ports, run)
+    return {where: _without([*services, *ports], absent) for where, absent in lacking.items()}
+
+
+def _check_services(services, run):
+    unknown = set(services) - set(run("--get-services").split()) if services else ()
+    if unknown:
+        raise FirewallError(
+            f"firewalld on this host knows no service {', '.join(sorted(unknown))}; name others, or ports, in the "
+            "pillar mailserver:firewalld (firewall-cmd --get-services lists those that it knows)"
+        )
+
+
+def change(verb, zone, items, run=None):
+    """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded.
+
+    :raises FirewallError: firewalld refused some of it, and what was changed before that is undone.
+    """
+    run, done = run or firewall_cmd, []
+    try:
+        for where, kind, names in _steps(items):
+            done.append((where, kind, names))  # firewall-cmd may refuse the last of several after it took the others
+            run(*_WHERE[where], f"--zone={zone}", *(f"--{verb}-{kind}={name}" for name in names))
+    except FirewallError:
+        undo = {"add": "remove", "remove": "add"}[verb]
+        for where, kind, names in reversed(done):
+            for name in names:
+                with contextlib.suppress(FirewallError):
+                    run(*_WHERE[where], f"--zone={zone}", f"--{undo}-{kind}={name}")
+        raise
+
+
+def _steps(items):
+    """Yield (where, kind, names); firewall-cmd takes one kind at a time."""
+    for where, names in items.items():
+        kinds = {"service": [one for one in names if "/" not in one], "port": [one for one in names if "/" in one]}
+        for kind, some in kinds.items():
+            if some:
+                yield where, kind, some
+
+
+def _absent(shown, services, ports):
+    """Return which services and ports are not in ``shown``, what ``firewall-cmd --list-all`` printed."""
+    lines = dict(line.strip().partition(": ")[::2] for line in shown.splitlines())
+    allowed = {"services": lines.get("services", "").split(), "ports": lines.get("ports", "").split()}
+    return [*_without(services, allowed["services"]), *_without(ports, allowed["ports"])]
+
+
+def _without(wanted, allowed):
+    return [one for one in wanted if one not in allowed]
+
+
+def firewall_cmd(*arguments):
+    """Run firewall-cmd; return what it printed.
+
+    :raises FirewallError: with what it was asked and what it said.
+    """
+    try:
+        done = subprocess.run((_COMMAND, *arguments), capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError as err:
+        raise FirewallError(f"{_COMMAND} is not installed") from err
+    except subprocess.TimeoutExpired as err:
+        raise FirewallError(f"{_COMMAND} {' '.join(arguments)}: no answer in 60 s; does firewalld run?") from err
+    if done.returncode:
+        raise FirewallError(f"{_COMMAND} {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout.strip()
+
+
+ADMINISTRATION = ("sshd", "salt-master")
+"""Programs by which a host, or a fleet, is looked after."""
+_USUAL = {"ssh": {"22/tcp"}, "salt-master": {"4505/tcp", "4506/tcp"}}
+
+
+def shut_out(zone, listening, run=None):
+    """Return what a zone shuts out of the programs by which the host is looked after: ``["sshd at 2222/tcp"]``.
+
+    :param listening: what ``ss -Hltnp`` printed.
+    """
+    run = run or firewall_cmd
+    lines = dict(line.strip().partition(": ")[::2] for line in run(f"--zone={zone}", "--list-all").splitlines())
+    if lines.get("target") == "ACCEPT":
+        return []
+    allowed = set(lines.get("ports", "").split())
+    for service in lines.get("services", "").split():
+        allowed |= _USUAL.get(service, set())
+    found = []
+    for line in listening.splitlines():
+        name, words = re.search(r'"([^"]+)"', line), line.split()
+        if not name or name[1] not in ADMINISTRATION or words[3].startswith(("127.", "[::1]")):
+            continue
+        port = f"{words[3].rpartition(':')[2]}/tcp"
+        if port not in allowed:
+            found.append(f"{name[1]} at {port}")
+    return sorted(set(found))
+
+
+def is_reached(address, port, limit=5):
+    """Tell whether a TCP connection to a port can be made."""
+    try:
+        socket.create_connection((address, port), limit).close()
+    except OSError:
+        return False
+    return True
+
+
+def keeps_from_master(masters, stop, start, reached=is_reached):
+    """Tell whether the firewall keeps the host from its master; it is then left stopped.
+
+    :param masters: (address, port) of each master's ports; one that answers is enough.
+    :param stop, start: have the firewall stop and start. Only what is reached without it is its fault.
+    """
+    if not masters or any(reached(*one) for one in masters):
+        return False
+    stop()
+    if any(reached(*one) for one in masters):
+        return True
+    start()
+    return False
+
+
+def is_connected(connections, limit=60, clock=time.monotonic, pause=time.sleep):
+    """Wait until the minion has a connection to its master; tell whether it has one after ``limit`` seconds.
+
+    While a minion of Salt 3008 has none, what it is to return is lost.
+
+    :param connections: return what ``ss -Htn`` prints of the established connections to the master's publish port.
+    """
+    until, step = clock() + limit, 0
+    while not connections().strip():
+        if clock() >= until:
+            return False
+        step = 1
+        pause(step)
+    pause(step)  # The minion opens its channel for what it returns right after this connection.
+    return True

@@ -1,0 +1,271 @@
+"""A daemon's configuration is put in force as one change: staged, checked, in place, seen to serve, or taken back.
+
+Below ``/var/lib/mailserver`` lie, for each daemon, the files that are to be in force (``staged``), those that were in
+place before a change began (``kept/NAME/former``) and those with which it was last seen to serve
+(``kept/NAME/served``). While a change is under way there is a mark (``kept/NAME/trying``), so that a run that was
+killed is completed or undone by the next.
+"""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost.dkim.keystore import locked, replace_file
+from mailhost.errors import ConfigurationRefused, DaemonError, NotServing, WriteError
+
+STATE = "/var/lib/mailserver"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it is on disk: its bytes, its mode, and the ids of its owner and group."""
+
+    octets: bytes
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The files (absolute paths) that are one daemon's configuration, and where its copies are kept.
+
+    ``restart_for`` maps a path to the settings in it that a reload does not change, or to ``True`` for all of them.
+    """
+
+    name: str
+    files: tuple
+    restart_for: dict
+    state: str = STATE
+
+    @property
+    def staged(self):
+        return staged_folder(self.state)
+
+    @property
+    def kept(self):
+        return Path(self.state) / "kept" / self.name
+
+    @property
+    def mark(self):
+        return self.kept / "trying"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a configuration: the paths that changed, how the daemon took them (``""``: it had them)."""
+
+    changed: tuple = ()
+    how: str = ""
+
+
+def staged_folder(state=STATE):
+    """Return the folder below which the files that are to be in force lie, by their own paths."""
+    return Path(state) / "staged"
+
+
+def stage(path, state=STATE):
+    """Copy a file to where it is staged, so that what is staged differs from it only by what is to change.
+
+    :return: the path of the copy; where there is no such file, there is no copy either.
+    :raises WriteError: it could not be written.
+    """
+    folder = staged_folder(state)
+    place = beneath(folder, path)
+    _make_folder(Path(state), folder, place.parent)
+    here = look(path)
+    if here is None:
+        place.unlink(missing_ok=True)
+    elif here != look(place):
+        put({place: here})
+    return place
+
+
+def beneath(folder, path):
+    """Return where a file with this absolute path lies below ``folder``."""
+    return Path(folder) / str(path).lstrip("/")
+
+
+def _make_folder(state, top, folder):
+    """Make a folder below ``top``, which root alone may enter: some of the files hold secrets."""
+    state.mkdir(mode=0o755, parents=True, exist_ok=True)
+    top.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def look(path):
+    """Return a file as :class:`File`, or ``None`` where there is none."""
+    try:
+        with open(path, "rb") as file:
+            found = os.fstat(file.fileno())
+            return File(file.read(), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+    except FileNotFoundError:
+        return None
+
+
+def put(files):
+    """Put files in place, ``{path: File}``; one that is ``None`` is deleted.
+
+    :raises WriteError: one could not be written.
+    """
+    for path, file in files.items():
+        if file is None:
+            Path(path).unlink(missing_ok=True)
+        elif look(path) != file:
+            replace_file(path, file.octets, file.mode, (file.uid, file.gid))
+
+
+def relabel(paths):
+    """Give files the labels of their places, where SELinux has some: these came from another folder."""
+    tool = shutil.which("restorecon")
+    if tool and paths:
+        subprocess.run((tool, *map(str, paths)), capture_output=True, timeout=60, check=False)
+
+
+def is_cut_short(configuration):
+    """Tell whether a change began that was neither seen to serve nor taken back."""
+    return configuration.mark.exists()
+
+
+def is_to_change(configuration):
+    """Tell whether the staged files differ from those in place, or an earlier change was cut short."""
+    differ = any(look(beneath(configuration.staged, path)) != look(path) for path in configuration.files)
+    return differ or is_cut_short(configuration)
+
+
+def has_served(configuration):
+    """Tell whether the daemon was ever seen to serve with a configuration that was put in force here."""
+    return any(_copies(configuration, "served").values())
+
+
+def put_in_force(configuration, daemon):
+    """Have a daemon serve with its staged files, or with those that it had.
+
+    :param daemon: a :class:`mailhost.daemons.daemon.Daemon`.
+    :return: :class:`Outcome`.
+    :raises ConfigurationRefused: the files did not pass the checks, and nothing was touched.
+    :raises NotServing: the daemon did not serve with them; the message says with which it serves now.
+    :raises WriteError: a disk did not take the copies, and nothing was touched.
+    """
+    _make_folder(Path(configuration.state), configuration.kept.parent, configuration.kept)
+    with locked(configuration.kept, what=f"{configuration.name}'s configuration"):
+        return _put_in_force(configuration, daemon)
+
+
+def _put_in_force(configuration, daemon):
+    wanted = _wanted(configuration)
+    here = {path: look(path) for path in configuration.files}
+    cut_short = is_cut_short(configuration)
+    changed = tuple(path for path in configuration.files if wanted[path] != here[path])
+    if not changed and not cut_short:
+        if daemon.is_active() and _copies(configuration, "served") != wanted and not daemon.seen().problems:
+            _keep(configuration, "served", wanted)
+        return Outcome()
+    refused = daemon.refused(configuration.staged)
+    if refused:
+        raise ConfigurationRefused(
+            f"{configuration.name}: not put in place, the old configuration stays in force: {refused}"
+        )
+    if not cut_short:
+        _keep(configuration, "former", here)
+        replace_file(configuration.mark, json.dumps({"ran": daemon.is_active()}), 0o600)
+    return _try(configuration, daemon, wanted, changed or configuration.files)
+
+
+def _wanted(configuration):
+    wanted = {path: look(beneath(configuration.staged, path)) for path in configuration.files}
+    missing = [path for path, file in wanted.items() if file is None]
+    if missing:
+        raise ConfigurationRefused(f"{configuration.name}: {', '.join(missing)} was not staged; nothing was touched")
+    return wanted
+
+
+def _try(configuration, daemon, wanted, changed):
+    former = _copies(configuration, "former")
+    before = daemon.before(has_served(configuration))
+    # What Postfix could not start is held back for a minute, which a reload does not end.
+    is_stuck = not before.active or before.undelivered
+    how = "restart" if is_stuck or needs_restart(configuration.restart_for, former, wanted) else "reload"
+    since = daemon.moment()
+    wrong = _act(daemon, how, wanted, before, since)
+    if wrong:
+        said = _sentence([*wrong, *daemon.words(since)])
+        raise NotServing(
+            f"{configuration.name} does not serve with the new configuration: {said}\n"
+            + _take_back(configuration, daemon, before)
+        )
+    _keep(configuration, "served", wanted)
+    configuration.mark.unlink()
+    return Outcome(changed, "restarted" if how == "restart" else "reloaded")
+
+
+def _act(daemon, how, files, before, since):
+    """Put files in place and have the daemon take them; return what keeps it from serving."""
+    try:
+        put(files)
+        relabel([path for path, file in files.items() if file])
+        daemon.take(how)
+    except (DaemonError, WriteError) as err:
+        return [str(err)]
+    return daemon.settled(before, since)
+
+
+def _take_back(configuration, daemon, before):
+    """Put back what was in place and, if that does not serve, what was last seen to serve; return what is so now."""
+    former, served = _copies(configuration, "former"), _copies(configuration, "served")
+    if not _ran(configuration) and not has_served(configuration):
+        put(former)
+        daemon.stop()
+        configuration.mark.unlink()
+        return "It did not run before: the old files are back, and it is stopped."
+    wrong = []
+    for files in [former, *([served] if has_served(configuration) and served != former else [])]:
+        # Not by a reload: what failed may be held back for a minute (Postfix's throttling), or be half loaded.
+        wrong = _act(daemon, "restart", files, before, daemon.moment())
+        if not wrong:
+            configuration.mark.unlink()
+            return "The configuration that served before is back in force."
+    return f"With the old one, which is back in place, it does not serve either: {_sentence(wrong)}"
+
+
+def _ran(configuration):
+    """Tell whether the daemon ran before the change began; it may have begun in a run that was killed."""
+    try:
+        return bool(json.loads(configuration.mark.read_text(encoding="ascii"))["ran"])
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def _sentence(words):
+    return "\n".join(dict.fromkeys(words))
+
+
+def needs_restart(restart_for, former, wanted):
+    """Tell whether the files differ in a setting that a reload does not change."""
+    return any(
+        names is True or any(_values(former.get(path), name) != _values(wanted.get(path), name) for name in names)
+        for path, names in restart_for.items()
+        if former.get(path) != wanted.get(path)
+    )
+
+
+def _values(file, name):
+    text = file.octets.decode("utf-8", "replace") if file else ""
+    return [value.strip() for value in re.findall(rf"^[ \t]*{re.escape(name)}\b[ \t]*=?(.*)$", text, re.MULTILINE)]
+
+
+def _keep(configuration, which, files):
+    """Keep copies of files; of one that does not exist there is none."""
+    for path, file in files.items():
+        place = beneath(configuration.kept / which, path)
+        _make_folder(Path(configuration.state), configuration.kept, place.parent)
+        put({place: file})
+
+
+def _copies(configuration, which):
+    return {path: look(beneath(configuration.kept / which, path)) for path in configuration.files}

@@ -1,0 +1,104 @@
+"""The running OpenDKIM: how it takes new tables, and what it loses each time."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from mailhost.before.given_back import wait_until_it_listens
+from mailhost.daemons import milter_action
+from mailhost.errors import CutoverError, MilterActionError
+
+MOST_LOST = 500
+"""Sockets that OpenDKIM may lose before it is restarted instead: 125 resolvers, 34 MB. Where its limit of open files
+is low, half of that."""
+
+
+def reload_service(service):
+    """Have the running OpenDKIM read its tables (SIGUSR1): it takes them at the next new connection.
+
+    Connections that come while it reads make a resolver each, and it forgets all of them but one (OpenDKIM 2.11.0:
+    nothing keeps two connections from setting up the resolver of a new configuration at once): 0.27 MB, and four
+    sockets that no time-out closes. Before those reach the limit of open files, where it has mail wait (451), it
+    is restarted, which has it read its tables as well; mail waits meanwhile, whatever the pillar says of a milter that
+    is away.
+
+    :return: a sentence that tells of a restart; ``None``: the signal was sent.
+    :raises CutoverError: it does not run, or systemd refused.
+    """
+    pid = main_process(service)
+    lost = lost_sockets(pid)
+    if lost < most_lost(pid):
+        _systemctl("kill", "--signal=USR1", "--kill-who=main", service)
+        return None
+    try:
+        with milter_action.waiting(milter_action.Postfix(), lambda: wait_until_it_listens(service)):
+            _systemctl("restart", service)
+    except MilterActionError as err:
+        raise CutoverError(str(err)) from err
+    return f"OpenDKIM was restarted and not reloaded: it held {lost} sockets that it lost at earlier reloads."
+
+
+def main_process(service):
+    """Return the number of a unit's main process, as text; ``0``: none runs.
+
+    :raises CutoverError: systemd refused.
+    """
+    return _systemctl("show", "--property=MainPID", "--value", service).strip() or "0"
+
+
+def most_lost(pid):
+    """Return how many sockets a process may lose: :data:`MOST_LOST`, but no more than half of its open files."""
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+    except OSError:
+        return MOST_LOST
+    words = next((line.split() for line in limits.splitlines() if line.startswith("Max open files")), [])
+    return min(MOST_LOST, int(words[3]) // 2) if words and words[3].isdigit() else MOST_LOST
+
+
+def words_of(service):
+    """Return the command line of a unit as a list: the running one or, where none runs, the one that would start.
+
+    It is empty where there is no such unit, or systemd does not say.
+    """
+    try:
+        pid = main_process(service)
+        if pid == "0":
+            starts = re.search(r"argv\[\]=(.*?) ;", _systemctl("show", "--property=ExecStart", "--value", service))
+            # Variables are systemd's to fill in, and told by nothing but the running process.
+            return [one for one in starts[1].split() if not one.startswith("$")] if starts else []
+        return [one for one in Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0") if one]
+    except (CutoverError, OSError):
+        return []
+
+
+def lost_sockets(pid):
+    """Return how many sockets without a name a process has, which connections of a milter are not; 0: none runs.
+
+    OpenDKIM needs four of them for its resolver, and one for its log.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+        nameless = {f"socket:[{words[6]}]" for words in map(str.split, lines[1:]) if len(words) == 7}
+        return sum(_file(link) in nameless for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return 0
+
+
+def _file(link):
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""  # Closed meanwhile.
+
+
+def _systemctl(*words):
+    command = ("systemctl", *words)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise CutoverError(f"{' '.join(command)}: {err}") from err
+    if done.returncode:
+        raise CutoverError(f"OpenDKIM could not be reloaded: {' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,318 @@
+"""Conversations with mail ports in SMTP, IMAP and POP3, over TLS too, with a limit on each answer and on all."""
+
+import contextlib
+import re
+import socket
+import ssl
+import time
+from dataclasses import dataclass, field
+
+from mailhost.errors import HandshakeFailed, NoAnswer, NothingListens, PutOff, WireError
+from mailhost.wording import plain
+
+_LONGEST_LINE = 8192
+_MOST_LINES = 200
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits in seconds: ``answer`` for one answer, ``total`` for all conversations together."""
+
+    answer: float = 5
+    total: float = 60
+    started: float = field(default_factory=time.monotonic)
+
+    def ends(self):
+        """Return the moment, of the monotonic clock, by which the next answer must be there."""
+        return min(time.monotonic() + self.answer, self.started + self.total)
+
+
+def any_certificate(minimum=ssl.TLSVersion.TLSv1_2, maximum=ssl.TLSVersion.MAXIMUM_SUPPORTED):
+    """Return a TLS context that takes whatever certificate is served: it is looked at, not relied on."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version, context.maximum_version = minimum, maximum
+    return context
+
+
+def short(text, limit=160):
+    """Return text in one line of at most ``limit`` characters."""
+    return plain(" ".join(str(text)[:_LONGEST_LINE].split()), limit)
+
+
+def open_talk(service, budget):
+    """Return a :class:`Talk` with a service, in its protocol, which is not connected yet."""
+    return {"smtp": SmtpTalk, "imap": ImapTalk, "pop3": Pop3Talk}[service.protocol](service, budget)
+
+
+_PUT_OFF = re.compile(r"(?!454)4\d\d\b|454 4\.3\.")
+"""A reply for now (RFC 5321 section 4.2.1) that says nothing of TLS: it is not STARTTLS's own 454 (RFC 3207 section
+4), or it names the state of the mail system (RFC 3463 section 3.4). Postfix without its milter has `454 4.3.0`."""
+
+
+class Talk:
+    """One connection to a service, ended politely; what goes wrong on it is a :class:`WireError`.
+
+    ``capabilities`` is what the server offers, keyword to parameters; ``None`` until :meth:`hello`.
+    """
+
+    goodbye = "QUIT"
+
+    def __init__(self, service, budget):
+        self.service, self.budget = service, budget
+        self.socket, self.buffer, self.asked = None, b"", "the connection"
+        self.capabilities = None
+        self.lost = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.socket is None:
+            return
+        if not self.lost:
+            with contextlib.suppress(WireError):
+                self.ask(self.goodbye)
+        self.socket.close()
+
+    def connect(self, context=None):
+        """Connect, and where TLS comes first shake hands; ``context`` is TLS's (:func:`any_certificate`)."""
+        service = self.service
+        source = (service.source, 0) if service.source else None
+        try:
+            self.socket = socket.create_connection((service.address, service.port), self._left(), source)
+        except ConnectionRefusedError as err:
+            raise NothingListens(f"{service.place} refused the connection") from err
+        except OSError as err:
+            raise self._failed(err) from err
+        if service.direct:
+            self.handshake(context)
+
+    def handshake(self, context=None):
+        """Go on in TLS (RFC 8446)."""
+        self.asked, self.buffer, self.capabilities = "the TLS handshake", b"", None
+        try:
+            self.socket.settimeout(self._left())
+            self.socket = (context or any_certificate()).wrap_socket(self.socket, server_hostname=self.service.host)
+        except TimeoutError as err:
+            raise self._failed(err) from err
+        except OSError as err:
+            self.lost = True
+            raise HandshakeFailed(f"{self.service.place}: no TLS: {_reason(err)}") from err
+
+    def starttls(self, context=None):
+        """Ask for TLS, and go on in it.
+
+        :raises PutOff: no command is taken now, for reasons that have nothing to do with TLS.
+        """
+        positive, words = self.ask_for_tls()
+        if _PUT_OFF.match(str(words)):
+            raise PutOff(f"{self.service.place} answered STARTTLS with {short(words)}")
+        if not positive:
+            raise HandshakeFailed(f"{self.service.place} answered STARTTLS with {short(words)}")
+        self.handshake(context)
+
+    def say(self, text):
+        """Send a command as it is, and end the line."""
+        self.send(text.encode() + b"\r\n", text)
+
+    def send(self, octets, asked):
+        """Send bytes as they are; ``asked`` is what to call them when no answer comes."""
+        self.asked = short(asked, 60)
+        try:
+            self.socket.settimeout(self._left())
+            self.socket.sendall(octets)
+        except OSError as err:
+            raise self._failed(err) from err
+
+    def line(self, ends):
+        """Return the next line without its end; ``ends``: the moment by which it must be there."""
+        while b"\n" not in self.buffer:
+            if len(self.buffer) > _LONGEST_LINE:
+                raise self._not_of_protocol("a line without end")
+            try:
+                self.socket.settimeout(self._left(ends))
+                octets = self.socket.recv(4096)
+            except OSError as err:
+                raise self._failed(err) from err
+            if not octets:
+                raise self._failed(ConnectionError("closed the connection"))
+            self.buffer += octets
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line.rstrip(b"\r").decode("utf-8", "replace")
+
+    def lines(self, is_last):
+        """Return lines up to the one that ``is_last`` is true of, as one answer with one limit."""
+        ends = self.budget.ends()
+        found = [self.line(ends)]
+        while not is_last(found[-1]):
+            if len(found) == _MOST_LINES:
+                raise self._not_of_protocol("an answer without end")
+            found.append(self.line(ends))
+        return found
+
+    def first_line(self, beginnings):
+        """Return the greeting, which has one of these beginnings."""
+        self.asked = "the connection"
+        (line,) = self.lines(lambda _: True)
+        if not line.upper().startswith(beginnings):
+            raise self._not_of_protocol(repr(short(line, 60)))
+        return line
+
+    def _left(self, ends=None):
+        left = (ends or self.budget.ends()) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _failed(self, err):
+        self.lost = True
+        place = self.service.place
+        if isinstance(err, TimeoutError):
+            return NoAnswer(f"{place} gave no answer to {self.asked} within {self.budget.answer:g} s")
+        return WireError(f"{place}, after {self.asked}: {_reason(err)}")
+
+    def _not_of_protocol(self, seen):
+        self.lost = True
+        return WireError(f"{self.service.place} answered {self.asked} with {seen}")
+
+
+def _reason(err):
+    if isinstance(err, ssl.SSLError) and err.reason:
+        return err.reason.lower().replace("_", " ")
+    return short(getattr(err, "strerror", None) or err or type(err).__name__)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply of SMTP (RFC 5321 section 4.2): its code, and its lines without it."""
+
+    code: int
+    lines: tuple
+
+    def __str__(self):
+        return short(f"{self.code} {' / '.join(self.lines)}")
+
+
+class SmtpTalk(Talk):
+    """SMTP (RFC 5321, STARTTLS by RFC 3207)."""
+
+    def ask(self, command):
+        """Send a command, and return its :class:`Reply`."""
+        self.say(command)
+        return self.reply()
+
+    def reply(self):
+        lines = self.lines(lambda line: line[3:4] != "-")
+        for line in lines:
+            if not re.match(r"[2-5]\d\d([ -]|$)", line):
+                raise self._not_of_protocol(repr(short(line, 60)))
+        return Reply(int(lines[-1][:3]), tuple(line[4:] for line in lines))
+
+    def greet(self):
+        """Return whether the server is ready, and its words."""
+        self.asked = "the connection"
+        reply = self.reply()
+        return reply.code == 220, str(reply)
+
+    def hello(self):
+        """Introduce ourselves by our address (RFC 5321 section 4.1.3), which no rule on names takes offence at."""
+        mine = self.socket.getsockname()[0]
+        reply = self.ask(f"EHLO [{'IPv6:' if ':' in mine else ''}{mine}]")
+        words = [line.upper().replace("AUTH=", "AUTH ").split() for line in reply.lines[1:]]
+        self.capabilities = {one[0]: one[1:] for one in words if one} if reply.code == 250 else {}
+        return reply
+
+    def ask_for_tls(self):
+        reply = self.ask("STARTTLS")
+        return reply.code == 220, reply
+
+    def offers_tls(self):
+        return "STARTTLS" in self.capabilities
+
+    def offers_logins(self):
+        return "AUTH" in self.capabilities
+
+
+class LmtpTalk(SmtpTalk):
+    """LMTP (RFC 2033) on a Unix socket, whose path is the service's address."""
+
+    def connect(self, context=None):
+        """Connect; ``context`` has no meaning here."""
+        try:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(self._left())
+            self.socket.connect(self.service.address)
+        except OSError as err:
+            raise self._failed(err) from err
+
+    def hello(self):
+        """Introduce ourselves (RFC 2033 section 4.1)."""
+        self.capabilities = {}
+        return self.ask("LHLO localhost")
+
+
+class ImapTalk(Talk):
+    """IMAP (RFC 9051), as much of it as comes before a login."""
+
+    goodbye = "LOGOUT"
+
+    def ask(self, command):
+        """Send a command, and return the lines of its answer, the tagged one last."""
+        self.say(f"a1 {command}")
+        return self.lines(lambda line: line.startswith("a1 "))
+
+    def greet(self):
+        line = self.first_line(("* OK", "* PREAUTH", "* BYE"))
+        return not line.upper().startswith("* BYE"), short(line)
+
+    def hello(self):
+        lines = self.ask("CAPABILITY")
+        listed = (line.upper().split()[2:] for line in lines if line.upper().startswith("* CAPABILITY "))
+        self.capabilities = {word: [] for words in listed for word in words}
+        return short(" / ".join(lines))
+
+    def ask_for_tls(self):
+        answer = self.ask("STARTTLS")[-1]
+        return answer.upper().startswith("A1 OK"), answer
+
+    def offers_tls(self):
+        return "STARTTLS" in self.capabilities
+
+    def offers_logins(self):
+        """LOGIN is there unless LOGINDISABLED is (RFC 9051 section 6.2.3)."""
+        named = {"AUTH=PLAIN", "AUTH=LOGIN"} & set(self.capabilities)
+        return bool(named) or "LOGINDISABLED" not in self.capabilities
+
+
+class Pop3Talk(Talk):
+    """POP3 (RFC 1939; CAPA by RFC 2449, STLS by RFC 2595), as much of it as comes before a login."""
+
+    def ask(self, command):
+        """Send a command, and return the line of its answer."""
+        self.say(command)
+        (line,) = self.lines(lambda _: True)
+        return line
+
+    def greet(self):
+        line = self.first_line(("+OK", "-ERR"))
+        return line.startswith("+OK"), short(line)
+
+    def hello(self):
+        first = self.ask("CAPA")
+        listed = self.lines(lambda line: line == ".")[:-1] if first.startswith("+OK") else []
+        words = [line.upper().split() for line in listed]
+        self.capabilities = {one[0]: one[1:] for one in words if one}
+        return short(" / ".join([first, *listed]))
+
+    def ask_for_tls(self):
+        answer = self.ask("STLS")
+        return answer.startswith("+OK"), answer
+
+    def offers_tls(self):
+        return "STLS" in self.capabilities
+
+    def offers_logins(self):
+        """USER, or a SASL mechanism that shows the password (RFC 2449 sections 6.3 and 6.4)."""
+        return "USER" in self.capabilities or bool({"PLAIN", "LOGIN"} & set(self.capabilities.get("SASL", ())))

@@ -1,0 +1,1 @@
+"""DKIM keys: their life, their files, what DNS shows of them, and who signs."""

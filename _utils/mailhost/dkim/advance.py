@@ -1,0 +1,90 @@
+"""All that is done to a host's keys in one run, and what people may have done to a key out of turn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mailhost.dkim import keystore, life
+from mailhost.dkim.given_up import COMPROMISED, WHY
+from mailhost.dkim.look import check_published, publisher
+from mailhost.dkim.make import make_keys, make_successors
+from mailhost.dkim.run import merged
+from mailhost.dkim.settled import Look, Only
+from mailhost.dkim.sign import sign
+from mailhost.errors import DkimError
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a whole run needs of the host: its name for selectors, and its daemons.
+
+    For ``reload`` and ``probe`` see :func:`mailhost.dkim.sign.sign`, for ``oldest_queued``
+    :func:`mailhost.dkim.look.check_published`, for ``announce`` :func:`mailhost.dkim.look.publisher`.
+    """
+
+    name: str
+    reload: Callable
+    probe: Callable
+    oldest_queued: Callable | None = None
+    announce: Callable | None = None
+
+
+def advance(run, host, also=(), instead=(), force=False, everything=False):
+    """Do for all keys what is due: make, publish, look, sign, revoke, remove; all that was done, in one report.
+
+    :param also, force: see :func:`mailhost.dkim.make.make_keys`.
+    :param instead: see :func:`mailhost.dkim.sign.sign`.
+    :param everything: see :func:`mailhost.dkim.look.check_published`.
+    """
+    look = Look(run, {*also, *instead}, thorough=True)
+    made = make_keys(run, host.name, also, force, look, hold=instead)
+    seen, fresh = look_in_dns(run, host.name, host.oldest_queued, publisher(run, host.announce), everything, look)
+    return merged(made, seen, sign(run, host.reload, host.probe, instead, fresh))
+
+
+def look_in_dns(run, host, oldest_queued, publish, everything, look):
+    """Look for keys in DNS; where one turns out to be lost, make a successor and look for that, too.
+
+    For the parameters see :func:`mailhost.dkim.look.check_published`, for ``host`` that of
+    :func:`mailhost.dkim.make.make_keys`. Return the report, and the :class:`mailhost.dkim.settled.Look` to go on with.
+    """
+    seen = check_published(run, oldest_queued, publish, everything, look)
+    if not seen.lost:
+        return seen, look
+    lost = tuple(dict.fromkeys(seen.lost))
+    made = make_successors(run, host, lost)
+    settled = {name: known for name, known in look.settled.items() if name not in lost}
+    fresh = Only(tuple(name for name in run.wanted if name not in settled), settled)
+    if run.test or not made.changes:
+        return merged(seen, made), fresh
+    return merged(seen, made, check_published(run, oldest_queued, publish, look=Only(lost))), fresh
+
+
+def give_up(run, name, selector):
+    """Say that a private key is known to others: it never signs again once another can, and is revoked right then.
+
+    One that OpenDKIM's tables name goes on signing until then, whatever its stamps say.
+
+    :raises DkimError: there is no such key, or it is revoked already.
+    """
+    manifest = run.manifest(name)
+    key = next((one for one in manifest.keys if one.selector.lower() == selector.lower()), None)
+    if key is None or key.revoked:
+        selectors = ", ".join(one.selector for one in manifest.keys if not one.revoked) or "none"
+        raise DkimError(f"{name}: no key {selector} to revoke; those that are not revoked: {selectors}")
+    keystore.mark_compromised(run.place.keys, name, key.selector)
+    changed = run.manifest(name).with_key(replace(run.manifest(name).key(key.selector), given_up=COMPROMISED))
+    run.write(changed)
+
+
+def check_can_go_back(run, name):
+    """Check that a domain has a predecessor that can sign again; whether DNS shows it is for the run to find out.
+
+    :raises DkimError: it has none, the last one was given up, or its file is not as it must be.
+    """
+    manifest = run.manifest(name)
+    earlier = life.predecessor(manifest)
+    if earlier is None:
+        given_up = [key for key in manifest.keys if key.stage == "retired" and key.signing and key.given_up]
+        why = "".join(f"; {key.selector} is not used again: {WHY.get(key.given_up, key.given_up)}" for key in given_up)
+        raise DkimError(f"{name}: no earlier key that DNS still shows{why}; dkim.status lists the domain's keys")
+    keystore.check_private(run.place.keys, name, earlier)

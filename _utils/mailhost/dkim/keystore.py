@@ -1,0 +1,329 @@
+"""Keys and manifests on disk: written so that a crash at any point leaves the old or the new, never half of one."""
+
+import base64
+import contextlib
+import fcntl
+import functools
+import grp
+import os
+import pwd
+import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost import files as safe_files
+from mailhost.dkim import folders as key_folders
+from mailhost.dkim import life
+from mailhost.errors import KeyFileError, LockHeld, ManifestError, UnsafeFile, WriteError
+
+MANIFEST = "keys.json"
+_COMPROMISED = ".compromised"
+LOCK_WAIT = 60
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The user and group, as names, that key files belong to."""
+
+    user: str
+    group: str
+
+    def ids(self):
+        """Return ``(uid, gid)``.
+
+        :raises KeyFileError: the host has no such user or group.
+        """
+        try:
+            return _ids(self.user, self.group)
+        except KeyError as err:
+            raise KeyFileError(f"this host has no user or group {self.user}:{self.group} to own DKIM keys") from err
+
+
+@functools.lru_cache
+def _ids(user, group):
+    return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+
+
+@contextlib.contextmanager
+def locked(keys, wait=LOCK_WAIT, what="these keys"):
+    """Hold the lock of the folder ``keys``, so that two runs never work on it at once.
+
+    :param what: what they work on; for the message.
+    :raises LockHeld: another run held it for ``wait`` seconds.
+    """
+    folder = Path(keys)
+    folder.mkdir(parents=True, exist_ok=True)
+    with safe_files.opened(folder / ".lock", os.O_CREAT, 0o600) as file:
+        # Who can read it can hold it, too, and then no run would ever begin.
+        os.fchmod(file, 0o600)
+        ends = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as err:
+                if time.monotonic() >= ends:
+                    raise LockHeld(f"{folder}: another run has worked on {what} for {wait} s; try again later") from err
+                time.sleep(0.1)
+        yield
+
+
+_read_before = {}
+"""``{path: (version of the file, manifest)}``: the states of a highstate read each manifest one after the other.
+
+A manifest is an immutable object. A file in place of another is another inode, and one that somebody edits has another
+ctime, which no tool sets. An inode's number may be used again, though, within a tick of the clock on a fast disk: so
+what this process writes is dropped from here.
+"""
+
+
+def domains_on_disk(keys):
+    """Return the names of all domains that have a manifest below the folder ``keys``."""
+    return sorted(path.parent.name for path in Path(keys).glob(f"*/{MANIFEST}"))
+
+
+def read_manifest(keys, domain):
+    """Return the :class:`mailhost.dkim.life.Manifest` of ``domain``; one without keys where there is no file.
+
+    :raises ManifestError: the file is damaged, cannot be read, or may say what another user than root wrote.
+    """
+    path = f"{keys}/{domain}/{MANIFEST}"
+    try:
+        before = _read_before.get(path)
+        if before and before[0] == _version(os.lstat(path)):
+            return before[1]
+        octets, found = safe_files.read(path, roots=True)
+        text = octets.decode()
+    except FileNotFoundError:
+        return life.Manifest(domain)
+    except UnsafeFile as err:
+        raise ManifestError(str(err)) from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise ManifestError(f"{path}: cannot be read: {err}") from err
+    manifest = life.parse(text, domain, path)
+    _read_before[path] = (_version(found), manifest)
+    return manifest
+
+
+def _version(found):
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size
+
+
+def write_manifest(keys, manifest):
+    """Put a manifest in place of the one on disk, at once and for good (fsync of file and folder)."""
+    try:
+        replace_file(Path(keys) / manifest.domain / MANIFEST, life.emit(manifest), 0o644)
+    finally:
+        _read_before.pop(f"{keys}/{manifest.domain}/{MANIFEST}", None)
+
+
+def replace_file(path, text, mode, owner=None):
+    """Write ``text`` (or bytes) to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    :param owner: ``(uid, gid)``, or ``None`` for the process's own.
+    :raises WriteError: it could not; what was there before is untouched, unless the disk failed at the last moment.
+    """
+    try:
+        safe_files.replace(path, text.encode() if isinstance(text, str) else text, mode, owner)
+    except OSError as err:
+        reason = err.strerror or str(err)
+        raise WriteError(f"{path}: could not be written: {reason}; mend this, and the next run goes on") from err
+
+
+def sweep(*folders):
+    """Delete the files that killed runs left unfinished, private keys among them.
+
+    Under the lock only: another run's file that is being written would be deleted as well.
+    """
+    for folder in folders:
+        safe_files.sweep(folder)
+
+
+def folders(keys):
+    """Return the paths of the folders in the folder ``keys``."""
+    try:
+        with os.scandir(keys) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def sync_folder(folder):
+    """Have the folder's entries on disk for good."""
+    with safe_files.opened_folder(folder) as descriptor:
+        os.fsync(descriptor)
+
+
+def private_path(keys, domain, selector):
+    """Return the path of a private key file."""
+    return Path(keys, domain, f"{selector}.private")
+
+
+def make_folder(keys, domain, owner):
+    """Make the domain's folder and the one above it: root's, and the owner's group may pass (0750).
+
+    :raises UnsafeFile: there is something else of that name.
+    """
+    top, ids = Path(keys), owner.ids()
+    top.mkdir(parents=True, exist_ok=True)
+    with safe_files.opened_folder(top) as descriptor, contextlib.suppress(FileExistsError):
+        os.mkdir(domain, 0o700, dir_fd=descriptor)
+    for folder in (top, top / domain):
+        key_folders.settle_folder(folder, ids)
+
+
+def _settle(descriptor, mode, uid, gid):
+    """Give an open file or folder this mode and owner; return whether it had another."""
+    wrong = _differs(os.fstat(descriptor), mode, uid, gid)
+    if wrong:
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+    return wrong
+
+
+def _differs(found, mode, uid, gid):
+    return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, uid, gid)
+
+
+def generate(bits_wanted):
+    """Yield a new RSA private key as PEM text for each number of bits in the list; all cores work at it meanwhile.
+
+    PEM is PKCS #1 (``BEGIN RSA PRIVATE KEY``), as opendkim-genkey writes it.
+    """
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        yield from pool.map(_new_rsa, bits_wanted)
+
+
+def _new_rsa(bits):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    ).decode("ascii")
+
+
+def public_half(pem, where):
+    """Return ``(public, bits)`` of a private key: the base64 text of its SubjectPublicKeyInfo, and its size.
+
+    :param pem: the key file's text, never repeated in a message.
+    :raises KeyFileError: it holds no RSA key (one OpenDKIM signs with one algorithm).
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    try:
+        key = serialization.load_pem_private_key(pem.encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise KeyFileError(f"{where}: this is not a private key in PEM form") from err
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise KeyFileError(
+            f"{where}: this is no RSA key; an OpenDKIM that signs with RSA would refuse all mail with it"
+        )
+    der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(der).decode("ascii"), key.key_size
+
+
+def write_private(keys, domain, selector, pem, owner):
+    """Write a private key file (0600, its owner), which must not exist yet.
+
+    :raises KeyFileError: a file of that name is there.
+    """
+    path = private_path(keys, domain, selector)
+    if os.path.lexists(path):
+        raise KeyFileError(f"{path}: already there, and never overwritten")
+    replace_file(path, pem, 0o600, owner.ids())
+
+
+def destroy(path):
+    """Delete a private key file, if it is there, and sync its folder, so that no power cut brings it back."""
+    safe_files.delete(path)
+
+
+def is_compromised(keys, domain, selector):
+    """Tell whether somebody said that a private key is known to others (:func:`mark_compromised`)."""
+    return os.path.lexists(f"{keys}/{domain}/{selector}{_COMPROMISED}")
+
+
+def mark_compromised(keys, domain, selector):
+    """Remember that a private key is known to others: its record is revoked as soon as another key signs."""
+    replace_file(_mark(keys, domain, selector), "This key is known to others; see dkim.revoke.\n", 0o644)
+
+
+def _mark(keys, domain, selector):
+    return Path(keys) / domain / f"{selector}{_COMPROMISED}"
+
+
+def write_record(keys, domain, selector, zone_line):
+    """Write the record to publish beside its key (``<selector>.txt``), for people."""
+    replace_file(Path(keys) / domain / f"{selector}.txt", f"{zone_line}\n", 0o644)
+
+
+def settle_key(keys, domain, key, owner, test=False):
+    """Give a key file the owner and mode that OpenDKIM insists on; return whether they were different.
+
+    :param test: only look.
+    :raises KeyFileError: the file is missing, or it may be another's that got this name.
+    """
+    path = private_path(keys, domain, key.selector)
+    try:
+        with safe_files.opened(path) as descriptor:
+            return _settle_private(path, descriptor, key, owner, test)
+    except FileNotFoundError as err:
+        raise KeyFileError(
+            f"{path}: missing; without it the key {key.selector} cannot sign. Restore it from a backup or have a new "
+            f"key made: salt-call dkim.rotate {domain} force=True"
+        ) from err
+    except UnsafeFile as err:
+        raise KeyFileError(str(err)) from err
+
+
+def _settle_private(path, descriptor, key, owner, test):
+    found = os.fstat(descriptor)
+    ids = _ids_if_there(owner) if test else owner.ids()
+    if not _differs(found, 0o600, *ids):
+        return False
+    if found.st_nlink > 1 and found.st_uid != ids[0]:
+        raise UnsafeFile(
+            f"{path}: it has {found.st_nlink} names, so it may be another's file, and is not given to {owner.user}; "
+            "put a copy of the key in its place"
+        )
+    return True if test else _settle(descriptor, 0o600, *ids)
+
+
+def _ids_if_there(owner):
+    try:
+        return owner.ids()
+    except KeyFileError:
+        # The package that brings the user is not installed yet, so the file cannot be that user's.
+        return None, None
+
+
+def read_private(path):
+    """Return the text of a private key file.
+
+    :raises KeyFileError: it cannot be read, or is no regular file.
+    """
+    try:
+        return safe_files.read_text(path, encoding="ascii")
+    except UnsafeFile as err:
+        raise KeyFileError(str(err)) from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise KeyFileError(f"{path}: cannot be read: {err}") from err
+
+
+def check_private(keys, domain, key):
+    """Check that the key file of a row holds the key of that row.
+
+    :raises KeyFileError: missing, unreadable, or another key.
+    """
+    path = private_path(keys, domain, key.selector)
+    pem = read_private(path)
+    if public_half(pem, str(path))[0] != key.public:
+        raise KeyFileError(
+            f"{path}: it is not the key whose record was emitted for {key.selector}; was it replaced by hand?"
+        )

@@ -1,0 +1,464 @@
+"""The life of a DKIM key: its stages as one table, the manifest that records them, and what they allow. Pure."""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+
+from mailhost.errors import ClockError, ManifestError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a key's life; it begins when ``evidence`` was seen, never because of the calendar alone."""
+
+    name: str
+    follows: tuple
+    evidence: str
+    comes_next: str
+
+
+LIFE = (
+    Stage(
+        "generated",
+        (),
+        "the key file is on disk and its TXT record was emitted",
+        "published, when every authoritative server shows the record",
+    ),
+    Stage(
+        "published",
+        ("generated",),
+        "every authoritative server, at every address, answered with exactly this key",
+        "signing, when the soak time is over and a probe came back signed and verified",
+    ),
+    Stage(
+        "signing",
+        ("published",),
+        "OpenDKIM was reloaded, and a probe message came back signed by this key and verified",
+        "retired, when a successor signs",
+    ),
+    Stage(
+        "retired",
+        ("generated", "published", "signing"),
+        "a successor signs, or the key was given up before it signed",
+        "revoked, when no message that it signed can be on its way any more",
+    ),
+    Stage(
+        "revoked",
+        ("retired",),
+        "DNS shows the record with an empty p=, or none, everywhere, and the private key is destroyed",
+        "removed, when DNS no longer shows the record",
+    ),
+    Stage(
+        "removed", ("revoked",), "DNS shows no record", "nothing: the row stays, so that the selector is never reused"
+    ),
+)
+"""All stages in order. ``follows`` names the stages of which one must have been reached before."""
+
+UNSEEN = "unseen"
+"""Why a key is given up that a hand-made configuration signed with, and that DNS was never seen to show: a later one
+signs."""
+LEFT = ("foreign", "foreign and revoked", "taken")
+"""Why a key is given up whose record is left to others, whatever DNS shows (:mod:`mailhost.dkim.given_up`)."""
+NEVER = datetime.max.replace(tzinfo=timezone.utc)
+STAGES = tuple(stage.name for stage in LIFE)
+_LAST_FIRST = STAGES[::-1]
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A row of the manifest: a key's public half, and a time stamp for each stage that it has reached.
+
+    ``public`` is the base64 text of the record's ``p=`` (RFC 6376 section 3.6.1), empty in a removed row. Time stamps
+    are aware UTC datetimes of whole seconds, or ``None``. ``given_up`` says why another key is to sign in its place
+    (:mod:`mailhost.dkim.given_up`), or is empty.
+    """
+
+    selector: str
+    algorithm: str
+    bits: int
+    public: str
+    generated: datetime
+    published: datetime | None = None
+    signing: datetime | None = None
+    retired: datetime | None = None
+    revoked: datetime | None = None
+    removed: datetime | None = None
+    given_up: str = ""
+
+    @cached_property
+    def stage(self):
+        """The name of the last stage reached."""
+        return next(name for name in _LAST_FIRST if getattr(self, name))
+
+    @property
+    def since(self):
+        """When the last stage was reached."""
+        return getattr(self, self.stage)
+
+
+_COLUMNS = frozenset(field.name for field in fields(Key)) - {"given_up"}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All keys that a host ever made for a domain, oldest first; ``keys.json`` beside the key files.
+
+    ``machine`` is the mark of the machine that wrote it (:mod:`mailhost.dkim.machine`), empty where none is known.
+    """
+
+    domain: str
+    keys: tuple = ()
+    machine: str = ""
+
+    def key(self, selector):
+        """Return the row of ``selector``, or ``None``."""
+        return next((key for key in self.keys if key.selector == selector), None)
+
+    def with_key(self, key):
+        """Return this manifest with ``key`` in place of the row of its selector, or added."""
+        if self.key(key.selector) is None:
+            return replace(self, keys=(*self.keys, key))
+        return replace(self, keys=tuple(key if one.selector == key.selector else one for one in self.keys))
+
+
+def utc(now):
+    """Return the time ``now`` (seconds since 1970, UTC) as time stamps have it."""
+    return datetime.fromtimestamp(int(now), timezone.utc)
+
+
+def shown_time(moment):
+    """Return a time stamp as people read it."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def iso_time(moment):
+    """Return a time stamp as programs read it (ISO 8601, UTC)."""
+    return moment.strftime(_TIME)
+
+
+def stamp(key, stage, now):
+    """Return ``key`` with the time stamp ``now`` (aware UTC datetime) for ``stage``.
+
+    :raises ManifestError: the key has not reached a stage that ``stage`` may follow, or is past it.
+    :raises ClockError: ``now`` lies before the key's last stamp, so the clock cannot be trusted.
+    """
+    if key.stage not in LIFE[STAGES.index(stage)].follows:
+        raise ManifestError(f"key {key.selector}: {stage} cannot follow {key.stage}")
+    if now < key.since:
+        raise ClockError(
+            f"key {key.selector}: the host's clock says {iso_time(now)}, which is before the key was {key.stage} "
+            f"({iso_time(key.since)}); set the clock right or, if it is right, run: salt-call dkim.believe_clock"
+        )
+    return replace(key, **{stage: now})
+
+
+def live(manifest):
+    """Return the keys whose record is to be in DNS with its public key: neither revoked nor removed."""
+    return tuple(key for key in manifest.keys if not key.revoked)
+
+
+def signer(manifest):
+    """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``.
+
+    Of equal stamps the later row's counts, here and for the predecessor.
+    """
+    signing = [key for key in reversed(manifest.keys) if key.stage == "signing"]
+    return max(signing, key=lambda key: key.signing, default=None)
+
+
+def waiting(manifest):
+    """Return the keys that may take over signing, oldest first: made after the one that signs, and not retired.
+
+    A key that was made before the one that signs was overtaken by it, and never takes over; nor does one that was given
+    up.
+    """
+    present = signer(manifest)
+    later = manifest.keys if present is None else manifest.keys[manifest.keys.index(present) + 1 :]
+    return [key for key in later if key.stage in ("generated", "published") and not key.given_up]
+
+
+def successor(manifest):
+    """Return the newest key that may take over signing as soon as it is published and has soaked, or ``None``."""
+    return next(reversed(waiting(manifest)), None)
+
+
+def predecessor(manifest):
+    """Return the key that signed before the present one and that DNS is still to show, or ``None``."""
+    retired = [key for key in reversed(manifest.keys) if key.stage == "retired" and key.signing and not key.given_up]
+    return max(retired, key=lambda key: (key.retired, key.signing), default=None)
+
+
+def needs_key(manifest):
+    """Tell whether the domain has no key that may go on signing, and none that may take over."""
+    present = signer(manifest)
+    return (present is None or bool(present.given_up)) and successor(manifest) is None
+
+
+LONGEST_CACHED = 7 * 86400
+"""Seconds for which resolvers keep a record at most, whatever its TTL: BIND a week (max-cache-ttl), others less;
+RFC 8767 section 4 has the same week. A domain with a TTL of decades would not rotate."""
+
+
+def soak(manifest, policy, negative_ttl):
+    """Return the seconds between *published* and *signing*.
+
+    :param policy: the domain's pillar section ``dkim``; its ``soak``, if given, decides.
+    :param negative_ttl: seconds that a resolver may go on denying the record to those who ask it (RFC 2308).
+
+    A domain's first key has no reason to wait: nobody was told to look for it before.
+    """
+    if policy["soak"] is not None:
+        return policy["soak"]
+    if signer(manifest) is None:
+        return 0
+    return min(max(policy["ttl"], negative_ttl or 0), LONGEST_CACHED)
+
+
+def signs_from(key, seconds):
+    """Return when a published key may sign at the earliest, ``seconds`` after it was published."""
+    return key.published + timedelta(seconds=seconds)
+
+
+def rotates_at(domain, key, policy):
+    """Return when a key that signs is to get a successor; ``None``: never (``rotate_after: 0``).
+
+    Each domain has a moment of its own in the period, from a hash of its name, so that the rotations of many domains
+    are spread evenly. A key signs for half a period at least and, from its second rotation on, for one period.
+    """
+    period = policy["rotate_after"]
+    if not period:
+        return None
+    own = int.from_bytes(hashlib.sha256(domain.encode()).digest()[:8], "big") % period
+    earliest = int(key.signing.timestamp()) + period // 2
+    return utc(earliest + (own - earliest) % period)
+
+
+def rotation_is_due(manifest, policy, now):
+    """Tell whether a successor is to be made now: the signer's time is over, and no key waits to take over."""
+    key = signer(manifest)
+    if key is None or successor(manifest) is not None:
+        return False
+    moment = rotates_at(manifest.domain, key, policy)
+    return moment is not None and now >= moment
+
+
+def retention_ends(key, policy):
+    """Return when a retired key's record may be revoked at the earliest."""
+    return key.retired + timedelta(seconds=policy["retention"])
+
+
+def keeps_record(key, policy, now, oldest_queued):
+    """Return why a retired key's record must stay in DNS; ``""``: it is to be revoked now.
+
+    :param oldest_queued: when the oldest message in the mail queue arrived; ``now`` for an empty queue, ``None`` where
+        that is not known.
+
+    A key that never signed has nothing to verify. One of a hand-made configuration may have signed unseen.
+    """
+    if key.signing is None and key.given_up != UNSEEN:
+        return ""
+    ends = retention_ends(key, policy)
+    if now < ends:
+        return f"mail that it signed may be on its way until {shown_time(ends)} (mailserver:dkim:retention)"
+    if oldest_queued is None:
+        return "what is in the mail queue could not be found out, or not since when it is there (postqueue -j)"
+    if oldest_queued <= key.retired:
+        return f"a message of {shown_time(oldest_queued)}, which it may have signed, is still in the mail queue"
+    return ""
+
+
+def revocation_ends(key, policy):
+    """Return when a revoked key's record may be removed at the earliest."""
+    return key.revoked + timedelta(seconds=policy["revoke_for"])
+
+
+def keeps_revoked(key, policy, now):
+    """Return why a revoked key's record, whose ``p=`` is empty, must stay; ``""``: it is to be removed now."""
+    ends = revocation_ends(key, policy)
+    return f"it stays revoked until {shown_time(ends)} (mailserver:dkim:revoke_for)" if now < ends else ""
+
+
+def settled_until(manifest, policy):
+    """Return until when nothing of a domain's keys is awaited or due (:data:`NEVER`: for good); ``None``: something is.
+
+    One key signs and is not given up, none waits to take over, and all that retired once signed, so that their
+    retention runs.
+    """
+    stages = [key.stage for key in manifest.keys]
+    if stages.count("signing") != 1 or not {"generated", "published"}.isdisjoint(stages):
+        return None
+    present = signer(manifest)
+    if present.given_up or any(_is_due(key) for key in manifest.keys):
+        return None
+    moments = [rotates_at(manifest.domain, present, policy)]
+    for key in manifest.keys:
+        if key.stage == "retired" and key.given_up not in LEFT:
+            moments.append(retention_ends(key, policy))
+        elif key.stage == "revoked":
+            moments.append(revocation_ends(key, policy))
+    return min((moment for moment in moments if moment), default=NEVER)
+
+
+def _is_due(key):
+    """Tell whether something is to be done about a key whatever the time is: it has no retention."""
+    if key.given_up in LEFT:
+        return key.stage == "revoked"
+    return key.stage == "retired" and (key.signing is None or bool(key.given_up))
+
+
+def go_back(manifest, now):
+    """Return the manifest after the predecessor took over again from the key that signs.
+
+    Its ``signing`` stamp is the new one, and its ``retired`` stamp is taken away, since it is in use again. Keys that
+    wait to take over are retired: they would undo within the hour what was asked for.
+    """
+    earlier, present = predecessor(manifest), signer(manifest)
+    changed = manifest.with_key(replace(earlier, signing=now, retired=None))
+    gone = [*([present] if present else []), *waiting(changed)]
+    return _with_keys(changed, [stamp(key, "retired", now) for key in gone])
+
+
+def wait_anew(manifest, now):
+    """Return the manifest with the soaks and retentions that are under way begun anew at ``now``."""
+    begun = [key for key in manifest.keys if key.stage in ("published", "retired") and key.since < now]
+    return _with_keys(manifest, [replace(key, **{key.stage: now}) for key in begun])
+
+
+def not_after(manifest, now):
+    """Return the manifest with each stamp that lies after ``now`` set to ``now``.
+
+    A wrong clock made it. What it stands for has been seen by now, so no wait gets shorter.
+    """
+    return _with_keys(manifest, [_key_not_after(key, now) for key in manifest.keys])
+
+
+def _key_not_after(key, now):
+    times = {name: getattr(key, name) for name in STAGES}
+    return replace(key, **{name: now for name, moment in times.items() if moment and moment > now})
+
+
+def _with_keys(manifest, keys):
+    for key in keys:
+        manifest = manifest.with_key(key)
+    return manifest
+
+
+def deadline(key, policy):
+    """Return when waiting for the key's record stops being a warning and becomes a failure."""
+    return key.generated + timedelta(seconds=0 if policy["strict"] else policy["publish_deadline"])
+
+
+def emit(manifest):
+    """Return the manifest as the text of ``keys.json``."""
+    rows = [{name: _out(value) for name, value in asdict(key).items() if name in _COLUMNS} for key in manifest.keys]
+    given_up = {key.selector: key.given_up for key in manifest.keys if key.given_up}
+    head = {"format": FORMAT, "domain": manifest.domain, **({"machine": manifest.machine} if manifest.machine else {})}
+    # Beside the rows, and only where there is something to say: earlier versions of the formula read it, too.
+    return json.dumps({**head, **({"given_up": given_up} if given_up else {}), "keys": rows}, indent=2) + "\n"
+
+
+def _out(value):
+    return iso_time(value) if isinstance(value, datetime) else value
+
+
+def parse(text, domain, where):
+    """Read the text of ``keys.json``.
+
+    :param domain: the domain that it must be of.
+    :param where: the file's path, for messages.
+    :raises ManifestError: naming file, row and column of what is wrong; such a file is never overwritten.
+    """
+    try:
+        data = json.loads(text)
+        rows, version, named = data["keys"], data["format"], data["domain"]
+    except (ValueError, KeyError, TypeError) as err:
+        raise ManifestError(f"{where}: this is not a manifest of keys ({err!r}); restore it from a backup") from err
+    if version != FORMAT:
+        raise ManifestError(
+            f"{where}: format {version!r} is not known here (this is format {FORMAT}); upgrade the formula"
+        )
+    if named != domain:
+        raise ManifestError(f"{where}: it is the manifest of {named!r}, not of {domain!r}; was it copied here?")
+    if not isinstance(rows, list):
+        raise ManifestError(f"{where}: keys is not a list")
+    keys = tuple(_row(row, f"{where}: row {number}") for number, row in enumerate(rows, 1))
+    for number, key in enumerate(keys, 1):
+        if any(one.selector == key.selector for one in keys[: number - 1]):
+            raise ManifestError(f"{where}: row {number}, selector: {key.selector} is there twice")
+    return _with_marks(Manifest(domain, keys), data, where)
+
+
+def _with_marks(manifest, data, where):
+    """Return the manifest with what the file says beside its rows: the machine, and which keys are given up."""
+    machine, given_up = data.get("machine", ""), data.get("given_up", {})
+    if not isinstance(machine, str):
+        raise ManifestError(f"{where}: machine: {machine!r} is not text")
+    if not isinstance(given_up, dict) or not all(isinstance(why, str) for why in given_up.values()):
+        raise ManifestError(f"{where}: given_up: not a mapping of selectors to texts")
+    odd = sorted(given_up.keys() - {key.selector for key in manifest.keys})
+    if odd:
+        raise ManifestError(f"{where}: given_up: there is no row of {odd[0]}")
+    marked = [replace(key, given_up=given_up[key.selector]) for key in manifest.keys if key.selector in given_up]
+    return replace(_with_keys(manifest, marked), machine=machine)
+
+
+def _row(row, where):
+    if not isinstance(row, dict):
+        raise ManifestError(f"{where}: not a mapping")
+    odd = sorted(_COLUMNS.symmetric_difference(row))
+    if odd:
+        raise ManifestError(f"{where}, {odd[0]}: {'not a column' if odd[0] in row else 'missing'}")
+    times = {name: _time(row[name], f"{where}, {name}") for name in STAGES}
+    _check_texts(row, where)
+    key = Key(**{**row, **times})
+    _check_order(key, where)
+    return key
+
+
+def _check_texts(row, where):
+    for name in ("selector", "algorithm", "public"):
+        if not isinstance(row[name], str):
+            raise ManifestError(f"{where}, {name}: {row[name]!r} is not text")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", row["selector"]):
+        raise ManifestError(f"{where}, selector: {row['selector']!r} is not a selector")
+    if not isinstance(row["bits"], int):
+        raise ManifestError(f"{where}, bits: {row['bits']!r} is not a number")
+    try:
+        base64.b64decode(row["public"], validate=True)
+    except (binascii.Error, ValueError) as err:
+        raise ManifestError(f"{where}, public: not base64") from err
+
+
+def _time(value, where):
+    if value is None:
+        return None
+    try:
+        # Ten times as fast as strptime, for the thousands of stamps that a run reads.
+        return datetime(*map(int, _STAMP.fullmatch(value).groups()), tzinfo=timezone.utc)
+    except (AttributeError, TypeError, ValueError) as err:
+        raise ManifestError(f"{where}: {value!r} is not a time such as 2026-11-24T18:00:00Z") from err
+
+
+def _check_order(key, where):
+    reached = []
+    for stage in LIFE:
+        moment = getattr(key, stage.name)
+        if moment is None:
+            continue
+        last = reached[-1] if reached else None
+        if stage.follows and (last is None or last not in stage.follows):
+            raise ManifestError(f"{where}, {stage.name}: it cannot follow {last or 'nothing'}")
+        if last and moment < getattr(key, last):
+            raise ManifestError(f"{where}, {stage.name}: it lies before {last}")
+        reached.append(stage.name)
+    if not reached:
+        raise ManifestError(f"{where}, generated: missing")

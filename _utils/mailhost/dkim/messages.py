@@ -1,0 +1,124 @@
+"""What it means that DNS does not show a key as it must: that depends on what the key does at this moment."""
+
+from dataclasses import replace
+
+from mailhost.dkim import life
+from mailhost.dkim.given_up import FOREIGN, WHY
+from mailhost.dkim.life import shown_time
+from mailhost.dkim.records import record_of
+from mailhost.dns import lookup
+from mailhost.records import record as mail_records
+
+_WAITS = {
+    "absent": "is not in DNS",
+    "different": "is in DNS, but not as it must be",
+    "unknown": "cannot be confirmed, because DNS did not answer as it should",
+}
+
+
+def tell(run, name, key, wanted, verdict, report):
+    """Report a verdict that is not ``published``."""
+    if wanted.left:
+        _tell_left(run, name, key, verdict, report)
+    elif wanted.why:
+        report.waiting.append(
+            f"{name}: the record of the {key.stage} key {key.selector} is to be changed, because {wanted.why}.\n"
+            f"{_shown(run, name, key, wanted, verdict)}"
+        )
+    elif key.stage in ("generated", "published"):
+        _await(run, name, key, wanted, verdict, report)
+    elif verdict.value == "unknown":
+        report.waiting.append(
+            f"{name}: whether DNS still shows the key {key.selector} could not be found out, and nothing was changed. "
+            f"{does(run, name, key)}\n{_listed(verdict.findings)}"
+        )
+    else:
+        text = f"{name}: {_missed(run, name, key)}\n{_shown(run, name, key, wanted, verdict)}"
+        (report.waiting if key.given_up == life.UNSEEN else report.errors).append(text)
+
+
+def does(run, name, key):
+    """Return, as a sentence, what a key that is not revoked does at this moment."""
+    signs = run.in_force.get(name)
+    if signs and signs.selector == key.selector:
+        return f"Mail is signed with {key.selector}."
+    other = f"mail is signed with {signs.selector}" if signs else "mail is not signed"
+    if key.stage == "retired":
+        return f"It is retired; {other}."
+    if key.stage == "signing":
+        return f"It signed before, and signs again when DNS shows it; {other}."
+    return f"It waits to sign; {other}."
+
+
+def _missed(run, name, key):
+    """Return the sentence of a key that DNS does not show although it signed."""
+    if run.is_named(name, key.selector):
+        return (
+            f"mail is signed with {key.selector}, but DNS does not show this key as it must: recipients cannot verify "
+            "it."
+        )
+    if key.stage == "retired":
+        unseen = ", as a hand-made configuration had it" if key.given_up == life.UNSEEN else ""
+        return (
+            f"mail still on its way was signed with {key.selector}{unseen}, but DNS does not show this key as it must: "
+            "recipients cannot verify it."
+        )
+    return f"the key {key.selector} does not sign, because DNS does not show it as it must. {does(run, name, key)}"
+
+
+def _tell_left(run, name, key, verdict, report):
+    """Report on a key whose record is left to others: only as long as mail is signed with it."""
+    if not run.is_named(name, key.selector):
+        if key.stage == "signing":
+            report.waiting.append(f"{name}: the key {key.selector} does not sign: {WHY[key.given_up]}.")
+        return
+    text = (
+        f"{name}: mail is signed with {key.selector}, which is given up: {WHY[key.given_up]}. "
+        f"Do not publish its record; a new key takes over when DNS shows it.\n{_listed(verdict.findings)}"
+    )
+    is_wrong = verdict.value != "unknown" or key.given_up != FOREIGN
+    (report.errors if is_wrong else report.waiting).append(text)
+
+
+def _await(run, name, key, wanted, verdict, report):
+    policy, ends = run.policy(name), life.deadline(key, run.policy(name))
+    so = "so mail is not signed with it yet"
+    if run.is_named(name, key.selector):
+        so = "but mail is signed with it, as before this formula: recipients cannot verify what they do not find"
+    text = (
+        f"{name}: the record of the key {key.selector} {_WAITS[verdict.value]}, {so}.\n"
+        f"{_shown(run, name, key, wanted, verdict)}"
+    )
+    if run.now >= ends:
+        why = "mailserver:dkim:strict is set" if policy["strict"] else f"it should be there since {shown_time(ends)}"
+        report.errors.append(f"{text}\n  This is a failure, because {why} (mailserver:dkim:publish_deadline).")
+    else:
+        report.waiting.append(
+            f"{text}\n  Until {shown_time(ends)} this is a warning (mailserver:dkim:publish_deadline)."
+        )
+
+
+def _shown(run, name, key, wanted, verdict):
+    return f"{_listed(verdict.findings)}\n{_to_publish(run, name, key, wanted, verdict.zone)}"
+
+
+def _listed(findings):
+    return "\n".join(f"  Seen: {finding}" for finding in findings)
+
+
+def _to_publish(run, name, key, wanted, zone):
+    record = record_of(name, run.domains[name], key)
+    if not wanted.text:
+        return f"  To do: take away all TXT records at {record.name}."
+    record = replace(record, value=wanted.text)
+    return (
+        f"  To publish, as a line of the zone:\n    {mail_records.zone_line(record)}\n"
+        f"  To publish, as one string:\n    {mail_records.one_string(record)}"
+        f"{_relative(record.name, zone)}"
+    )
+
+
+def _relative(name, zone):
+    if not zone:
+        return ""
+    return f"\n  Its name, in a form that adds the zone {zone} by itself:\n    {lookup.relative(name, zone)}"

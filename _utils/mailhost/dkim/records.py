@@ -1,0 +1,227 @@
+"""The TXT records of a host's keys: what DNS is to show of each by now, and whether its answers show that."""
+
+import base64
+from dataclasses import dataclass, replace
+
+from mailhost.dkim import given_up as dkim_given_up
+from mailhost.dkim import life
+from mailhost.dns import lookup, wildcards
+from mailhost.errors import DkimError
+from mailhost.publish import rfc2136
+from mailhost.records import record as mail_records
+from mailhost.schema import did_you_mean
+
+TESTING = "the record of the key {} has t=y (a test), so recipients may take its signatures for none; publish ours"
+_NOT_SHOWN = ("absent", "different")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What DNS is to show of a key: ``text`` of its record, ``""`` for none; ``why`` it is no longer the key itself.
+
+    ``or_revoked``: the revoked record, or none, does as well, because its revocation may have begun. ``left``: the
+    record is none of this host's business, and nobody is to publish, change or remove it for this host; ``text`` is
+    empty.
+    """
+
+    text: str
+    why: str = ""
+    or_revoked: bool = False
+    left: bool = False
+
+
+def record_of(name, domain, key):
+    """Return the :class:`mailhost.records.record.Record` of a key.
+
+    Revoked, its ``p=`` is empty (RFC 6376 section 3.6.1).
+    """
+    public = "" if key.revoked else key.public
+    return mail_records.key_record(name, key.selector, public, domain["dkim"]["ttl"], key.algorithm)
+
+
+def revoked_record_of(name, domain, key):
+    """Return the record of a key as it is from its revocation on."""
+    return mail_records.key_record(name, key.selector, "", domain["dkim"]["ttl"], key.algorithm)
+
+
+def question_of(name, selector):
+    """Return what DNS is to be asked for the record of a key."""
+    return lookup.Question(f"{selector}._domainkey.{name}", "TXT")
+
+
+def wanted_of(run, name, key, oldest_queued):
+    """Return what DNS is to show of a key that is not removed.
+
+    :param oldest_queued: see :func:`mailhost.dkim.life.keeps_record`.
+    """
+    record, named = record_of(name, run.domains[name], key).value, run.is_named(name, key.selector)
+    if dkim_given_up.is_left(key, named):
+        return Wanted("", left=True)
+    if key.revoked:
+        if life.keeps_revoked(key, run.policy(name), run.now):
+            return Wanted(record)
+        return Wanted("", "it has been revoked for long enough")
+    if key.stage == "retired" and not named:
+        if not keeps_record(run, name, key, oldest_queued):
+            return Wanted(revoked_record_of(name, run.domains[name], key).value, "it is to be revoked")
+        # An earlier run may have found the queue without old mail; that this one cannot read it takes nothing back.
+        is_over = run.now >= life.retention_ends(key, run.policy(name))
+        return Wanted(record, or_revoked=is_over and oldest_queued is None)
+    return Wanted(record)
+
+
+def change_of(run, name, key, wanted):
+    """Return the :class:`mailhost.publish.rfc2136.Change` that has DNS show what is wanted of a key.
+
+    What it may take the place of is nobody's but ours: this key's own record, or its revoked one.
+    """
+    record = record_of(name, run.domains[name], replace(key, revoked=None))
+    revoked = revoked_record_of(name, run.domains[name], key)
+    ours = (record.value, revoked.value) if wanted.why else ()
+    return rfc2136.Change(record.name, "", record.ttl, wanted.text or None, ours)
+
+
+def keeps_record(run, name, key, oldest_queued):
+    """Return why a retired key's record must stay in DNS (:func:`mailhost.dkim.life.keeps_record`), or ``""``.
+
+    That of a key that was given up never must: whoever knows a compromised one signs with it as long as the record is
+    there, and the others cannot be verified any more.
+    """
+    if run.is_compromised(name, key.selector) or key.given_up not in ("", life.UNSEEN):
+        return ""
+    return life.keeps_record(key, run.policy(name), run.now, oldest_queued)
+
+
+def oldest_if_needed(run, manifests, oldest_queued):
+    """Return ``oldest_queued(run)``, asked only if a key is retired: nothing else waits for the mail queue."""
+    retired = any(key.stage == "retired" for manifest in manifests for key in manifest.keys)
+    return oldest_queued(run) if retired and oldest_queued else None
+
+
+def testing(answers):
+    """Tell whether any server shows a key's record with the flag of a test (t=y, RFC 6376 section 3.6.1)."""
+    return any(mail_records.is_testing(value) for one in answers.seen for value in one.values)
+
+
+def judge(key, answers):
+    """Return the :class:`mailhost.dns.lookup.Verdict` on whether DNS shows a key itself."""
+    return lookup.judge(answers, _check(key.public, key.algorithm))
+
+
+def judge_wanted(key, wanted, answers):
+    """Return the verdict on whether DNS shows of a key what is wanted; ``published`` means: as wanted, everywhere.
+
+    A key that is to be revoked is so without any record, too; one that is to be removed has to be without. One whose
+    record is left to others signs with it, or has to be gone from DNS.
+    """
+    ours = _check(key.public, key.algorithm)
+    if wanted.left:
+        if key.stage not in ("retired", "revoked"):
+            return judge(key, answers)
+        verdict = lookup.judge(answers, lambda values: None if _lacks(values, ours) else "it is there")
+    elif wanted.or_revoked:
+        revoked = _check("", key.algorithm)
+        verdict = lookup.judge(answers, lambda values: revoked(values) and ours(values))
+    elif not wanted.why:
+        return judge(key, answers)
+    elif wanted.text:
+        verdict = lookup.judge(answers, _check("", key.algorithm))
+    else:
+        verdict = lookup.judge(answers, lambda _values: "the record is still there; take it away")
+    if verdict.value != "absent":
+        return verdict
+    if answers.trouble or any(one.status == "unknown" for one in answers.seen):
+        return lookup.Verdict("unknown", verdict.findings)
+    return lookup.Verdict("published")
+
+
+def without_wildcards(wants, seen, ask):
+    """Return what DNS shows of keys, without what wildcards make of names that are not there (RFC 4592).
+
+    Names that show what is wanted are not asked for again. A wildcard that shows the very key counts: whoever verifies
+    a signature takes it.
+
+    :param wants: ``{place: (key, Wanted)}``.
+    :param seen: ``{place: Answers}``.
+    :param ask: takes questions, and returns ``{Question: Answers}``.
+    """
+    odd = {place: one for place, one in seen.items() if judge_wanted(*wants[place], one).value in _NOT_SHOWN}
+    keys = {one.question: wants[place][0] for place, one in odd.items()}
+
+    def is_the_key(question, values):
+        key = keys[question]
+        return any(_check(key.public, key.algorithm)((value,)) is None for value in values)
+
+    found = wildcards.unmasked({one.question: one for one in odd.values()}, ask, is_the_key)
+    return {**seen, **{place: found[one.question] for place, one in odd.items()}}
+
+
+def _lacks(values, ours):
+    return all(ours((value,)) for value in values)
+
+
+def shows(key, answers):
+    """Return what DNS shows in place of a key: a ``"revoked"`` record, ``"another"`` key's, or ``""`` for neither.
+
+    No record of ours had an empty ``p=`` before this host asked for it, so one server that shows it is enough. Another
+    key counts if no server shows ours.
+    """
+    texts = [seen.values for seen in answers.seen if seen.status == "answer"]
+    ours = _check(key.public, key.algorithm)
+    if key.public and all(ours(values) is None for values in texts):
+        return ""
+    if any(_is_key_record(values, is_empty=True) for values in texts):
+        return "revoked"
+    another = texts and all(_lacks(values, ours) for values in texts)
+    return "another" if another and all(_is_key_record(values, is_empty=False) for values in texts) else ""
+
+
+def _is_key_record(values, is_empty):
+    """Tell whether TXT values are one key record, with an empty ``p=`` or with a whole key."""
+    if len(values) != 1:
+        return False
+    try:
+        public = "".join(mail_records.tags(values[0].decode("ascii"))["p"].split())
+        return not public if is_empty else _is_whole(base64.b64decode(public, validate=True))
+    except (ValueError, KeyError):
+        return False
+
+
+def _is_whole(key):
+    """Tell whether bytes may be a public key that was not cut: 32 of Ed25519's, or as long as its DER says (RSA)."""
+    return len(key) == 32 or (key[:2] == b"\x30\x82" and len(key) == 4 + int.from_bytes(key[2:4], "big"))
+
+
+def _check(public, algorithm):
+    return lambda values: mail_records.check_key(values, public, algorithm)
+
+
+def key_records(run, only=None, oldest_queued=None):
+    """Return the records of all keys as DNS is to show them now, of all domains with DKIM or of ``only`` one domain.
+
+    :raises DkimError: the host has no such domain, or a manifest is damaged.
+    """
+    if only is not None and only not in run.domains:
+        near = did_you_mean(only, run.domains) if run.domains else "its pillar lists none"
+        raise DkimError(f"{only} is not among the domains of this host; {near}")
+    found = records_by_domain(run, run.wanted if only is None else [only], oldest_queued)
+    return [record for records in found.values() for record in records]
+
+
+def records_by_domain(run, names, oldest_queued=None):
+    """Return ``{domain: records}`` of all keys of these domains, as DNS is to show them now.
+
+    :raises ManifestError: a manifest is damaged.
+    """
+    manifests = [run.manifest(name) for name in names]
+    oldest = oldest_if_needed(run, manifests, oldest_queued)
+    return {manifest.domain: _records_of(run, manifest, oldest) for manifest in manifests}
+
+
+def _records_of(run, manifest, oldest):
+    name, found = manifest.domain, []
+    for key in manifest.keys:
+        wanted = Wanted("") if key.removed else wanted_of(run, name, key, oldest)
+        if wanted.text:
+            found.append(replace(record_of(name, run.domains[name], key), value=wanted.text))
+    return found

@@ -1,0 +1,153 @@
+"""The domains of a large host that a run need not look into: nothing is due there, and their files are as they were.
+
+A run over ten thousand domains finds a handful that want anything. Of each of the others an earlier run noted until
+when that is so (:func:`mailhost.dkim.life.settled_until`), and which files it found; a ``stat`` of them tells whether
+they are the same. The note is never needed: without it, or with one that is damaged or of other settings, all is read
+and judged as on a small host, which has none.
+"""
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailhost import files as safe_files
+from mailhost.dkim import keystore, life
+from mailhost.errors import WriteError
+from mailhost.scale import packing
+from mailhost.scale import turns as scale_turns
+
+NOTE = "settled"
+"""The file of the note, in the folder of the keys."""
+_FORMAT = 1
+YOUNG = 2
+"""Seconds for which a file that changed is not noted: a second change within a tick of the clock could not be told."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What was noted of a domain whose files are the same: the selector of the key that signs, and those of the keys
+    that DNS is to show with their public half."""
+
+    signer: str
+    shown: tuple
+
+
+@dataclass(frozen=True)
+class Only:
+    """A look at a few domains, of which a run wants something: none of them is settled."""
+
+    rest: tuple
+    settled: dict = field(default_factory=dict)
+
+
+class Look:
+    """A look at the files of a run's domains: ``settled`` maps domains to :class:`Settled`, ``rest`` names the others.
+
+    :param but: domains that are not settled, whatever was noted.
+    :param thorough: look at the key files, too, of which the domain's folder and manifest do not tell. The first of the
+        states of a highstate does that for all, which go by what it saw.
+    """
+
+    def __init__(self, run, but=(), thorough=False):
+        self._run, self._thorough, self._marks = run, thorough, packing.Marks()
+        self._is_used = len(run.wanted) > scale_turns.MANY
+        self._noted = _read(run) if self._is_used else {}
+        self.settled = dict(self._unchanged(frozenset(but)))
+        self.rest = [name for name in run.wanted if name not in self.settled]
+        # Taken before anything is read: of a file that changes from now on, the next run finds another version.
+        self._found = {name: _found(self._folder(name)) for name in self.rest} if self._is_used and thorough else {}
+
+    def note(self, manifests):
+        """Write down what holds of the domains, unless it is noted already; only after a thorough look.
+
+        :param manifests: ``{domain: manifest}`` of those of ``rest`` that could be read.
+        """
+        if not (self._is_used and self._thorough) or self._run.test:
+            return
+        lines = {name: self._noted[name] for name in self.settled}
+        made = {name: self._line(manifest) for name, manifest in manifests.items()}
+        lines.update({name: line for name, line in made.items() if line})
+        if lines != self._noted:
+            text = "\n".join([_head(self._run), *(f"{name}\t{line}" for name, line in lines.items()), ""])
+            with contextlib.suppress(WriteError):
+                keystore.replace_file(Path(self._run.top, NOTE), text, 0o644)
+
+    def _unchanged(self, but):
+        now = self._run.now.timestamp()
+        for name, domain in self._run.wanted.items():
+            words = self._noted.get(name, "").split("\t")
+            if len(words) != 5 or name in but or words[0] != self._marks.of(domain["dkim"]):
+                continue
+            _, until, signer, selectors, versions = words
+            shown = selectors.split(" ")
+            files = ["", keystore.MANIFEST, *(map(_key_file, shown) if self._thorough else ())]
+            # A line that somebody edited is as good as none.
+            with contextlib.suppress(OSError, ValueError):
+                if now >= int(until):
+                    continue
+                same = " ".join(_version(f"{self._folder(name)}/{file}") for file in files)
+                if f"{versions} ".startswith(f"{same} "):
+                    yield name, Settled(signer, tuple(shown))
+
+    def _line(self, manifest):
+        """Return what is to be noted of a domain; ``None``: something is due, or its files are not there, or new."""
+        name, found = manifest.domain, self._found[manifest.domain]
+        until = life.settled_until(manifest, self._run.policy(name))
+        shown = [key.selector for key in life.live(manifest)]
+        files = ["", keystore.MANIFEST, *map(_key_file, shown)]
+        if until is None or not found.keys() >= {*files} or any(self._run.is_compromised(name, one) for one in shown):
+            return None
+        versions = [found[file] for file in files]
+        if any(int(version.partition(":")[2]) > time.time_ns() - YOUNG * 1_000_000_000 for version in versions):
+            return None
+        words = (
+            self._marks.of(self._run.policy(name)),
+            str(int(until.timestamp())),
+            life.signer(manifest).selector,
+            " ".join(shown),
+            " ".join(versions),
+        )
+        return "\t".join(words)
+
+    def _folder(self, name):
+        return f"{self._run.top}/{name}"
+
+
+def _head(run):
+    """Return the first line of the note: what holds for all of it."""
+    # A copy of a whole disk has the same files, of the same inodes and times, on another machine.
+    return json.dumps([_FORMAT, run.place.keys, run.place.owner.user, run.place.owner.group, run.machine])
+
+
+def _read(run):
+    """Return what was noted, ``{domain: the rest of its line}``."""
+    try:
+        head, *lines = safe_files.read_text(Path(run.top, NOTE), roots=True).split("\n")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return dict(line.partition("\t")[::2] for line in lines[:-1]) if head == _head(run) else {}
+
+
+def _key_file(selector):
+    return f"{selector}.private"
+
+
+def _found(folder):
+    """Return the versions of a domain's files that matter, by their names; of none if the domain has no folder."""
+    try:
+        keys = [name for name in os.listdir(folder) if name.endswith(".private")]
+        return {name: _version(f"{folder}/{name}") for name in ("", keystore.MANIFEST, *keys)}
+    except OSError:
+        return {}
+
+
+def _version(path):
+    """Return a file's version, ``number of its inode:when it changed last (ns)``: no tool sets the latter.
+
+    :raises OSError: it is not there.
+    """
+    found = os.lstat(path)
+    return f"{found.st_ino}:{found.st_ctime_ns}"

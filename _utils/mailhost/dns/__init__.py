@@ -1,0 +1,1 @@
+"""What DNS says: questions to every authoritative server, and the way to them."""

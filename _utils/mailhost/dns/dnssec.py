@@ -1,0 +1,98 @@
+"""Whether what a signed zone answers is valid by DNSSEC (RFC 4035 section 5), as resolvers that validate have it. Pure.
+
+Resolvers give nothing but SERVFAIL for an answer that is not: such a record is not published. That a record does not
+exist is believed without its proof.
+"""
+
+from datetime import datetime, timezone
+
+from mailhost.dns.message import dname_above, plain, records_at, type_of
+
+_ALGORITHMS = frozenset((5, 7, 8, 10, 13, 14, 15, 16))
+_DIGESTS = frozenset((1, 2, 4))
+_MOST = 16
+"""Keys, and signatures of one RRset, that are tried: more are there to make whoever validates them work."""
+
+
+def usable_ds(records):
+    """Return the DS records whose algorithms are known; a zone with others alone counts as unsigned (section 5.2)."""
+    known = [one for one in records or () if one.algorithm in _ALGORITHMS and one.digest_type in _DIGESTS]
+    # Where there is a better digest, SHA-1 does not count (RFC 4509 section 3).
+    return [one for one in known if one.digest_type != 1] or known
+
+
+def zone_keys(dns, zone, ds, response, now):
+    """Return ``(keys, why not)`` of a zone: what answers are validated with.
+
+    :param ds: its usable DS records. :param response: an authoritative one to the question for its DNSKEY records.
+    :param now: seconds since 1970.
+    """
+    records = records_at(response.answer, zone, "DNSKEY")
+    if records is None:
+        return None, f"{zone} is signed by its DS record, but shows no DNSKEY record"
+    name = dns.name.from_text(f"{zone}.")
+    trusted = [key for key in list(records)[:_MOST] if any(_is_of(dns, name, key, one) for one in ds[:_MOST])]
+    if not trusted:
+        return None, f"no DNSKEY record of {zone} is that of its DS record"
+    anchor = {name: dns.rdataset.from_rdata_list(records.ttl, trusted)}
+    why = _unproven(dns, records, _signatures(response, zone, "DNSKEY"), anchor, now)
+    if why:
+        return None, f"the DNSKEY records of {zone}: {why}"
+    return {name: dns.rdataset.from_rdata_list(records.ttl, list(records)[:_MOST])}, ""
+
+
+def _is_of(dns, zone, key, ds):
+    if key.algorithm != ds.algorithm or dns.dnssec.key_id(key) != ds.key_tag:
+        return False
+    try:
+        return dns.dnssec.make_ds(zone, key, ds.digest_type, validating=True) == ds
+    except (dns.exception.DNSException, ValueError):
+        return False
+
+
+def why_invalid(dns, response, name, rdtype, keys, now):
+    """Return why the records of an answer are not valid, ``""`` if they are: those asked for, or the CNAME or DNAME."""
+    found = (records_at(response.answer, name, rdtype), dname_above(response.answer, name))
+    # The CNAME that comes with a DNAME is made on the way, and not signed (RFC 6672 section 5.3.1).
+    found += (records_at(response.answer, name, "CNAME"),)
+    records = next((one for one in found if one is not None), None)
+    if records is None:
+        return ""
+    return _unproven(dns, records, _signatures(response, plain(records.name), type_of(records)), keys, now)
+
+
+def _signatures(response, name, rdtype):
+    for one in response.answer:
+        if type_of(one) == "RRSIG" and plain(one.name) == name:
+            found = [sig for sig in one if type_of(one, sig.type_covered) == rdtype]
+            if found:
+                return found[:_MOST]
+    return []
+
+
+def _unproven(dns, records, signatures, keys, now):
+    if not signatures:
+        return "it has no signature (RRSIG), though the zone is signed by its DS record"
+    reasons = []
+    for one in signatures:
+        try:
+            dns.dnssec.validate_rrsig(records, one, keys, now=now)
+        except (dns.exception.DNSException, ValueError, TypeError, OverflowError) as err:
+            reasons.append(_reason(one, keys, now, err))
+        else:
+            return ""
+    return reasons[0]
+
+
+def _reason(signature, keys, now, err):
+    if signature.signer not in keys:
+        return f"its signature is by {plain(signature.signer)}, which is another zone"
+    if signature.expiration < now:
+        return f"its signature expired on {_day(signature.expiration)}"
+    if signature.inception > now:
+        return f"its signature is not valid before {_day(signature.inception)}, by this host's clock"
+    return f"its signature is wrong ({err})"
+
+
+def _day(seconds):
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,426 @@
+"""What DNS shows of a record: every authoritative server asked at every address, and the verdict on what they say.
+
+No recursive resolver is asked for the name itself before all authoritative servers have it: the resolver would keep a
+negative answer, and one for ``_domainkey.example.com`` denies all names below it (RFC 8020 section 2).
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from mailhost.dns import roots
+from mailhost.dns.message import (
+    RECURSION_DESIRED,
+    Said,
+    dnspython,
+    read_resolver,
+    read_response,
+    type_number,
+    within,
+)
+from mailhost.dns.names import canonical_address, canonical_name
+from mailhost.dns.queries import Asking, Trouble, Unanswered
+from mailhost.dns.sockets import name_wire
+from mailhost.dns.zones import IGNORED, Zone, Zones
+from mailhost.errors import DnsError
+from mailhost.scale import garbage
+from mailhost.wording import plain
+
+LONGEST_CHAIN = 11
+"""CNAMEs of a chain that are followed: as many as BIND follows (``max-query-restarts``, MAX_RESTARTS before 9.20), and
+Unbound (MAX_RESTART_COUNT)."""
+
+
+_MOST_ASTRAY = 100
+"""Questions of a run for whose records other places are looked at, too: no report tells of more."""
+
+
+_TASKS_A_QUERY = 2
+"""Questions that are under way for each query that may be: one waits for a zone's servers while another asks them."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Bounds of a run: seconds a query (``timeout``) and for all (``lifetime``), queries at once to one address
+    (``in_flight``).
+
+    ``root_servers`` are addresses at which the way to a zone begins; without any, the resolver is believed.
+    """
+
+    timeout: float = 5
+    lifetime: float = 30
+    in_flight: int = 100
+    ignore_servers: tuple = ()
+    resolvers: tuple = ()
+    root_servers: tuple = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A name and the type of record that is looked for there (``TXT``, ``MX``, …).
+
+    However the name was spelled, here it is in lower case without a final dot: names are equal so (RFC 4343).
+    """
+
+    name: str
+    rdtype: str
+
+    def __post_init__(self):
+        object.__setattr__(self, "name", canonical_name(self.name))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one server answered at one address.
+
+    ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``; ``values`` holds one value
+    a record (TXT: bytes, its strings joined; MX: preference and exchange; CNAME, NS and PTR: a name; others, as A,
+    TLSA and CAA: text), sorted; ``ttl`` is in seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT
+    record``) or unknown. An empty ``address`` means that the server could not be asked.
+    """
+
+    server: str
+    address: str
+    status: str
+    values: tuple = ()
+    ttl: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that was seen for a question.
+
+    ``target`` is the name at the end of the CNAME chain, ``zone`` its zone, ``negative_ttl`` how many seconds a
+    resolver may remember that a name is absent there (RFC 2308 section 5). ``seen`` has the authoritative servers
+    first, then the resolvers named in pillar (server ``resolver``). ``left_out`` has a text on each address that was
+    not asked, ``trouble`` one on why the authoritative servers could not be found. ``remarks`` says what is remarkable
+    of the zones on the way: who is delegated to and who is not, and whether a resolver was believed.
+    ``astray`` has ``(name, values)`` of records that lie where people put them by mistake, looked for if none is there.
+    """
+
+    question: Question
+    target: str = ""
+    zone: str = ""
+    negative_ttl: int | None = None
+    seen: tuple = ()
+    left_out: tuple = ()
+    trouble: str = ""
+    remarks: tuple = ()
+    astray: tuple = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``published``, ``absent``, ``different`` or ``unknown``, and a sentence for everything that is not as wanted.
+
+    ``zone`` is that of the record, as far as it is known.
+    """
+
+    value: str
+    findings: tuple = ()
+    zone: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "findings", tuple(map(plain, self.findings)))
+
+
+def options(dns_settings: dict) -> Options:
+    """Return the options that the pillar's section ``dns`` asks for."""
+    return Options(
+        timeout=dns_settings["timeout"],
+        lifetime=dns_settings["lifetime"],
+        in_flight=dns_settings["in_flight"],
+        ignore_servers=tuple(dns_settings["ignore_servers"]),
+        resolvers=tuple(dns_settings["resolvers"]),
+        root_servers=roots.addresses(dns_settings.get("root_servers")),
+    )
+
+
+def ask(questions: Iterable[Question], options: Options, recursive: tuple | None = None) -> dict[Question, Answers]:
+    """Ask every authoritative server of every question's zone, all at once, and say what each of them answered.
+
+    What has not been answered when ``options.lifetime`` has passed is unknown, and so is a name that DNS cannot hold;
+    servers in trouble never raise.
+
+    :param recursive: addresses of the resolvers that find zones and servers; those of ``/etc/resolv.conf`` by default.
+    :raises DnsError: a question's type is no type of record.
+    :raises MissingPackage: dnspython is not installed.
+    """
+    dns = dnspython()
+    asked, found = [], {}
+    for question in dict.fromkeys(questions):
+        why = _why_impossible(dns, question)
+        if why:
+            # One name that DNS cannot hold is no reason to know nothing of all others.
+            found[question] = Answers(question, trouble=f"{question.name!r} is no name that DNS can hold: {why}.")
+        else:
+            asked.append(question)
+    run = _Run(dns, options, _system_resolvers(dns) if recursive is None else tuple(map(canonical_address, recursive)))
+    # A thread of its own: Salt may have an event loop in this one, running or not, and asyncio.run() would unset it.
+    # Each question has tasks and futures: with thousands, the search for cycles would take longer than the answers.
+    with garbage.kept(), ThreadPoolExecutor(1) as thread:
+        return found | thread.submit(asyncio.run, run.answers(asked)).result()
+
+
+def _why_impossible(dns, question):
+    try:
+        type_number(question.rdtype)
+    except dns.exception.DNSException as err:
+        raise DnsError(f"{question.name!r} {question.rdtype} is no question for DNS: {err}") from err
+    try:
+        name_wire(dns, question.name)
+    except dns.exception.DNSException as err:
+        return str(err).rstrip(".")
+    return ""
+
+
+def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
+    """Say whether what was seen is what is wanted everywhere: different before absent before unknown before published.
+
+    :param check: takes a server's values; returns None if they are right, else a sentence of what is different.
+    """
+    question = answers.question
+    found = {"different": [], "absent": [], "unknown": []}
+    if answers.trouble:
+        found["unknown"].append(answers.trouble)
+    elif all(seen.server == "resolver" for seen in answers.seen):
+        found["unknown"].append(f"No authoritative server was asked for {question.name} {question.rdtype}.")
+    for seen in answers.seen:
+        wrong = check(seen.values) if seen.status == "answer" else None
+        if seen.status == "bogus":
+            found["different"].append(
+                f"{place(seen)}: its answer for {question.name} fails DNSSEC validation, so resolvers that validate "
+                f"say SERVFAIL: {seen.detail}."
+            )
+        elif wrong:
+            found["different"].append(f"{place(seen)}: {wrong}")
+        elif seen.status == "absent":
+            found["absent"].append(f"{place(seen)} shows no {question.rdtype} at {question.name} ({seen.detail}).")
+        elif seen.status != "answer":
+            found["unknown"].append(f"{place(seen)} gave no usable answer for {question.name}: {seen.detail}.")
+    if found["absent"]:
+        found["absent"] += _found_astray(answers, check)
+    findings = tuple(sentence for sentences in found.values() for sentence in sentences)
+    value = next((value for value, sentences in found.items() if sentences), "published")
+    return Verdict(value, findings, answers.zone)
+
+
+def _found_astray(answers, check):
+    """Say where a record lies that was meant for the name of the question."""
+    name, zone = answers.question.name, answers.zone
+    for other, seen in answers.astray:
+        if not check(seen):
+            yield (
+                f"It is at {other} instead. A form that adds the zone {zone} by itself wants only "
+                f"{relative(name, zone)} as the name."
+            )
+
+
+def relative(name, zone):
+    """Return a name as a form that adds the zone by itself wants it; ``@`` is the zone's own (RFC 1035 section 5.1)."""
+    name = canonical_name(name)
+    return "@" if name == zone else name.removesuffix(f".{zone}") if zone else name
+
+
+def remarks(answers):
+    """Return what is remarkable of the zones of many answers, each sentence once."""
+    return list(dict.fromkeys(one for each in answers for one in each.remarks))
+
+
+def place(seen):
+    """Return where something was seen: the server with its address."""
+    return f"{seen.server} ({seen.address})" if seen.address else seen.server
+
+
+def starting_name(name, is_domain=False, of_parent=False):
+    """Return the name from which the zone of ``name`` is searched upward with a recursive resolver's help.
+
+    It lies above every label with an underscore. A name without one may not exist yet either, so its parent is taken,
+    except for a mail domain itself (``is_domain``) and for a name of two labels, whose parent would be a registry. A DS
+    record is the parent zone's (``of_parent``; RFC 4035 section 3.1.4.1).
+    """
+    labels = name.split(".")
+    if of_parent:
+        return ".".join(labels[1:])
+    underscores = [number for number, label in enumerate(labels) if label.startswith("_")]
+    if underscores:
+        return ".".join(labels[underscores[-1] + 1 :])
+    return name if is_domain or len(labels) <= 2 else ".".join(labels[1:])
+
+
+def mistaken_names(name, zone):
+    """Return the names at which people put a record that is meant for ``name``.
+
+    A form adds the zone to a name that has it already; or the name is entered without its domain below the zone, or
+    without ``_domainkey``.
+    """
+    found = [f"{name}.{zone}"]
+    selector, key, domain = name.partition("._domainkey.")
+    if key:
+        found += [f"{selector}.{domain}"]
+        found += [f"{selector}._domainkey.{zone}"] if domain != zone else []
+    return [one for one in found if len(one) <= 253]
+
+
+def _system_resolvers(dns):
+    try:
+        found = (str(address) for address in dns.resolver.Resolver().nameservers)
+        # dnspython also takes the URL of a resolver by HTTPS, which is none here.
+        return tuple(canonical_address(one) for one in found if "://" not in one)
+    except dns.resolver.NoResolverConfiguration:
+        return ()
+
+
+@dataclass
+class _Trail:
+    """How far one question has come: through which zones and names, and what was seen on the way."""
+
+    target: str = ""
+    zone: Zone | None = None
+    visited: set = field(default_factory=set)
+    seen: dict = field(default_factory=dict)
+    left_out: dict = field(default_factory=dict)
+    remarks: dict = field(default_factory=dict)
+
+    def see(self, name, seen):
+        self.seen[name, seen.server, seen.address] = seen
+
+
+class _Run:
+    """The questions of one run."""
+
+    def __init__(self, dns, options, recursive):
+        self._options, self._asking, self._astray_left = options, Asking(dns, options), _MOST_ASTRAY
+        self._zones = Zones(self._asking, recursive)
+
+    async def answers(self, questions):
+        self._asking.begin()
+        waiting, found = iter(questions), {}
+
+        async def work():
+            for question in waiting:
+                found[question] = await self._answers(question)
+
+        # More would only wait for each other: a task that waits for what another is about to find is woken for it.
+        tasks = min(len(questions), _TASKS_A_QUERY * self._asking.most_at_once)
+        try:
+            await asyncio.gather(*(work() for _ in range(tasks)))
+        finally:
+            self._asking.close()
+        return {question: found[question] for question in questions}
+
+    async def _answers(self, question):
+        trail, trouble, negative_ttl = _Trail(), "", None
+        try:
+            start = starting_name(question.name, question.rdtype in ("MX", "TXT"), question.rdtype == "DS")
+            zone = await self._zones.enclosing(start, for_below=start != question.name)
+            await self._follow(trail, question.name, question.rdtype, zone, (question.name,))
+            negative_ttl = await self._asking.once(self._zones.negative_ttl, trail.zone)
+        except Trouble as err:
+            trouble = str(err)
+        seen = tuple(trail.seen.values())
+        if not trouble and not seen:
+            trouble = f"Every server of {trail.zone.name} is {IGNORED}."
+        if not trouble and all(one.status == "answer" for one in seen):
+            asked = (self._resolver(address, question) for address in self._options.resolvers)
+            seen += tuple(await asyncio.gather(*asked))
+        zone = trail.zone.name if trail.zone else ""
+        astray = await self._astray(question, trail, seen) if not trouble and question.rdtype == "TXT" else ()
+        left_out, remarks = tuple(trail.left_out), tuple(trail.remarks)
+        return Answers(question, trail.target, zone, negative_ttl, seen, left_out, trouble, remarks, astray)
+
+    async def _follow(self, trail, name, rdtype, zone, chain):
+        """Ask the servers of ``zone`` for ``name``, then those to which they refer: of zones below, and of CNAMEs."""
+        if (name, zone) in trail.visited:
+            return
+        trail.visited.add((name, zone))
+        trail.target, trail.zone = name, zone
+        # What the zone says of its own servers is asked beside the question: one that is dead is waited for once.
+        further = self._asking.once(self._zones.further, zone)
+        told = await self._told(trail, name, rdtype, zone)
+        told += await self._told(trail, name, rdtype, await further)
+        minimal = tuple(place for place, one in told if one.is_minimal)
+        hidden = await self._hidden_zone(name, zone, minimal) if minimal else ""
+        aliases, children = {}, {}
+        for place, one in told:
+            child = one.child or (hidden if one.is_minimal else "")
+            is_judged_below = one.status == "bogus" and child
+            if one.status and not is_judged_below:
+                trail.see(name, Seen(*place, one.status, one.values, one.ttl, one.detail))
+            if one.alias:
+                aliases.setdefault(one.alias, []).append(place)
+            if child:
+                servers, places, again = children.get(child, (frozenset(), (), ()))
+                again += (place,) if is_judged_below else ()
+                children[child] = (servers | one.child_servers, (*places, place), again)
+        for child, (servers, places, again) in children.items():
+            below = await self._asking.once(self._zones.below, child, servers, places, zone)
+            # A server of both zones signs what it says of the lower one with that one's keys.
+            asked = tuple(dict.fromkeys((*below.asked, *again)))
+            await self._follow(trail, name, rdtype, replace(below, asked=asked) if again else below, chain)
+        for alias, places in aliases.items():
+            if alias in chain or len(chain) > LONGEST_CHAIN:
+                detail = f"CNAME chain without an end: {' -> '.join((*chain, alias))}"
+                for place in places:
+                    trail.see(name, Seen(*place, "unknown", detail=detail))
+                continue
+            near = within(alias, zone.name)
+            onward = zone if near else await self._zones.enclosing(starting_name(alias))
+            await self._follow(trail, alias, rdtype, onward, (*chain, alias))
+
+    async def _hidden_zone(self, name, zone, places):
+        """Return the zone between a zone and the labels of a name that these places may have, too, and do not show."""
+        above = name.partition(".")[2]
+        if not within(above, zone.name) or above == zone.name:
+            return ""
+        return await self._asking.once(self._zones.between, zone, above, places)
+
+    async def _told(self, trail, name, rdtype, zone):
+        """Ask all servers of a zone, and return ``(place, Said)`` of each; note what cannot be asked."""
+        trail.left_out.update(dict.fromkeys(zone.left_out))
+        trail.remarks.update(dict.fromkeys(zone.remarks))
+        for server, address, status, detail in zone.unasked:
+            trail.see(name, Seen(server, address, status, detail=detail))
+        asked = [self._ask(address, name, rdtype, zone) for _, address in zone.asked]
+        # A task for each of thousands of questions would cost as much as the question.
+        said = await asyncio.gather(*asked) if len(asked) > 1 else [await one for one in asked]
+        return list(zip(zone.asked, said, strict=True))
+
+    async def _ask(self, address, name, rdtype, zone):
+        try:
+            signed = await self._zones.signed(zone)
+            response = await self._asking.query(address, name, rdtype, signed=bool(signed.keys))
+            said = read_response(response, name, rdtype, zone.name)
+        except Unanswered as err:
+            return Said("unknown", detail=str(err))
+        except Trouble as err:
+            return Said("unknown", detail=f"whether the zone is signed could not be found out: {err}".rstrip("."))
+        if said.status != "answer" and not said.alias:
+            return said
+        wrong = signed.wrong or (signed.keys and self._zones.why_invalid(response, name, rdtype, signed.keys))
+        return replace(said, status="bogus", values=(), ttl=None, detail=wrong, alias="") if wrong else said
+
+    async def _resolver(self, address, question):
+        address = canonical_address(address)
+        try:
+            response = await self._asking.query(address, question.name, question.rdtype, flags=RECURSION_DESIRED)
+            said = read_resolver(response, question.rdtype)
+        except Unanswered as err:
+            said = Said("unknown", detail=str(err))
+        return Seen("resolver", address, said.status, said.values, said.ttl, said.detail)
+
+    async def _astray(self, question, trail, seen):
+        """Return what lies where people put a record by mistake, if there is none at its name; one server is asked."""
+        zone = trail.zone
+        absent = [one.address for one in seen if one.status == "absent" and one.server != "resolver"]
+        places = [address for _, address in zone.asked if address in absent]
+        if not places or trail.target != question.name or self._astray_left <= 0:
+            return ()
+        self._astray_left -= 1
+        found = []
+        for name in mistaken_names(question.name, zone.name):
+            said = await self._ask(places[0], name, "TXT", zone)
+            found += [(name, said.values)] if said.status == "answer" else []
+        return tuple(found)

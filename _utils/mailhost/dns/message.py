@@ -1,0 +1,185 @@
+"""What a DNS message says, read from what dnspython made of it; nothing else in the formula imports dnspython."""
+
+import functools
+import importlib
+import sys
+from dataclasses import dataclass, field, replace
+
+from mailhost.errors import MissingPackage
+
+AUTHORITATIVE, RECURSION_DESIRED = 0x0400, 0x0100
+_SHOWN_AS_IS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+USABLE = ("NOERROR", "NXDOMAIN")
+
+
+_known = {}
+
+
+def dnspython():
+    """Return the package ``dns`` of dnspython with the parts used here."""
+    if sys.modules.get("dns") is _known.get("dns", _known):
+        # Asked for each record of thousands: a dozen imports each time would take longer than reading it.
+        return _known["dns"]
+    if not hasattr(sys.modules.get("dns"), "__path__"):
+        # In a process that started without dnspython, an import may have left salt/utils/dns.py under this name.
+        sys.modules.pop("dns", None)
+        importlib.invalidate_caches()
+    try:
+        import dns.asyncbackend
+        import dns.asyncquery
+        import dns.dnssec
+        import dns.exception
+        import dns.message
+        import dns.name
+        import dns.rcode
+        import dns.rdataset
+        import dns.rdatatype
+        import dns.rdtypes.ANY.TXT
+        import dns.resolver
+        import dns.tsig
+        import dns.update
+    except ImportError as err:
+        raise MissingPackage(
+            "dnspython, with which DNS is asked, is not installed in Salt's own Python: "
+            "set mailserver:python:install to true, or run `salt-pip install dnspython`"
+        ) from err
+    _known["dns"] = dns
+    return dns
+
+
+def within(name, zone):
+    """Return whether ``name`` is ``zone`` or below it; names are lower case, without a final dot, the root is empty."""
+    return not zone or name == zone or name.endswith("." + zone)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one response says: a status with what belongs to it, a CNAME's target, or a zone below and its servers."""
+
+    status: str = ""
+    values: tuple = ()
+    ttl: int | None = None
+    detail: str = ""
+    alias: str = ""
+    child: str = ""
+    child_servers: frozenset = frozenset()
+    is_minimal: bool = field(default=False, compare=False)
+    """Nothing came with the answer that shows which zone it is from (RFC 1034 section 4.3.2 wants it; BIND's
+    ``minimal-responses``, and many providers, leave it out)."""
+
+
+def read_response(response, name, rdtype, zone):
+    """Read an authoritative server's response to a question within ``zone``.
+
+    Only what comes with the AA bit counts; without it, the response refers to a zone below, or the server is lame
+    (RFC 1034 section 4.3.2). A server that has a zone and the one below it answers at once. Unless its responses are
+    minimal, the authority section then shows that ``name`` is in the lower one, which can have servers besides.
+    """
+    child, servers = _zone_below(response, name, zone)
+    if response.flags & AUTHORITATIVE:
+        alias = "" if rdtype == "CNAME" else _alias(response.answer, name)
+        if alias:
+            return Said(alias=alias, child=child, child_servers=servers, is_minimal=not response.authority)
+        others = {plain(one.name) for one in response.answer}
+        if others and name not in others:
+            return Said("unknown", detail=f"it answers with records of {', '.join(sorted(others))}, not of {name}")
+        said, is_minimal = _read_end(response, name, rdtype, zone), not response.authority
+        return replace(said, child=child, child_servers=servers, is_minimal=is_minimal) if child or is_minimal else said
+    code = rcode(response)
+    if code == "NOERROR" and servers and not response.answer:
+        return Said(child=child, child_servers=servers)
+    return Said("unknown", detail="not authoritative (lame)" if code in USABLE else code)
+
+
+def read_resolver(response, rdtype):
+    """Read a recursive resolver's response: it has followed CNAMEs, and has no authority to show."""
+    end = next((plain(records.name) for records in response.answer if type_of(records) == rdtype), "")
+    return _read_end(response, end, rdtype, "")
+
+
+def rcode(response):
+    """Return the response's code as text (``NOERROR``, ``SERVFAIL``)."""
+    return dnspython().rcode.to_text(response.rcode())
+
+
+def records_at(section, name, rdtype):
+    """Return the records with this name and type in a section of a response, or None."""
+    return next((one for one in section if plain(one.name) == name and type_of(one) == rdtype), None)
+
+
+def values(records):
+    """Return a value for each record, sorted, as :class:`mailhost.dns.lookup.Seen` has them."""
+    rdtype = type_of(records)
+    if rdtype == "TXT":
+        return tuple(sorted(b"".join(record.strings) for record in records))
+    if rdtype == "MX":
+        return tuple(sorted((record.preference, plain(record.exchange)) for record in records))
+    if rdtype in ("CNAME", "NS", "PTR"):
+        return tuple(sorted(plain(record.target) for record in records))
+    return tuple(sorted(record.to_text() for record in records))
+
+
+def _read_end(response, name, rdtype, zone):
+    code = rcode(response)
+    if code not in USABLE:
+        return Said("unknown", detail=code)
+    records = records_at(response.answer, name, rdtype)
+    if records is not None:
+        return Said("answer", values(records), records.ttl)
+    zones = [plain(one.name) for one in response.authority if type_of(one) == "SOA"]
+    if zones and not within(zones[0], zone):
+        return Said("unknown", detail=f"it speaks for the zone {zones[0] or '.'}, not for {zone} (lame)")
+    return Said("absent", detail="NXDOMAIN" if code == "NXDOMAIN" else f"no {rdtype} record")
+
+
+def _alias(answer, name):
+    """Return what a name is an alias of: its CNAME, or that which a DNAME above it makes (RFC 6672 section 2.2)."""
+    records = records_at(answer, name, "CNAME")
+    if records is not None:
+        return plain(records[0].target)
+    above = dname_above(answer, name)
+    return "" if above is None else f"{name.removesuffix(plain(above.name))}{plain(above[0].target)}".rstrip(".")
+
+
+def dname_above(answer, name):
+    """Return the DNAME record in an answer that lies above a name, or ``None``."""
+    found = (one for one in answer if type_of(one) == "DNAME" and plain(one.name) != name)
+    return next((one for one in found if within(name, plain(one.name))), None)
+
+
+def _zone_below(response, name, zone):
+    """Return the zone below ``zone`` that holds ``name`` as the authority section shows it, and its servers."""
+    child, servers = "", frozenset()
+    for records in response.authority:
+        owner = plain(records.name)
+        if type_of(records) in ("NS", "SOA") and owner != zone and within(owner, zone) and within(name, owner):
+            child = owner
+            servers |= frozenset(values(records)) if type_of(records) == "NS" else frozenset()
+    return child, servers
+
+
+def type_of(records, rdtype=None):
+    """Return the type of records of dnspython's as text, or that of a number."""
+    return _type_text(records.rdtype if rdtype is None else rdtype)
+
+
+@functools.cache
+def _type_text(rdtype):
+    return dnspython().rdatatype.to_text(rdtype)
+
+
+@functools.cache
+def type_number(rdtype):
+    """Return the number of a type of record that is given as text.
+
+    :raises dns.exception.DNSException: there is no such type.
+    """
+    return int(dnspython().rdatatype.from_text(rdtype))
+
+
+def plain(name):
+    """Return a name of dnspython's as text: lower case, without a final dot, the root empty."""
+    joined = b".".join(name.labels)
+    if _SHOWN_AS_IS.issuperset(joined) and joined.count(b".") == len(name.labels) - 1:
+        return joined.decode().lower().rstrip(".")
+    return name.to_text().lower().rstrip(".")

@@ -1,0 +1,145 @@
+"""The queries of one run, and the bounds that all of them share."""
+
+import asyncio
+import collections
+import contextvars
+import errno
+import socket
+
+from mailhost.dns.sockets import Way
+
+# So many unanswered questions, and an address is left alone: a dead server must not use up the time of all questions.
+PATIENCE = 3
+# So many servers may have their share of queries at once: a resolver that is asked first holds up no other.
+_SERVERS_AT_ONCE = 4
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_doing = contextvars.ContextVar("mailserver_dns_doing", default=None)
+
+
+class Unanswered(Exception):
+    """A server did not answer a query."""
+
+
+class Trouble(Exception):
+    """A zone's servers could not be found.
+
+    ``circular``: because what was needed waits for what asked for it. Asked for from elsewhere, it may be found.
+    """
+
+    def __init__(self, text, circular=False):
+        super().__init__(text)
+        self.circular = circular
+
+
+def no_route(address):
+    """Return whether this host knows no way to ``address``: connecting a UDP socket fails, and sends nothing."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 53))
+    except OSError as err:
+        return err.errno in _NO_ROUTE
+    return False
+
+
+class Asking:
+    """Queries with their bounds, and work that is done once a run however many questions need it.
+
+    It lives in the event loop of the thread that asks. ``silence`` counts, for each address, the questions in a row
+    that it left unanswered.
+    """
+
+    def __init__(self, dns, options):
+        self.dns, self.options = dns, options
+        self.silence = collections.Counter()
+        self._tasks, self._waits = {}, {}
+
+    def begin(self):
+        """Begin to count the run's time; to be called in the event loop."""
+        self._clock = asyncio.get_running_loop().time
+        self._deadline = self._clock() + self.options.lifetime
+        self._free = asyncio.Semaphore(self.most_at_once)
+        self._free_at = collections.defaultdict(lambda: asyncio.Semaphore(self.options.in_flight))
+        self._way = Way(self.dns)
+
+    @property
+    def most_at_once(self):
+        """Queries that may be under way, to all servers together."""
+        return _SERVERS_AT_ONCE * self.options.in_flight
+
+    def close(self):
+        """Close all sockets."""
+        self._way.close()
+
+    def once(self, work, *arguments):
+        """Return what awaits ``work``: done anew, or begun earlier in the run with the same arguments.
+
+        :raises Trouble: when awaited, if the work needs what waits for it. Servers of two zones whose names lie in each
+            other's, without an address from above, would hang the run.
+        """
+        key = (work.__qualname__, arguments)
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.ensure_future(self._do(key, work, arguments))
+        return task if task.done() else self._awaited(key, task)
+
+    async def _do(self, key, work, arguments):
+        _doing.set(key)
+        try:
+            return await work(*arguments)
+        except Trouble as err:
+            if err.circular:
+                del self._tasks[key]
+            raise
+
+    async def _awaited(self, key, task):
+        doing = _doing.get()
+        if doing is None:
+            return await task
+        if self._needs(key, doing):
+            raise Trouble("names of servers that can only be looked up with each other's help", circular=True)
+        waits = self._waits.setdefault(doing, collections.Counter())
+        waits[key] += 1
+        try:
+            return await task
+        finally:
+            waits[key] -= 1
+
+    def _needs(self, key, wanted):
+        """Tell whether work waits, by itself or through others, for what is wanted."""
+        met, left = set(), [key]
+        while left:
+            one = left.pop()
+            if one == wanted:
+                return True
+            if one not in met:
+                met.add(one)
+                left += [other for other, count in self._waits.get(one, {}).items() if count]
+        return False
+
+    async def query(self, address, name, rdtype, flags=0, signed=False, brief=False):
+        """Return the response of the server at ``address``, by UDP (asked twice if need be), or by TCP if truncated.
+
+        :param signed: with the signatures of DNSSEC. :param brief: see :meth:`mailhost.dns.sockets.Way.ask`.
+        :raises Unanswered: it gave none in time, or none that can be read.
+        """
+        limits, way = self.options, self._way
+        async with self._free_at[address], self._free:
+            for share in (1 / 3, 2 / 3):
+                left = self._deadline - self._clock()
+                if left <= 0:
+                    raise Unanswered(f"no answer within the {limits.lifetime:g} s for all questions")
+                if self.silence[address] >= PATIENCE:
+                    raise Unanswered(f"given up after it left {PATIENCE} questions of this run unanswered")
+                try:
+                    timeout = min(left, limits.timeout * share)
+                    response = await way.ask(address, name, rdtype, flags, timeout, signed, brief)
+                except (asyncio.TimeoutError, self.dns.exception.Timeout):
+                    way.doubt(address)
+                    continue
+                except (OSError, EOFError, self.dns.exception.DNSException) as err:
+                    raise Unanswered(f"{type(err).__name__}: {err}".rstrip(": ")) from err
+                self.silence[address] = 0
+                return response
+        self.silence[address] += 1
+        raise Unanswered(f"no answer in {min(left, limits.timeout):g} s")

@@ -1,0 +1,201 @@
+"""The way to name servers: many questions at once through a few sockets, and by TCP what does not fit a datagram.
+
+A socket, a task and a message of dnspython for each question cost ten times what the question itself does.
+"""
+
+import asyncio
+import functools
+import secrets
+import socket
+from dataclasses import dataclass
+
+from mailhost.dns.message import type_number
+from mailhost.dns.txt_wire import read_texts
+
+SOCKETS = 16
+"""Sockets of each family. An answer has to hit the port as well as the number, so one who guesses needs both."""
+PORT = 53
+_ROOM = 1 << 21
+_PAYLOAD = 1232
+"""Bytes: the largest answer that we take by UDP, which no way on the internet cuts into fragments."""
+_AUTHORITATIVE, _TRUNCATED, _HEAD = 0x0400, 0x0200, 12
+_NO_EDNS = (1, 4, 16)
+"""FORMERR, NOTIMP, BADVERS: what servers say to EDNS that they do not know (RFC 6891 section 7)."""
+_SHOWN_NAMES = b"abcdefghijklmnopqrstuvwxyz0123456789-_."
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A response that has no answer; all that matters of it is in its head."""
+
+    flags: int
+    code: int
+    answer: tuple = ()
+    authority: tuple = ()
+
+    def rcode(self):
+        return self.code
+
+
+def question_wire(dns, name, rdtype):
+    """Return a question's bytes as a message has them (RFC 1035 section 4.1.2), in the class IN."""
+    return name_wire(dns, name) + type_number(rdtype).to_bytes(2, "big") + b"\0\1"
+
+
+def name_wire(dns, name):
+    """Return a name's bytes as a message has them (RFC 1035 section 3.1).
+
+    :raises dns.exception.DNSException: DNS cannot hold it.
+    """
+    wire = name.encode("utf-8", "replace")
+    if len(wire) <= 253 and wire.translate(None, _SHOWN_NAMES) == b"":
+        labels = wire.split(b".") if wire else []
+        sizes = [len(label) for label in labels]
+        if not sizes or (min(sizes) > 0 and max(sizes) <= 63):
+            return b"".join(bytes((size,)) + label for size, label in zip(sizes, labels, strict=True)) + b"\0"
+    return dns.name.from_text(f"{name}.").to_wire()
+
+
+def _edns(signed):
+    """Return what asks for EDNS (RFC 6891 section 6.1.2): how much fits, and whether signatures are wanted."""
+    return b"\0\0\x29" + _PAYLOAD.to_bytes(2, "big") + b"\0\0" + (b"\x80" if signed else b"\0") + bytes(3)
+
+
+@functools.lru_cache(maxsize=4096)
+def _goal(address):
+    """Return an address as sockets take it and say it: however it is spelled, with the number of its interface."""
+    return socket.getaddrinfo(address, PORT, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)[0][4]
+
+
+class _Socket(asyncio.DatagramProtocol):
+    """One socket, and the questions that wait for an answer at it: ``{(place, number): (question, future)}``.
+
+    A place is an address and, for a link-local one, the number of its interface.
+    """
+
+    def __init__(self):
+        self.waiting, self.transport = {}, None
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, wire, place):
+        if len(wire) < _HEAD or not wire[2] & 0x80:
+            return
+        sender = place[0].partition("%")[0], place[3] if len(place) > 2 else 0
+        key = (sender, int.from_bytes(wire[:2], "big"))
+        question, future = self.waiting.get(key, (None, None))
+        # A late answer to another question, or one that somebody made up, is not it: the right one may still come.
+        if question is None or future.done() or place[1] != PORT or not _echoes(wire, question):
+            return
+        future.set_result(wire)
+
+
+def _echoes(wire, question):
+    if wire[4:6] == b"\0\0":
+        # A server that refuses, or cannot read the message, may leave the question out.
+        return bool(wire[3] & 0x0F)
+    return wire[_HEAD : _HEAD + len(question)].lower() == question
+
+
+class Way:
+    """Sockets of one run; it lives in the event loop of the thread that asks.
+
+    Servers are asked with EDNS (RFC 6891). One that does not know it says so or, against section 7, says nothing: it is
+    asked without, then and for the rest of the run. Signatures of DNSSEC are asked for by EDNS alone.
+    """
+
+    def __init__(self, dns):
+        self._dns, self._sockets, self._opening, self._backend = dns, {}, {}, None
+        self._plain, self._doubted, self._speaks = set(), set(), set()
+
+    def close(self):
+        """Close all sockets."""
+        for one in (one for some in self._sockets.values() for one in some):
+            one.transport.close()
+
+    def doubt(self, address):
+        """Have the next question to a server that gave no answer go without EDNS, if it never answered one with it."""
+        if address not in self._speaks:
+            self._doubted.add(address)
+
+    async def ask(self, address, name, rdtype, flags, timeout, signed=False, brief=False):
+        """Return the response of the server at ``address``: a message of dnspython's, or :class:`Empty`.
+
+        :param flags: of the message, such as RD.
+        :param timeout: seconds.
+        :param signed: with the signatures of DNSSEC (the bit DO, RFC 3225 section 3).
+        :param brief: what else is in an authoritative response without an answer does not matter.
+        :raises asyncio.TimeoutError: none came. :raises OSError: the question could not be sent.
+        :raises dns.exception.DNSException: the response cannot be read.
+        """
+        edns = address not in self._plain and (signed or address not in self._doubted)
+        response = await self._asked(address, (name, rdtype, flags), timeout, _edns(signed) if edns else b"", brief)
+        if edns and response.rcode() in _NO_EDNS:
+            self._plain.add(address)
+            return await self._asked(address, (name, rdtype, flags), timeout, b"", brief)
+        (self._speaks if edns else self._plain).add(address)
+        self._doubted.discard(address)
+        return response
+
+    async def _asked(self, address, asked, timeout, edns, brief):
+        name, rdtype, flags = asked
+        question = question_wire(self._dns, name, rdtype)
+        wire = await self._by_udp(address, question, flags, timeout, edns)
+        head = int.from_bytes(wire[2:4], "big")
+        if head & _TRUNCATED:
+            return await asyncio.wait_for(self._by_tcp(address, asked, edns), timeout)
+        if (flags or (brief and head & _AUTHORITATIVE)) and wire[4:8] == b"\0\1\0\0":
+            # Who recursed, and found nothing, need not be read any further.
+            return Empty(head, wire[3] & 0x0F)
+        return read_texts(self._dns, wire, question) or self._dns.message.from_wire(wire)
+
+    async def _by_udp(self, address, question, flags, timeout, edns):
+        loop = asyncio.get_running_loop()
+        goal = _goal(address)
+        place = goal[0].partition("%")[0], goal[3] if len(goal) > 2 else 0
+        sockets = await self._of_family(socket.AF_INET6 if len(goal) > 2 else socket.AF_INET)
+        one, number = secrets.choice(sockets), secrets.randbelow(0x10000)
+        while (place, number) in one.waiting:
+            one, number = secrets.choice(sockets), secrets.randbelow(0x10000)
+        future = loop.create_future()
+        one.waiting[place, number] = (question.lower(), future)
+        expiry = loop.call_later(timeout, _expire, future)
+        try:
+            counts = b"\0\1\0\0\0\0" + (b"\0\1" if edns else b"\0\0")
+            head = number.to_bytes(2, "big") + flags.to_bytes(2, "big") + counts
+            one.transport.sendto(head + question + edns, goal)
+            return await future
+        finally:
+            expiry.cancel()
+            del one.waiting[place, number]
+
+    async def _by_tcp(self, address, asked, edns):
+        dns = self._dns
+        name, rdtype, flags = asked
+        more = {"use_edns": 0, "payload": _PAYLOAD, "want_dnssec": bool(edns[7:] and edns[7] & 0x80)} if edns else {}
+        message = dns.message.make_query(f"{name}.", rdtype, flags=flags, **more)
+        self._backend = self._backend or dns.asyncbackend.get_backend("asyncio")
+        return await dns.asyncquery.tcp(message, address, port=PORT, backend=self._backend)
+
+    async def _of_family(self, family):
+        if family not in self._opening:
+            self._opening[family] = asyncio.ensure_future(self._open(family))
+        if family not in self._sockets:
+            await asyncio.shield(self._opening[family])
+        return self._sockets[family]
+
+    async def _open(self, family):
+        loop, found = asyncio.get_running_loop(), []
+        for _ in range(SOCKETS):
+            transport, one = await loop.create_datagram_endpoint(
+                _Socket, family=family, local_addr=("::" if family == socket.AF_INET6 else "0.0.0.0", 0)
+            )
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
+            found.append(one)
+        self._sockets[family] = found
+
+
+def _expire(future):
+    if not future.done():
+        future.set_exception(asyncio.TimeoutError())

@@ -1,0 +1,302 @@
+"""The way from the root of DNS down to a zone, as a resolver that knows nothing goes it: who serves it, by its parent.
+
+A zone above the one that is looked for is asked at one server. Of the last one's parent up to three servers say whom
+they delegate to: they can differ. All is asked once a run, however many names lie below.
+"""
+
+import asyncio
+import contextvars
+import random
+from dataclasses import dataclass
+
+from mailhost.dns.message import AUTHORITATIVE, USABLE, plain, rcode, records_at, type_of, values, within
+from mailhost.dns.names import canonical_address
+from mailhost.dns.queries import Trouble, Unanswered, no_route
+
+PARENTS = 3
+"""Servers of a zone that are asked whom it delegates to, as a courtesy to registries: each zone is asked for there."""
+MOST_SERVERS = 32
+"""Names of servers that a zone may have. The root has 13, and no zone needs more."""
+_MOST_ADDRESSES = 8
+_MOST_TRIED = 5
+_ROOTS_AT_ONCE = 3
+_MOST_ALIASES = 4
+# Servers without an address whose zone has such servers, and so on: somebody may have made a tree of them.
+_MOST_UNGLUED = 4
+_depth = contextvars.ContextVar("mailserver_dns_unglued", default=0)
+_SAMPLE = 5
+"""Names right below a zone, or deeper, that are looked at before the zone is taken to delegate none."""
+# Reverse names of IPv6 have 34 labels: from this many on, several are gone down at once.
+_DEEP = 8
+ROOT_SERVER = "root server"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A zone as the servers ``above`` it delegate it.
+
+    ``servers`` has ``(name, (address, …))`` of each, sorted, the addresses as its parent gives them (glue). ``denied``
+    has ``(server, address, why)`` of those of the parent's servers that delegate nothing there. ``both`` are places,
+    ``(server, address)``, that serve the parent and answered for the zone itself, too.
+    """
+
+    name: str
+    servers: tuple
+    denied: tuple = ()
+    above: object = None
+    both: tuple = ()
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What one server says of a name: the zone below its own that holds it, and that zone's servers; or none."""
+
+    owner: str = ""
+    servers: tuple = ()
+    why: str = ""
+    is_own: bool = False
+
+
+class Walk:
+    """The zones found so far on the ways down of one run."""
+
+    def __init__(self, asking, is_ignored):
+        self._asking, self._is_ignored, self._root = asking, is_ignored, None
+        self._samples = {}
+        self.denied = set()
+        """Names that do not exist, by an answer from the zone above (RFC 8020)."""
+
+    async def why_not(self):
+        """Return why no way can be gone from the root, ``""`` if one can; three root servers are asked at a time."""
+        hints = dict.fromkeys(map(canonical_address, self._asking.options.root_servers))
+        hints = [address for address in hints if not no_route(address)]
+        if not hints:
+            return "this host has no route to any root server"
+        asked = random.sample(hints, min(_ROOTS_AT_ONCE, len(hints)))
+        waiting, reasons = {asyncio.ensure_future(self._prime(address)) for address in asked}, {}
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            reasons.update(one.result() for one in done)
+            good = [address for address, why in reasons.items() if not why]
+            if good:
+                rest = [one for one in hints if one not in reasons]
+                self._root = Cut("", ((ROOT_SERVER, tuple(dict.fromkeys((*good, *rest)))),))
+                return ""
+        return "; ".join(f"{ROOT_SERVER} {address}: {why}" for address, why in sorted(reasons.items()))
+
+    async def _prime(self, address):
+        try:
+            response = await self._asking.query(address, "", "NS")
+        except Unanswered as err:
+            return address, str(err)
+        if response.flags & AUTHORITATIVE and records_at(response.answer, "", "NS") is not None:
+            return address, ""
+        code = rcode(response)
+        redirected = "it does not answer as a root server does; is port 53 redirected to a resolver?"
+        return address, redirected if code in USABLE else code
+
+    async def cut_of(self, name):
+        """Return the :class:`Cut` of the zone that encloses a name, by what the zones above say.
+
+        :raises Trouble: the servers of a zone on the way do not say.
+        """
+        if not name:
+            return self._root
+        labels = name.split(".")
+        above = ".".join(labels[1 if len(labels) <= _DEEP else min(4, len(labels) - _DEEP) :])
+        cut = await self._asking.once(self.cut_of, above)
+        if above in self.denied:
+            self.denied.add(name)
+            return cut
+        while cut.name != name:
+            below = await self._below(cut, name)
+            if below is None:
+                break
+            cut = below
+        return cut
+
+    async def cut_to_ask(self, name):
+        """Return the :class:`Cut` of the zone whose servers are to be asked for names below ``name``.
+
+        It is that which encloses it; or, with many names in one zone, that of this zone as soon as the first few turned
+        out to be its own: whom it delegates after all, its servers say when they are asked for what lies there.
+
+        :raises Trouble: the servers of a zone on the way do not say.
+        """
+        cut = await self._asking.once(self.cut_of, name.partition(".")[2])
+        sample = self._samples.setdefault(cut.name, [])
+        # Of top-level domains one delegation after the other is asked for: that is what their servers are for.
+        if len(sample) == _SAMPLE and "." in cut.name and await self._asking.once(self._delegates_none, cut):
+            return cut
+        if len(sample) < _SAMPLE and name not in sample:
+            sample.append(name)
+        return await self._asking.once(self.cut_of, name)
+
+    async def _delegates_none(self, cut):
+        """Tell whether the first names that were looked at below a cut all lie in its own zone."""
+        try:
+            found = [await self._asking.once(self.cut_of, name) for name in self._samples[cut.name]]
+        except Trouble:
+            return False
+        return all(one.name == cut.name for one in found)
+
+    async def _below(self, cut, name):
+        """Return the cut below one that encloses a name, or ``None``; if there is one, more servers are asked."""
+        limit, told, reasons = PARENTS if cut.name else 1, {}, {}
+        for find in (self._glued, self._unglued):
+            for place in await find(cut, reasons):
+                if len(told) >= limit or len(reasons) >= _MOST_TRIED or place[0] in told:
+                    continue
+                said = await self._ask(place, cut, name)
+                if isinstance(said, str):
+                    reasons[place] = said
+                    continue
+                told[place[0]] = (place, said)
+                if len(told) == 1 and not said.owner:
+                    # Should another one delegate it, the question itself, which goes to all of them, brings that up.
+                    self.denied.update([name] * (said.why == "NXDOMAIN"))
+                    return None
+        if not told:
+            raise _trouble(f"No server of {cut.name or 'the root'} says who serves {name}", reasons)
+        return _joined(cut, list(told.values()))
+
+    async def _ask(self, place, cut, name):
+        """Return the :class:`_Told` of a server of a zone on a name below it, or why it says nothing."""
+        brief = name.count(".") == cut.name.count(".") + bool(cut.name)
+        try:
+            response = await self._asking.query(place[1], name, "NS", brief=brief)
+        except Unanswered as err:
+            return str(err)
+        code = rcode(response)
+        if code not in USABLE:
+            return code
+        if not response.flags & AUTHORITATIVE:
+            return _referral(response, cut, name) or "not authoritative (lame)"
+        own = records_at(response.answer, name, "NS")
+        if own is not None:
+            return _told(name, [own], response, cut, is_own=True)
+        zone = next((plain(one.name) for one in response.authority if type_of(one) == "SOA"), cut.name)
+        if not within(zone, cut.name):
+            return f"it speaks for the zone {zone or '.'}, not for {cut.name} (lame)"
+        if zone not in (cut.name, name) and within(name, zone):
+            return await self._ask(place, cut, zone)
+        return _Told(why="NXDOMAIN" if code == "NXDOMAIN" else "no NS record")
+
+    def usable(self, server, addresses):
+        """Return the places of a server that can be asked and are not to be ignored."""
+        if self._is_ignored(server):
+            return []
+        return [(server, one) for one in addresses if not self._is_ignored(one) and not no_route(one)]
+
+    async def _glued(self, cut, _reasons):
+        """Return the places of those servers whose addresses the parent gives, in any order; silent ones come last."""
+        places = [place for server, addresses in cut.servers for place in self.usable(server, addresses)]
+        known = {address for _, address in places}
+        places += [place for place in cut.both if place[1] not in known]
+        return sorted(random.sample(places, len(places)), key=lambda place: self._asking.silence[place[1]])
+
+    async def _unglued(self, cut, reasons):
+        """Return the places of some of those whose addresses are to be looked up; note why of those who have none."""
+        named = [server for server, addresses in cut.servers if not addresses and not self._is_ignored(server)]
+        found, depth = [], _depth.get()
+        if depth >= _MOST_UNGLUED:
+            return []
+        _depth.set(depth + 1)
+        for server in random.sample(named, min(PARENTS, len(named))):
+            try:
+                found += self.usable(server, await self._asking.once(self.addresses, server))
+            except Trouble as err:
+                reasons[server, ""] = err
+        _depth.set(depth)
+        return found
+
+    async def first(self, cut, name, rdtype, signed=False):
+        """Return an authoritative response of a zone's servers, that of the first one that gives one.
+
+        :raises Trouble: none does.
+        """
+        reasons = {}
+        for find in (self._glued, self._unglued):
+            for server, address in await find(cut, reasons):
+                if len(reasons) >= _MOST_TRIED:
+                    break
+                try:
+                    response = await self._asking.query(address, name, rdtype, signed=signed)
+                except Unanswered as err:
+                    reasons[server, address] = str(err)
+                    continue
+                if response.flags & AUTHORITATIVE and rcode(response) in USABLE:
+                    return response
+                code = rcode(response)
+                reasons[server, address] = "not authoritative (lame)" if code in USABLE else code
+        raise _trouble(f"no server of {cut.name or 'the root'} answers for {name} {rdtype}", reasons)
+
+    async def addresses(self, name, aliases=0):
+        """Return the addresses of a host by the servers of its own zone.
+
+        :raises Trouble: they do not say.
+        """
+        cut, found = await self._asking.once(self.cut_of, name), []
+        for rdtype in ("A", "AAAA"):
+            response = await self.first(cut, name, rdtype)
+            alias = records_at(response.answer, name, "CNAME")
+            if alias is not None:
+                if aliases >= _MOST_ALIASES:
+                    raise Trouble(f"{name} is an alias (CNAME), and so is what it leads to")
+                return await self._asking.once(self.addresses, plain(alias[0].target), aliases + 1)
+            records = records_at(response.answer, name, rdtype)
+            found += [] if records is None else values(records)[:_MOST_ADDRESSES]
+        return tuple(dict.fromkeys(map(canonical_address, found)))
+
+
+def _trouble(what, reasons):
+    """Return the trouble that no server says something; ``reasons`` has why, a text or a :class:`Trouble`, of each."""
+    told = [
+        f"{server}{f' ({address})' if address else ''}: {str(why).rstrip('.')}"
+        for (server, address), why in reasons.items()
+    ]
+    circular = any(isinstance(why, Trouble) and why.circular for why in reasons.values())
+    return Trouble(f"{what} ({'; '.join(told) or 'none has an address'}).", circular)
+
+
+def _referral(response, cut, name):
+    """Read a response that refers to a zone below ``cut`` that holds ``name``; ``None``: it is none.
+
+    What refers upward, or to a zone aside, is the response of a server that does not have the zone.
+    """
+    owners = {plain(one.name) for one in response.authority if type_of(one) == "NS"}
+    fit = [one for one in owners if one != cut.name and within(one, cut.name) and within(name, one)]
+    if response.answer or not fit:
+        return None
+    owner = max(fit, key=len)
+    named = [one for one in response.authority if type_of(one) == "NS" and plain(one.name) == owner]
+    return _told(owner, named, response, cut)
+
+
+def _told(owner, named, response, cut, is_own=False):
+    """Return the :class:`_Told` of NS records, or why there is none.
+
+    Addresses count as glue only of names within the zone that is asked: of others it knows nothing (RFC 5452
+    section 6).
+    """
+    servers = {server: [] for records in named for server in values(records)}
+    if len(servers) > MOST_SERVERS:
+        return f"it names {len(servers)} servers of {owner}, of which no more than {MOST_SERVERS} are believed"
+    for records in response.additional:
+        server = plain(records.name)
+        if type_of(records) in ("A", "AAAA") and server in servers and within(server, cut.name):
+            servers[server] += map(canonical_address, values(records))
+    glued = tuple((one, tuple(found[:_MOST_ADDRESSES])) for one, found in sorted(servers.items()))
+    return _Told(owner, glued, is_own=is_own)
+
+
+def _joined(cut, told):
+    """Return the cut that some of a zone's servers told of, with all servers that any of them names."""
+    owner, servers = told[0][1].owner, {}
+    for _, said in told:
+        for server, addresses in said.servers if said.owner == owner else ():
+            servers.setdefault(server, []).extend(addresses)
+    denied = tuple((*place, said.why) for place, said in told if not said.owner)
+    joined = tuple((server, tuple(dict.fromkeys(found))) for server, found in sorted(servers.items()))
+    both = tuple(place for place, said in told if said.owner == owner and said.is_own)
+    return Cut(owner, joined, denied, cut, both)

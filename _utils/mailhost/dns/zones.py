@@ -1,0 +1,337 @@
+"""The zones of a run and all their servers: by the way down from the root or, where none can be gone, by a resolver."""
+
+import asyncio
+import itertools
+import time
+from dataclasses import dataclass, field, replace
+
+from mailhost.dns import dnssec
+from mailhost.dns.message import (
+    AUTHORITATIVE,
+    RECURSION_DESIRED,
+    USABLE,
+    rcode,
+    read_resolver,
+    records_at,
+    values,
+    within,
+)
+from mailhost.dns.names import canonical, canonical_address
+from mailhost.dns.queries import Trouble, Unanswered, no_route
+from mailhost.dns.walk import MOST_SERVERS, PARENTS, ROOT_SERVER, Cut, Walk
+
+IGNORED = "ignored by mailserver:dns:ignore_servers"
+NEGATIVE_CAP = 86400
+"""Seconds for which a resolver goes on denying a name, whatever the zone says.
+
+RFC 2308 section 5 calls one to three hours sensible, and more than a day problematic; resolvers have limits of their
+own: BIND 3 hours (max-ncache-ttl), Unbound and PowerDNS 1 hour (cache-max-negative-ttl, max-negative-ttl), Knot a day.
+"""
+_MOST_ADDRESSES = 64
+_BELIEVED = (
+    "what this host's resolver says of zones and their servers is believed, and that may be an internal view. To have "
+    "the outside's view as well, name resolvers outside in mailserver:dns:resolvers"
+)
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A zone, the (server, address) pairs to be asked, what is known of others, and what is remarkable of all that.
+
+    ``unasked`` has ``(server, address, status, detail)``, ``cut`` how it is delegated
+    (:class:`mailhost.dns.walk.Cut`).
+    """
+
+    name: str
+    asked: tuple = ()
+    unasked: tuple = ()
+    left_out: tuple = ()
+    remarks: tuple = ()
+    cut: Cut | None = None
+
+    def __hash__(self):
+        # Asked for with each of thousands of questions: that of all servers and remarks would take longer than those.
+        return hash(self.name)
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What vouches for a zone: ``keys`` of DNSSEC, none where it is not signed, or ``wrong``, why they do not."""
+
+    keys: dict | None = field(default=None, hash=False)
+    wrong: str = ""
+
+
+class Zones:
+    """What is known of zones in one run."""
+
+    def __init__(self, asking, recursive):
+        self._asking, self._recursive = asking, recursive
+        self._ignored = {canonical(server) for server in asking.options.ignore_servers}
+        self._walk = Walk(asking, lambda server: server in self._ignored)
+        self._now = time.time()
+
+    async def enclosing(self, start, for_below=False):
+        """Return the zone that encloses a name, with all its servers.
+
+        :param for_below: for a question that is for a name below ``start``. A zone above may do, then: its servers
+            refer such a question down to the right one.
+        :raises Trouble: it could not be found.
+        """
+        why = await self._why_not_walked(start)
+        if why is None:
+            cut = await (self._walk.cut_to_ask(start) if for_below else self._asking.once(self._walk.cut_of, start))
+            return await self._asking.once(self.whole, cut)
+        try:
+            zone = await self._asking.once(self._told_by_resolver, start)
+        except Trouble as err:
+            raise Trouble(f"{why}. {err}" if why else str(err)) from err
+        return replace(zone, remarks=(*((f"{why}: {_BELIEVED}.",) if why else ()), *zone.remarks))
+
+    async def _why_not_walked(self, start):
+        """Return ``None`` if the way from the root leads to a name, or why not; ``""``: it is not to be gone."""
+        if not self._asking.options.root_servers:
+            return ""
+        why = await self._asking.once(self._walk.why_not)
+        if why:
+            return f"The delegation could not be followed from the root ({why})"
+        top = start.rpartition(".")[2]
+        await self._asking.once(self._walk.cut_of, top)
+        return f"The root of DNS has no {top}, so its names are internal ones" if top in self._walk.denied else None
+
+    async def below(self, child, servers, places, zone):
+        """Return a zone below ``zone``, to which some of its ``places`` refer, with the servers that anybody names."""
+        if (zone.cut is not None and zone.cut.above is not None) or await self._is_walked():
+            cut = await self._asking.once(self._walk.cut_of, child)
+            if cut.name != child:
+                cut = Cut(child, (), (), zone.cut)
+            known = dict(cut.servers)
+            named = tuple(sorted({**dict.fromkeys(servers, ()), **known}.items()))
+            return await self._asking.once(self.whole, replace(cut, servers=named))
+        if not servers:
+            servers = await self._apex_servers(child, places)
+        return await self._asking.once(self.whole, Cut(child, tuple((one, ()) for one in sorted(servers))))
+
+    async def between(self, zone, name, places):
+        """Return the zone below ``zone`` that encloses a name, ``""`` for none, as far as its servers tell.
+
+        Where the resolver is believed, some of these places are asked: it would go on denying what is not there yet.
+        """
+        if zone.cut.above is None:
+            labels, above = name.split("."), zone.name.split(".") if zone.name else []
+            names = (".".join(labels[number:]) for number in range(len(labels) - len(above)))
+            for one in names:
+                if await self._asking.once(self._apex_servers, one, places[:PARENTS]):
+                    return one
+            return ""
+        try:
+            cut = await self._asking.once(self._walk.cut_of, name)
+        except Trouble:
+            return ""
+        return cut.name if cut.name != zone.name and within(cut.name, zone.name) else ""
+
+    async def _is_walked(self):
+        return bool(self._asking.options.root_servers) and not await self._asking.once(self._walk.why_not)
+
+    async def whole(self, cut):
+        """Return a zone with the servers that it is delegated to; :meth:`further` has those that it names itself."""
+        denied = tuple(
+            (server, address, "absent", f"{why}: it does not delegate {cut.name}")
+            for server, address, why in cut.denied
+        )
+        zone = _put_together(cut, await self._servers(cut, dict(cut.servers)))
+        return replace(zone, unasked=(*denied, *zone.unasked))
+
+    async def further(self, zone):
+        """Return a zone with those servers alone that it names itself, at any of its servers, and what differs there.
+
+        :raises Trouble: they are too many.
+        """
+        cut, own = zone.cut, {}
+        names, parts, fresh = {server for server, _ in cut.servers}, {}, zone.asked if cut.name else ()
+        while fresh:
+            said = await asyncio.gather(*(self._asking.once(self._apex_servers, cut.name, (place,)) for place in fresh))
+            own.update((place, named) for place, named in zip(fresh, said, strict=True) if named)
+            more = set().union(*own.values()) - names
+            names |= more
+            if len(names) > MOST_SERVERS or len(own) > _MOST_ADDRESSES:
+                raise Trouble(f"{cut.name} has {len(names)} name servers, of which {MOST_SERVERS} at most are asked.")
+            found = await self._servers(cut, dict.fromkeys(more, ()))
+            parts.update(found)
+            fresh = [place for part in found.values() for place in part[0]]
+        return replace(_put_together(cut, parts), remarks=tuple(_differences(cut, own)))
+
+    async def _servers(self, cut, glue):
+        """Return ``{server: its part of a zone}``; ``glue`` has their addresses as far as the delegation gives them."""
+        found = await asyncio.gather(*(self._server(cut, *one) for one in glue.items()))
+        return dict(zip(glue, found, strict=True))
+
+    async def _server(self, cut, name, glue):
+        """Return a name server's part of a :class:`Zone`: places to ask, why there are none, what is left out."""
+        if name in self._ignored:
+            return [], [], [f"{name}: {IGNORED}"]
+        addresses, troubles = list(glue), []
+        if name != ROOT_SERVER:
+            try:
+                addresses += await self._asking.once(self._addresses, name, cut.above is not None)
+            except Trouble as err:
+                troubles = [str(err).rstrip(".")] if not glue else []
+        asked, ignored, unreachable = [], [], []
+        for address in dict.fromkeys(addresses):
+            (ignored if address in self._ignored else unreachable if no_route(address) else asked).append(address)
+        if not (asked or ignored or troubles) or (unreachable and not asked):
+            troubles.append("no route to any of its addresses" if unreachable else "it has no address")
+        left_out = [f"{address} ({name}): {IGNORED}" for address in ignored]
+        left_out += [f"{one} ({name}): no route to {'IPv6' if ':' in one else 'IPv4'}" for one in unreachable]
+        return (
+            [(name, one) for one in asked],
+            [(name, "", "unknown", "; ".join(troubles))] if troubles else [],
+            left_out,
+        )
+
+    async def _addresses(self, name, is_walked):
+        if is_walked and await self._why_not_walked(name) is None:
+            return await self._asking.once(self._walk.addresses, name)
+        found, troubles = [], []
+        for rdtype in ("A", "AAAA"):
+            try:
+                found += map(canonical_address, read_resolver(await self._recurse(name, rdtype), rdtype).values)
+            except Trouble as err:
+                troubles.append(str(err).rstrip("."))
+        if troubles and not found:
+            raise Trouble("; ".join(troubles))
+        return tuple(found)
+
+    async def _told_by_resolver(self, start):
+        """Return the zone that encloses a name by the system's resolver."""
+        labels = start.split(".") if start else []
+        for name in (".".join(labels[number:]) for number in range(len(labels) + 1)):
+            found = await self._asking.once(self._recurse, name, "SOA")
+            if records_at(found.answer, name, "SOA") is not None:
+                servers = records_at((await self._asking.once(self._recurse, name, "NS")).answer, name, "NS")
+                if servers is not None:
+                    cut = Cut(name, tuple((one, ()) for one in sorted(set(values(servers)))))
+                    return await self._asking.once(self.whole, cut)
+        raise Trouble(f"The system's resolver knows no zone that encloses {start}.")
+
+    async def negative_ttl(self, zone):
+        """Return for how many seconds resolvers may deny a name of a zone, ``None`` if it does not say."""
+        found = await self._apex(zone.name, "SOA", zone.asked)
+        return None if found is None else min(found[0].minimum, found.ttl, NEGATIVE_CAP)
+
+    async def _apex_servers(self, zone, places):
+        found = await self._apex(zone, "NS", places)
+        return frozenset() if found is None else frozenset(values(found))
+
+    async def _apex(self, zone, rdtype, places):
+        """Return the records of a zone's own name from the first server that has them; silent servers come last."""
+        for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):
+            try:
+                response = await self._asking.query(address, zone, rdtype)
+            except Unanswered:
+                continue
+            found = records_at(response.answer, zone, rdtype)
+            if found is not None and response.flags & AUTHORITATIVE:
+                return found
+        return None
+
+    async def signed(self, zone):
+        """Return how a zone is :class:`Signed`, by its DS record at its parent (RFC 4035 section 5.2).
+
+        :raises Trouble: it could not be found out.
+        """
+        return await self._asking.once(self._signed, zone.cut, zone.asked)
+
+    async def _signed(self, cut, places):
+        if not cut.name:
+            return Signed()
+        above = Signed() if cut.above is None else await self._asking.once(self._signed, cut.above, ())
+        if above.wrong:
+            return above
+        try:
+            response = await self._response(cut.above, cut.name, "DS", places=())
+        except Trouble:
+            if cut.above is None and await self._is_insecure_above(cut.name):
+                return Signed()
+            raise
+        records = records_at(response.answer, cut.name, "DS")
+        ds = dnssec.usable_ds(records)
+        if not ds:
+            return Signed()
+        if above.keys:
+            wrong = dnssec.why_invalid(self._asking.dns, response, cut.name, "DS", above.keys, self._now)
+            if wrong:
+                return Signed(wrong=f"the DS record of {cut.name}: {wrong}")
+        response = await self._response(cut, cut.name, "DNSKEY", places)
+        return Signed(*dnssec.zone_keys(self._asking.dns, cut.name, ds, response, self._now))
+
+    async def _is_insecure_above(self, name):
+        """Tell whether a zone above a name, the root aside, is known to have no DS record.
+
+        Then nobody validates what is below it (RFC 4035 section 4.3), and it does not matter that the zone's parent
+        does not say whether the zone itself has one.
+        """
+        labels = name.split(".")
+        for above in (".".join(labels[-count:]) for count in range(1, len(labels))):
+            try:
+                servers = await self._asking.once(self._recurse, above, "NS")
+                ds = await self._asking.once(self._recurse, above, "DS")
+            except Trouble:
+                return False
+            if records_at(servers.answer, above, "NS") is not None and records_at(ds.answer, above, "DS") is None:
+                return True
+        return False
+
+    async def _response(self, cut, name, rdtype, places):
+        """Return a response with signatures: of these places, a zone's servers or, without any, the resolver."""
+        if cut is None:
+            return await self._recurse(name, rdtype)
+        for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):
+            try:
+                response = await self._asking.query(address, name, rdtype, signed=True)
+            except Unanswered:
+                continue
+            if response.flags & AUTHORITATIVE and rcode(response) in USABLE:
+                return response
+        return await self._walk.first(cut, name, rdtype, signed=True)
+
+    def why_invalid(self, response, name, rdtype, keys):
+        """Return why an answer of a signed zone is not valid; ``""``: it is."""
+        return dnssec.why_invalid(self._asking.dns, response, name, rdtype, keys, self._now)
+
+    async def _recurse(self, name, rdtype):
+        """Ask the system's resolvers, one after the other until one has an answer; silent ones come last."""
+        reasons = []
+        for address in sorted(self._recursive, key=self._asking.silence.__getitem__):
+            try:
+                response = await self._asking.query(address, name, rdtype, flags=RECURSION_DESIRED)
+            except Unanswered as err:
+                reasons.append(f"{address}: {err}")
+                continue
+            if rcode(response) in USABLE:
+                return response
+            reasons.append(f"{address}: {rcode(response)}")
+        reason = "; ".join(reasons) or "/etc/resolv.conf names none"
+        raise Trouble(f"The system's resolver has no answer for {name or '.'} {rdtype} ({reason}).")
+
+
+def _put_together(cut, parts):
+    columns = zip(*(parts[server] for server in sorted(parts)), strict=True)
+    asked, unasked, left_out = (tuple(itertools.chain(*column)) for column in columns) if parts else ((), (), ())
+    return Zone(cut.name, asked, unasked, left_out, (), cut)
+
+
+def _differences(cut, own):
+    """Say where the servers of a zone name others than its delegation does."""
+    parent = {server for server, _ in cut.servers}
+    by_set = {}
+    for place, named in own.items():
+        by_set.setdefault(named, place)
+    for named, (server, address) in sorted(by_set.items(), key=lambda one: one[1]):
+        if named != parent:
+            delegated = "is delegated to" if cut.above is not None else "has, by this host's resolver, the servers"
+            yield (
+                f"{cut.name} {delegated} {', '.join(sorted(parent))}, but {server} ({address}) names "
+                f"{', '.join(sorted(named))}. Resolvers go by either, so all of them are asked; give the zone the "
+                "same NS records above (at the registrar) and in itself, at each of its servers."
+            )

@@ -1,0 +1,231 @@
+"""Files and folders as root may touch them where another user can write, too: by descriptor, and never through a link.
+
+Who can write to a folder can put a link there to any file of the host, a FIFO that nobody ever writes to, or a second
+name of another's file. So folders are opened first and files in them by their descriptors, links are not followed, and
+what was opened is looked at before anything is done with it.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from mailhost.errors import UnsafeFile
+
+UNFINISHED = ".unfinished"
+"""How the name of a file ends that is being written (:func:`replace`)."""
+LARGEST = 64 * 1024 * 1024
+"""Bytes that a file may have which is read as a whole."""
+_MOST_LINKS = 40
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def is_trusted(found):
+    """Tell whether nobody but root (or who runs this) owns a file or folder or may write to it."""
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def is_sticky(found):
+    """Tell whether in this folder nobody may rename or delete what is another's, as in ``/tmp``."""
+    return found.st_uid in (0, os.geteuid()) and bool(found.st_mode & stat.S_ISVTX)
+
+
+def kind(found):
+    """Return in words what a file is that is no regular one."""
+    return _KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
+
+
+@contextlib.contextmanager
+def opened_folder(path):
+    """Open a folder and yield its descriptor; links on the way count only where nobody but root could put them.
+
+    :raises UnsafeFile: another user could have put a link there.
+    :raises OSError: there is no such folder.
+    """
+    descriptor = _open_folder(os.path.abspath(path))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_folder(path):
+    names, links = _names(path), 0
+    descriptor = os.open("/", _FOLDER)
+    try:
+        while names:
+            name = names.pop(0)
+            try:
+                below = os.open(name, _FOLDER, dir_fd=descriptor)
+            except OSError as err:
+                target = _target(descriptor, name, path, err)
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from err
+                names = _names(target) + names
+                below = os.open("/", _FOLDER) if target.startswith("/") else os.dup(descriptor)
+            os.close(descriptor)
+            descriptor = below
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _names(path):
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _target(folder, name, path, err):
+    """Return where a link in a folder leads that is open; whatever else could not be opened is raised on."""
+    found = _lstat(folder, name)
+    if found is None or not stat.S_ISLNK(found.st_mode):
+        raise OSError(err.errno, err.strerror, path) from err
+    its = os.fstat(folder)
+    if found.st_uid not in (0, os.geteuid()) or not (is_trusted(its) or is_sticky(its)):
+        raise UnsafeFile(f"{path}: {name} is a symbolic link that another user than root could have put there") from err
+    return os.readlink(name, dir_fd=folder)
+
+
+def _lstat(folder, name):
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def opened(path, flags=_READ, mode=0):
+    """Open a regular file and yield its descriptor.
+
+    :raises UnsafeFile: it is a link, a FIFO or another thing that is no regular file.
+    :raises OSError: it cannot be opened, or there is none.
+    """
+    path = Path(path)
+    with opened_folder(path.parent) as folder:
+        descriptor = _open_file(folder, path.name, path, flags, mode)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafeFile(f"{path}: it is {kind(found)}, and not a regular file; who put it there?")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_file(folder, name, path, flags, mode):
+    try:
+        return os.open(name, flags | _READ, mode, dir_fd=folder)
+    except OSError as err:
+        found = _lstat(folder, name)
+        if found is not None and not stat.S_ISREG(found.st_mode):
+            raise UnsafeFile(f"{path}: it is {kind(found)}, and not a regular file; who put it there?") from err
+        raise OSError(err.errno, err.strerror, str(path)) from err
+
+
+def check_roots(path, found):
+    """Check that nobody but root can have written what is in a file.
+
+    :param found: its ``fstat``.
+    :raises UnsafeFile: another user owns it, may write to it, or may have given it this name (a second link).
+    """
+    why = foreign(found)
+    if why:
+        raise UnsafeFile(
+            f"{path}: {why}, so it may say what somebody else than root wrote. If it says what DNS and OpenDKIM's "
+            "tables say, put a copy of it in its place that belongs to root (mode 0644)"
+        )
+
+
+def foreign(found):
+    """Return why a file may say what another user than root wrote (``""``: it cannot)."""
+    if found.st_uid not in (0, os.geteuid()):
+        return f"it belongs to user {found.st_uid}"
+    if not is_trusted(found):
+        return f"others may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
+    return f"it has {found.st_nlink} names" if found.st_nlink > 1 else ""
+
+
+def read(path, roots=False):
+    """Return what a regular file holds, as bytes, and its ``fstat``.
+
+    :param roots: only if nobody but root can have written it.
+    """
+    with opened(path) as descriptor:
+        found = os.fstat(descriptor)
+        if roots:
+            check_roots(path, found)
+        if found.st_size > LARGEST:
+            raise UnsafeFile(f"{path}: it has {found.st_size:,} bytes, and at most {LARGEST:,} are read")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(LARGEST), found
+
+
+def read_text(path, roots=False, encoding="utf-8"):
+    """Return what a regular file holds, as text; see :func:`read`."""
+    return read(path, roots)[0].decode(encoding)
+
+
+def replace(path, octets, mode, owner=None):
+    """Put a new file in place of the one at ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    :param owner: ``(uid, gid)``, or ``None`` for the process's own.
+    """
+    path = Path(path)
+    with opened_folder(path.parent) as folder:
+        rough = f".{path.name}.{secrets.token_hex(6)}{UNFINISHED}"
+        descriptor = os.open(rough, _NEW, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                _fill(file, octets, mode, owner)
+            os.replace(rough, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(rough, dir_fd=folder)
+            raise
+        os.fsync(folder)
+
+
+def _fill(file, octets, mode, owner):
+    if owner:
+        os.fchown(file.fileno(), *owner)
+    os.fchmod(file.fileno(), mode)
+    file.write(octets)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def delete(path):
+    """Delete a file, if it is there, and sync its folder; of a link the link itself goes."""
+    path = Path(path)
+    try:
+        with contextlib.suppress(FileNotFoundError), opened_folder(path.parent) as folder:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path.name, dir_fd=folder)
+            os.fsync(folder)
+    except UnsafeFile:
+        raise
+    except OSError as err:
+        # Of a file in an open folder, the system names the last part only.
+        raise OSError(err.errno, err.strerror, str(path)) from err
+
+
+def sweep(folder):
+    """Delete the files in a folder that killed runs left unfinished."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened_folder(folder) as descriptor:
+        for name in os.listdir(descriptor):
+            if name.startswith(".") and name.endswith(UNFINISHED):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)

@@ -1,0 +1,1 @@
+"""OpenDKIM: its tables, its script's rows and the milter protocol."""

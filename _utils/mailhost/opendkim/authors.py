@@ -1,0 +1,123 @@
+"""Whose signature a message may have: the rules of OpenDKIM's script (authors.lua), and the table that it reads.
+
+A row is ``LOGIN AUTHOR``, in lower case and in the order of its bytes, which the script relies on. An author is an
+address, ``@domain``, ``@.domain`` (all names below it) or ``*``. ``= @domain`` says that a user NAME of the system may
+write as NAME@domain, as smtpd_sender_login_maps says of the envelope; ``LOGIN NAME`` beside it, that LOGIN reads the
+mail of the alias NAME.
+"""
+
+from mailhost.opendkim.milter import PROBE
+from mailhost.pillar.accounts import is_virtual, received
+from mailhost.postfix import accounts as postfix_accounts
+from mailhost.postfix import needs
+
+LOCAL, LOGINS = "mailserver-local", "ORIGINATING"
+"""``{daemon_name}`` of what sendmail(1) was given, and of the services for logins with ``safe_options``."""
+NAMES = {"local": LOCAL, "logins": LOGINS, "probe": PROBE}
+
+_MAPS, _SENDERS = "smtpd_sender_login_maps", "smtpd_sender_restrictions"
+_BINDING = "reject_sender_login_mismatch"
+
+
+def settled(settings):
+    """Return ``rules`` and ``rows`` of the script, before main.cf is computed; ``None`` where OpenDKIM runs none.
+
+    Without Lua it cannot, and a ``SetupPolicyScript`` of the operator's decides instead.
+    """
+    opendkim, given = settings["opendkim"], settings["postfix"]["main"]
+    has_lua = settings["os"].get("opendkim", {}).get("lua", True)
+    if (
+        not opendkim["enabled"]
+        or "s" not in opendkim["mode"]
+        or "SetupPolicyScript" in opendkim["settings"]
+        or not has_lua
+    ):
+        return None
+    return {"rules": rules(settings, given), "rows": lines(settings, given), "names": NAMES}
+
+
+def lines(settings, given):
+    """Return the table's rows.
+
+    :param given: the pillar's ``postfix:main``. A map of senders there is not ours to read: the script then goes by
+        the envelope's sender, which Postfix compares with that map. An account's own addresses stay its own.
+    """
+    rows = {(login, one) for login, those in settings["opendkim"]["authors"].items() for one in those}
+    if is_virtual(settings):
+        rows |= _virtual(settings)
+    elif not has_own_map(settings, given):
+        rows |= _system(settings)
+    return sorted(f"{login} {author}".lower() for login, author in rows)
+
+
+def rules(settings, given):
+    """Return what the script goes by, beside the table; all values are text or booleans."""
+    services = [settings["postfix"][name] for name in ("submission", "submissions")]
+    enabled = [one for one in services if one["enabled"]]
+    virtual = is_virtual(settings)
+    return {
+        "is_bound": all(_is_bound(one) for one in enabled if _daemon_name(one) == LOGINS),
+        "is_free": not all(one["safe_options"] for one in enabled),
+        "by_domain": virtual or has_own_map(settings, given),
+        "origin": settings["hostname"] if virtual else settings["domain"],
+        "home": "" if virtual else settings["domain"],
+        "extension": _extension(settings["postfix"]["delimiter"]),
+        "sieve": settings["os"].get("accounts", {}).get("user", "") if virtual else "",
+    }
+
+
+def has_own_map(settings, given):
+    """Tell whether the pillar has a map of its own of which login may send as whom."""
+    services = (settings["postfix"][name]["options"] for name in ("submission", "submissions"))
+    return _MAPS in given or any(_MAPS in options for options in services)
+
+
+def _daemon_name(service):
+    return service["options"].get("milter_macro_daemon_name", LOGINS if service["safe_options"] else "")
+
+
+def _is_bound(service):
+    """Tell whether Postfix takes a login's own addresses alone at a service."""
+    restrictions = service["options"].get(_SENDERS, _BINDING)
+    text = " ".join(map(str, restrictions)) if isinstance(restrictions, (list, tuple)) else str(restrictions)
+    words = needs.bound(text, {}).replace(",", " ").split()
+    return service["safe_options"] and words[:1] == [_BINDING]
+
+
+def _extension(delimiters):
+    """Return the Lua pattern of a name and what begins its extension (``+tag``); ``""``: names have none."""
+    marks = "".join(f"%{char}" for char in sorted(set(delimiters)))
+    return f"^([^{marks}]+)[{marks}]" if marks else ""
+
+
+def _virtual(settings):
+    """Return rows for the domains of each account's addresses, and for users of the system at the host's own name."""
+    owners = postfix_accounts.senders(settings)
+    domains = {(login, address.rpartition("@")[2]) for address, login in owners.items()}
+    own = {(login, place) for login, domain in domains for place in _places(settings, domain)}
+    return own | {("=", f"@{settings['hostname']}")}
+
+
+def _places(settings, domain):
+    """Return a domain as rows have it, and the names below it where its key signs for them."""
+    below = settings["domains"].get(domain, {}).get("dkim", {}).get("subdomains")
+    return (f"@{domain}", f"@.{domain}") if below else (f"@{domain}",)
+
+
+def _system(settings):
+    own = {
+        ("=", place) for domain in (*received(settings), settings["hostname"]) for place in _places(settings, domain)
+    }
+    return own | {(user, name) for name in settings["accounts"]["aliases"] for user in _readers(settings, name)}
+
+
+def _readers(settings, name, seen=()):
+    """Return the names of whom an alias of the host leads to, through other aliases."""
+    targets = settings["accounts"]["aliases"].get(name)
+    if targets is None:
+        return {name}
+    if name in seen:
+        return set()
+    words = [targets] if isinstance(targets, str) else targets
+    names = {word.strip() for word in words if "@" not in word and not word.strip().startswith(("|", "/", ":", '"'))}
+    return {user for one in names for user in _readers(settings, one, (*seen, name))}

@@ -1,0 +1,451 @@
+"""A client of the milter protocol, and the probe that sees whether a milter signs as it must."""
+
+import contextlib
+import importlib
+import logging
+import re
+import secrets
+import socket as net
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from mailhost.dns.message import dnspython
+from mailhost.errors import MissingPackage, ProbeError
+
+ALGORITHM = "rsa-sha256"
+PROBE = "mailserver-probe"
+"""The probe's ``{daemon_name}``, by which OpenDKIM's script knows that no login's mail is before it."""
+
+_VERSION = 6
+_ALL_ACTIONS = 0x1FF
+_BODY_CHUNK = 65535
+_LEADING_SPACE = 0x100000
+
+# What the MTA may leave out, or need not await an answer to, when the milter asks for it (SMFIP_NO…, SMFIP_NR_…).
+_NOT_SENT = {b"C": 0x1, b"H": 0x2, b"M": 0x4, b"R": 0x8, b"B": 0x10, b"L": 0x20, b"N": 0x40, b"T": 0x200}
+_NOT_ANSWERED = {
+    b"C": 0x1000,
+    b"H": 0x2000,
+    b"M": 0x4000,
+    b"R": 0x8000,
+    b"T": 0x10000,
+    b"N": 0x40000,
+    b"B": 0x80000,
+    b"L": 0x80,
+}
+_SKIP = 0x400
+_OFFERED = _LEADING_SPACE | _SKIP | sum(_NOT_SENT.values()) | sum(_NOT_ANSWERED.values())
+
+_STEPS = {
+    b"O": "the negotiation",
+    b"C": "the connection",
+    b"H": "HELO",
+    b"M": "MAIL FROM",
+    b"R": "RCPT TO",
+    b"T": "DATA",
+    b"L": "a header field",
+    b"N": "the end of the header",
+    b"B": "the body",
+    b"E": "the end of the message",
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """What an MTA tells a milter of where a message comes from.
+
+    ``macros``: those of MAIL FROM beside the queue's number, as ``{auth_authen}``; ``None``: the sender is logged in.
+    """
+
+    daemon: str = PROBE
+    host: str = "localhost"
+    address: str = "127.0.0.1"
+    macros: dict | None = None
+    number: str = ""
+
+    def told(self, job, sender):
+        login = {"{auth_type}": "PLAIN", "{auth_authen}": sender} if self.macros is None else self.macros
+        return {"i": job, **login, "{mail_addr}": sender}
+
+
+def sign(socket, message, sender, recipients, timeout=10.0, session=None):
+    """Have the milter at ``socket`` filter ``message``, and return the header fields that it added, the top one first.
+
+    :param socket: in OpenDKIM's spelling: ``inet:8891@127.0.0.1``, ``inet6:…``, ``local:/path``, ``unix:/path``.
+    :param message: bytes; lines end in LF or CRLF.
+    :param sender: the address of MAIL FROM; it is also the login that the milter is told of, so that it signs whether
+        or not it trusts 127.0.0.1.
+    :param timeout: seconds for the whole conversation.
+    :param session: what else the milter is told, as :class:`Session`; by default what the probe tells.
+    :return: a list of (name, value); the value is all that follows the colon, folded with CRLF.
+    :raises ProbeError: no connection, no answer in time, a temporary failure, a rejection, or not the milter protocol.
+    """
+    fields, _ = _filter(socket, message, sender, recipients, timeout, session)
+    return [(name, value) for name, value, added in fields if added]
+
+
+def probe(socket, domain, selector, record, timeout=10.0, sender=None):
+    """See that mail from ``domain`` comes back through a new connection signed with ``selector`` and verifiable.
+
+    A milter that was told to reload proves nothing until a new connection sees the new tables.
+
+    :param record: the text of the key's TXT record, as DNS shows it.
+    :param timeout: seconds for the whole conversation.
+    :param sender: the domain that the message is from, if ``domain`` signs for others as well.
+    :raises ProbeError: with what came back instead.
+    :raises MissingPackage: dkimpy or dnspython is not installed.
+    """
+    dkimpy()
+    author = f"postmaster@{sender or domain}"
+    what = f"a probe message from {author} through the milter {socket}"
+    try:
+        fields, body = _filter(socket, _probe_message(sender or domain), author, [author], timeout)
+    except ProbeError as err:
+        raise ProbeError(f"{what}: {err}") from err
+    problem = signature_problem(fields, body, domain, selector, record)
+    if problem:
+        raise ProbeError(f"{what} {problem}")
+
+
+def signature_problem(fields, body, domain, selector, record):
+    """Return what is wrong with the signature of ``domain`` that a milter put on a message, or ``None``.
+
+    :param fields: (name, value, added) of every header field, the top one first.
+    :param body: bytes with CRLF.
+    :param record: the text of the TXT record at ``selector._domainkey.domain``; other names do not exist.
+    """
+    signatures = [_tags(value) for name, value, _ in fields if name.lower() == "dkim-signature"]
+    if not signatures:
+        return (
+            "came back unsigned: OpenDKIM's SigningTable in force has no row for the domain (tables are read at a "
+            "reload), or OpenDKIM did not take the message for outgoing mail; its log says which"
+        )
+    own = [one for one in signatures if one.get("d", "").lower() == domain.lower()]
+    if not own:
+        return f"came back signed for {_listed(signatures, 'd')} instead of {domain}"
+    if all(one.get("s", "").lower() != selector.lower() for one in own):
+        return f"came back signed with selector {_listed(own, 's')} instead of {selector}"
+    index = next(
+        number for number, one in enumerate(signatures) if one in own and one.get("s", "").lower() == selector.lower()
+    )
+    if signatures[index].get("a") != ALGORITHM:
+        return f"came back signed by the algorithm {signatures[index].get('a')} instead of {ALGORITHM}"
+    message = "".join(f"{name}:{value}\r\n" for name, value, _ in fields).encode("utf-8", "surrogateescape")
+    valid, reason = verify(message + b"\r\n" + body, index, _only(f"{selector}._domainkey.{domain}", record))
+    if not valid:
+        return f"came back with a signature of selector {selector} that does not fit the record in DNS: {reason}"
+    return None
+
+
+def verify(message, index, txt):
+    """Verify a DKIM signature with dkimpy: a pair of whether it is valid, and the reason if it is not.
+
+    :param index: the number of the signature, 0 for the top one.
+    :param txt: a function from a name (text, no final dot) to the text of its TXT record, ``None`` if there is none.
+    """
+    dkim = dkimpy()
+    reasons = _Reasons()
+    log = logging.Logger("dkimpy", logging.INFO)
+    log.addHandler(reasons)
+
+    def found(name, timeout=5):
+        place = name.decode("ascii", "replace").rstrip(".").lower()
+        text = txt(place)
+        if text is None:
+            raise dkim.ValidationError(f"there is no TXT record at {place}")
+        return text.encode("utf-8", "surrogateescape")
+
+    try:
+        valid = dkim.DKIM(message, logger=log).verify(idx=index, dnsfunc=found)
+    except (dkim.DKIMException, ValueError) as err:
+        return False, str(err)
+    return bool(valid), "" if valid else "; ".join(reasons.said) or "the signature is not of this key"
+
+
+def dkimpy():
+    """Return the package ``dkim`` (dkimpy), imported whatever Salt left in ``sys.modules`` under that name.
+
+    Salt puts its folder of execution modules into the path while it loads them, and one of them is called dkim.py.
+
+    :raises MissingPackage: dkimpy or dnspython is not installed.
+    """
+    dnspython()
+    if not hasattr(sys.modules.get("dkim"), "__path__"):
+        sys.modules.pop("dkim", None)
+        importlib.invalidate_caches()
+    try:
+        dkim = importlib.import_module("dkim")
+    except ImportError as err:
+        raise MissingPackage(_missing(err)) from err
+    if not hasattr(dkim, "DKIM"):
+        sys.modules.pop("dkim", None)
+        raise MissingPackage(_missing(f"{dkim.__file__} is another module called dkim"))
+    return dkim
+
+
+def _missing(reason):
+    return (
+        f"the Python package dkimpy is not installed for {sys.executable}: {reason}. "
+        "mailserver:python:install installs it, or run: salt-call --local pip.install dkimpy"
+    )
+
+
+class _Reasons(logging.Handler):
+    """What dkimpy logs when it finds a key or a signature bad; it returns nothing but False."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())
+
+
+def _probe_message(domain):
+    token = secrets.token_hex(8)
+    return (
+        f"From: postmaster@{domain}\r\n"
+        f"To: postmaster@{domain}\r\n"
+        f"Subject: DKIM probe {token}\r\n"
+        f"Date: {formatdate()}\r\n"
+        f"Message-ID: <{token}@{domain}>\r\n"
+        "\r\n"
+        "This message asks the milter for a signature; it is never sent.\r\n"
+    ).encode("ascii")
+
+
+def _only(wanted, record):
+    return lambda name: record if name == wanted.lower() else None
+
+
+def _tags(value):
+    pairs = (part.partition("=") for part in value.split(";"))
+    return {name.strip(): re.sub(r"\s+", "", text) for name, _, text in pairs}
+
+
+def _listed(signatures, tag):
+    return ", ".join(sorted({one.get(tag, "?") for one in signatures}))
+
+
+def _filter(socket, message, sender, recipients, timeout, session=None):
+    """Return (fields, body): all header fields as (name, value, added) after the milter's changes, and the body."""
+    fields, body = _split(message)
+    ends = time.monotonic() + timeout
+    with _connect(socket, ends) as connection:
+        milter = _Milter(connection, ends)
+        milter.negotiate()
+        if _send(milter, fields, body, sender, recipients, session or Session()):
+            fields = _changed(fields, milter.step(b"E"))
+        milter.quit()
+    return fields, body
+
+
+def _split(message):
+    """Return the header fields of ``message`` as (name, value, added), and its body, both with CRLF."""
+    text = re.sub(rb"\r?\n", b"\r\n", message)
+    header, _, body = text.partition(b"\r\n\r\n")
+    unfolded = re.split(r"\r\n(?![ \t])", header.decode("utf-8", "surrogateescape"))
+    return [(*line.partition(":")[::2], False) for line in unfolded if line], body
+
+
+def _send(milter, fields, body, sender, recipients, session):
+    """Send all but the end of the message; false if the milter took it early, and so leaves it as it is."""
+    job = session.number or f"PROBE{secrets.token_hex(4).upper()}"
+    login = session.told(job, sender)
+    milter.macros(b"C", {"j": net.gethostname(), "{daemon_name}": session.daemon, "v": "Postfix"})
+    family = b"6" if ":" in session.address else b"4"
+    steps = [
+        (b"C", _text(session.host) + family + struct.pack("!H", 25) + _text(session.address)),
+        (b"H", b"localhost\0"),
+        (b"M", _text(f"<{sender}>")),
+        *((b"R", _text(f"<{recipient}>")) for recipient in recipients),
+        (b"T", b""),
+        *((b"L", _text(name) + _text(milter.outgoing(value))) for name, value, _ in fields),
+        (b"N", b""),
+        *((b"B", body[start : start + _BODY_CHUNK]) for start in range(0, len(body), _BODY_CHUNK)),
+    ]
+    told = {b"M": login, b"R": {"i": job}, b"T": {"i": job}, b"N": {"i": job}}
+    skipped = b""
+    for command, data in steps:
+        if command == skipped:
+            continue
+        if command in told:
+            milter.macros(command, told[command])
+        answer = milter.step(command, data)
+        if answer and answer[-1][0] == b"a":
+            return False
+        if answer and answer[-1][0] == b"s":
+            skipped = command
+    milter.macros(b"E", {"i": job})
+    return True
+
+
+def _changed(fields, answers):
+    """Return ``fields`` after the header changes among ``answers``, each of which is (code, data)."""
+    fields = list(fields)
+    for code, data in answers:
+        if code == b"h":
+            name, value = _strings(data)
+            fields.append((name, value, True))
+        elif code == b"i":
+            name, value = _strings(data[4:])
+            fields.insert(struct.unpack("!I", data[:4])[0], (name, value, True))
+        elif code == b"m":
+            name, value = _strings(data[4:])
+            same = [number for number, field in enumerate(fields) if field[0].lower() == name.lower()]
+            occurrence = struct.unpack("!I", data[:4])[0]
+            if not 1 <= occurrence <= len(same):
+                fields.append((name, value, True))
+            else:
+                place = same[occurrence - 1]
+                fields[place : place + 1] = [(name, value, fields[place][2])] if value.strip() else []
+    return fields
+
+
+def _strings(data):
+    parts = data.decode("utf-8", "surrogateescape").split("\0")
+    if len(parts) < 2:
+        raise ProbeError("what answers does not speak the milter protocol: a header change without name and value")
+    return parts[0], re.sub(r"\r?\n", "\r\n", parts[1])
+
+
+def _text(value):
+    return value.replace("\r\n", "\n").encode("utf-8", "surrogateescape") + b"\0"
+
+
+def _connect(socket, ends):
+    family, _, place = socket.partition(":") if not socket.startswith("/") else ("local", "", socket)
+    left = max(ends - time.monotonic(), 0.001)
+    try:
+        if family in ("local", "unix"):
+            connection = net.socket(net.AF_UNIX)
+            try:
+                connection.settimeout(left)
+                connection.connect(place)
+            except OSError:
+                connection.close()
+                raise
+            return connection
+        if family not in ("inet", "inet6"):
+            raise ProbeError(f"{socket!r} is not an OpenDKIM socket (inet:8891@127.0.0.1, local:/path)")
+        port, _, host = place.partition("@")
+        connection = net.create_connection((host.strip("[]") or "localhost", int(port)), left)
+        # Macros go in a packet of their own, for which the kernel would await the milter's delayed acknowledgement.
+        connection.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
+        return connection
+    except (OSError, ValueError) as err:
+        raise ProbeError(f"no connection to {socket} ({err}): is OpenDKIM running, and listening there?") from err
+
+
+class _Milter:
+    """One connection to a milter, from the MTA's side."""
+
+    def __init__(self, connection, ends):
+        self.connection, self.ends = connection, ends
+        self.protocol = 0
+        self.version = _VERSION
+
+    def negotiate(self):
+        self._send(b"O", struct.pack("!III", _VERSION, _ALL_ACTIONS, _OFFERED))
+        code, data = self._receive("the negotiation")
+        if code != b"O" or len(data) < 12:
+            raise ProbeError(f"what answers does not speak the milter protocol: {code + data[:20]!r}")
+        self.version, actions, self.protocol = struct.unpack("!III", data[:12])
+        if not 2 <= self.version <= _VERSION or actions & ~_ALL_ACTIONS or self.protocol & ~_OFFERED:
+            raise ProbeError(
+                f"the milter wants what was not offered: version {self.version}, actions {actions:#x}, "
+                f"protocol {self.protocol:#x}"
+            )
+
+    def outgoing(self, value):
+        """Return a header field's value as this milter wants it: with the space after the colon or without."""
+        if self.protocol & _LEADING_SPACE:
+            return value
+        return value[1:] if value[:1] in (" ", "\t") else value
+
+    def macros(self, command, values):
+        if not self._left_out(command):
+            self._send(b"D", command + b"".join(_text(part) for pair in values.items() for part in pair))
+
+    def step(self, command, data=b""):
+        """Send one command and return the answers to it as (code, data), the one that ends the step last."""
+        if self._left_out(command):
+            return []
+        self._send(command, data)
+        if self.protocol & _NOT_ANSWERED.get(command, 0):
+            return []
+        where = _STEPS[command]
+        answers = []
+        while True:
+            code, data = self._receive(where)
+            _refuse(code, data, where)
+            if code != b"p":
+                answers.append((code, self._spaced(code, data)))
+            if code in (b"c", b"a", b"s"):
+                return answers
+
+    def quit(self):
+        with contextlib.suppress(ProbeError):
+            self._send(b"Q", b"")
+
+    def _left_out(self, command):
+        return bool(self.protocol & _NOT_SENT.get(command, 0)) or (command == b"T" and self.version < 4)
+
+    def _spaced(self, code, data):
+        """Put in the space after the colon that the MTA adds where the milter leaves it to the MTA."""
+        if code not in (b"h", b"i", b"m") or self.protocol & _LEADING_SPACE:
+            return data
+        start = 0 if code == b"h" else 4
+        name, zero, value = data[start:].partition(b"\0")
+        return data[:start] + name + zero + (b" " if value.strip(b"\0") else b"") + value
+
+    def _send(self, code, data):
+        self.connection.settimeout(self._left("it takes no more"))
+        try:
+            self.connection.sendall(struct.pack("!I", len(data) + 1) + code + data)
+        except OSError as err:
+            raise ProbeError(f"the milter broke the connection off ({err}): see OpenDKIM's log") from err
+
+    def _receive(self, where):
+        (length,) = struct.unpack("!I", self._exactly(4, where))
+        if not 1 <= length <= 0x1000000:
+            raise ProbeError(f"what answers does not speak the milter protocol: a packet of {length} bytes")
+        packet = self._exactly(length, where)
+        return packet[:1], packet[1:]
+
+    def _exactly(self, count, where):
+        got = b""
+        while len(got) < count:
+            self.connection.settimeout(self._left(f"no answer to {where}"))
+            try:
+                more = self.connection.recv(count - len(got))
+            except TimeoutError as err:
+                raise ProbeError(f"the milter's time is over: no answer to {where}") from err
+            except OSError as err:
+                raise ProbeError(f"the milter broke the connection off at {where} ({err}): see OpenDKIM's log") from err
+            if not more:
+                raise ProbeError(f"the milter closed the connection at {where}: see OpenDKIM's log")
+            got += more
+        return got
+
+    def _left(self, what):
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise ProbeError(f"the milter's time is over: {what}")
+        return left
+
+
+def _refuse(code, data, where):
+    said = data.rstrip(b"\0").decode("utf-8", "replace")
+    if code == b"t" or (code == b"y" and said.startswith("4")):
+        raise ProbeError(f"temp-failed ({said or '451'}) at {where}: OpenDKIM's log says why")
+    if code in (b"r", b"y"):
+        raise ProbeError(f"rejected ({said or '550'}) at {where}: OpenDKIM's log says why")
+    refusals = {b"d": "discarded", b"q": f"quarantined ({said})", b"4": "refused (421)", b"f": "refused the connection"}
+    if code in refusals:
+        raise ProbeError(f"{refusals[code]} at {where}: OpenDKIM's log says why")
+    if code not in (b"c", b"a", b"s", b"p", b"h", b"i", b"m", b"b", b"+", b"-", b"2", b"e", b"l"):
+        raise ProbeError(f"what answers does not speak the milter protocol: {code!r} to {where}")

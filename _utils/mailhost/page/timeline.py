@@ -1,0 +1,130 @@
+"""The time line of DKIM keys: which span of time it shows, and each key's life on it as SVG. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+DAY = 86400
+LONGEST = 200 * DAY
+SHORTEST = 30 * DAY
+"""Seconds that the time line reaches to either side of now, at most and at least."""
+WIDTH = 1000
+LANE = 10
+NARROWEST = 4
+"""The least width of a mark, of :data:`WIDTH`, so that what began an hour ago is to be seen."""
+_BRIEF = ("waiting", "published")
+"""What is not drawn if it lasted less than a day and is over."""
+KINDS = {
+    "waiting": "made, DNS is to show it",
+    "published": "published, does not sign yet",
+    "signing": "signing",
+    "retention": "retention: it verifies mail on its way",
+    "revoked": "revoked: empty p= in DNS",
+    "plan": "what is to come",
+    "rotation": "next rotation",
+}
+"""All kinds of marks, in the order in which they are drawn, and their legend."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The span that is shown: from ``start`` to ``end``, and ``now`` in between (seconds since 1970)."""
+
+    start: int
+    end: int
+    now: int
+
+    def share(self, moment):
+        """Return where a moment lies: 0 at the start, 1 at the end."""
+        return (moment - self.start) / (self.end - self.start)
+
+    def x(self, moment):
+        """Return where a moment lies on a picture of the width :data:`WIDTH`, at its edge if it is outside."""
+        return min(max(round(self.share(moment) * WIDTH), 0), WIDTH)
+
+
+def window(keys, now):
+    """Return the :class:`Window` that shows these keys (:class:`mailhost.page.form.KeyTimes`), within bounds."""
+    starts, ends = [now - SHORTEST], [now + SHORTEST]
+    for key in keys:
+        if key.stage != "removed":
+            starts.append(key.stamps[0])
+        ends.append(key.due or now)
+    start, end = max(min(starts), now - LONGEST), min(max(ends), now + LONGEST)
+    margin = (end - start) // 50
+    return Window(start - margin, end + margin, now)
+
+
+def months(shown):
+    """Return ``[(share, name)]`` of the first of each month within a window."""
+    moment = datetime.fromtimestamp(shown.start, timezone.utc)
+    year, month, found = moment.year, moment.month, []
+    while True:
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+        first = datetime(year, month, 1, tzinfo=timezone.utc)
+        if first.timestamp() >= shown.end:
+            return found
+        found.append((shown.share(first.timestamp()), f"{first:%b}" if month > 1 else f"{first:%Y}"))
+
+
+def spans(key, now):
+    """Return what a key was, is, and is to be: ``[(kind, start, end)]`` in the order of time."""
+    reached = [(kind, key.at(stage)) for kind, stage in _BEGINS if key.at(stage) is not None]
+    was_shown = key.at("published") is not None
+    found = []
+    for number, (kind, start) in enumerate(reached):
+        end = reached[number + 1][1] if number + 1 < len(reached) else max(now, start)
+        if kind in KINDS and (was_shown or kind == "waiting"):
+            found.append((kind, start, end))
+    if key.due and key.due > now:
+        found.append(("plan", now, key.due))
+    if key.stage == "signing" and key.due:
+        found.append(("rotation", key.due, key.due))
+    return found
+
+
+_BEGINS = (
+    ("waiting", "generated"),
+    ("published", "published"),
+    ("signing", "signing"),
+    ("retention", "retired"),
+    ("revoked", "revoked"),
+    ("gone", "removed"),
+)
+
+
+def picture(keys, shown):
+    """Return the keys of a domain on one host as SVG: each on the first lane that is free when it begins."""
+    lanes, marks = [], {kind: [] for kind in KINDS}
+    for key in sorted(keys, key=lambda key: key.stamps[0]):
+        visible = [span for span in spans(key, shown.now) if span[2] >= shown.start and span[1] <= shown.end]
+        if not visible:
+            continue
+        begins, ends = shown.x(visible[0][1]), max(shown.x(span[2]) for span in visible)
+        lane = next((number for number, taken in enumerate(lanes) if taken < begins), len(lanes))
+        lanes[lane:] = [ends] if lane == len(lanes) else [ends, *lanes[lane + 1 :]]
+        for kind, start, end in visible:
+            if kind in _BRIEF and end - start < DAY and end != shown.now:
+                continue
+            marks[kind].append(_mark(kind, shown.x(start), shown.x(end), lane * LANE + LANE // 2 + 1))
+    height = max(len(lanes), 1) * LANE + 2
+    drawn = "".join(f'<path class="{kind}" d="{"".join(paths)}"/>' for kind, paths in marks.items() if paths)
+    return _svg(height, f'{drawn}<path class="now" d="M{shown.x(shown.now)} 0v{height}"/>')
+
+
+def _mark(kind, x, end, y):
+    begin = x if kind in ("plan", "rotation") else max(min(x, end - NARROWEST), 0)
+    return f"M{begin} {y}h{end - begin}"
+
+
+def sample(kind):
+    """Return a mark as the legend shows it."""
+    drawn = f'<path class="{kind}" d="{_SAMPLES.get(kind, "M2 6h32")}"/>'
+    return f'<svg class="sample" viewBox="0 0 36 12" aria-hidden="true">{drawn}</svg>'
+
+
+_SAMPLES = {"rotation": "M18 6h0", "now": "M18 0v12"}
+
+
+def _svg(height, drawn):
+    box = f'viewBox="0 0 {WIDTH} {height}" height="{height}"'
+    return f'<svg {box} preserveAspectRatio="none">{drawn}</svg>'

@@ -1,0 +1,994 @@
+"""The pillar of this formula: every key with its kind, default and meaning, and the reading of it into settings."""
+
+import re
+
+from mailhost.daemons import secrets as daemons_secrets
+from mailhost.daemons.services import MAILBOXES, SIEVE, SUBMISSION
+from mailhost.dkim import selectors as dkim_selectors
+from mailhost.errors import PillarError
+from mailhost.opendkim import authors
+from mailhost.pillar import accounts as pillar_accounts
+from mailhost.pillar import hardening as pillar_hardening
+from mailhost.pillar import postfix as pillar_postfix
+from mailhost.pillar import tls as pillar_tls
+from mailhost.pillar import transport as pillar_transport
+from mailhost.postfix import fits, senders
+from mailhost.postfix.parameters import (
+    MAIN_KINDS,
+    as_text,
+    extra_files,
+    local_options,
+    main_cf,
+    master_syntax,
+    option_problem,
+    parameter_problem,
+    submission_options,
+)
+from mailhost.records import addresses
+from mailhost.records.addresses import outward_addresses
+from mailhost.schema import (
+    Address,
+    AliasTarget,
+    Bool,
+    Choice,
+    Domain,
+    Duration,
+    Integer,
+    Items,
+    Key,
+    Names,
+    OneOf,
+    PasswordHash,
+    Scalars,
+    Section,
+    Text,
+    UserName,
+    Wrong,
+    did_you_mean,
+    each_kind,
+    place_in,
+    read,
+    shown,
+)
+from mailhost.selftest import recipients
+
+_PARAMETER = Text(r"[a-zA-Z0-9][A-Za-z0-9_.-]*", "the name of a parameter")
+_SCALAR = OneOf((Bool(), Integer(-(2**31)), Text()))
+_VALUE = OneOf((_SCALAR, Scalars()))
+_TTL = Integer(0, 2**31 - 1, "seconds")
+_MAIL_ADDRESS = Text(r"[^@\s]+@[A-Za-z0-9.-]+", "a mail address (user@example.com)")
+_REPORT_URI = Text(r"(mailto:[^@\s,]+@[A-Za-z0-9.-]+|https://\S+)", "a report URI (mailto:dmarc@example.com)")
+_DMARC_POLICY = Choice(("none", "quarantine", "reject"))
+_ALIGNMENT = Choice(("r", "s"))
+
+SAFE_RETENTION = 7 * 86400
+_SOME_DAY = "20261124"
+
+DKIM_KEYS = {
+    "enabled": Key(Bool(), "Make a key for the domain and sign with it once DNS shows it.", True),
+    "selector": Key(
+        Text(r"[A-Za-z0-9{}_.-]+", "a selector template"),
+        "Template of a new key's selector: `{date}` (20261124) and `{host}` (mx1) are filled in, and capitals become "
+        "small letters. Letters, digits and inner hyphens, with dots between labels of at most 63 characters (RFC 6376 "
+        "section 3.1). Hosts that send for the same domain need different selectors.",
+        "{date}-{host}",
+    ),
+    "bits": Key(
+        Choice((1024, 2048, 3072, 4096)),
+        "RSA key size. RFC 8301 asks for 2048; 1024 can be broken by those who care to; 4096 does not fit one UDP "
+        "answer everywhere.",
+        2048,
+    ),
+    "ttl": Key(_TTL, "TTL of the key's record.", computed="the domain's `ttl`"),
+    "soak": Key(
+        Duration(),
+        "How long a key must have been seen in DNS before it signs.",
+        computed="0 for a domain's first key, else the larger of the record's TTL and the zone's negative-cache time",
+    ),
+    "rotate_after": Key(
+        Duration(),
+        "How long a key signs before it gets a successor; each domain has a moment of its own in it. `0`: for ever.",
+        7776000,
+    ),
+    "retention": Key(
+        Duration(),
+        "How long a key's record stays after a successor signs, for mail that is still on its way; it also stays as "
+        "long as such mail is in this host's queue. Under 7 days only with `allow_unsafe`.",
+        1209600,
+    ),
+    "revoke_for": Key(Duration(), "How long a revoked key's record, with an empty `p=`, stays.", 2592000),
+    "allow_unsafe": Key(
+        Bool(), "Allow a retention under 7 days: mail that was delayed can no longer be verified. For tests.", False
+    ),
+    "publish_deadline": Key(
+        Duration(),
+        "How long waiting for DNS is a warning; after that the state fails until the record is there.",
+        259200,
+    ),
+    "strict": Key(Bool(), "Fail at once, instead of warning, while a key waits for DNS.", False),
+    "subdomains": Key(
+        Bool(),
+        "Sign mail from all names below the domain, too, with the domain's key (`d=example.com` for "
+        "user@news.example.com). One that has a key of its own keeps it, and has the domain's until then.",
+        False,
+    ),
+}
+
+_SPF = Section(
+    {
+        "enabled": Key(Bool(), "Emit and check the domain's SPF record.", True),
+        "addresses": Key(
+            Items(Address()), "Addresses that may send for the domain.", computed="the domain's `addresses`"
+        ),
+        "hosts": Key(
+            Items(Domain()),
+            "Hosts whose addresses may send for the domain, as `a:` terms (a look-up each).",
+            computed="the domain's `hosts`, unless `addresses` or the domain's are given",
+        ),
+        "include": Key(Items(Domain(underscores=True)), "Domains whose SPF record is included.", ()),
+        "all": Key(Choice(("-all", "~all", "?all")), "What holds for every other address.", "-all"),
+        "record": Key(
+            Text(r"v=spf1( .*)?", "an SPF record (v=spf1 …)"), "The record's exact text, instead of all the above."
+        ),
+        "exact": Key(
+            Bool(),
+            "The record is to have these terms and no others. `false`: what it allows besides, as another host's "
+            "addresses or a service, is kept.",
+            computed="`true` with `addresses`, `hosts` or `record`",
+        ),
+    }
+)
+
+_DMARC = Section(
+    {
+        "enabled": Key(Bool(), "Emit and check the domain's DMARC record (RFC 9989).", True),
+        "p": Key(
+            _DMARC_POLICY,
+            "Policy for mail that fails. `none` only reports: forged mail is still delivered. Go on to `quarantine` "
+            "and `reject` when the reports look right.",
+            "none",
+        ),
+        "sp": Key(_DMARC_POLICY, "Policy for existing subdomains.", computed="left out: as `p`"),
+        "np": Key(_DMARC_POLICY, "Policy for subdomains that do not exist.", computed="left out: as `sp`"),
+        "adkim": Key(_ALIGNMENT, "DKIM alignment: `r` relaxed, `s` strict.", computed="left out: `r`"),
+        "aspf": Key(_ALIGNMENT, "SPF alignment: `r` relaxed, `s` strict.", computed="left out: `r`"),
+        "fo": Key(
+            Text(r"[01ds](:[01ds])*", "failure report options (0, 1, d, s, joined with :)"),
+            "When to send failure reports.",
+            computed="left out: `0`",
+        ),
+        "rua": Key(Items(_REPORT_URI), "Where aggregate reports go.", ()),
+        "ruf": Key(Items(_REPORT_URI), "Where failure reports go. They hold parts of other people's mail.", ()),
+        "t": Key(Choice(("y", "n")), "`y`: a test, the policy is not to be enforced.", computed="left out: `n`"),
+        "psd": Key(Choice(("y", "n", "u")), "Whether the domain is a public suffix.", computed="left out: `u`"),
+        "record": Key(
+            Text(r"v=DMARC1( *;.*)?", "a DMARC record (v=DMARC1; …)"),
+            "The record's exact text, instead of all the above.",
+        ),
+    }
+)
+
+_DOMAIN = Section(
+    {
+        "receive": Key(Bool(), "Accept mail for the domain and deliver it to the users of this host.", True),
+        "addresses": Key(
+            Items(Address()), "Addresses that the domain's mail leaves from.", computed="the host's `addresses`"
+        ),
+        "hosts": Key(
+            Items(Domain(), 1),
+            "All hosts that have the domain, this one among them, and the same list on each: so all of them want the "
+            "same SPF, MX and MTA-STS records.",
+            computed="not given: this host knows of no other",
+        ),
+        "mx": Key(
+            Items(Domain()),
+            "Hosts that the domain's MX record is to name; `[]`: not checked.",
+            computed="`hosts`, or `hostname`; none with `receive: false`",
+        ),
+        "ttl": Key(_TTL, "TTL of the domain's records.", 3600),
+        "spf": Key(_SPF, "The domain's SPF record."),
+        "dmarc": Key(_DMARC, "The domain's DMARC record."),
+        **pillar_transport.domain_keys(_REPORT_URI),
+        "dkim": Key(
+            Section(
+                {
+                    **{
+                        name: Key(key.kind, key.doc, None, "as under `mailserver:dkim`")
+                        for name, key in DKIM_KEYS.items()
+                    },
+                    "sign_as": Key(
+                        Domain(),
+                        "Another of the `domains`, whose key signs this one's mail (`d=` is that other domain); this "
+                        "one gets no key. Such a signature is not aligned for DMARC, unless one domain lies below the "
+                        "other: then this domain's SPF has to be.",
+                        computed="none: the domain signs its own mail",
+                    ),
+                }
+            ),
+            "The domain's DKIM keys, where they differ from `mailserver:dkim`.",
+        ),
+    }
+)
+
+
+def _service(port, tls):
+    return Section(
+        {
+            "enabled": Key(Bool(), f"Listen on port {port}.", True),
+            "safe_options": Key(
+                Bool(),
+                f"Require TLS ({tls}), a login, and a sender address that belongs to the login. `false` leaves the "
+                "service with main.cf alone: passwords may cross the network in the clear, and a user can send in "
+                "another's name.",
+                True,
+            ),
+            "chroot": Key(Bool(), "Run the service in Postfix's chroot.", computed="as the distribution does"),
+            "options": Key(
+                Names(_PARAMETER, _VALUE, nullable=True), "More parameters of this service (`-o` in master.cf).", {}
+            ),
+        }
+    )
+
+
+SCHEMA = Section(
+    {
+        "hostname": Key(
+            Domain(),
+            "The host's full name: Postfix's `myhostname`, the name in HELO and in the certificate.",
+            computed="the grain `fqdn`",
+        ),
+        "domain": Key(
+            Domain(),
+            "The host's own mail domain: `mydomain`, and what is appended to local senders.",
+            computed="the only one of `domains`; must be given when there are several",
+        ),
+        "addresses": Key(
+            Items(Address(), 1),
+            "Addresses that the host's mail leaves from, and that its name is to have; behind NAT, the public ones, "
+            "which have to be given.",
+            computed="the host's own public addresses, from grains, of the families in `inet_protocols`",
+        ),
+        "domains": Key(
+            Names(Domain(), _DOMAIN, alike=True),
+            "The mail domains: a mapping, so that several pillar files can add to it.",
+            {},
+        ),
+        "dkim": Key(Section(DKIM_KEYS), "DKIM for all domains; each can differ under `domains:NAME:dkim`."),
+        "dns": Key(
+            Section(
+                {
+                    "check": Key(
+                        Bool(), "Compare all records of the host and its domains but DKIM's with DNS at each run.", True
+                    ),
+                    "strict": Key(
+                        Bool(), "Fail, instead of warning, when one of these records is absent or different.", False
+                    ),
+                    "ignore_servers": Key(
+                        Items(OneOf((Address(), Domain()))),
+                        "Name servers (names or addresses) that are not asked: for one that is lame for good. What "
+                        "only they would answer goes unnoticed.",
+                        (),
+                    ),
+                    "resolvers": Key(
+                        Items(Address()),
+                        "Recursive resolvers that must agree too, after every authoritative server did.",
+                        (),
+                    ),
+                    "root_servers": Key(
+                        Items(Address()),
+                        "Root servers from which the way to each zone is followed down, for a DNS with a root of its "
+                        "own; `[]`: not followed, but this host's resolver believed of zones and their servers.",
+                        computed="those of the Internet",
+                    ),
+                    "timeout": Key(Duration(1), "Limit for one query.", 5),
+                    "lifetime": Key(Duration(1), "Limit for all queries of a run.", 30),
+                    "in_flight": Key(Integer(1, 1000), "Queries under way at once.", 100),
+                    "publish": Key(
+                        Choice(("manual", "rfc2136", "central")),
+                        "How DKIM records get into DNS: `manual`, by people; `rfc2136`, by this host with TSIG; "
+                        "`central`, by the host that holds the credential, through the master.",
+                        "manual",
+                    ),
+                    "publish_records": Key(
+                        Bool(),
+                        "Have each highstate publish SPF, DMARC, MTA-STS and TLS-RPT records that DNS does not show as "
+                        "wanted, by the way that `publish` names; `false`: only `mailserver.publish` does.",
+                        False,
+                    ),
+                    "alias_zones": Key(
+                        Items(Domain(underscores=True)),
+                        "Zones, or names in them, to which aliases (CNAME) of the domains' keys may lead: only there, "
+                        "and below `_domainkey` of the host's own domains, are key records published. A publisher "
+                        "(`central`) goes by what the master's pillar says here of the host that asks.",
+                        (),
+                    ),
+                    "rfc2136": Key(
+                        Section(
+                            {
+                                "server": Key(
+                                    OneOf((Address(), Domain())),
+                                    "The zones' primary server, which takes the updates.",
+                                    computed="must be given with `publish: rfc2136`",
+                                ),
+                                "port": Key(Integer(1, 65535), "Its port (TCP).", 53),
+                                "key_file": Key(
+                                    Text(r"/\S+", "an absolute path"),
+                                    "File with the TSIG key, as `tsig-keygen` prints it; root alone may read it.",
+                                    "/etc/mailserver/rfc2136.key",
+                                ),
+                                "timeout": Key(Duration(1), "Limit for one message.", 10),
+                            }
+                        ),
+                        "Where records are sent to (RFC 2136).",
+                    ),
+                    "central": Key(
+                        Section(
+                            {
+                                "publisher": Key(
+                                    Text(),
+                                    "The minion that publishes, as a target of Salt's; it alone may read the records "
+                                    "in the mine.",
+                                    computed="must be given with `publish: central`",
+                                ),
+                                "publisher_type": Key(
+                                    Choice(("glob", "pcre", "list", "grain", "grain_pcre", "compound", "nodegroup")),
+                                    "What kind of target that is.",
+                                    "glob",
+                                ),
+                            }
+                        ),
+                        "Who publishes for this host.",
+                    ),
+                }
+            ),
+            "How DNS is asked, and how DKIM records get into it.",
+        ),
+        "postfix": Key(
+            Section(
+                {
+                    "main": Key(
+                        Names(_PARAMETER, _VALUE, nullable=True),
+                        "Parameters of main.cf by their own names, over the formula's defaults; a list, where Postfix "
+                        "takes one, is joined with commas; `null` leaves a default out. A size may have a unit. What "
+                        "the formula needs in a list (OpenDKIM's milter, its tables, the check of quota) stays in it; "
+                        "what cannot work with the rest is refused (docs/hardening.md).",
+                        {},
+                    ),
+                    "version": Key(
+                        Text(r"\d+\.\d+\.\d+", "a version of Postfix with its patch level (3.8.5)"),
+                        "Version of Postfix on the host (`postconf -h mail_version`): what it does not know is left "
+                        "out of the formula's own configuration, and refused in yours.",
+                        computed="that of the distribution's own package",
+                    ),
+                    "submission": Key(_service(587, "STARTTLS"), "The submission service, port 587."),
+                    "submissions": Key(_service(465, "from the first byte"), "The submissions service, port 465."),
+                }
+            ),
+            "Postfix.",
+        ),
+        "sasl": Key(
+            Section(
+                {
+                    "type": Key(
+                        Choice(("cyrus", "dovecot")),
+                        "Who checks SMTP logins: saslauthd, or Dovecot.",
+                        computed="`cyrus`; `dovecot` with virtual accounts",
+                    ),
+                    "mechanisms": Key(
+                        Items(Choice(("PLAIN", "LOGIN")), 1), "Login mechanisms offered.", ("PLAIN", "LOGIN")
+                    ),
+                }
+            ),
+            "SMTP logins.",
+        ),
+        "dovecot": Key(
+            Section(
+                {
+                    "enabled": Key(Bool(), "Run Dovecot.", True),
+                    "protocols": Key(
+                        Items(Choice(("imap", "pop3", "lmtp"))),
+                        "Protocols that Dovecot serves.",
+                        ("imap", "pop3", "lmtp"),
+                    ),
+                    "allow_cleartext_auth": Key(
+                        Bool(),
+                        "Allow IMAP and POP3 logins without TLS: whoever is on the way reads the password.",
+                        False,
+                    ),
+                    "settings": Key(
+                        Names(_PARAMETER, _SCALAR), "More settings, in the language of the host's Dovecot version.", {}
+                    ),
+                }
+            ),
+            "Dovecot.",
+        ),
+        "opendkim": Key(
+            Section(
+                {
+                    "enabled": Key(Bool(), "Run OpenDKIM.", True),
+                    "mode": Key(Choice(("s", "v", "sv")), "Sign, verify, or both.", "sv"),
+                    "socket": Key(
+                        Text(r"inet:\d{1,5}@[0-9a-zA-Z.:\[\]-]+", "an OpenDKIM socket (inet:8891@127.0.0.1)"),
+                        "Where the milter listens.",
+                        "inet:8891@127.0.0.1",
+                    ),
+                    "signing_table": Key(
+                        Choice(("file", "refile")),
+                        "`file`: a line a domain. `refile`: a pattern `*@domain`, as the original procedure had it; at "
+                        "10,000 domains it signs an eighth as fast with ten times the memory.",
+                        "file",
+                    ),
+                    "trusted_hosts": Key(
+                        Items(Text(r"[!]?[*0-9A-Za-z.:/_-]+", "an address, network or host name")),
+                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); whoever logs in is signed for "
+                        "as themselves (docs/hardening.md).",
+                        computed="`127.0.0.1`, `::1`, `localhost`, and the networks of `postfix:main:mynetworks`",
+                    ),
+                    "authors": Key(
+                        Names(
+                            Text(r"[A-Za-z0-9@._+-]+", "a login"),
+                            Items(
+                                Text(
+                                    r"\*|[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]*@[A-Za-z0-9._-]+", "an address, @domain or *"
+                                ),
+                                1,
+                            ),
+                        ),
+                        "Logins, and the authors (addresses, `@domain`, `@.domain` for all below it, `*`) that their "
+                        "mail is signed for beside their own addresses (docs/hardening.md).",
+                        {},
+                    ),
+                    "settings": Key(Names(_PARAMETER, _SCALAR), "More lines of opendkim.conf, over the formula's.", {}),
+                    "takeover": Key(
+                        Section(
+                            {
+                                "drop": Key(
+                                    Items(Text()),
+                                    "What of an OpenDKIM configuration that is found on the host may end: patterns of "
+                                    "its SigningTable, hosts, settings, spelled as the refusal names them. Without "
+                                    "this, a run that would end a signature changes nothing (docs/takeover.md).",
+                                    (),
+                                ),
+                            }
+                        ),
+                        "Taking over an OpenDKIM configuration that somebody made by hand.",
+                    ),
+                }
+            ),
+            "OpenDKIM.",
+        ),
+        "firewalld": Key(
+            Section(
+                {
+                    "enabled": Key(Bool(), "Run firewalld and open the mail ports.", True),
+                    "zone": Key(
+                        Text(r"[A-Za-z0-9_-]{1,17}", "a firewalld zone"), "The zone to open them in.", "public"
+                    ),
+                    "services": Key(
+                        Items(Text(r"[a-z0-9-]+", "a firewalld service")),
+                        "Services to allow.",
+                        computed="those of the enabled protocols",
+                    ),
+                    "ports": Key(
+                        Items(Text(r"\d{1,5}(-\d{1,5})?/(tcp|udp)", "a port (587/tcp)")),
+                        "Ports to open.",
+                        computed="587/tcp, when submission is enabled",
+                    ),
+                    "shut": Key(
+                        Items(Text(r"\d{1,5}(-\d{1,5})?/(tcp|udp)", "a port (587/tcp)")),
+                        "Ports that may be shut although something listens there when firewalld starts on this host "
+                        "for the first time; with any other one it is not started.",
+                        (),
+                    ),
+                }
+            ),
+            "The firewall.",
+        ),
+        **pillar_hardening.HOST_KEYS,
+        "selinux": Key(
+            Section(
+                {
+                    "enabled": Key(
+                        Bool(), "Label what SELinux's policy does not know of.", computed="where SELinux is enabled"
+                    ),
+                    "booleans": Key(
+                        Names(Text(r"[a-z][a-z0-9_]*", "a boolean of SELinux"), Bool()),
+                        "Booleans to set for good (`semanage boolean -l`); the formula itself needs none.",
+                        {},
+                    ),
+                }
+            ),
+            "SELinux, on EL.",
+        ),
+        "repositories": Key(
+            Section(
+                {
+                    "install": Key(
+                        Bool(),
+                        "On EL, install EPEL, where OpenDKIM is, and enable CRB (PowerTools), which EPEL builds on. "
+                        "`false` where hosts get their packages from mirrors of your own.",
+                        True,
+                    )
+                }
+            ),
+            "Package repositories.",
+        ),
+        "tls": pillar_tls.HOST_KEY,
+        "mta_sts": pillar_transport.HOST_KEY,
+        "accounts": Key(
+            Section(
+                {
+                    "users": Key(
+                        Names(
+                            UserName(),
+                            Section(
+                                {
+                                    "password": Key(
+                                        PasswordHash(),
+                                        "Password hash of crypt(3).",
+                                        computed="left as it is",
+                                    ),
+                                    "enabled": Key(
+                                        Bool(),
+                                        "Let the user log in. Without that the login is locked, for SSH, too, and "
+                                        "mail arrives all the same.",
+                                        True,
+                                    ),
+                                    "fullname": Key(Text(), "The user's full name.", computed="left as it is"),
+                                    "shell": Key(
+                                        Text(r"/\S+", "an absolute path"),
+                                        "Login shell.",
+                                        computed="left as it is; `/usr/sbin/nologin` for a user that is made",
+                                    ),
+                                }
+                            ),
+                        ),
+                        "System users with a mailbox (`~/Maildir/`).",
+                        {},
+                    ),
+                    "aliases": Key(
+                        Names(
+                            Text(
+                                r"[^\s:@]+",
+                                "the name of an alias without a domain (an address is forwarded by "
+                                "accounts:virtual:aliases, or by a table that postfix:main:virtual_alias_maps names)",
+                            ),
+                            OneOf((AliasTarget(), Items(AliasTarget(), 1))),
+                        ),
+                        "Aliases: where mail for a name goes: names, addresses, a file (`/…`), a program with its "
+                        "arguments (`|/usr/local/bin/ticket --queue help`).",
+                        {"postmaster": "root"},
+                    ),
+                    **pillar_accounts.KEYS,
+                }
+            ),
+            "Users and aliases.",
+        ),
+        "schedule": Key(
+            Section(
+                {
+                    "enabled": Key(Bool(), "Have the minion itself run `dkim.advance`, master or no master.", True),
+                    "every": Key(Duration(10), "Time between two such runs.", 3600),
+                    "splay": Key(
+                        Duration(), "Random delay of each run, so that hosts do not ask DNS all at once.", 600
+                    ),
+                }
+            ),
+            "The minion's own runs over its DKIM keys.",
+        ),
+        "watch": Key(
+            Section(
+                {
+                    "enabled": Key(
+                        Bool(),
+                        "Have the minion itself run `mailserver.watch`, which tells what changed. It is on, "
+                        "because a fault that nobody looks for costs mail for days, and a run some seconds; without "
+                        "`mail` and `prometheus` it only sends events.",
+                        True,
+                    ),
+                    "every": Key(Duration(10), "Time between two such runs.", 3600),
+                    "splay": Key(
+                        Duration(), "Random delay of each run, so that hosts do not ask DNS all at once.", 600
+                    ),
+                    "mail": Key(
+                        Items(_MAIL_ADDRESS),
+                        "Who gets a mail about it. Name a mailbox that this host has no part in, or the mail about its "
+                        "broken mail waits there, too.",
+                        (),
+                    ),
+                    "prometheus": Key(
+                        OneOf((Bool(), Text(r"/\S+\.prom", "an absolute path (/….prom)"))),
+                        "Where each run writes its findings for the node exporter's textfile collector; `true`: "
+                        "`mailserver.prom` in the folder that Debian's package of it reads.",
+                        False,
+                    ),
+                }
+            ),
+            "What the minion tells by itself of its mail server (docs/watch.md).",
+        ),
+        "selftest": Key(
+            Section(
+                {
+                    "port": Key(
+                        Integer(1024, 65535),
+                        "Loopback port on which `mailserver.selftest` takes its own message back.",
+                        10587,
+                    )
+                }
+            ),
+            "The self-test.",
+        ),
+        "reflector": Key(
+            Section(
+                {
+                    "address": Key(
+                        Text(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+", "a mail address (check@example.com)"),
+                        "The address that answers any message with a report of its SPF, DKIM and DMARC, in one of "
+                        "the `domains` that the host receives mail for.",
+                        computed="none: there is no reflector",
+                    ),
+                    "language": Key(Choice(("en", "ja")), "The report's language: English or Japanese.", "en"),
+                    "rate": Key(Integer(1, 10000), "Answers an hour to one sender; more messages get none.", 10),
+                    "total": Key(Integer(1, 10000), "Answers an hour to all senders together.", 200),
+                }
+            ),
+            "An address to which people write to see whether their mail is all right.",
+        ),
+        "clean": Key(
+            Section(
+                {
+                    "packages": Key(
+                        Bool(),
+                        "Have `mailserver.clean` remove the packages that the formula brought, too; those that were "
+                        "there before it stay.",
+                        False,
+                    )
+                }
+            ),
+            "What `mailserver.clean` takes away besides.",
+        ),
+        "python": Key(
+            Section(
+                {
+                    "install": Key(
+                        Bool(),
+                        "Install dnspython, dkimpy and pyspf into Salt's own Python, and for the reflector "
+                        "authheaders and PyNaCl.",
+                        True,
+                    )
+                }
+            ),
+            "Python packages that the formula's modules need.",
+        ),
+    }
+)
+
+_FIREWALLD_SERVICES = {"imap": ("imap", "imaps"), "pop3": ("pop3", "pop3s")}
+
+
+def resolve(pillar, parameters, grains):
+    """Read the pillar into settings: defaults filled, names and numbers normalised, main.cf computed.
+
+    :param pillar: the value of the pillar key ``mailserver``.
+    :param parameters: what differs between operating systems (``mailserver/parameters/``); returned under ``os``.
+    :param grains: the minion's grains; ``fqdn``, ``ipv4`` and ``ipv6`` give defaults.
+    :return: a dict of plain data with the nesting of the pillar.
+    :raises PillarError: with all that is wrong, each with its place and the nearest valid name.
+    """
+    problems = []
+    settings = read(SCHEMA, pillar, "mailserver", problems)
+    pillar_postfix.fill_names(settings, problems)
+    _fill_host(settings, grains, problems)
+    pillar_postfix.fill(settings, problems)
+    _fill_domains(settings, problems)
+    pillar_accounts.fill(settings, problems)
+    pillar_tls.fill(settings, problems, parameters.get("tls", {}).get("folder"))
+    pillar_transport.fill(settings, problems)
+    _fill_firewall(settings)
+    _fill_system(settings, parameters, grains)
+    pillar_hardening.fill(settings, grains, problems)
+    _check_publishing(settings, problems)
+    settings["os"] = {**parameters, "postfix": {**parameters["postfix"]}}
+    system = settings["os"]["postfix"]
+    system["version"] = settings["postfix"]["version"] = settings["postfix"]["version"] or system["version"]
+    _check_postfix(settings, problems)
+    _check_ports(settings, problems)
+    _check_reflector(settings, problems)
+    _check_secrets(pillar, problems)
+    if problems:
+        raise PillarError(problems)
+    settings["delivery"] = recipients.plan(settings)
+    problems += recipients.problems(settings)
+    if problems:
+        raise PillarError(problems)
+    if settings["reflector"]["address"]:
+        settings["os"] = _with_reflector(settings["os"])
+    if settings["watch"]["prometheus"] is True:
+        settings["watch"]["prometheus"] = parameters["watch"]["textfile"]
+    settings["authors"] = authors.settled(settings)
+    settings["postfix"]["files"] = extra_files(settings)
+    settings["postfix"]["senders"] = senders.of_system(settings)
+    settings["postfix"]["syntax"] = master_syntax(system["version"])
+    given = settings["postfix"]["main"]
+    settings["postfix"]["main"] = main_cf(settings, _read_main(given))
+    usual = parameters.get("opendkim", {}).get("settings", {})
+    settings["opendkim"]["settings"] = {**usual, **settings["opendkim"]["settings"]}
+    settings["postfix"]["local"] = local_options(settings)
+    for name in ("submission", "submissions"):
+        service = settings["postfix"][name]
+        service["options"] = submission_options(name, service, settings)
+        if service["chroot"] is None:
+            service["chroot"] = bool(system.get("chroot", False))
+    settings["postfix"]["tlsproxy"] = fits.wants_tlsproxy(settings["postfix"]["main"])
+    settings["postfix"]["message_size"] = fits.size(settings["postfix"]["main"], "message_size_limit")
+    options = {name: settings["postfix"][name]["options"] for name in ("submission", "submissions")}
+    problems = list(fits.problems(settings, given, options))
+    if problems:
+        raise PillarError(problems)
+    return settings
+
+
+def problems(pillar, parameters, grains):
+    """Return what is wrong in a pillar, a sentence each with its place; the arguments are those of :func:`resolve`."""
+    try:
+        resolve(pillar, parameters, grains)
+    except PillarError as err:
+        return err.problems
+    return ()
+
+
+def _fill_host(settings, grains, problems):
+    if settings["hostname"] is None:
+        try:
+            settings["hostname"] = Domain().read(grains.get("fqdn", ""))
+        except Wrong as err:
+            problems.append(
+                f"mailserver:hostname: not given, and the host's own name (grain fqdn) does not serve: {err}"
+            )
+            settings["hostname"] = "localhost.localdomain"
+    if settings["domain"] is None:
+        domains = settings["domains"]
+        if len(domains) > 1:
+            problems.append(
+                f"mailserver:domain: not given, and mailserver:domains lists {len(domains)}; "
+                "say which of them is this host's own"
+            )
+        settings["domain"] = next(iter(domains), settings["hostname"])
+    main = settings["postfix"]["main"]
+    settings["families"] = addresses.families(main)
+    settings["own_addresses"] = addresses.own_addresses(grains)
+    if settings["addresses"] is None:
+        settings["addresses"] = outward_addresses(grains, main)
+
+
+def _fill_domains(settings, problems):
+    for name, domain in each_kind(settings["domains"], problems):
+        _fill_shared(name, domain, settings["hostname"], problems)
+        unknown = domain["addresses"] is None and not settings["addresses"]
+        if domain["addresses"] is None:
+            domain["addresses"] = list(settings["addresses"])
+        if domain["mx"] is None:
+            domain["mx"] = (domain["hosts"] or [settings["hostname"]]) if domain["receive"] else []
+        if domain["spf"]["addresses"] is None and (domain["spf"]["hosts"] or not unknown):
+            domain["spf"]["addresses"] = [] if domain["spf"]["hosts"] else list(domain["addresses"])
+        for key, value in settings["dkim"].items():
+            if domain["dkim"][key] is None:
+                domain["dkim"][key] = value
+        if domain["dkim"]["ttl"] is None:
+            domain["dkim"]["ttl"] = domain["ttl"]
+        if domain["dkim"]["enabled"] and settings["opendkim"]["enabled"]:
+            where = f"mailserver:domains:{name}:dkim:selector"
+            _check_selector(domain["dkim"]["selector"], name, settings["hostname"], where, problems)
+        _check_retention(domain["dkim"], f"mailserver:domains:{name}:dkim", problems)
+    _check_sign_as(settings["domains"], problems)
+
+
+def _check_sign_as(domains, problems):
+    """Have each domain that another one signs for go without a key, and look that the other one can sign."""
+    for name, domain in domains.items():
+        other = domain["dkim"]["sign_as"]
+        if not other:
+            continue
+        wrong = _cannot_sign(name, other, domains)
+        if wrong:
+            problems.append(f"mailserver:domains:{name}:dkim:sign_as: {wrong}")
+    for _, domain in each_kind(domains, []):
+        if domain["dkim"]["sign_as"]:
+            domain["dkim"]["enabled"] = False
+
+
+def _cannot_sign(name, other, domains):
+    """Return why ``other`` cannot sign the mail of the domain ``name``, or ``None``."""
+    if other == name:
+        return "a domain signs its own mail without this; leave it out"
+    if other not in domains:
+        return f"{other} is not among mailserver:domains; {did_you_mean(other, domains)}"
+    if domains[other]["dkim"]["sign_as"]:
+        return f"{other} has no key either: its own sign_as is {domains[other]['dkim']['sign_as']}; name that one"
+    if not domains[other]["dkim"]["enabled"]:
+        return f"{other} has no key: its dkim:enabled is false"
+    return None
+
+
+def _fill_shared(name, domain, hostname, problems):
+    """Fill in what a domain's records say of all hosts that have it."""
+    spf, hosts = domain["spf"], domain["hosts"]
+    # What is no name in the list was told of already.
+    if hosts and None not in hosts and hostname not in hosts:
+        problems.append(
+            f"mailserver:domains:{name}:hosts: {', '.join(hosts)} and not this host, {hostname}; list all hosts that "
+            "have the domain, or take it out of this host's pillar"
+        )
+    if spf["hosts"] is None:
+        spf["hosts"] = list(hosts or ()) if spf["addresses"] is None and domain["addresses"] is None else []
+    if spf["exact"] is None:
+        spf["exact"] = bool(spf["addresses"] is not None or spf["hosts"] or spf["record"])
+
+
+def _check_retention(policy, where, problems):
+    retention = policy["retention"]
+    if retention is not None and retention < SAFE_RETENTION and not policy["allow_unsafe"]:
+        problems.append(
+            f"{where}:retention: {retention} s is less than 7 days: mail waits 5 days in this host's queue, and longer "
+            f"elsewhere, and could not be verified any more; {where}:allow_unsafe lets you"
+        )
+
+
+def _check_selector(template, domain, hostname, where, problems):
+    """Report a template of which no key record of the domain can be made (RFC 6376 section 3.1)."""
+    if not template:
+        return
+    unknown = set(re.findall(r"{([^}]*)}", template)) - {"date", "host"}
+    if unknown or "{" in re.sub(r"{[^{}]*}", "", template) or "}" in re.sub(r"{[^{}]*}", "", template):
+        problems.append(
+            f"{where}: {shown(template)} is not a selector template: only {{date}} and {{host}} are filled in"
+        )
+        return
+    why = dkim_selectors.trouble(dkim_selectors.filled(template, hostname, _SOME_DAY), domain)
+    if why:
+        problems.append(
+            f"{where}: {shown(template)} makes no selector for {domain} on {hostname}: {why}; give another, or "
+            f"mailserver:domains:{domain}:dkim:enabled: false"
+        )
+
+
+def _fill_firewall(settings):
+    firewall, postfix, dovecot = settings["firewalld"], settings["postfix"], settings["dovecot"]
+    if firewall["services"] is None:
+        services = ["smtp"] + (["smtps"] if postfix["submissions"]["enabled"] else [])
+        for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
+            services.extend(_FIREWALLD_SERVICES.get(protocol, ()))
+        services.extend(["managesieve"] if pillar_accounts.has_managesieve(settings) else [])
+        services.extend(["http"] if settings["tls"]["acme"]["challenge"] == "http-01" else [])
+        services.extend(["https"] if pillar_transport.served(settings) else [])
+        firewall["services"] = services
+    if firewall["ports"] is None:
+        firewall["ports"] = ["587/tcp"] if postfix["submission"]["enabled"] else []
+
+
+def _fill_system(settings, parameters, grains):
+    """Switch off what the system has no use for, and find the milter's port, if the policy has no label for it."""
+    selinux, opendkim = settings["selinux"], settings["opendkim"]
+    if selinux["enabled"] is None:
+        selinux["enabled"] = bool((grains.get("selinux") or {}).get("enabled"))
+    selinux["enabled"] = selinux["enabled"] and "selinux" in parameters
+    port = re.match(r"inet:(\d+)@", opendkim["socket"] or "") if opendkim["enabled"] else None
+    labelled = parameters.get("selinux", {}).get("milter_ports", ())
+    selinux["milter_ports"] = [int(port[1])] if port and int(port[1]) not in labelled else []
+    settings["repositories"]["install"] = settings["repositories"]["install"] and "repositories" in parameters
+
+
+def _check_publishing(settings, problems):
+    dns = settings["dns"]
+    if dns["publish"] == "manual" and dns["publish_records"]:
+        problems.append(
+            "mailserver:dns:publish_records: true, but mailserver:dns:publish is manual; say how: rfc2136 or central"
+        )
+    if dns["publish"] == "rfc2136" and dns["rfc2136"]["server"] is None:
+        problems.append(
+            "mailserver:dns:rfc2136:server: not given, but mailserver:dns:publish is rfc2136; "
+            "say which primary server takes the updates"
+        )
+    if dns["publish"] == "central" and dns["central"]["publisher"] is None:
+        problems.append(
+            "mailserver:dns:central:publisher: not given, but mailserver:dns:publish is central; "
+            "say which minion holds the DNS credential"
+        )
+
+
+def _check_secrets(pillar, problems):
+    """Refuse secrets among parameters that come into files for all to read; what else is wrong there may quote them."""
+    places = ["postfix:main", "postfix:submission:options", "postfix:submissions:options"]
+    for place in (*places, "dovecot:settings", "opendkim:settings"):
+        for name, value in _given(pillar, place).items():
+            wrong = daemons_secrets.problem(place.partition(":")[0], str(name), value)
+            if wrong:
+                where = place_in(f"mailserver:{place}", name)
+                problems[:] = [one for one in problems if not one.startswith(f"{where}:")] + [f"{where}: {wrong}"]
+
+
+def _given(pillar, place):
+    for key in place.split(":"):
+        pillar = pillar.get(key) if isinstance(pillar, dict) else None
+    return pillar if isinstance(pillar, dict) else {}
+
+
+def _check_postfix(settings, problems):
+    if settings["sasl"]["type"] == "dovecot" and not settings["dovecot"]["enabled"]:
+        problems.append("mailserver:sasl:type: Dovecot is to check logins, but mailserver:dovecot:enabled is false")
+    postfix, system = settings["postfix"], settings["os"]["postfix"]
+    places = {"main": postfix["main"]}
+    for name in ("submission", "submissions"):
+        places[f"{name}:options"] = postfix[name]["options"]
+    given = {}
+    for parameters in places.values():
+        for name, value in parameters.items():
+            given.setdefault(name, []).append(value)
+    for where, parameters in places.items():
+        for name, value in parameters.items():
+            wrong = parameter_problem(name, value, given, system)
+            if not wrong and where != "main":
+                wrong = option_problem(value, system["version"])
+            if wrong:
+                problems.append(f"{place_in(f'mailserver:postfix:{where}', name)}: {wrong}")
+
+
+def _check_ports(settings, problems):
+    """Look that no two daemons are to listen on one port, and that each port is one."""
+    postfix, dovecot, opendkim = settings["postfix"], settings["dovecot"], settings["opendkim"]
+    taken = {25: "SMTP", settings["selftest"]["port"]: "mailserver:selftest:port"}
+    taken.update({port: f"mailserver:postfix:{name}" for name, port in SUBMISSION.items() if postfix[name]["enabled"]})
+    for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
+        taken.update(dict.fromkeys(MAILBOXES.get(protocol, ()), f"mailserver:dovecot:protocols ({protocol})"))
+    if pillar_accounts.has_managesieve(settings):
+        taken[SIEVE] = "mailserver:accounts:virtual:managesieve"
+    port = re.match(r"inet:(\d+)@", opendkim["socket"] or "") if opendkim["enabled"] else None
+    if port and not 0 < int(port[1]) < 65536:
+        problems.append(f"mailserver:opendkim:socket: {port[1]} is out of range: a port from 1 to 65535 is wanted")
+    elif port and int(port[1]) in taken:
+        problems.append(
+            f"mailserver:opendkim:socket: port {port[1]} is that of {taken[int(port[1])]}; take another one"
+        )
+    for number, text in enumerate(settings["firewalld"]["ports"] or ()):
+        ports = [int(one) for one in re.findall(r"\d+", text or "")]
+        if not all(0 < one < 65536 for one in ports) or ports != sorted(ports):
+            problems.append(
+                f"mailserver:firewalld:ports:{number}: {shown(text)} is out of range: ports from 1 to 65535 are "
+                "wanted, the lower one first"
+            )
+
+
+def _check_reflector(settings, problems):
+    address = settings["reflector"]["address"]
+    if address is None:
+        return
+    where = "mailserver:reflector:address"
+    settings["reflector"]["address"] = address = address.lower()
+    local, _, domain = address.partition("@")
+    receive = [name for name, one in settings["domains"].items() if one["receive"]]
+    if domain not in receive:
+        near = did_you_mean(domain, receive) if receive else "there is none"
+        problems.append(f"{where}: {domain} is not among mailserver:domains with receive: true; {near}")
+    for kind in ("users", "aliases"):
+        if local in map(str.lower, settings["accounts"][kind]):
+            problems.append(
+                f"{where}: mailserver:accounts:{kind} has {local}, too, whose mail at {domain} would get a report "
+                "instead of arriving; give the reflector another name"
+            )
+
+
+def _with_reflector(parameters):
+    """Return the parameters of the system with what the reflector's Python needs besides."""
+    more = parameters.get("reflector", {}).get("python_packages", [])
+    python = parameters.get("python", {})
+    return {**parameters, "python": {**python, "packages": [*python.get("packages", []), *more]}}
+
+
+def _read_main(given):
+    """Return the pillar's parameters as main.cf has them; what refers to another parameter stays as it is."""
+    return {
+        name: MAIN_KINDS[name].read(value)
+        if name in MAIN_KINDS and value is not None and "$" not in as_text(value)
+        else value
+        for name, value in given.items()
+    }

@@ -1,0 +1,1 @@
+"""Postfix: its parameters, their values, its tables and its queue."""

@@ -1,0 +1,114 @@
+"""What Postfix is told of received domains and of virtual accounts: parameters, and the tables that they name."""
+
+from mailhost.pillar.accounts import host_names, is_virtual, received
+from mailhost.postfix import senders as postfix_senders
+
+LMTP, QUOTA = "private/dovecot-lmtp", "private/quota-status"
+"""Dovecot's sockets, in Postfix's queue folder."""
+QUOTA_CHECK = f"check_policy_service unix:{QUOTA}"
+DOMAINS, MAILBOXES, ALIASES, SENDERS = (
+    f"/etc/postfix/mailserver_{name}" for name in ("domains", "mailboxes", "aliases", "senders")
+)
+MOST_LISTED = 100
+"""So many received domains are a list in main.cf, which Postfix reads from top to bottom for each address; of more, it
+has a table."""
+
+
+def local_domains(settings):
+    """Return the received domains whose mail is for users of the system."""
+    return [] if is_virtual(settings) else received(settings)
+
+
+def is_long(domains):
+    """Tell whether these are more domains than a list of Postfix's is good for."""
+    return len(domains) > MOST_LISTED
+
+
+def local_list(settings):
+    """Return the received domains whose mail is for users of the system, as a parameter of Postfix names them."""
+    return domain_list(settings) if local_domains(settings) else []
+
+
+def domain_list(settings):
+    """Return the received domains as a parameter of Postfix names them."""
+    domains = received(settings)
+    return [f"texthash:{DOMAINS}"] if is_long(domains) else domains
+
+
+def parameters(settings):
+    """Return the parameters of main.cf that virtual accounts want; none for users of the system.
+
+    Whether a mailbox is full is asked before mail is taken, since nobody can be told later without a bounce to whoever
+    is named as its sender. Dovecot being away is no reason to refuse: LMTP puts off what does not fit.
+    A name without a domain, as in /etc/aliases, is that of a user of the system, and so at the host's own name.
+    """
+    if not is_virtual(settings):
+        return {}
+    permitted = ["permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination"]
+    return {
+        "myorigin": "$myhostname",
+        "virtual_mailbox_domains": domain_list(settings),
+        "virtual_mailbox_maps": f"texthash:{MAILBOXES}",
+        "virtual_alias_maps": f"texthash:{ALIASES}",
+        "virtual_transport": f"lmtp:unix:{LMTP}",
+        "smtpd_sender_login_maps": f"texthash:{SENDERS}",
+        "smtpd_recipient_restrictions": [*permitted, QUOTA_CHECK],
+        "smtpd_policy_service_default_action": "DUNNO",
+    }
+
+
+def needed_tables(settings):
+    """Return the tables without which virtual accounts get no mail, or may not send, by parameter."""
+    if not is_virtual(settings):
+        return {}
+    return {
+        "virtual_mailbox_domains": domain_list(settings),
+        "virtual_mailbox_maps": [f"texthash:{MAILBOXES}"],
+        "virtual_alias_maps": [f"texthash:{ALIASES}"],
+        "smtpd_sender_login_maps": [f"texthash:{SENDERS}"],
+    }
+
+
+def tables(settings):
+    """Return the lines of the tables by their paths."""
+    rows, domains = {}, received(settings)
+    if is_long(domains):
+        rows[DOMAINS] = dict.fromkeys(domains, "x")
+    if is_virtual(settings):
+        rows[MAILBOXES] = dict.fromkeys(_mailboxes(settings), "x")
+        others = {one: ", ".join(logins) for one, logins in postfix_senders.of_others(settings).items()}
+        rows[ALIASES], rows[SENDERS] = _aliases(settings), {**senders(settings), **others}
+    return {path: [f"{name} {value}" for name, value in found.items()] for path, found in rows.items()}
+
+
+def _mailboxes(settings):
+    others = (settings["reflector"]["address"], _probe(settings, "mailbox"))
+    return [*settings["accounts"]["virtual"]["users"], *filter(None, others)]
+
+
+def _probe(settings, name):
+    """Return an address of the formula's own (:mod:`mailhost.selftest.recipients`), or ``None``."""
+    return settings.get("delivery") and settings["delivery"][name]
+
+
+def _aliases(settings):
+    """Return whose mail goes where: the host's own aliases in each domain, unless somebody has the address."""
+    virtual = settings["accounts"]["virtual"]
+    host = {
+        f"{name}@{one}": f"{name}@{settings['hostname']}" for one in received(settings) for name in host_names(settings)
+    }
+    # A catch-all is asked before mailboxes are, so each of these has to lead to itself.
+    caught = {name: name for name in _mailboxes(settings) if name.rpartition("@")[2] in virtual["catch_all"]}
+    given = {name: ", ".join(recipients) for name, recipients in virtual["aliases"].items()}
+    own = {alias: name for name, user in virtual["users"].items() for alias in user["aliases"]}
+    catch_all = {f"@{domain}": recipient for domain, recipient in virtual["catch_all"].items()}
+    free = {name: target for name, target in host.items() if name not in virtual["users"]}
+    probe = _probe(settings, "mailbox")
+    probed = {_probe(settings, "mailbox_alias"): probe} if probe else {}
+    return {**free, **caught, **probed, **given, **own, **catch_all}
+
+
+def senders(settings):
+    """Return which login may send as which address: a user as each of their own, and as these with +anything."""
+    users = settings["accounts"]["virtual"]["users"]
+    return {address: name for name, user in users.items() for address in (name, *user["aliases"])}

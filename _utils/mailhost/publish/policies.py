@@ -1,0 +1,155 @@
+"""The policy records of domains (SPF, DMARC, MTA-STS, TLS-RPT) are published: planned, sent, and remembered."""
+
+from dataclasses import dataclass, replace
+
+from mailhost.dkim import keystore
+from mailhost.dns import lookup, wildcards
+from mailhost.publish import remembered, rfc2136
+from mailhost.publish.rfc2136 import Change
+from mailhost.records import policies as record_policies
+from mailhost.records import shared as shared_records
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a record, or would (``due``); the others are those of :class:`mailhost.publish.rfc2136.Sent`.
+
+    ``now`` are the texts of its kind that were there, ``wanted`` is ours.
+    """
+
+    change: Change
+    result: str
+    detail: str = ""
+    now: tuple = ()
+
+    def as_data(self):
+        """Return a row of a plan."""
+        row = {"name": self.change.name, "record": self.change.kind, "result": self.result, "now": list(self.now)}
+        return row | {"wanted": self.change.wanted} | ({"why": self.detail} if self.detail else {})
+
+
+def changes_of(domains):
+    """Return a :class:`mailhost.publish.rfc2136.Change` for each policy record that these domains' settings want."""
+    return [
+        Change(record.name, "", record.ttl, record.value, kind=kind.label, is_beside=_is_beside(kind, domain))
+        for name, domain in domains.items()
+        for kind, record in record_policies.of_domain(name, domain)
+    ]
+
+
+def _is_beside(kind, domain):
+    return kind.label == "SPF" and not domain["spf"]["exact"]
+
+
+def publish(changes, path, dns, test=False, read=None):
+    """Send changes to the primary server, but for those in whose way is a record that was not published from here.
+
+    A record that says already what is wanted becomes ours, whoever put it there: the pillar says the same.
+
+    :param path: what is remembered (:mod:`mailhost.publish.remembered`).
+    :param dns: the settings ``dns`` of this host, with its credential.
+    :param test: only plan.
+    :return: an :class:`Outcome` for each change, in their order.
+    :raises PublishError: the credential cannot be read, or what is remembered.
+    :raises WriteError: nothing can be remembered, so nothing was sent.
+    """
+    credential, options = rfc2136.read_credential(dns["rfc2136"]), lookup.options(dns)
+    if test:
+        return _outcomes(changes, remembered.read_texts(path), credential, options, True, read)
+    with keystore.locked(path.parent):
+        before = remembered.read_texts(path)
+        _remember(path, {**before, **_with_wanted(before, changes)})
+        outcomes = _outcomes(changes, before, credential, options, False, read)
+        _remember(path, _known(before, outcomes))
+    return outcomes
+
+
+def _key(change):
+    return remembered.key_of(change.name, change.kind)
+
+
+def _with_wanted(before, changes):
+    return {_key(one): list(dict.fromkeys([*before.get(_key(one), ()), one.wanted])) for one in changes}
+
+
+def _known(before, outcomes):
+    """Return what is ours after a run: of a record whose fate is unknown, the older text as well as the new one."""
+    after = dict(before)
+    for one in outcomes:
+        if one.result in ("sent", "already"):
+            after[_key(one.change)] = [one.change.wanted]
+        elif one.result == "unknown":
+            after.update(_with_wanted(before, [one.change]))
+    return after
+
+
+def _remember(path, texts):
+    if texts != remembered.read_texts(path):
+        remembered.write_texts(path, texts)
+
+
+def _outcomes(changes, ours, credential, options, test, read):
+    """Return what becomes of changes, in their order; DNS says which zone each belongs to."""
+    answers = _ask(changes, options)
+    known = [replace(change, expected=tuple(ours.get(_key(change), ()))) for change in changes]
+    troubles = {change: _trouble(change, answers[change.name]) for change in known}
+    ready = [replace(one, zone=answers[one.name].zone) for one in known if not troubles[one]]
+    sent = iter(rfc2136.publish(ready, credential, options, read, test))
+    return [troubles[change] or _outcome(next(sent)) for change in known]
+
+
+def _outcome(sent):
+    return Outcome(sent.change, sent.result, sent.detail, sent.now)
+
+
+def _trouble(change, answers):
+    """Return the outcome of a change that cannot be sent by what DNS says of its name, or ``None``."""
+    if not answers.zone:
+        return Outcome(change, "unknown", f"{change.name}: its zone could not be found out: {answers.trouble}")
+    if answers.target not in ("", change.name):
+        why = f"it is an alias (CNAME) of {answers.target}, whose record is for its owner to publish."
+        return Outcome(change, "refused", f"{change.name}: {why}")
+    return None
+
+
+def _ask(changes, options):
+    """Return what DNS shows at the names of changes, without what wildcards make: ``{name: Answers}``."""
+    questions = {change.name: lookup.Question(change.name, "TXT") for change in changes}
+
+    def ask(asked):
+        return lookup.ask(asked, options)
+
+    answers = wildcards.unmasked(ask(questions.values()), ask) if questions else {}
+    return {name: answers[question] for name, question in questions.items()}
+
+
+def seen(changes, dns):
+    """Return an :class:`Outcome` for each change by what DNS shows: ``already``, ``due`` or ``unknown``.
+
+    For a host without a credential: whether a record in the way is its own, only the publisher knows.
+    """
+    answers = _ask(changes, lookup.options(dns))
+    return [_seen(change, answers[change.name]) for change in changes]
+
+
+def _seen(change, answers):
+    kind = record_policies.KINDS[change.kind]
+    check = shared_records.check_spf_beside if change.is_beside else kind.check
+    verdict = lookup.judge(answers, lambda values: check(values, change.wanted))
+    texts = dict.fromkeys(
+        value.decode("utf-8", "replace") for one in answers.seen for value in one.values if kind.counts(value)
+    )
+    if verdict.value == "published":
+        return Outcome(change, "already", now=tuple(texts))
+    result = "unknown" if verdict.value == "unknown" else "due"
+    return Outcome(change, result, " ".join(verdict.findings[:3]), tuple(texts))
+
+
+def told(outcomes):
+    """Return what became of records: the names of those that were ``sent``, those that are there ``already``, and
+    sentences of those that were ``refused`` or are ``unknown``.
+    """
+    found = {"sent": [], "already": [], "refused": [], "unknown": []}
+    for one in outcomes:
+        found[one.result].append(one.detail or one.change.name)
+    return found

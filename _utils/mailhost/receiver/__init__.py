@@ -1,0 +1,1 @@
+"""What a receiver makes of a message: SPF, DKIM and DMARC."""

@@ -1,0 +1,148 @@
+"""DMARC's judgement of a message, by RFC 9989: the tree walk, alignment and the policy that applies."""
+
+import re
+from dataclasses import dataclass
+
+from mailhost.wording import plain
+
+QUERIES = 8
+_POLICIES = ("none", "quarantine", "reject")
+
+
+class Unanswered(Exception):
+    """DNS gave no answer to a question: neither a record nor its absence."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A DMARC policy record and the domain under whose ``_dmarc`` it is."""
+
+    domain: str
+    tags: dict
+
+
+def walk(domain, lookup):
+    """Return the policy records found on the way from ``domain`` up to the root, the longest name first.
+
+    The name itself is asked; above it, at most seven labels are, and a record with ``psd=n`` or ``psd=y`` ends the walk
+    (RFC 9989 section 4.10: eight queries at most).
+
+    :param lookup: a function from a name to the texts of its TXT records; it raises :class:`Unanswered`.
+    """
+    labels = domain.lower().rstrip(".").split(".")
+    above = labels[-(QUERIES - 1) :] if len(labels) >= QUERIES else labels[1:]
+    names = [labels, *(above[start:] for start in range(len(above)))]
+    found = []
+    for name in (".".join(one) for one in names):
+        tags = policy_record(lookup(f"_dmarc.{name}"))
+        if tags is not None:
+            found.append(Found(name, tags))
+            if tags.get("psd") in ("n", "y"):
+                break
+    return found
+
+
+def policy_record(texts):
+    """Return the tags of the one DMARC record among ``texts``; ``None`` if there is none, or more than one."""
+    records = [text for text in texts if re.match(r"v\s*=\s*DMARC1\s*(;|$)", text)]
+    return tags(records[0]) if len(records) == 1 else None
+
+
+def tags(text):
+    """Return the tags of a DMARC record, names in lower case; what is no tag is passed over (RFC 9989 section 4.8)."""
+    pairs = (part.partition("=") for part in text.split(";") if "=" in part)
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def organizational_domain(domain, found):
+    """Choose the organizational domain of ``domain`` from what the tree walk found (RFC 9989 section 4.10.2)."""
+    domain = domain.lower().rstrip(".")
+    for one in found:
+        if one.tags.get("psd") == "n":
+            return one.domain
+        if one.tags.get("psd") == "y" and one.domain != domain:
+            return ".".join(domain.split(".")[-(one.domain.count(".") + 2) :])
+    return found[-1].domain if found else domain
+
+
+def aligned(author, authenticated, mode, organization):
+    """Tell whether a domain that SPF or DKIM authenticated stands for the author's domain (RFC 9989 section 3.2.10).
+
+    :param mode: ``s`` strict: the same domain; ``r`` relaxed: the same organizational domain.
+    :param organization: a function from a domain to its organizational domain.
+    """
+    author, authenticated = author.lower().rstrip("."), authenticated.lower().rstrip(".")
+    if author == authenticated:
+        return True
+    return mode != "s" and organization(author) == organization(authenticated)
+
+
+def judge(author, spf, dkim, lookup):
+    """Return DMARC's result for mail from ``author`` as a dict: result, domain, policy, reason.
+
+    :param author: the domain in From.
+    :param spf: the domain that passed SPF, or ``None``.
+    :param dkim: the domains whose signature passed.
+    :param lookup: as for :func:`walk`.
+
+    The result is pass, fail, none (no record), permerror (a record without a usable policy) or temperror (no answer).
+    """
+    try:
+        return _judge(author.lower().rstrip("."), spf, dkim, lookup)
+    except Unanswered as err:
+        return {"result": "temperror", "domain": author, "policy": None, "reason": plain(str(err))}
+
+
+def _judge(author, spf, dkim, lookup):
+    def organization(domain):
+        return organizational_domain(domain, walk(domain, lookup))
+
+    return conclude(author, spf, dkim, applicable(author, lookup), organization)
+
+
+def conclude(author, spf, dkim, found, organization):
+    """Return what :func:`judge` does, by the record that was ``found`` (``None``: none) for a lower-case ``author``.
+
+    :param organization: a function from a domain to its organizational domain.
+    """
+    if found is None:
+        reason = f"there is no DMARC record at _dmarc.{author}, nor at a domain above it"
+        return {"result": "none", "domain": author, "policy": None, "reason": reason}
+    policy = policy_for(author, found)
+    if policy is None:
+        reason = f"the record at _dmarc.{found.domain} has no usable p= and no rua=, so it does not count"
+        return {"result": "permerror", "domain": found.domain, "policy": None, "reason": reason}
+    modes = {"DKIM": found.tags.get("adkim", "r").lower(), "SPF": found.tags.get("aspf", "r").lower()}
+    passing = [("DKIM", domain) for domain in dkim] + ([("SPF", spf)] if spf else [])
+    for name, domain in passing:
+        if aligned(author, domain, modes[name], organization):
+            reason = f"{name} passes for {domain}, which is aligned with {author}"
+            return {"result": "pass", "domain": found.domain, "policy": policy, "reason": reason}
+    reason = f"neither SPF nor DKIM passes for a domain that is aligned with {author}"
+    if passing:
+        reason += f" (passing: {', '.join(f'{name} {domain}' for name, domain in passing)})"
+    return {"result": "fail", "domain": found.domain, "policy": policy, "reason": plain(reason)}
+
+
+def applicable(author, lookup):
+    """Return the record for ``author``: its own, else its organizational domain's, else the public suffix's.
+
+    Names above the author's are asked only if it has none (RFC 9989 section 4.10.1).
+    """
+    own = policy_record(lookup(f"_dmarc.{author}"))
+    if own is not None:
+        return Found(author, own)
+    found = walk(author, lookup)
+    by_domain = {one.domain: one for one in found}
+    suffix = next((one.domain for one in found if one.tags.get("psd") == "y"), None)
+    return by_domain.get(organizational_domain(author, found)) or by_domain.get(suffix)
+
+
+def policy_for(author, found):
+    """Return the policy that ``found`` asks for; ``None`` if it asks for none that counts (RFC 9989 section 4.10.1)."""
+    own = found.domain == author
+    asked = found.tags.get("p", "") if own else found.tags.get("sp", found.tags.get("p", ""))
+    given = [found.tags[name].lower() for name in ("p", "sp", "np") if name in found.tags]
+    if "p" in found.tags and all(one in _POLICIES for one in given):
+        return asked.lower()
+    return "none" if re.search(r"[a-z]:[^\s,]", found.tags.get("rua", "")) else None

@@ -1,0 +1,64 @@
+"""SPF as a receiver evaluates it: by pyspf, whose look-ups go to this system's resolver."""
+
+from dataclasses import dataclass
+
+from mailhost.dns.message import dnspython
+from mailhost.errors import MissingPackage
+from mailhost.wording import plain
+
+LONGEST = 4096
+"""Bytes of an SPF record that is evaluated: pyspf takes a time that grows with the square of a term's length. A record
+should fit into 512 bytes with all else (RFC 7208 section 3.4)."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What became of an evaluation.
+
+    ``result`` is pass, fail, softfail, neutral, none, permerror or temperror; ``lookups`` are the terms that asked DNS,
+    ``void`` the look-ups that found nothing: at most 10 and 2 (RFC 7208 section 4.6.4).
+    """
+
+    result: str
+    explanation: str = ""
+    lookups: int = 0
+    void: int = 0
+
+
+def evaluator(timeout):
+    """Return the function that evaluates SPF for (address, sender, HELO name), and returns an :class:`Evaluated`.
+
+    Its ``strict`` may be given as ``False``: then too many look-ups are counted, instead of ending the evaluation.
+
+    :param timeout: seconds for a look-up; an evaluation takes four times as long at most.
+    :raises MissingPackage: dnspython or pyspf is not installed.
+    """
+    dns = dnspython()
+    try:
+        import spf
+    except ImportError as err:
+        raise MissingPackage(
+            f"the Python package pyspf is not installed in Salt's own Python ({err}): "
+            "set mailserver:python:install to true, or run `salt-pip install pyspf`"
+        ) from err
+
+    class Query(spf.query):
+        """pyspf's, which sees no text that takes long to read; a record that is too long is a permerror."""
+
+        def dns_txt(self, *arguments, **options):
+            found = super().dns_txt(*arguments, **options)
+            if any(len(one) > LONGEST and one[:6].lower() == b"v=spf1" for one in found):
+                raise spf.PermError(f"an SPF record has more than {LONGEST} bytes")
+            return [one for one in found if len(one) <= LONGEST]
+
+    def evaluate(address, sender, hostname, strict=True):
+        try:
+            # pyspf asks the resolver that dnspython keeps for the whole process, as resolv.conf was when Salt started.
+            dns.resolver.reset_default_resolver()
+            query = Query(i=address, s=sender, h=hostname, strict=strict, timeout=timeout, querytime=4 * timeout)
+            result, _, explanation = query.check()
+        except (dns.exception.DNSException, OSError) as err:
+            return Evaluated("temperror", plain(f"DNS gave no answer: {err}"))
+        return Evaluated(result, plain(explanation), query.lookups, query.void_lookups)
+
+    return evaluate

@@ -1,0 +1,32 @@
+"""Where a host's key records may lie: below its own domains, and where the pillar says that aliases lead. Pure."""
+
+from dataclasses import dataclass
+
+from mailhost.dns.message import within
+
+
+@dataclass(frozen=True)
+class Places:
+    """The domains of a host, and the zones that its pillar gives it besides (``dns:alias_zones``); lower case."""
+
+    domains: frozenset
+    zones: frozenset = frozenset()
+
+    def is_of_domain(self, name):
+        """Tell whether a name is for a key of one of these very domains; one of a domain below them may be others'."""
+        selector, _, domain = name.lower().rpartition("._domainkey.")
+        return bool(selector) and domain in self.domains
+
+    def has(self, name):
+        """Tell whether a key record of this host may lie at a name."""
+        return self.is_of_domain(name) or any(within(name.lower(), zone) for zone in self.zones)
+
+    def refusal(self, name, place):
+        """Return why the record of ``name`` may not be published at the end of its aliases; ``""``: it may."""
+        if self.has(place):
+            return ""
+        return (
+            f"{name} did not change: it is an alias (CNAME) of {place}, which is no key of the host's domains and in "
+            "none of the zones that mailserver:dns:alias_zones gives it. If the record is to lie there, name its zone "
+            "there; if not, take the CNAME away."
+        )

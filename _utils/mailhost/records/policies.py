@@ -1,0 +1,65 @@
+"""TXT records that say how a domain's mail is to be taken: SPF, DMARC, MTA-STS, TLS-RPT; a table of their kinds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailhost.records import mta_sts
+from mailhost.records import record as mail_records
+from mailhost.records import transport as transport_records
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of record, of which a name has at most one.
+
+    ``label`` is what people call it, ``prefix`` stands before the domain in its name. ``make`` takes a domain's name
+    and settings and returns its :class:`mailhost.records.record.Record` or ``None``. ``counts`` tells whether a TXT
+    value is of the kind, as verifiers do: others at the name are others'. ``check`` takes the values there and the text
+    wanted, and returns ``None`` or what is wrong.
+    """
+
+    label: str
+    prefix: str
+    make: Callable
+    counts: Callable
+    check: Callable
+
+    def name_of(self, domain):
+        """Return the name at which a domain has its record."""
+        return self.prefix + domain
+
+    def same(self, value, text):
+        """Tell whether a TXT value says what a text does."""
+        return self.counts(value) and self.check((value,), text) is None
+
+
+KINDS = {
+    kind.label: kind
+    for kind in (
+        Kind("SPF", "", mail_records.spf_record, mail_records.is_spf, mail_records.check_spf),
+        Kind(
+            "DMARC", "_dmarc.", mail_records.dmarc_record, mail_records.is_dmarc,
+            mail_records.check_dmarc,
+        ),
+        Kind(
+            "MTA-STS", "_mta-sts.", transport_records.mta_sts_record, mta_sts.is_record,
+            transport_records.check_mta_sts,
+        ),
+        Kind(
+            "TLS-RPT", "_smtp._tls.", transport_records.tls_rpt_record,
+            transport_records.is_tls_rpt, transport_records.check_tls_rpt,
+        ),
+    )
+}  # fmt: skip
+
+
+def of_domain(name, domain):
+    """Return pairs of :class:`Kind` and record, of all that the settings of a domain want."""
+    made = ((kind, kind.make(name, domain)) for kind in KINDS.values())
+    return [(kind, record) for kind, record in made if record]
+
+
+def kind_at(name):
+    """Return the kind of policy record that a name is for, by its first labels; SPF for any other name."""
+    named = (kind for kind in KINDS.values() if kind.prefix and name.startswith(kind.prefix))
+    return next(named, KINDS["SPF"])

@@ -1,0 +1,108 @@
+"""SPF and MX records of a domain that another host or a service has, too: extended, never made narrower. Pure.
+
+A host knows its own name and addresses. What a record in DNS says besides may be another host's, so it stays unless the
+pillar says that it has the whole of it (``spf:exact``, ``hosts``, ``mx``).
+"""
+
+import ipaddress
+import re
+from dataclasses import replace
+
+from mailhost.records.record import check_mx, check_spf, is_spf, spf_terms
+
+_END = re.compile(r"[-~?+]?all", re.IGNORECASE)
+_REDIRECT = re.compile(r"redirect=\S+", re.IGNORECASE)
+# RFC 7208 section 12; a term that no verifier knows is a permerror, and is not kept.
+_TERM = re.compile(
+    r"[-~?+]?(include:\S+|exists:\S+|ip4:[0-9./]+|ip6:[0-9A-Fa-f:./]+|(a|mx|ptr)(:[^\s/]+)?(/\d+)?(//\d+)?)"
+    r"|(?!redirect=|v=)[A-Za-z][A-Za-z0-9_.-]*=\S*",
+    re.IGNORECASE,
+)
+
+
+def spf_beside(text, values):
+    """Return the SPF record that a name is to have, given its TXT values now: ours, with what others have there.
+
+    Our terms come first, so that none of others' ends an evaluation before them. ``-all`` for others' senders would be
+    narrower than their ``~all``, which stays.
+    """
+    found = [value.decode("utf-8", "replace") for value in values if is_spf(value)]
+    found = [one for one in found if not set('\\"') & set(one)]
+    kept = list(dict.fromkeys(term for one in found for term in one.split()[1:] if _is_term(term)))
+    others = set(spf_terms(text, kept)) - set(spf_terms(text))
+    if not others and not any(map(_redirect, found)):
+        return text
+    ours = [term for term in text.split()[1:] if not _END.fullmatch(term)]
+    missing = [term for term in ours if not set(spf_terms(text, [term])) <= set(spf_terms(text, kept))]
+    end = _end(found, text)
+    if len(found) == 1 and not missing and found[0].split()[1:] == [*kept, end]:
+        return found[0]
+    return " ".join(["v=spf1", *missing, *kept, end])
+
+
+def _is_term(term):
+    """Tell whether verifiers know a term; one address that is none has them all give up (RFC 7208 section 4.6)."""
+    if not _TERM.fullmatch(term):
+        return False
+    kind, _, address = term.lstrip("-~?+").lower().partition(":")
+    if kind not in ("ip4", "ip6"):
+        return True
+    try:
+        return ipaddress.ip_network(address, strict=False).version == int(kind[2])
+    except ValueError:
+        return False
+
+
+def check_spf_beside(values, wanted):
+    """Compare the TXT values at a name with an SPF record beside which others may have theirs.
+
+    What :func:`mailhost.records.record.check_spf` returns.
+    """
+    return check_spf(values, spf_beside(wanted, values))
+
+
+def _redirect(text):
+    return next((term for term in text.split()[1:] if _REDIRECT.fullmatch(term)), "")
+
+
+def _end(found, text):
+    """Return how the record is to end: as softly as one of those found, but never so that every address passes."""
+    ends = [term for one in found for term in one.split()[1:] if _END.fullmatch(term)]
+    strict = sorted((term for term in ends if term[0] in "~-"), key=_is_strict)
+    if ends:
+        return strict[0] if strict else _last(text)
+    return next(filter(None, map(_redirect, found)), _last(text))
+
+
+def _is_strict(term):
+    return term[0] == "-"
+
+
+def _last(text):
+    return next((term for term in text.split()[1:] if _END.fullmatch(term)), "-all")
+
+
+def has_mx_of_others(domain, hostname):
+    """Tell whether the MX records may name hosts of which the settings of a domain say nothing."""
+    return not domain["hosts"] and domain["mx"] == [hostname]
+
+
+def mx_beside(records, values):
+    """Return the MX records that a name is to have, given its values now: ours, after those that others have there.
+
+    A host that is not there yet comes last: mail goes on to where it went.
+    """
+    ours = {record.value.split()[1] for record in records}
+    others = sorted((preference, host) for preference, host in values if host and host not in ours)
+    if not others:
+        return list(records)
+    there = {host: preference for preference, host in values}
+    last = min(max(preference for preference, _ in others) + 10, 65535)
+    own = [(there.get(host, last), host) for host in sorted(ours)]
+    return [replace(records[0], value=f"{preference} {host}") for preference, host in sorted([*others, *own])]
+
+
+def check_mx_beside(values, hosts):
+    """Compare MX values with the host wanted, beside which there may be others; what ``check_mx`` returns."""
+    said = check_mx(values, hosts)
+    return said and said.replace("which is not wanted", "of which this host's pillar says nothing (domains:NAME:hosts)")

@@ -1,0 +1,274 @@
+"""What a mail host and its domains want of DNS, and the report of how DNS agrees. Pure: the answers are handed in."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mailhost.dns import lookup
+from mailhost.records import policies as record_policies
+from mailhost.records import record as mail_records
+from mailhost.records import shared as shared_records
+from mailhost.records import transport as transport_records
+from mailhost.wording import plain
+
+DETAILS = 20
+"""How many things a report tells at most: a run with 1,000 domains must stay readable, and its return small."""
+
+_SAID = {
+    "absent": "is absent",
+    "different": "is different",
+    "unknown": "could not be seen, so nothing is known",
+}
+
+
+@dataclass(frozen=True)
+class Want:
+    """A right answer to one of ``questions``, wanted by a domain or host.
+
+    ``of`` is the domain or host, ``label`` what people call the thing (``SPF``). ``check`` gets the values of an answer
+    and returns ``None``, or a sentence of what is wrong. ``publish`` are the records to publish when it is not there.
+    ``may_be_absent``: no record is right, too. ``alias``: the name may be a CNAME. ``is_beside``: what others have in
+    the record stays there (:mod:`mailhost.records.shared`).
+    """
+
+    of: str
+    label: str
+    questions: tuple
+    check: Callable
+    publish: tuple = ()
+    may_be_absent: bool = False
+    alias: bool = True
+    is_beside: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How DNS agrees with a want: ``value`` as in :class:`mailhost.dns.lookup.Verdict`, a sentence for each trouble."""
+
+    want: Want
+    value: str
+    sentences: tuple = ()
+    zone: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "sentences", tuple(map(plain, self.sentences)))
+
+
+def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
+    """Return what the host and its domains want of DNS, but for their DKIM keys, which have states of their own.
+
+    :param domains: the settings ``domains``, with all defaults.
+    :param addresses: of the host, as its name is to resolve; none: they are not known, and nothing is wanted of them.
+    :param families: those that the host uses; of another one nothing is wanted, nor that there be none.
+    :param only: the domains whose own wants are meant; all, if left out.
+    :param tlsa: what the host's TLSA record is to say of its certificate, hexadecimal; ``None``: it is to have none.
+    """
+    found = [*_host_wants(domains, hostname, addresses, families), *_tlsa_wants(domains, hostname, tlsa)]
+    others = {}
+    for name, domain in domains.items():
+        if only is None or name in only:
+            found.extend(_domain_wants(name, domain, hostname))
+        others.update({host: _other_host(host) for host in domain["mx"] if host != hostname})
+    return [*found, *others.values()]
+
+
+def _host_wants(domains, hostname, addresses, families):
+    records = mail_records.address_records(hostname, addresses, _ttl(domains, hostname))
+    used = {*families, *(ipaddress.ip_address(one).version for one in addresses)}
+    for rdtype in [name for family, name in ((4, "A"), (6, "AAAA")) if family in used and addresses]:
+        yield _addresses(hostname, hostname, rdtype, rdtype, records, alias=False)
+
+
+def _ttl(domains, hostname):
+    # Where the host's name lies in none of our domains, the TTL that its zone uses is unknown here.
+    return next((domain["ttl"] for name, domain in domains.items() if mail_records.within(hostname, name)), 3600)
+
+
+def _addresses(of, name, label, rdtype, records, alias):
+    publish = tuple(record for record in records if record.rdtype == rdtype)
+    wanted = [str(ipaddress.ip_address(record.value)) for record in publish]
+    check = partial(mail_records.check_addresses, addresses=wanted)
+    return Want(of, label, _ask(name, rdtype), check, publish, not publish, alias)
+
+
+def _tlsa_wants(domains, hostname, tlsa):
+    if tlsa:
+        record = transport_records.tlsa_record(hostname, tlsa, _ttl(domains, hostname))
+        check = partial(transport_records.check_tlsa, wanted=record.value)
+        yield Want(hostname, "TLSA", _ask(record.name, "TLSA"), check, (record,))
+
+
+def _domain_wants(name, domain, hostname):
+    mx = mail_records.mx_records(name, domain)
+    if mx:
+        is_beside = shared_records.has_mx_of_others(domain, hostname)
+        check = shared_records.check_mx_beside if is_beside else mail_records.check_mx
+        yield Want(*(name, "MX", _ask(name, "MX"), partial(check, hosts=domain["mx"]), tuple(mx)), is_beside=is_beside)
+    for kind, record in record_policies.of_domain(name, domain):
+        is_beside = kind.label == "SPF" and not domain["spf"]["exact"]
+        check = shared_records.check_spf_beside if is_beside else kind.check
+        yield Want(
+            *(name, kind.label, _ask(record.name, "TXT"), partial(check, wanted=record.value), (record,)),
+            is_beside=is_beside,
+        )
+    hosts = transport_records.policy_addresses(name, domain)
+    for rdtype in ("A", "AAAA") if hosts else ():
+        yield _addresses(name, f"mta-sts.{name}", f"{rdtype} of mta-sts", rdtype, hosts, alias=True)
+    if domain["caa"]:
+        check = partial(transport_records.check_caa, wanted=domain["caa"])
+        yield Want(name, "CAA", _ask(name, "CAA"), check, tuple(transport_records.caa_records(name, domain)))
+
+
+def _other_host(host):
+    return Want(host, "address", _ask(host, "A", "AAAA"), lambda values: None, alias=False)
+
+
+def _ask(name, *rdtypes):
+    return tuple(lookup.Question(name, rdtype) for rdtype in rdtypes)
+
+
+def questions(wanted):
+    """Return all that has to be asked, each question once."""
+    return list(dict.fromkeys(question for want in wanted for question in want.questions))
+
+
+def text_questions(records):
+    """Return the questions that show what is there now of TXT records."""
+    return [lookup.Question(record.name.lower(), "TXT") for record in records if record.rdtype == "TXT"]
+
+
+def present(answers):
+    """Return what names hold now, as :func:`mailhost.records.record.nsupdate` takes it.
+
+    The first authoritative server that told counts; a name of which none did is left out. An alias is there as a CNAME.
+    """
+    found = {}
+    for question, one in answers.items():
+        if one.target not in ("", question.name):
+            found[question.name, "CNAME"] = (one.target,)
+        told = [seen for seen in one.seen if seen.status in ("answer", "absent") and seen.server != "resolver"]
+        if told:
+            found[question.name, question.rdtype] = told[0].values
+    return found
+
+
+def compare(wanted, answers):
+    """Return a finding for each want.
+
+    :param answers: maps questions to :class:`mailhost.dns.lookup.Answers`.
+    """
+    return [
+        _finding(_beside(want, answers), [_judged(want, answers[question]) for question in want.questions])
+        for want in wanted
+    ]
+
+
+def _beside(want, answers):
+    """Return a want whose record to publish has what others have in it now."""
+    if not want.is_beside:
+        return want
+    now = present({question: answers[question] for question in want.questions})
+    if want.label == "MX":
+        values = now.get((want.questions[0].name, "MX"), ())
+        return replace(want, publish=tuple(shared_records.mx_beside(want.publish, values)))
+    return replace(want, publish=tuple(beside(record, now) for record in want.publish))
+
+
+def beside(record, present):
+    """Return an SPF record with what others have in it now.
+
+    :param present: what :func:`present` returned.
+    """
+    values = present.get((record.name.lower(), "TXT"), ())
+    return replace(record, value=shared_records.spf_beside(record.value, values))
+
+
+def _judged(want, answers):
+    verdict = lookup.judge(answers, want.check)
+    if not want.alias and verdict.value == "published" and answers.target not in ("", answers.question.name):
+        rule = "the name of a mail host must have addresses of its own (RFC 2181 section 10.3)"
+        return lookup.Verdict("different", (f"it is an alias (CNAME) of {answers.target}; {rule}",))
+    return verdict
+
+
+def _finding(want, verdicts):
+    values = [verdict.value for verdict in verdicts]
+    value = next(one for one in ("published", "different", "unknown", "absent") if one in values)
+    if value == "published" or (value == "absent" and want.may_be_absent):
+        return Finding(want, "published")
+    sentences = (sentence for verdict in verdicts if verdict.value == value for sentence in verdict.findings)
+    zone = next((verdict.zone for verdict in verdicts if verdict.zone), "")
+    return Finding(want, value, tuple(dict.fromkeys(sentences)), zone)
+
+
+def is_publishable(finding):
+    """Tell whether a finding is of a policy record that is to be published (:mod:`mailhost.records.policies`)."""
+    return finding.want.label in record_policies.KINDS and finding.value in ("absent", "different")
+
+
+def is_of(finding, names):
+    """Tell whether a finding that :func:`is_publishable` is of the record at one of these names."""
+    return is_publishable(finding) and any(record.name in names for record in finding.want.publish)
+
+
+def troubles(findings):
+    """Return the findings that are not as wanted; those that were seen before those that could not be."""
+    return sorted((one for one in findings if one.value != "published"), key=lambda one: one.value == "unknown")
+
+
+def comment(findings):
+    """Return the report as text of a few lines, however many domains there are."""
+    bad = troubles(findings)
+    lines = [_summary(findings)]
+    names = list(dict.fromkeys(finding.want.of for finding in findings))
+    if len(names) <= DETAILS:
+        for name in names:
+            right = [one.want.label for one in findings if one.want.of == name and one.value == "published"]
+            lines += [f"{name}: {', '.join(right)} as wanted"] if right else []
+    for finding in bad[:DETAILS]:
+        lines += [_sentence(finding), *_to_publish(finding)]
+    return "\n".join([*lines, *_more(bad)])
+
+
+def warnings(findings):
+    """Return a warning for each thing that is not as wanted, with the exact lines to publish."""
+    bad = troubles(findings)
+    told = ([_sentence(one), *_named(one), *(f"Publish: {line}" for line in _to_publish(one))] for one in bad[:DETAILS])
+    return [" ".join(words) for words in told] + _more(bad)
+
+
+def _summary(findings):
+    count = Counter(finding.value for finding in findings)
+    parts = [f"{count['published']:,} of {len(findings):,} as wanted in DNS"]
+    parts += [f"{count[value]:,} {value}" for value in _SAID if count[value]]
+    return ", ".join(parts)
+
+
+def _sentence(finding):
+    want = finding.want
+    told = "; ".join(sentence.rstrip(".") for sentence in finding.sentences[:3])
+    further = f"; and {len(finding.sentences) - 3} more like these" if len(finding.sentences) > 3 else ""
+    return f"{want.of}: {want.label} {_SAID[finding.value]}{': ' if told else ''}{told}{further}."
+
+
+def _to_publish(finding):
+    if finding.value == "unknown":
+        return []
+    return [mail_records.zone_line(record) for record in finding.want.publish]
+
+
+def _named(finding):
+    """Return how the records are named in a form that adds the zone by itself: people give the whole name there."""
+    if finding.value == "unknown" or not finding.zone or not finding.want.publish:
+        return []
+    names = dict.fromkeys(lookup.relative(record.name, finding.zone) for record in finding.want.publish)
+    return [f"In a form that adds the zone {finding.zone} by itself, the name is: {', '.join(names)}."]
+
+
+def _more(bad):
+    rest = len(bad) - DETAILS
+    return (
+        [f"… and {rest:,} more; for all that a domain needs: salt-call mailserver.records DOMAIN"] if rest > 0 else []
+    )

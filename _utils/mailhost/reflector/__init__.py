@@ -1,0 +1,1 @@
+"""The reflector: it judges a message that it is sent, and mails the report back."""

@@ -1,0 +1,40 @@
+"""The reflector's answer as a message (RFC 3834): to the envelope's sender, with nothing of theirs but the subject."""
+
+from email.header import Header
+from email.mime.text import MIMEText
+from email.utils import formatdate
+
+from mailhost.reflector.message import message_ids, plain, subject
+
+_REFERENCES = 20
+
+
+def compose(report, sender, header, address, message_id, now):
+    """Return the answer as bytes, with LF; it has seven bits, as a relay that recoded it would break its signature.
+
+    :param report: the text.
+    :param sender: an address of the ordinary form (:func:`mailhost.reflector.message.is_address`).
+    :param header: that of the message which is answered.
+    :param message_id: the answer's own, without brackets.
+    :param now: seconds.
+    """
+    answer = MIMEText(report, "plain", "us-ascii" if report.isascii() else "utf-8")
+    answer["From"] = address
+    answer["To"] = sender
+    answer["Subject"] = _subject(header)
+    answer["Date"] = formatdate(now)
+    answer["Message-ID"] = f"<{message_id}>"
+    own = message_ids(header, "message-id")[:1]
+    if own:
+        earlier = message_ids(header, "references") or message_ids(header, "in-reply-to")[:1]
+        answer["In-Reply-To"] = own[0]
+        answer["References"] = " ".join([*earlier[-_REFERENCES:], *own])
+    answer["Auto-Submitted"] = "auto-replied"
+    answer["X-Auto-Response-Suppress"] = "All"
+    answer["X-Loop"] = address
+    return answer.as_bytes()
+
+
+def _subject(header):
+    text = plain(f"Re: {subject(header)}", 150)
+    return Header(text, "us-ascii" if text.isascii() else "utf-8", header_name="Subject")

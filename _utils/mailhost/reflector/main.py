@@ -1,0 +1,266 @@
+"""The reflector: takes a message from Postfix's pipe(8), judges it as a receiver would, and mails the report back.
+
+Whatever comes in, it ends with 0 (answered, or left unanswered and so logged) or with 75 (Postfix is to try again,
+while the message is young), since any other end would have Postfix send a bounce to an address that may be forged.
+"""
+
+import argparse
+import functools
+import ipaddress
+import json
+import os
+import re
+import resource
+import secrets
+import signal
+import subprocess
+import sys
+import syslog
+import time
+from dataclasses import dataclass
+
+from mailhost.errors import MailserverError
+from mailhost.opendkim import milter as milters
+from mailhost.receiver import dkim as receiver_dkim
+from mailhost.receiver import dmarc as receiver_dmarc
+from mailhost.receiver import dmarc_suffix
+from mailhost.receiver.dmarc import Unanswered
+from mailhost.reflector import answer as reflector_answer
+from mailhost.reflector import report as reflector_report
+from mailhost.reflector import rules
+from mailhost.reflector.message import Envelope, Header, arrival, author_domains, excess, plain
+from mailhost.reflector.rate import Ledger
+
+SETTINGS = "/etc/mailserver/reflector.json"
+SENDMAIL = "/usr/sbin/sendmail"
+LARGEST = 1024 * 1024
+"""Bytes of the largest message that is judged."""
+MOST_SIGNATURES = 5
+LIMIT = 90
+"""Seconds for a message, all told, and of the processor at most."""
+PATIENCE = 3600
+"""Seconds after its arrival for which a message is tried again, if the trouble is ours or DNS's."""
+
+STRANGERS = {4: "203.0.113.1", 6: "2001:db8::1"}
+"""Addresses that no mail comes from (RFC 5737, RFC 3849): SPF that passes for one passes for all."""
+
+DONE, TRY_AGAIN = 0, 75
+
+
+@dataclass(frozen=True)
+class World:
+    """What the reflector asks of others, each raising :class:`Unanswered` where DNS does not say.
+
+    ``spf``: from (address, sender, HELO name) to (result, explanation); ``texts``: from a name to its TXT records;
+    ``takes_mail``: whether mail to a domain has anywhere to go.
+    """
+
+    spf: object
+    texts: object
+    takes_mail: object
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of a message: an answer to ``sender``, or silence with its reason."""
+
+    answer: bytes = b""
+    reason: str = ""
+    results: str = ""
+
+
+class OutOfTime(BaseException):
+    """The time for a message is over; no handler of a library's is to take it for its own trouble."""
+
+
+def reflect(message, envelope, settings, world, ledger, now):
+    """Return the :class:`Outcome` for a message.
+
+    :param message: bytes, as Postfix handed it over.
+    :param settings: address, hostname, language, networks.
+    :param ledger: a :class:`mailhost.reflector.rate.Ledger`, which counts the answer.
+    :param now: seconds.
+    :raises Unanswered: DNS did not say what must be known before an answer.
+    """
+    if len(message) > LARGEST:
+        return Outcome(reason=f"it has more than {LARGEST} bytes")
+    if reason := excess(message):
+        return Outcome(reason=reason)
+    header = Header(message)
+    mailbox = rules.mailbox(envelope.sender)
+    reason = rules.silence(envelope, header, settings["address"]) or ledger.full(mailbox, now)
+    if reason:
+        return Outcome(reason=reason)
+    if not world.takes_mail(envelope.domain):
+        return Outcome(reason=f"mail to {envelope.domain} has nowhere to go: it has no MX or address record")
+    found = judge(message, header, envelope, settings, world)
+    results = _logged(found)
+    organization = dmarc_suffix.organizational_domain
+    if not rules.authenticated(envelope, found["spf"], found["dkim"], organization):
+        return Outcome(reason="the sender may be forged: neither SPF nor DKIM passes for its domain", results=results)
+    reason = ledger.take(mailbox, now)
+    if reason:
+        return Outcome(reason=reason, results=results)
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    report = reflector_report.report(found, envelope.sender, settings["hostname"], when, settings["language"])
+    message_id = f"{secrets.token_hex(12)}@{settings['hostname']}"
+    answer = reflector_answer.compose(report, envelope.sender, header, settings["address"], message_id, now)
+    return Outcome(answer=answer, results=results)
+
+
+def judge(message, header, envelope, settings, world):
+    """Return all results, as :func:`mailhost.reflector.report.overall` takes them."""
+    texts = functools.cache(world.texts)
+    spf = _spf(envelope, settings, world)
+    dkim = receiver_dkim.dkim_results(message, texts, MOST_SIGNATURES)
+    passed_spf = envelope.domain if spf["result"] == "pass" else None
+    passed_dkim = [one["domain"] for one in dkim if one["result"] == "pass"]
+    dmarc, older = _dmarc(author_domains(header), passed_spf, passed_dkim, texts)
+    left_out = len(receiver_dkim.signatures(message)) - len(dkim)
+    return {"spf": spf, "dkim": dkim, "left_out": left_out, "dmarc": dmarc, "older": older}
+
+
+def _spf(envelope, settings, world):
+    helo = envelope.helo if re.fullmatch(r"[A-Za-z0-9._:\[\]-]{1,255}", envelope.helo) else "unknown"
+    found = {
+        "address": envelope.client,
+        "helo": helo,
+        "domain": envelope.domain,
+        "why": "",
+        "open": False,
+        "explanation": "",
+    }
+    if envelope.login:
+        return {**found, "result": "unjudged", "why": "login"}
+    if _is_own(envelope.client, settings["networks"]):
+        return {**found, "result": "unjudged", "why": "network"}
+    result, explanation = world.spf(envelope.client, envelope.sender, helo)
+    stranger = STRANGERS[ipaddress.ip_address(envelope.client).version]
+    is_open = result == "pass" and world.spf(stranger, envelope.sender, helo)[0] == "pass"
+    return {**found, "result": result, "explanation": explanation, "open": is_open}
+
+
+def _is_own(client, networks):
+    """Tell whether the client is this host, or in a network that it trusts; ``networks`` as in ``mynetworks``."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:  # none: a program of this host handed the message to sendmail(1)
+        return True
+    if address.is_loopback:
+        return True
+    for one in networks:
+        try:
+            if address in ipaddress.ip_network(one.replace("[", "").replace("]", ""), strict=False):
+                return True
+        except ValueError:  # a table, or an exception: what it says is not known here
+            continue
+    return False
+
+
+def _dmarc(authors, spf, dkim, texts):
+    """Return DMARC's results by RFC 9989 and by RFC 7489."""
+    if len(authors) != 1 or not authors[0]:
+        reason = {0: "there is no address in From", 1: "the address in From has no valid domain"}.get(
+            len(authors), "From has addresses of several domains"
+        )
+        none = {"result": "permerror", "domain": "", "policy": None, "reason": reason, "author": ""}
+        return none, none
+    judges = (receiver_dmarc.judge, dmarc_suffix.judge)
+    return tuple({**judge(authors[0], spf, dkim, texts), "author": authors[0]} for judge in judges)
+
+
+def _logged(found):
+    dkim = ",".join(f"{one['result']}({one['domain']})" for one in found["dkim"]) or "none"
+    return f"spf={found['spf']['result']} dkim={plain(dkim)} dmarc={found['dmarc']['result']}"
+
+
+def main(words):
+    """Handle the message on standard input as pipe(8) calls it, and return the exit status."""
+    given = _arguments(words)
+    syslog.openlog("mailserver-reflector", syslog.LOG_PID, syslog.LOG_MAIL)
+    if given.check:
+        return _check()
+    envelope = Envelope(given.sender, given.client, given.helo, given.login)
+    log = functools.partial(_log, given.queue_id, envelope)
+    message = sys.stdin.buffer.read(LARGEST + 1)
+    while sys.stdin.buffer.read(1 << 16):
+        pass
+    _limit()
+    now = time.time()
+    try:
+        outcome = _handled(message, envelope, now)
+    except (Unanswered, MailserverError, OSError, subprocess.SubprocessError, OutOfTime) as err:
+        return _postpone(Header(message), now, f"{type(err).__name__}: {err}", log)
+    except Exception as err:  # a fault of this program's would be there at the next try, too
+        log(syslog.LOG_ERR, f"not answered: {type(err).__name__}: {err}")
+        return DONE
+    if outcome.answer:
+        log(syslog.LOG_INFO, "answered", outcome.results)
+    else:
+        log(syslog.LOG_INFO, f"not answered: {outcome.reason}", outcome.results)
+    return DONE
+
+
+def _handled(message, envelope, now):
+    with open(SETTINGS, encoding="utf-8") as file:
+        settings = json.load(file)
+    resolver = receiver_dkim.Resolver(settings["timeout"])
+    world = World(receiver_dkim.spf_check(settings["timeout"]), resolver.texts, resolver.takes_mail)
+    ledger = Ledger(settings["state"], settings["rate"], settings["total"])
+    outcome = reflect(message, envelope, settings, world, ledger, now)
+    if outcome.answer:
+        command = (SENDMAIL, "-i", "-N", "never", "-f", "", "--", envelope.sender)
+        subprocess.run(command, input=outcome.answer, check=True, capture_output=True, timeout=LIMIT)
+    return outcome
+
+
+def _postpone(header, now, trouble, log):
+    """Have Postfix try again, but only while the message is young: one that expires in its queue is bounced."""
+    arrived = arrival(header)
+    if arrived is not None and -PATIENCE < now - arrived < PATIENCE:
+        log(syslog.LOG_WARNING, f"to be tried again: {trouble}")
+        return TRY_AGAIN
+    log(syslog.LOG_ERR, f"not answered: {trouble}")
+    return DONE
+
+
+def _log(queue_id, envelope, level, what, results=""):
+    sender, client = plain(envelope.sender, 80), plain(envelope.client, 45)
+    line = f"{plain(queue_id, 20)}: from=<{sender}> client=[{client}] {results}".rstrip()
+    syslog.syslog(level, f"{line}: {plain(what, 400)}".encode("utf-8", "replace").decode())
+
+
+def _limit():
+    def stop(*_):
+        raise OutOfTime(f"it took over {LIMIT} s")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(LIMIT)
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
+
+
+def _check():
+    """See that this user can run all of it: packages, settings, state; what is missing is said, with status 1."""
+    try:
+        with open(SETTINGS, encoding="utf-8") as file:
+            settings = json.load(file)
+        milters.dkimpy()
+        receiver_dkim.spf_check(settings["timeout"])
+        dmarc_suffix.authheaders()
+        import nacl.signing  # noqa: F401 (dkimpy verifies Ed25519 with it)
+    except (MailserverError, ImportError, OSError, ValueError) as err:
+        print(f"the reflector cannot run as user {os.getuid()}: {err}")
+        return 1
+    if not os.access(settings["state"], os.W_OK | os.X_OK):
+        print(f"the reflector cannot write to {settings['state']} as user {os.getuid()}")
+        return 1
+    print(f"the reflector can run as user {os.getuid()}")
+    return 0
+
+
+def _arguments(words):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name in ("sender", "client", "helo", "login", "queue-id"):
+        parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--check", action="store_true")
+    return parser.parse_args(words)

@@ -1,0 +1,149 @@
+"""What the reflector reads of a message that anybody may have written: its envelope, and its header, however broken."""
+
+import re
+from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header
+from email.utils import getaddresses, parsedate_to_datetime
+
+from mailhost import wording
+
+MOST_HEADER, MOST_LINES, MOST_BLANKS = 128 * 1024, 2000, 200
+"""Bytes and lines of the longest header that is read, and the longest run of blanks in a message: dkimpy takes a time
+that grows with the square of these. Postfix's own header_size_limit is 100 KiB."""
+_MOST_ADDRESSES, _MOST_SUBJECT, _MOST_DATE, _MOST_DOMAIN = 8192, 1000, 200, 255
+"""Characters of From that are read, of a subject, a date, a domain: Python's own readers of these take long, too."""
+_BLANKS = re.compile(rb"[ \t]{%d}|(?:[ \t]?\r?\n[ \t]){%d}" % (MOST_BLANKS, MOST_BLANKS))
+
+_FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
+_SENDER = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?=.{4,253}\Z)([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
+_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What Postfix says of a message: its sender, the client's address and HELO name, and the login if there is one."""
+
+    sender: str = ""
+    client: str = ""
+    helo: str = ""
+    login: str = ""
+
+    @property
+    def domain(self):
+        return self.sender.rpartition("@")[2].lower()
+
+
+def excess(message):
+    """Return what a message has more of than is read, ``""`` if nothing: no expression sees what is not bounded."""
+    header = _header(message)
+    if len(header) > MOST_HEADER:
+        return f"its header has more than {MOST_HEADER} bytes"
+    if header.count(b"\n") > MOST_LINES:
+        return f"its header has more than {MOST_LINES} lines"
+    if _BLANKS.search(message):
+        return f"it has more than {MOST_BLANKS} blanks in a row"
+    return ""
+
+
+def _header(message):
+    """Return the header of a message; of one that has no end as much as shows that it is too long."""
+    return re.split(rb"\r?\n\r?\n", message[: MOST_HEADER + 4], maxsplit=1)[0]
+
+
+class Header:
+    """The header of a message, unfolded; a line that is no field is passed over."""
+
+    def __init__(self, message):
+        lines = re.split(r"\r?\n", _header(message).decode("utf-8", "replace"))
+        unfolded = []
+        for line in lines:
+            if line[:1] in (" ", "\t") and unfolded:
+                unfolded[-1].append(line)
+            else:
+                unfolded.append([line])
+        found = filter(None, (_FIELD.match(" ".join(parts)) for parts in unfolded))
+        self.fields = tuple((field[1].lower(), field[2].strip()) for field in found)
+
+    def all(self, name):
+        """Return the values of all fields called ``name`` (in lower case), the top one first."""
+        return [value for own, value in self.fields if own == name]
+
+
+def is_address(sender):
+    """Tell whether an envelope's sender is an ordinary address, of ASCII and without quotes."""
+    return bool(_SENDER.fullmatch(sender)) and not re.search(r"(^|\.)\.|\.@|[@.]-|-\.|-$", sender)
+
+
+def author_domains(header):
+    """Return the domains of the addresses in From, each once, as DNS has them; ``""`` stands for one that is none."""
+    try:
+        values = header.all("from")
+        if sum(map(len, values)) > _MOST_ADDRESSES:
+            return [""]
+        addresses = [address for _, address in getaddresses(values)]
+    except (ValueError, IndexError, RecursionError):  # what Pythons raise for some that are broken
+        return [""]
+    return list(dict.fromkeys(_in_dns(address) for address in addresses))
+
+
+def _in_dns(address):
+    domain = address.rpartition("@")[2].strip().lower().rstrip(".") if "@" in address else ""
+    if len(domain) > _MOST_DOMAIN:
+        return ""
+    try:
+        domain = domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
+    return domain if _DOMAIN.fullmatch(domain) else ""
+
+
+def subject(header):
+    """Return the subject as people read it, on one line; what cannot be decoded is replaced."""
+    value = next(iter(header.all("subject")), "")[:_MOST_SUBJECT]
+    try:
+        parts = decode_header(value)
+    except (HeaderParseError, ValueError):
+        return plain(value)
+    return plain("".join(part if isinstance(part, str) else _decoded(part, charset) for part, charset in parts))
+
+
+def _decoded(part, charset):
+    try:
+        return part.decode(charset or "utf-8", "replace")
+    except (LookupError, ValueError):  # no such charset, or none for text
+        return part.decode("utf-8", "replace")
+
+
+def plain(text, most=200):
+    """Return ``text`` on one line, without what cannot be printed, and no longer than ``most`` characters."""
+    shown = " ".join("".join(one if wording.is_seen(one) else " " for one in text[: 4 * most]).split())
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def without_comments(text):
+    """Return a value without its comments, nested ones, too (RFC 5322 section 3.2.2); one without an end takes all."""
+    kept, depth, is_quoted = [], 0, False
+    for one in text:
+        is_paren = one in "()" and not is_quoted
+        is_quoted = one == "\\" and not is_quoted
+        depth += is_paren and one == "("
+        if not depth and not is_paren:
+            kept.append(one)
+        depth -= is_paren and one == ")" and depth > 0
+    return "".join(kept)
+
+
+def message_ids(header, name):
+    """Return the message ids in a field (RFC 5322 section 3.6.4)."""
+    return [one for value in header.all(name) for one in _MESSAGE_ID.findall(value)]
+
+
+def arrival(header):
+    """Return when this host took the message, by the field that its Postfix put on top; seconds, or ``None``."""
+    received = next(iter(header.all("received")), "")
+    try:
+        return parsedate_to_datetime(received.rpartition(";")[2].strip()[:_MOST_DATE]).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None

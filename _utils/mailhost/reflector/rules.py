@@ -1,0 +1,81 @@
+"""Which messages the reflector leaves unanswered, so that nobody can have it write to somebody else."""
+
+import re
+
+from mailhost.dns.message import within
+from mailhost.receiver.dmarc import Unanswered
+from mailhost.reflector.message import is_address, plain, without_comments
+
+_ROBOTS = re.compile(
+    r"(mailer-daemon|double-bounce|listserv|majordomo|mailman|no-?reply|do-?not-?reply"
+    r"|owner-.*|.*-owner|.*-request|bounces?|bounces?[-+=].*|.*-bounces?([-+=].*)?)"
+)
+"""Local parts of addresses that programs write from and nobody reads (RFC 3834 section 2)."""
+
+_PRECEDENCE = ("bulk", "list", "junk")
+
+
+def silence(envelope, header, address):
+    """Return why a message gets no answer, whoever its sender is; ``None`` if it may get one.
+
+    :param address: the reflector's own.
+    """
+    sender = envelope.sender
+    if sender.lower() in ("", "<>", "mailer-daemon"):
+        return "it has no sender, as bounces have none"
+    if not is_address(sender):
+        return f"its sender is not an address of the ordinary form: {plain(sender, 80)}"
+    local = sender.rpartition("@")[0].lower()
+    if _ROBOTS.fullmatch(local):
+        return f"nobody reads mail to {sender}"
+    if _without_extension(sender) == address.lower() or address.lower() in map(str.lower, header.all("x-loop")):
+        return "it is an answer of this reflector's own"
+    return _by_program(header)
+
+
+def _by_program(header):
+    for value in header.all("auto-submitted"):
+        if without_comments(value).partition(";")[0].strip().lower() != "no":
+            return f"a program sent it (Auto-Submitted: {plain(value, 40)})"
+    for name, value in header.fields:
+        if name.startswith("list-"):
+            return f"it comes through a mailing list ({plain(name, 40)})"
+        if name == "precedence" and value.strip().lower() in _PRECEDENCE:
+            return f"it is one of many (Precedence: {value.strip().lower()})"
+        if name == "content-type" and value.lower().startswith("multipart/report"):
+            return "it is a report of a mail system (Content-Type: multipart/report)"
+    return None
+
+
+def authenticated(envelope, spf, dkim, organization):
+    """Tell whether it is established that the envelope's sender sent the message: by a login, SPF or DKIM.
+
+    Not that of From: an answer goes to the envelope's sender, and whoever signs for a domain of his own could name
+    somebody else there.
+
+    :param spf: result, and whether the record is ``open`` to every address, so that its pass establishes nothing.
+    :param organization: a function from a domain to its organizational domain, by the public suffix list.
+    :raises Unanswered: neither passes, but DNS did not answer.
+    """
+    if envelope.login or (spf["result"] == "pass" and not spf["open"]):
+        return True
+    if any(one["result"] == "pass" and _belongs(one["domain"], envelope.domain, organization) for one in dkim):
+        return True
+    if "temperror" in (spf["result"], *(one["result"] for one in dkim)):
+        raise Unanswered(f"DNS gave no answer, so that nothing is established of {envelope.domain}")
+    return False
+
+
+def _belongs(signer, domain, organization):
+    """Tell whether one also lies within the other: so a suffix that is not in the list yet lends nobody a name."""
+    return organization(signer) == organization(domain) and (within(signer, domain) or within(domain, signer))
+
+
+def mailbox(sender):
+    """Return what is counted as one sender: the address in lower case, without an extension (``user+tag@``)."""
+    return _without_extension(sender)
+
+
+def _without_extension(sender):
+    local, _, domain = sender.lower().rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"

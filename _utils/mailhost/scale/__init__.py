@@ -1,0 +1,1 @@
+"""What keeps a host of thousands of domains fast."""

@@ -1,0 +1,88 @@
+"""By turns: of thousands of domains whose records were as wanted, a run looks for a share, and for all others.
+
+The others are those that want something, and those that ``mailserver.watch``, which looks for all, last saw wrong.
+"""
+
+import bisect
+import contextlib
+import json
+from pathlib import Path
+
+from mailhost.dkim.keystore import replace_file
+from mailhost.errors import WriteError
+from mailhost.scale import packing
+from mailhost.watch import memory
+
+MANY = 500
+"""Up to so many domains, or keys that DNS showed, a run looks at all of them."""
+SHARE = 100
+"""For how many of more than that, by turns, a run looks in DNS."""
+NOTE = "/var/lib/mailserver/records.json"
+"""Which domains' records were as wanted, and whose turn was last; without it all are looked for."""
+FORMAT = 1
+_CHECKS = ("dns.mx", "dns.spf", "dns.dmarc", "dns.mta_sts", "dns.tls_rpt", "dns.caa")
+"""The checks of ``mailserver.check`` that look at these records."""
+
+
+def rotated(things, last):
+    """Return sorted things in the order of their turns: from the one behind ``last`` on, round the end."""
+    begin = bisect.bisect_right(things, last) % len(things) if things else 0
+    return [*things[begin:], *things[:begin]]
+
+
+def seen_wrong(ids, domains):
+    """Return those of the domains of which the last watch saw a record that is not as it must be.
+
+    :param ids: of the checks that look at the records.
+    """
+    parents = (about.split(".") for about in memory.wrong(ids))
+    names = (".".join(labels[number:]) for labels in parents for number in range(len(labels)))
+    return {name for name in names if name in domains}
+
+
+class Domains:
+    """The domains of which a run looks for the records: ``due``, and ``later`` those that were as wanted before.
+
+    :param domains: the settings of all domains.
+    :param dns: how DNS is asked, plain data: where that changed, or a domain's settings did, it is asked anew.
+    :param path: of the note.
+    """
+
+    def __init__(self, domains, dns, path=NOTE):
+        marks, self._path = packing.Marks(dns), Path(path)
+        self._marks = {name: marks.of(domain) for name, domain in domains.items()}
+        right, last = _read(self._path) if len(domains) > MANY else ({}, "")
+        wrong = seen_wrong(_CHECKS, domains) if right else ()
+        settled = sorted(name for name, mark in self._marks.items() if right.get(name) == mark and name not in wrong)
+        turned = rotated(settled, last)
+        self._share, self.later = turned[:SHARE], turned[SHARE:]
+        later = frozenset(self.later)
+        self.due = [name for name in domains if name not in later]
+
+    def note(self, wrong):
+        """Write down whose records were as wanted.
+
+        :param wrong: those of ``due`` whose records are not, or could not be seen.
+        """
+        if len(self._marks) <= MANY:
+            return
+        wrong = frozenset(wrong)
+        right = {name: self._marks[name] for name in (*self.due, *self.later) if name not in wrong}
+        marks = sorted(set(right.values()))
+        of = {name: marks.index(mark) for name, mark in right.items()}
+        last = self._share[-1] if self._share else ""
+        with contextlib.suppress(WriteError, OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, json.dumps({"format": FORMAT, "last": last, "marks": marks, "of": of}), 0o644)
+
+
+def _read(path):
+    """Return ``({domain: mark}, whose turn was last)``; a damaged file is as good as none."""
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        if note["format"] == FORMAT:
+            marks = list(map(str, note["marks"]))
+            return {name: marks[number] for name, number in note["of"].items()}, str(note["last"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        pass
+    return {}, ""

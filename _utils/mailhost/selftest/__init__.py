@@ -1,0 +1,1 @@
+"""Messages of the formula's own, by which it sees that mail flows."""

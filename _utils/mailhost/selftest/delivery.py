@@ -1,0 +1,605 @@
+"""Messages of the formula's own that go the whole way: into Postfix, by each delivery agent, to where IMAP shows them.
+
+They go by a plan (:mod:`mailhost.selftest.recipients`), and are for a user who is no person, ``mailprobe``, whose home
+is emptied again; with virtual accounts also for a mailbox of that name. Whatever else comes for that user is discarded
+by a ``.forward``, which is away only while this looks. Nobody gets anything of it: the sender is empty (RFC 5321
+section 4.5.5), and what does not arrive is deleted from the queue.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+
+from mailhost.check.areas import run_command
+from mailhost.daemons.services import Service, smtp_service
+from mailhost.daemons.talk import Budget, LmtpTalk, open_talk, short
+from mailhost.dkim.keystore import locked
+from mailhost.errors import DkimError, MailserverError, NotSeenYet, RouteUnknown, SelftestError, WireError
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.postfix import accounts as postfix_accounts
+from mailhost.selftest import message as selftest_message
+from mailhost.selftest import routes
+
+LIMIT = 60
+"""Seconds for a message to arrive; it takes one, unless many others wait."""
+_USUAL = 1
+"""Seconds in which nearly all messages arrive; only then is the log asked why one does not."""
+_FORWARD = ".forward"
+_LARGEST = 1 << 20
+_WAITING = ("maildrop", "incoming", "active")
+_NO_POLICY = re.compile(r"421|451 4\.3\.|4\d\d 4\.7\.1 Service unavailable|\d+ [45]\.1\.\d|.*Relay access denied")
+"""Replies to a recipient that are no matter of policy: nobody's mail is taken, or the address is not known."""
+FATAL = ("fatal: ", "panic: ", "bad command startup")
+"""What a program of Postfix's says that cannot begin."""
+_COMMANDS = ("/sendmail[", "/postdrop[", "/postqueue[", "/postsuper[", "/postmap[", "/postalias[")
+"""Programs that people start; what they say is of no daemon."""
+_TROUBLE = (*FATAL, "warning: ")
+_LINE = 2000
+"""Characters of a line of the log that are read."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of mail of one kind: ``arrived``, ``refused`` (as it is to be), ``wrong`` or ``unknown``.
+
+    ``kind`` is ``user``, ``alias``, ``nobody``, ``outgoing``, ``signature`` or ``IMAP``; ``agent`` the program of
+    Postfix's that delivered, where its log says so, and ``words`` are Postfix's own.
+    """
+
+    kind: str
+    address: str
+    result: str
+    agent: str = ""
+    words: str = ""
+
+    def __str__(self):
+        by = f" by {self.agent}" if self.agent else ""
+        said = f" ({self.words})" if self.words else ""
+        return f"{self.kind} {self.address}: {self.result}{by}{said}"
+
+
+def problems(rows):
+    """Return what is wrong, ``{what: sentence}``."""
+    said = {
+        "user": "mail for a user, {0.address}, does not arrive: {0.words}",
+        "alias": "mail for an alias, {0.address}, does not arrive: {0.words}",
+        "nobody": "mail for a name that does not exist, {0.address}, is taken, and would be bounced: {0.words}",
+        "outgoing": "mail for others does not leave: {0.address}: {0.words}",
+        "signature": "mail of {0.address} is not signed, although its key signs: {0.words}",
+        "IMAP": "mail for {0.address} is delivered, but IMAP does not show it: {0.words}",
+    }
+    # Of names that do not exist, and the self-test's, each one is another.
+    return {
+        one.kind if one.kind == "nobody" else f"{one.kind} {one.address}": said[one.kind].format(one)
+        for one in rows
+        if one.result == "wrong"
+    }
+
+
+def notes(rows):
+    """Return sentences of what is not known."""
+    return [f"It is not known whether mail arrives ({one})" for one in rows if one.result == "unknown"]
+
+
+def reported(found, rows):
+    """Return what the self-test found with what became of mail for this host.
+
+    :param found: as :func:`mailhost.selftest.message.judge` returns it.
+    """
+    wrong = problems(rows)
+    lines = ["", "[Delivery]", *map(str, rows)] if rows else []
+    whole = {
+        **found,
+        "delivery": [vars(one) for one in rows],
+        "report": found["report"] + "".join(f"{line}\n" for line in lines),
+    }
+    if wrong:
+        before = "" if found["result"] else f"{found['overall']} "
+        whole |= {"result": False, "overall": f"{before}Mail does not flow: {'; '.join(wrong.values())}."}
+        whole["report"] = whole["report"].replace(found["overall"], whole["overall"], 1)
+    return whole
+
+
+@dataclass
+class _Message:
+    """A message that was handed to Postfix: ``id`` is its number in the queue, if that is known."""
+
+    kind: str
+    address: str
+    place: dict
+    token: str = field(default_factory=lambda: secrets.token_hex(12))
+    id: str = ""
+    since: float = 0.0
+
+
+@dataclass
+class Delivery:
+    """Messages through this host's Postfix, by a plan (:func:`mailhost.selftest.recipients.plan`).
+
+    ``command`` runs a command (:class:`mailhost.check.findings.Host`), ``clock`` and ``pause`` are time's.
+    """
+
+    plan: dict
+    command: Callable = run_command
+    clock: Callable = time.monotonic
+    pause: Callable = time.sleep
+    names: object = None
+    limit: float = LIMIT
+
+    def look(self, aliases=True, mailboxes=False):
+        """Send messages, and return what became of each as a list of :class:`Row`.
+
+        :param aliases: also to the alias, which is there after a first run.
+        :param mailboxes: look whether IMAP shows them, too.
+        """
+        if not Path(self.plan["home"]).is_dir():
+            return [Row("user", self.plan["user"], "unknown", words="there is no such user; run a highstate")]
+        self._given = routes.parameters(
+            ("queue_directory", "mail_spool_directory", "always_bcc", "sender_bcc_maps", "recipient_bcc_maps",
+             "notify_classes", "maillog_file", "luser_relay", "mailbox_transport", "fallback_transport"), self.command,
+        )  # fmt: skip
+        try:
+            with locked(self.plan["folder"], wait=3 * self.limit, what="messages to see whether mail flows"):
+                return self._look(aliases, mailboxes)
+        except DkimError as err:
+            return [Row("user", self.plan["user"], "unknown", words=str(err))]
+
+    def _look(self, aliases, mailboxes):
+        if not aliases and (missing := self._missing_aliases()):
+            return [Row("user", self.plan["user"], "unknown", words=f"not tried, since {missing} is not there yet")]
+        self._log = Log(self.command, self._given["maillog_file"])
+        kinds = [("user", self.plan["user"]), *([("alias", self.plan["alias"])] if aliases else [])]
+        wanted = [(kind, f"{name}@{one['domain']}", one) for one in self.plan["places"] for kind, name in kinds]
+        rows, messages = [], [_Message(*one) for one in wanted]
+        self._ours = set()
+        with self._mailbox():
+            try:
+                rows += self._submit_all(messages)
+                for message in messages:
+                    if message.since:
+                        rows += self._judged(message, mailboxes)
+            finally:
+                self._take_away(messages)
+        return [*rows, *self._outgoing()]
+
+    @contextlib.contextmanager
+    def _mailbox(self):
+        """Have the mailbox empty before and after, and its ``.forward`` away in between."""
+        forward, aside = Path(self.plan["home"], _FORWARD), Path(self.plan["folder"], "forward")
+        self._empty()
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(forward, aside)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(aside, forward)
+            self._empty()
+
+    def _missing_aliases(self):
+        """Return the first file of aliases that is not there yet, without which local(8) delivers nothing."""
+        maps = routes.parameters(("alias_maps",), self.command)["alias_maps"]
+        suffixes = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb"}
+        files = (one.partition(":") for one in routes.elements(maps))
+        paths = (f"{path}{suffixes[kind]}" for kind, _, path in files if kind in suffixes)
+        return next((path for path in paths if not Path(path).exists()), "")
+
+    def _empty(self):
+        for entry in os.scandir(self.plan["home"]):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            elif entry.name != _FORWARD:
+                os.unlink(entry.path)
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            os.unlink(self._spool())
+        for address in self._virtual():
+            self.command(("doveadm", "expunge", "-u", address, "mailbox", "*", "all"))
+
+    def _spool(self):
+        return Path(self._given["mail_spool_directory"] or "/var/mail", self.plan["user"])
+
+    def _virtual(self):
+        return [f"{self.plan['user']}@{one['domain']}" for one in self.plan["places"] if one["virtual"]]
+
+    def _submit_all(self, messages):
+        """Hand messages to the smtpd of port 25, as the host itself; return rows of what is known already."""
+        rows = []
+        try:
+            with open_talk(self._service(), Budget(answer=20, total=3 * self.limit)) as talk:
+                talk.connect()
+                ready, words = talk.greet()
+                if not ready:
+                    raise WireError(f"{talk.service.place}: {words}")
+                talk.hello()
+                if talk.offers_tls():
+                    talk.starttls()
+                    talk.hello()
+                for message in messages:
+                    rows += self._submitted(message, talk)
+                for one in self.plan["places"]:
+                    rows += self._nobody(one, talk)
+        except WireError as err:
+            rows += [Row(one.kind, one.address, "wrong", words=str(err)) for one in messages[:1] if not one.since]
+        return rows
+
+    def _service(self):
+        """Return port 25, and loopback as where to come from: rules for strangers (greylists) do not count there."""
+        interfaces = routes.parameters(("inet_interfaces",), self.command)["inet_interfaces"] or "all"
+        at = smtp_service(self.plan["hostname"], self.plan["addresses"], interfaces)
+        source = "::1" if ":" in at.address else "127.0.0.1"
+        return Service(at.host, at.name, at.protocol, at.address, at.port, source=source)
+
+    def _submitted(self, message, talk):
+        """Hand one message over; return rows, unless it is on its way."""
+        try:
+            away = self._leads_away(message)
+        except RouteUnknown as err:
+            fatal = self._fatal()
+            words = "; ".join([str(err), *fatal])
+            return [Row(message.kind, message.address, "wrong" if fatal else "unknown", words=words)]
+        if away:
+            return [Row(message.kind, message.address, "unknown", words=away)]
+        talk.ask("RSET")
+        replies = [talk.ask("MAIL FROM:<>"), talk.ask(f"RCPT TO:<{message.address}>")]
+        refused = next((str(one) for one in replies if one.code != 250), "")
+        if refused and not _NO_POLICY.match(refused):
+            return self._by_sendmail(message)  # port 25 is not for everybody here
+        if not refused:
+            reply = talk.ask("DATA")
+            if reply.code == 354:
+                talk.send(self._text(message).replace(b"\n", b"\r\n") + b".\r\n", "a message")
+                reply = talk.reply()
+            if reply.code != 250:
+                refused = str(reply)
+        if refused:
+            said = "; ".join([refused, *self._trouble()])
+            return [Row(message.kind, message.address, "wrong", words=f"{talk.service.place} answers {said}")]
+        found = re.search(r"queued as ([0-9A-Za-z]+)", " ".join(reply.lines))
+        message.id, message.since = found[1] if found else "", self.clock()
+        self._ours.add(message.id)
+        return []
+
+    def _by_sendmail(self, message):
+        try:
+            selftest_message.Postfix().submit("<>", message.address, self._text(message))
+        except SelftestError as err:
+            return [Row(message.kind, message.address, "wrong", words=str(err))]
+        message.since = self.clock()
+        return []
+
+    def _text(self, message):
+        author = f"{self.plan['user']}@{message.place['domain']}"
+        return (
+            f"From: {author}\nTo: {message.address}\nSubject: Does mail flow?\nDate: {formatdate(localtime=True)}\n"
+            f"Message-ID: <{message.token}@{message.place['domain']}>\nAuto-Submitted: auto-generated\n"
+            "MIME-Version: 1.0\nContent-Type: text/plain; charset=us-ascii\n\n"
+            "The mail server's own message, by which it sees that mail flows. Nobody is to get it.\n"
+        ).encode("ascii")
+
+    def _leads_away(self, message):
+        """Return why a message is not sent: somebody would get it, or another host.
+
+        :raises RouteUnknown: Postfix does not say where it would go.
+        """
+        copies = [self._given["always_bcc"], *map(self._copied, ("sender_bcc_maps", "recipient_bcc_maps"))]
+        if any(copies):
+            return f"not tried, since {next(filter(None, copies))} would get a copy"
+        route = routes.resolve(message.address, self._given["queue_directory"])
+        stores = ("mailbox_transport", "fallback_transport") if route.transport == "local" else ()
+        hops = [str(route), *(self._given[name] for name in stores)]
+        out = next((one for one in hops if re.match(r"(smtp|relay):|lmtp:(?!unix:)", one)), "")
+        return f"not tried, since Postfix hands it on to {out}" if out else ""
+
+    def _copied(self, name):
+        """Return who gets a copy of the messages by a table of such people."""
+        addresses = {f"{self.plan[who]}@{one['domain']}" for one in self.plan["places"] for who in ("user", "alias")}
+        keys = ["", *addresses, *(f"@{one.partition('@')[2]}" for one in addresses), self.plan["user"]]
+        for table in routes.elements(self._given[name]):
+            for key in keys:
+                done = self.command(("postmap", "-q", key, table))
+                if done.status == 0 and done.out.strip():
+                    return done.out.strip()
+        return ""
+
+    def _nobody(self, place, talk):
+        """Ask for a name that nobody has; it is to be refused at once, or it would be bounced to whoever is forged."""
+        told = set(re.split(r"[,\s]+", self._given["notify_classes"])) & {"policy", "protocol"}
+        if not place["nobody"] or told:
+            return []
+        address = f"nobody{secrets.token_hex(6)}@{place['domain']}"
+        with contextlib.suppress(RouteUnknown):
+            if not routes.resolve(address, self._given["queue_directory"]).stays:
+                return []
+        talk.ask("RSET")
+        talk.ask("MAIL FROM:<>")
+        reply = talk.ask(f"RCPT TO:<{address}>")
+        talk.ask("RSET")
+        # Whoever these hand mail to may know of names that Postfix does not.
+        caught = any(self._given[name] for name in ("luser_relay", "mailbox_transport", "fallback_transport"))
+        result = "refused" if reply.code >= 400 else "arrived" if caught else "wrong"
+        return [Row("nobody", address, result, words=str(reply))]
+
+    def _judged(self, message, mailboxes):
+        ends = message.since + self.limit
+        quick = message.since + _USUAL
+        while True:
+            waits = self._where(message) in _WAITING
+            if waits and self.clock() < quick:
+                self.pause(0.1)
+                continue
+            rows = self._given_up(message) if waits else self._end(message, mailboxes)
+            if rows:
+                return rows
+            if self.clock() >= ends:
+                return [self._still(message)]
+            self.pause(0.25)
+
+    def _given_up(self, message):
+        """Return that a message in the queue waits in vain: a program of Postfix's ends as soon as it begins."""
+        fatal = self._fatal()
+        return [Row(message.kind, message.address, "wrong", words="\n".join(fatal))] if fatal else []
+
+    def _where(self, message):
+        """Return in which of Postfix's queues a message is; ``""``: in none, or its number is not known."""
+        queue = Path(self._given["queue_directory"])
+        for name in (*_WAITING, "deferred", "hold", "corrupt") if message.id else ():
+            if any((queue / name / "/".join(message.id[:depth]) / message.id).exists() for depth in range(3)):
+                return name
+            if name == "deferred" and any(
+                next((queue / name).glob(f"{'*/' * depth}{message.id}"), None) for depth in (1, 2)
+            ):
+                return name
+        return ""
+
+    def _end(self, message, mailboxes):
+        """Return what became of a message, ``[]`` while nothing is known."""
+        # In this order: what the log says to have been delivered is there.
+        last = next((one for one in reversed(self._log.ends(message)) if one.is_last), None)
+        header = self._arrived(message)
+        agent, words = (last.agent, last.words) if last else ("", "")
+        if header is not None:
+            found = [Row(message.kind, message.address, "arrived", agent, words)]
+            return [*found, *self._unsigned(message, header), *(self._shown(message) if mailboxes else [])]
+        if last and last.status == "sent" and not message.place["virtual"]:
+            # To a place that is not looked into, as a program of the operator's has one.
+            return [Row(message.kind, message.address, "arrived", agent, words)]
+        if last and last.status != "sent":
+            return [Row(message.kind, message.address, "wrong", agent, "\n".join([last.line, *self._trouble()]))]
+        if self._where(message) in ("deferred", "hold", "corrupt"):
+            said = [self._reason(message) or f"it is in the queue {self._where(message)}", *self._trouble()]
+            return [Row(message.kind, message.address, "wrong", words="\n".join(said))]
+        return []
+
+    def _fatal(self):
+        """Return what Postfix's daemons said that could not begin, since this began to look."""
+        self._log.read()
+        lines = (line for line in self._log.trouble if _is_any(FATAL, line) and not _is_any(_COMMANDS, line))
+        return list(dict.fromkeys(lines))[-4:]
+
+    def _still(self, message):
+        places = (os.walk(Path(self._given["queue_directory"], name)) for name in _WAITING)
+        others = {name for place in places for _, _, names in place for name in names} - self._ours
+        where = self._where(message)
+        if where in _WAITING and others:
+            words = f"it waits with {len(others)} others in the queue {where} after {self.limit:g} s"
+            return Row(message.kind, message.address, "unknown", words=words)
+        if not self._log.is_there(message):
+            words = f"neither the mailbox nor the log has it after {self.limit:g} s"
+            return Row(message.kind, message.address, "unknown", words=words)
+        words = f"it is not there after {self.limit:g} s{f', but in the queue {where}' * bool(where)}"
+        return Row(message.kind, message.address, "wrong", words="\n".join([words, *self._log.said(message)]))
+
+    def _reason(self, message):
+        """Return why Postfix put a message off, from the file in which it keeps that."""
+        for path in Path(self._given["queue_directory"], "defer").glob(f"**/{message.id}"):
+            found = re.findall(r"^reason=(.*)$", path.read_text(encoding="utf-8", errors="replace"), re.M)
+            if found:
+                return f"status=deferred ({found[-1]})"
+        return ""
+
+    def _trouble(self):
+        self._log.read()
+        return list(dict.fromkeys(self._log.trouble))[-4:]
+
+    def _arrived(self, message):
+        """Return the header of a message in the mailbox, or ``None``."""
+        if message.place["virtual"]:
+            address = f"{self.plan['user']}@{message.place['domain']}"
+            done = self.command(("doveadm", "fetch", "-u", address, "hdr", *_search(message)))
+            return done.out.encode() if done.status == 0 and message.token in done.out else None
+        paths = [Path(top, name) for top, _, names in os.walk(self.plan["home"]) for name in names]
+        for path in [*paths, self._spool()]:
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                octets = file.read(_LARGEST)
+                # What is being written is in a folder of its own (Maildir's tmp); Dovecot's indexes have parts of it.
+                if path.parent.name != "tmp" and not path.name.startswith("dovecot"):
+                    parts = octets.replace(b"\r\n", b"\n").split(b"\n\n")
+                    header = next((one for one in parts if message.token.encode() in one), None)
+                    if header:
+                        return header
+        return None
+
+    def _unsigned(self, message, header):
+        if not self.plan["trusted"] or not self._is_to_be_signed(message.place["domain"]):
+            return []
+        if re.search(rb"^DKIM-Signature:", header, re.M | re.I):
+            return []
+        return [Row("signature", message.place["domain"], "wrong", words="what port 25 took has no DKIM-Signature")]
+
+    def _is_to_be_signed(self, domain):
+        """Tell whether OpenDKIM's tables have a key sign for the domain now."""
+        if not self.plan["tables"]:
+            return False
+        try:
+            return domain in opendkim_tables.signers_in_force(opendkim_tables.tables(*self.plan["tables"]))
+        except (MailserverError, OSError):
+            return False
+
+    def _shown(self, message):
+        """Return what is wrong where Dovecot, which shows a user's mail by IMAP, does not find a message."""
+        if not self.plan["imap"] or message.place["virtual"]:
+            return []
+        done = self.command(("doveadm", "search", "-u", self.plan["user"], *_search(message)))
+        if done.status != 0 or done.out.strip():
+            return []
+        words = "Postfix's home_mailbox, mailbox_command or mailbox_transport and Dovecot's mail_location do not agree"
+        return [Row("IMAP", message.address, "wrong", words=words)]
+
+    def _take_away(self, messages):
+        for message in messages:
+            for one in {message.id, *self._log.ids(message)} - {""}:
+                if self._where(_Message("", "", {}, id=one)):
+                    self.command(("postsuper", "-d", one))
+
+    def _outgoing(self):
+        """Return what becomes of mail for others: by smtp(8) back to this host, and where Postfix would hand it to."""
+        domain = self.plan["places"][0]["domain"]
+        author, rows = f"{self.plan['user']}@{domain}", []
+        try:
+            for what, why in routes.outgoing_problems(
+                self._given["queue_directory"], author, self.command, self.names
+            ).items():
+                rows.append(Row("outgoing", what, "wrong", words=why))
+        except RouteUnknown as err:
+            rows.append(Row("outgoing", "mail for others", "unknown", words=str(err)))
+        about = "to this host itself, by smtp(8)"
+        if any((self._given["always_bcc"], self._copied("sender_bcc_maps"))):
+            return [*rows, Row("outgoing", about, "unknown", words="not tried, since somebody would get a copy")]
+        try:
+            message = selftest_message.send(author, self.plan["port"], limit=self.limit, in_vain=self._fatal)
+        except NotSeenYet as err:
+            return [*rows, Row("outgoing", about, "unknown", words=str(err))]
+        except SelftestError as err:
+            return [*rows, Row("outgoing", about, "wrong", words=str(err))]
+        rows.append(Row("outgoing", about, "arrived", "smtp"))
+        header = message.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+        if self._is_to_be_signed(domain) and not re.search(rb"^DKIM-Signature:", header, re.M | re.I):
+            rows.append(Row("signature", domain, "wrong", words="what sendmail(1) was given has no DKIM-Signature"))
+        return rows
+
+
+def _is_any(words, line):
+    return any(one in line for one in words)
+
+
+def _search(message):
+    return ("mailbox", "*", "header", "message-id", message.token)
+
+
+@dataclass(frozen=True)
+class _End:
+    """A line of Postfix's log on what became of a recipient."""
+
+    line: str
+    agent: str
+    status: str
+    words: str
+
+    @property
+    def is_last(self):
+        """Tell whether it says where a message ended: one that was only handed on to another queue has more lines."""
+        return not (self.status == "sent" and ("queued as" in self.words or "forwarded as" in self.words))
+
+
+class Log:
+    """What Postfix says of messages from now on, in the journal or in a file of its own."""
+
+    def __init__(self, command, path=""):
+        self.command, self.path = command, path
+        self.lines, self.trouble, self._ids = [], [], {}
+        self._cursor, self._at = self._end()
+
+    def _end(self):
+        if self.path:
+            return "", Path(self.path).stat().st_size if Path(self.path).exists() else 0
+        return self._journal("-n", "1")[1], 0
+
+    def _journal(self, *options):
+        self.command(("journalctl", "--sync"))
+        done = self.command(("journalctl", "--quiet", "--no-pager", "-o", "short", "--show-cursor", *options))
+        cursor = re.search(r"^-- cursor: (\S+)$", done.out or "", re.M)
+        lines = [line for line in (done.out or "").splitlines() if not line.startswith("-- cursor: ")]
+        return lines, cursor[1] if cursor else ""
+
+    def read(self):
+        """Read what was added, and keep what Postfix said."""
+        if self.path:
+            with contextlib.suppress(FileNotFoundError), open(self.path, encoding="utf-8", errors="replace") as file:
+                file.seek(self._at)
+                lines = file.read().splitlines()
+                self._at = file.tell()
+        elif self._cursor:
+            lines, cursor = self._journal(f"--after-cursor={self._cursor}")
+            self._cursor = cursor or self._cursor
+        else:
+            lines = []
+        said = [line[line.index(" postfix") + 1 :][:_LINE] for line in lines if " postfix" in line]
+        self.lines += said
+        self.trouble += [short(line, 300) for line in said if _is_any(_TROUBLE, line)]
+
+    def ids(self, message):
+        """Return the numbers that a message has had in the queue."""
+        found = self._ids.setdefault(message.token, {message.id} - {""})
+        for line in self.lines:
+            if message.token in line and (seen := re.search(r"\]: ([0-9A-Za-z]{6,}): message-id=", line)):
+                found.add(seen[1])
+        return found
+
+    def said(self, message):
+        """Return the last lines about a message."""
+        ids = self.ids(message)
+        return [short(line, 300) for line in self.lines if any(f": {one}: " in line for one in ids)][-4:]
+
+    def is_there(self, message):
+        self.read()
+        return bool(self.said(message))
+
+    def ends(self, message):
+        """Return the lines that say what became of a message, in their order."""
+        self.read()
+        found, ids = [], self.ids(message)
+        for line in self.lines:
+            number = re.search(r"\]: ([0-9A-Za-z]{6,}): ", line)
+            status, _, words = line.partition(" status=")[2].partition(" (")
+            if status and number and number[1] in ids:
+                agent = line.partition("[")[0].rpartition("/")[2]
+                found.append(_End(short(line, 300), agent, status, short(words.removesuffix(")"))))
+        return found
+
+
+def stored(found, command=run_command):
+    """Hand Dovecot a message by LMTP, as Postfix does, and look whether it has it; return what is wrong, or ``""``.
+
+    :param found: a plan (:func:`mailhost.selftest.recipients.plan`) with a virtual mailbox.
+    """
+    place = next(one for one in found["places"] if one["virtual"])
+    address, token = f"{found['user']}@{place['domain']}", secrets.token_hex(12)
+    text = f"From: {address}\nTo: {address}\nMessage-ID: <{token}@{place['domain']}>\nSubject: Does mail flow?\n\n.\n"
+    path = f"{found['queue']}/{postfix_accounts.LMTP}"
+    try:
+        with LmtpTalk(Service("localhost", "lmtp", "lmtp", path, 0), Budget(answer=20, total=60)) as talk:
+            talk.connect()
+            talk.greet()
+            talk.hello()
+            replies = [talk.ask("MAIL FROM:<>"), talk.ask(f"RCPT TO:<{address}>")]
+            replies += [talk.ask("DATA")] if all(one.code == 250 for one in replies) else []
+            if replies[-1].code == 354:
+                talk.send(text.replace("\n.\n", "\n..\n").replace("\n", "\r\n").encode() + b".\r\n", "a message")
+                replies.append(talk.reply())
+    except WireError as err:
+        return f"mail for a user, {address}, is not stored: {err}"
+    if replies[-1].code != 250 or len(replies) < 4:
+        return f"mail for a user, {address}, is not stored: Dovecot's LMTP answers {replies[-1]}"
+    search = ("mailbox", "*", "header", "message-id", token)
+    shown = command(("doveadm", "search", "-u", address, *search))
+    command(("doveadm", "expunge", "-u", address, *search))
+    if shown.status == 0 and not shown.out.strip():
+        return f"mail for a user, {address}, is taken by Dovecot's LMTP, but IMAP does not show it"
+    return f"doveadm search -u {address}: {short(shown.err)}" if shown.status else ""

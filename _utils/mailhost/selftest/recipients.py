@@ -1,0 +1,69 @@
+"""To whom the formula sends messages of its own, to see that mail flows (:mod:`mailhost.selftest.delivery`). Pure."""
+
+import re
+
+from mailhost.pillar.accounts import is_virtual, received
+
+_LOOPBACK = re.compile(r"127\.0\.0\.1|127\.0\.0\.0/8|localhost|0\.0\.0\.0/0")
+ROOM = 20 * 1024 * 1024
+"""Bytes that the virtual mailbox may hold: strangers who guess its address fill no disk."""
+
+
+def plan(settings):
+    """Return to whom messages go on a host, as plain data; ``None`` where its system's parameters name no such user.
+
+    In it are ``user``, ``alias``, ``folder`` and ``home`` of the parameters ``probe``; ``places``, the domains to whose
+    user, alias and nobody mail goes; ``mailbox`` and ``mailbox_alias``, the addresses of those of them that are
+    virtual, or ``None``; and what it takes to send to them and to find it.
+
+    :param settings: the host's settings, with ``os``; all but ``postfix:main`` complete.
+    """
+    probe = settings["os"].get("probe")
+    if not probe:
+        return None
+    domains = received(settings)
+    caught = settings["accounts"]["virtual"]["catch_all"]
+    free = [name for name in domains if name not in caught]
+    places = []
+    if domains:
+        domain = (free or domains)[0]
+        places.append({"domain": domain, "virtual": is_virtual(settings), "nobody": domain in free})
+    if is_virtual(settings) or not domains:
+        places.append({"domain": settings["hostname"], "virtual": False, "nobody": True})
+    opendkim, system = settings["opendkim"], settings["os"].get("opendkim", {})
+    virtual = next((one["domain"] for one in places if one["virtual"]), None)
+    signs = opendkim["enabled"] and "s" in opendkim["mode"] and "key_table" in system
+    return {
+        **probe,
+        "queue": settings["os"]["postfix"].get("queue", "/var/spool/postfix"),
+        "hostname": settings["hostname"],
+        "addresses": list(settings["addresses"] or ()),
+        "places": places,
+        "mailbox": virtual and f"{probe['user']}@{virtual}",
+        "mailbox_alias": virtual and f"{probe['alias']}@{virtual}",
+        "room": ROOM,
+        "port": settings["selftest"]["port"],
+        "imap": settings["dovecot"]["enabled"],
+        "tables": [system["key_table"], system["signing_table"]] if signs else None,
+        "trusted": any(map(_LOOPBACK.fullmatch, opendkim["trusted_hosts"])),
+    }
+
+
+def problems(settings):
+    """Return what of the pillar has a name that is the formula's own."""
+    found = settings["delivery"]
+    if not found:
+        return []
+    accounts, own = settings["accounts"], {found["user"], found["alias"]}
+    places = [("users", accounts["users"]), ("aliases", accounts["aliases"])]
+    if found["mailbox"]:
+        own |= {found["mailbox"], found["mailbox_alias"]}
+        virtual = accounts["virtual"]
+        given = [alias for user in virtual["users"].values() for alias in user["aliases"] if alias]
+        places += [("virtual:users", [*virtual["users"], *given]), ("virtual:aliases", virtual["aliases"])]
+    return [
+        f"mailserver:accounts:{where}:{name}: the formula has this name for its own messages; take another one"
+        for where, names in places
+        for name in names
+        if name in own
+    ]

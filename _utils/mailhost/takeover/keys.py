@@ -1,0 +1,132 @@
+"""Private keys of a configuration that somebody made: read wherever they lie, and copied to where a key's life is."""
+
+import base64
+import binascii
+import contextlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+
+from mailhost.dkim import keystore
+from mailhost.errors import KeyFileError
+
+LARGEST = 65536
+"""Bytes; a larger file is no key."""
+WEAKEST = 1024
+"""Bits; no verifier takes less (RFC 8301 section 3.2)."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """A private key: its PEM text (PKCS #1), never to be shown, and the base64 text of its public half."""
+
+    pem: str
+    public: str
+    bits: int
+
+
+def load(key, base="/"):
+    """Return the :class:`Material` that a KeyTable's third field, or ``KeyFile``, has: a path, or the key itself.
+
+    :param base: OpenDKIM's BaseDirectory.
+    :raises KeyFileError: it cannot be read, or is no RSA key that verifiers take; the key is not in the message.
+    """
+    if re.match(r"\.{0,2}/", key):
+        path = os.path.join(base, key)
+        return _material(_octets(path), path)
+    return _material(key.encode("ascii", "replace"), "the key in the table itself")
+
+
+def _octets(path):
+    """Return what is in a file, or in the file that a link leads to; a pipe or a device is not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise KeyFileError(f"{path}: not a regular file")
+            if found.st_size > LARGEST:
+                raise KeyFileError(f"{path}: {found.st_size} bytes are no private key")
+            return file.read(LARGEST)
+    except OSError as err:
+        raise KeyFileError(f"{path}: cannot be read: {err.strerror}") from err
+
+
+def _material(octets, where):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = _parsed(octets, where)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise KeyFileError(
+            f"{where}: this is no RSA key ({_kind(key)}); an OpenDKIM that signs with RSA refuses all mail with it"
+        )
+    if key.key_size < WEAKEST:
+        raise KeyFileError(
+            f"{where}: a key of {key.key_size} bits, and no verifier takes less than {WEAKEST} (RFC 8301)"
+        )
+    forms = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    pem = key.private_bytes(*forms).decode("ascii")
+    return Material(pem, *keystore.public_half(pem, where))
+
+
+def _parsed(octets, where):
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    octets = octets.strip()
+    how = serialization.load_der_private_key
+    if octets.startswith(b"-----"):
+        how = serialization.load_pem_private_key
+    elif octets.startswith(b"MII"):
+        with contextlib.suppress(binascii.Error):
+            octets = base64.b64decode(octets)
+    try:
+        return how(octets, None, unsafe_skip_rsa_key_validation=True)
+    except TypeError as err:
+        raise KeyFileError(f"{where}: the key is locked with a passphrase, which OpenDKIM cannot ask for") from err
+    except (ValueError, UnsupportedAlgorithm) as err:
+        raise KeyFileError(f"{where}: this is not a private key") from err
+
+
+def _kind(key):
+    return type(key).__name__.strip("_").removesuffix("PrivateKey")
+
+
+def is_own(keys, domain, selector):
+    """Tell whether a key file is where a domain's keys live, as a file of its own: no link, and no other name."""
+    path = keystore.private_path(keys, domain, selector)
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def present(keys, domain, selector):
+    """Return the :class:`Material` that is at a key's path already, through links, too; ``None``: nothing is.
+
+    :raises KeyFileError: something else is there, or the domain's folder is no folder.
+    """
+    folder = os.path.join(keys, domain)
+    for one in (keys, folder):
+        if os.path.islink(one) or (os.path.lexists(one) and not os.path.isdir(one)):
+            raise KeyFileError(f"{one}: is to be a folder, and no link to one; put a folder in its place, keys and all")
+    path = keystore.private_path(keys, domain, selector)
+    return load(str(path)) if os.path.lexists(path) else None
+
+
+def put(keys, domain, selector, material, owner):
+    """Copy a key to where the domain's keys live, unless it is there; a link in its place gives way to the copy.
+
+    What was read is left where it is.
+
+    :return: whether anything was written.
+    """
+    if is_own(keys, domain, selector):
+        return False
+    keystore.make_folder(keys, domain, owner)
+    path = keystore.private_path(keys, domain, selector)
+    keystore.replace_file(path, material.pem, 0o600, owner.ids())
+    return True

@@ -1,0 +1,126 @@
+"""An OpenDKIM configuration as somebody wrote it: the settings of opendkim.conf, and the data sets that they name."""
+
+import os
+import posixpath
+from dataclasses import dataclass
+
+from mailhost.errors import TakeoverError
+
+MOST_INCLUDES = 5
+"""How deep files may include others, OpenDKIM's own limit."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as it counts, the last of its name: its value, and where it is (``file:line``)."""
+
+    name: str
+    value: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a data set: its key and its value, and where it is (``file:line``, or that of the setting)."""
+
+    key: str
+    value: str
+    where: str
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set: ``file`` (looked up by key), ``refile`` (patterns, the first counts) or ``csl`` (in the setting)."""
+
+    kind: str
+    path: str
+    rows: tuple
+
+
+def read_text(path):
+    """Return a file's text; bytes that are no UTF-8 stay what they are.
+
+    :raises TakeoverError: it cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            return file.read()
+    except OSError as err:
+        raise TakeoverError(f"{path}: cannot be read: {err.strerror}") from err
+
+
+def settings_of(path, read=read_text):
+    """Return ``{name in small letters: Setting}`` of a file like opendkim.conf and those that it includes.
+
+    A line ends at a hash, even one within a value; of several lines the last counts (OpenDKIM 2.11, config.c).
+
+    :raises TakeoverError: a file cannot be read.
+    """
+    return {one.name.lower(): one for one in _settings(path, read, 0)}
+
+
+def _settings(path, read, depth):
+    if depth > MOST_INCLUDES:
+        raise TakeoverError(f"{path}: it includes itself, or files include files more than {MOST_INCLUDES} deep")
+    for number, line in enumerate(read(path).split("\n"), 1):
+        name, _, value = _plain(line).replace("\t", " ").partition(" ")
+        value = value.strip()
+        if name.lower() == "include" and value:
+            yield from _settings(value, read, depth + 1)
+        elif name and value:
+            yield Setting(name, value, f"{path}:{number}")
+
+
+def _plain(line):
+    return line.partition("#")[0].partition("\r")[0].strip(" \t")
+
+
+def is_true(settings, name):
+    """Tell whether a setting is there and says yes, as OpenDKIM reads it."""
+    one = settings.get(name.lower())
+    return bool(one) and one.value[0] in "tTyY1"
+
+
+def data_set(setting, settings, read=read_text):
+    """Return the :class:`DataSet` that a setting names (opendkim(8), DATA SETS).
+
+    :raises TakeoverError: it is a database or a program, which cannot be read here, or its file cannot be read.
+    """
+    kind, place = _kind(setting.value)
+    if kind == "csl":
+        return DataSet(kind, "", tuple(_listed(place, setting.where)))
+    if kind not in ("file", "refile"):
+        raise TakeoverError(
+            f"{setting.where}: {setting.name} {setting.value}: a data set of the kind {kind}: is not read here; "
+            "only file:, refile: and csl: are"
+        )
+    path = posixpath.join(settings["basedirectory"].value if "basedirectory" in settings else "/", place)
+    return DataSet(kind, path, tuple(_rows(read(path), path)))
+
+
+def _kind(value):
+    kind, colon, place = value.partition(":")
+    if colon and "," not in kind:
+        return kind.lower(), place
+    if value.endswith(".db"):
+        return "db", value
+    return ("file" if value.startswith("/") else "csl"), value
+
+
+def _listed(text, where):
+    for one in text.split(","):
+        key, _, value = one.partition("=")
+        if key.strip():
+            yield Row(key.strip(), value.strip(), where)
+
+
+def _rows(text, path):
+    for number, line in enumerate(text.split("\n"), 1):
+        words = line.partition("#")[0].split(None, 1)
+        if words:
+            yield Row(words[0], words[1].strip() if len(words) > 1 else "", f"{path}:{number}")
+
+
+def same_path(one, other):
+    """Tell whether two paths are one file's, links included."""
+    return os.path.realpath(one) == os.path.realpath(other)

@@ -1,0 +1,203 @@
+"""Taking over a hand-made OpenDKIM configuration: looked at before anything is touched, and then keys and tables."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost.before import originals
+from mailhost.daemons import in_force
+from mailhost.dkim import keystore
+from mailhost.errors import TakeoverError
+from mailhost.opendkim import tables as opendkim_tables
+from mailhost.opendkim.tables import Signer
+from mailhost.takeover import keys as takeover_keys
+from mailhost.takeover.opendkim_conf import read_text, same_path, settings_of
+from mailhost.takeover.plan import Plan, plan
+from mailhost.takeover.settings import options_of, words_lost
+from mailhost.takeover.signers import Found, found_in
+
+OURS = "# Written by Salt (mailserver/opendkim)"
+"""How the first line of a configuration begins that this formula wrote."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What was found, what becomes of it, and the sentences for which the run must not go on."""
+
+    found: Found
+    plan: Plan
+    refusals: tuple = ()
+
+
+def look(config, host, place, words=(), read=read_text):
+    """Return the :class:`Outlook`; ``None`` where the formula's own configuration is in place.
+
+    :param config: the path of opendkim.conf.
+    :param host, place: :class:`mailhost.takeover.plan.Host` and :class:`mailhost.dkim.run.Place`.
+    :param words: the command line that OpenDKIM runs with.
+    :raises TakeoverError: a file of settings cannot be read.
+    """
+    is_there = os.path.exists(config)
+    if is_there and _is_ours(config, place.tables, read):
+        return None
+    mode = dict(options_of(words)[0]).get("-b", "")
+    found = found_in(config, read, mode) if is_there else Found({}).index()
+    made = plan(found, host)
+    unit = words_lost(words, config, host.opendkim, place.owner.user, found.signs)
+    refusals = [str(loss) for loss in made.losses]
+    refusals += [f"OpenDKIM's unit: {why}, restart OpenDKIM, and run again." for why in unit]
+    return Outlook(found, made, tuple(refusals))
+
+
+def _is_ours(config, tables, read):
+    """Tell whether the formula wrote a configuration, and nobody has it read other tables since."""
+    if not read(config).startswith(OURS):
+        return False
+    settings = settings_of(config, read)
+    named = {name: settings[name].value.partition(":")[2] for name in ("keytable", "signingtable") if name in settings}
+    signing = {str(tables.signing_table), str(tables.domains_table)}
+    return named.get("keytable") == str(tables.key_table) and named.get("signingtable") in signing
+
+
+def signers_of(made, keys):
+    """Return ``{domain: Signer}`` of a :class:`Plan`: the paths are those of the copies."""
+    top = Path(keys)
+    return {name: Signer(one.selector, f"{top}/{name}/{one.selector}.private") for name, one in made.signers.items()}
+
+
+def steps(outlook, place):
+    """Return what is to be written, ``([domain], {path: text})``: keys and tables; both empty if all is done."""
+    made, keys = outlook.plan, place.keys
+    own = takeover_keys.is_own
+    copies = [name for name, one in made.signers.items() if not own(keys, name, one.selector)]
+    texts = _texts(outlook.found, signers_of(made, keys), place, bool(made.dropped))
+    return copies, {path: text for path, text in texts.items() if _on_disk(path) != text}
+
+
+def act(outlook, place, state=in_force.STATE):
+    """Copy the keys, then write the tables that the formula's configuration will read; return what was written.
+
+    Until that configuration is in place, OpenDKIM goes on as it was: the tables that it reads keep all their rows. What
+    a run that is cut short leaves undone, the next one does. A table that is changed is kept first, as all originals
+    are (:mod:`mailhost.before.originals`), below ``state``.
+    """
+    copies, texts = steps(outlook, place)
+    for name in copies:
+        one = outlook.plan.signers[name]
+        takeover_keys.put(place.keys, name, one.selector, one.material, place.owner)
+    originals.keep([str(path) for path in texts], state)
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        keystore.replace_file(path, text, 0o644)
+    return copies, texts
+
+
+def _on_disk(path):
+    return read_text(path) if path.exists() else ""
+
+
+def _texts(found, signers, place, has_dropped):
+    """Return the texts of the tables; none where those on disk say it all, or nothing signs and none is stale."""
+    tables = place.tables
+    reads_patterns = _reads(found.signing, tables.signing_table) and found.kind == "refile"
+    reads_keys = _reads(found.keys, tables.key_table)
+    if reads_patterns and reads_keys and _says(tables, signers) and not has_dropped:
+        return {}
+    is_new = not keystore.domains_on_disk(place.keys)
+    is_stale = is_new and not found.signs and any(path.exists() for path in tables.all)
+    if not (signers or has_dropped or is_stale):
+        return {}
+    rows, names = _key_rows(found, signers, {} if is_new else tables)
+    texts = {
+        tables.key_table: opendkim_tables.rows_text(rows.items()),
+        **opendkim_tables.signing_texts(tables, names),
+    }
+    if reads_patterns and not reads_keys:
+        # It would name rows that the KeyTable elsewhere lacks, and a reload in between would have all mail wait.
+        del texts[tables.signing_table]
+    elif _reads(found.signing, tables.signing_table) and not reads_patterns:
+        texts[tables.signing_table] = _both(found.signing, texts[tables.signing_table])
+    if _reads(found.signing, tables.domains_table):
+        texts[tables.domains_table] = _both(found.signing, texts[tables.domains_table])
+    return texts
+
+
+def _reads(data, path):
+    return data is not None and bool(data.path) and same_path(data.path, path)
+
+
+def _says(tables, signers):
+    present = opendkim_tables.signers_in_force(tables)
+    return all(present.get(name) == one for name, one in signers.items())
+
+
+def _key_rows(found, signers, tables):
+    """Return ``({name: value}, {domain: name})``: all rows that were found, those of keys that were copied with the
+    path of the copy, and a row for each signer by a name that means nothing else there.
+    """
+    rows = dict(opendkim_tables.pairs(_on_disk(tables.key_table))) if tables else {}
+    for row in found.keys.rows if found.keys else ():
+        if row.value and len(row.value.split()) == 1:
+            rows.setdefault(row.key, _with_copy(row.value, signers))
+    names = {}
+    for name, value in opendkim_tables.key_rows(signers).items():
+        domain = value.partition(":")[0]
+        names[domain] = next(one for one in _names(name) if rows.setdefault(one, value) == value)
+    return rows, names
+
+
+def _with_copy(value, signers):
+    domain, selector, _ = [*value.split(":", 2), "", ""][:3]
+    one = signers.get(domain.lower())
+    return f"{domain}:{selector}:{one.path}" if one and one.selector == selector else value
+
+
+def _names(name):
+    """Yield a name for a row, and others, should it be taken."""
+    yield name
+    number = 1
+    while True:
+        yield f"{name}.{number}"
+        number += 1
+
+
+def _both(data, text):
+    """Return a table's text with all the rows that OpenDKIM reads there now, in front."""
+    rows = "".join(f"{row.key} {row.value}\n" for row in data.rows)
+    head, _, rest = text.partition("\n")
+    known = set(rows.splitlines())
+    return f"{head}\n{rows}" + "".join(f"{line}\n" for line in rest.splitlines() if line not in known)
+
+
+def refusal(outlook):
+    """Return the text that a run ends with before it touches anything."""
+    lines = "\n".join(f"  - {one}" for one in outlook.refusals)
+    return (
+        "The OpenDKIM configuration on this host signs mail that would go out unsigned, or signed otherwise, by the "
+        f"pillar. Nothing of OpenDKIM and Postfix was changed (docs/takeover.md):\n{lines}"
+    )
+
+
+def told(outlook, place, test):
+    """Return ``({what: {"old": …, "new": …}}, [sentence])`` of what is, or was, taken over."""
+    verb = "would go on" if test else "goes on"
+    changes, notes = {}, list(outlook.plan.notes)
+    for name in sorted(outlook.plan.signers):
+        one = outlook.plan.signers[name]
+        notes.append(f"{name}: the key {one.selector} of {one.source} {verb} signing.")
+    copies, texts = steps(outlook, place)
+    for name in copies:
+        one = outlook.plan.signers[name]
+        changes[name] = {one.selector: {"old": one.source, "new": f"{place.keys}/{name}/{one.selector}.private"}}
+    changes.update({str(path): {"old": "as it was found", "new": "with the keys taken over"} for path in texts})
+    return changes, notes
+
+
+def checked(outlook):
+    """Return ``outlook``, if the run may go on.
+
+    :raises TakeoverError: a signature would be lost.
+    """
+    if outlook and outlook.refusals:
+        raise TakeoverError(refusal(outlook))
+    return outlook

@@ -1,0 +1,143 @@
+"""Certificates of TLS: read from files, and what one says of a name, a key and another certificate."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from mailhost.errors import CertificateError
+
+_HASHES = {1: hashlib.sha256, 2: hashlib.sha512}
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def read_chain(path):
+    """Return the certificates of a PEM file, in its order; other blocks, such as a key, are passed over.
+
+    :raises OSError: the file cannot be read.
+    :raises ValueError: something that calls itself a certificate is none.
+    """
+    return parse_chain(Path(path).read_text(encoding="ascii", errors="replace"))
+
+
+def parse_chain(text):
+    """Return the certificates in PEM text, as :func:`read_chain` does those of a file."""
+    from cryptography import x509
+
+    return [x509.load_pem_x509_certificate(block.encode()) for block in blocks(text)]
+
+
+def blocks(text):
+    """Return the certificates in PEM text as PEM texts of one each."""
+    return _BLOCK.findall(text)
+
+
+def file_of(settings, part):
+    """Return the path of the ``certificate`` or ``key`` that the host serves, by their source or self-signed."""
+    return settings["tls"][part] or settings["os"]["tls"][part]
+
+
+def from_der(octets):
+    """Return a certificate as a server sends it."""
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(octets)
+
+
+def private_key(path):
+    """Return the private key of a PEM file.
+
+    :raises ValueError: it is none, or encrypted, so that no daemon can read it either.
+    """
+    return load_key(Path(path).read_bytes())
+
+
+def load_key(pem):
+    """Return the private key in PEM bytes, as :func:`private_key` does that of a file."""
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        return serialization.load_pem_private_key(pem, None)
+    except TypeError as err:
+        raise ValueError("the key is encrypted") from err
+
+
+def is_pair(key, certificate):
+    """Tell whether a private key is that of a certificate."""
+    return _public(key.public_key()) == _public(certificate.public_key())
+
+
+def _public(key):
+    from cryptography.hazmat.primitives import serialization
+
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def names_of(certificate):
+    """Return the DNS names of a certificate; its common name is none of them (RFC 9525 section 2)."""
+    from cryptography import x509
+
+    try:
+        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return named.value.get_values_for_type(x509.DNSName)
+
+
+def covers(name, hostname):
+    """Tell whether a name of a certificate is for a host; ``*`` is its whole first label (RFC 9525 section 6.3)."""
+    name, hostname = name.lower().rstrip("."), hostname.lower().rstrip(".")
+    if name.startswith("*."):
+        return "." in name[2:] and hostname.partition(".")[2] == name[2:]
+    return name == hostname
+
+
+def issued(certificate, issuer):
+    """Tell whether a certificate names another as its issuer, and is signed with that one's key."""
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def subject(certificate):
+    """Return the subject of a certificate as text."""
+    return certificate.subject.rfc4514_string() or "(no name)"
+
+
+def summary(certificate):
+    """Return what tells a certificate from its predecessor, as text."""
+    from cryptography.hazmat.primitives import hashes
+
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:16]
+    return f"SHA-256 {fingerprint}…, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def digest(certificate, selector, matching):
+    """Return what a TLSA record says of a certificate, hexadecimal (RFC 6698 section 2.1)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    if selector:
+        content = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        content = certificate.public_bytes(Encoding.DER)
+    return _HASHES[matching](content).hexdigest() if matching else content.hex()
+
+
+def tlsa_data(settings):
+    """Return what the host's TLSA record is to say of its certificate (``3 1 1``); ``None`` if it is to have none.
+
+    :raises CertificateError: the certificate cannot be read.
+    """
+    if not settings["tls"]["tlsa"]:
+        return None
+    path = file_of(settings, "certificate")
+    try:
+        chain = read_chain(path)
+    except (OSError, ValueError) as err:
+        raise CertificateError(f"{path}: the certificate for the TLSA record cannot be read: {err}") from err
+    if not chain:
+        raise CertificateError(f"{path}: there is no certificate in it for the TLSA record")
+    return digest(chain[0], 1, 1)

@@ -1,0 +1,196 @@
+"""What changed between runs of mailserver.check: which findings got worse or better, and who was told of it so far."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from mailhost.check.areas import AREAS
+from mailhost.check.findings import STATUSES, ok, worst
+from mailhost.watch.memory import GONE, Row
+
+LONG_RUNS, LONG = 3, 24 * 3600
+"""What could not be found out in so many runs, and for so many seconds, is told; before that nothing is."""
+LONGEST = 500
+"""Characters of a text that is remembered and told; findings may hold a daemon's whole output."""
+MOST_ABOUT = 10
+_PORTS = re.compile(r" port \d+(, \d+)*$")
+_ONE_CERTIFICATE = ("tls.certificate.names", "tls.certificate.expiry", "tls.certificate.chain")
+_TOGETHER = ("config", "running")
+"""The areas whose checks put what is right together (:func:`mailhost.check.shared.together`)."""
+_CALM = ("ok", GONE)
+
+
+def advance(rows, findings, now):
+    """Return the rows after a run.
+
+    :param rows: those before it; ``None``: this is the first run, in which everything is believed at once.
+    :param findings: what a check of all areas found.
+    :param now: Unix seconds.
+    """
+    seen = by_subject(findings)
+    broken = {id.partition(".")[0] for id, _ in seen if _is_of_area(id)}
+    right = _told_together(seen)
+    first, rows = rows is None, rows or {}
+    after = {}
+    for place in {*rows, *(place for place, one in seen.items() if one.status != "ok")}:
+        area, row = place[0].partition(".")[0], rows.get(place, Row())
+        if place in seen:
+            after[place] = _seen(row, seen[place], now, first)
+        elif _is_of_area(place[0]) or place[0] in right:
+            after[place] = _seen(row, ok(*place, "as wanted"), now, first)
+        else:
+            # An area that broke says nothing of what it would have looked at, not even that it is gone.
+            after[place] = row if area in broken else _unseen(row)
+    return after
+
+
+def _told_together(seen):
+    """Return the ids of which all that is right is one finding (``5 units``): what it has no other finding of is in it.
+
+    Unless something of it is unknown: then nobody knows of what.
+    """
+    alike = defaultdict(set)
+    for (id, _), one in seen.items():
+        if id.partition(".")[0] in _TOGETHER:
+            alike[id].add(one.status)
+    return {id for id, statuses in alike.items() if "ok" in statuses and "unknown" not in statuses}
+
+
+def by_subject(findings):
+    """Return ``{(id, about): finding}``, the worst where several are about the same thing.
+
+    A certificate stays the same thing when one of the ports that serve it is shut.
+    """
+    found = defaultdict(list)
+    for one in findings:
+        about = _PORTS.sub("", one.about) if one.id in _ONE_CERTIFICATE else one.about
+        found[one.id, about].append(one)
+    return {place: next(one for one in of_one if one.status == worst(of_one)) for place, of_one in found.items()}
+
+
+def _is_of_area(id):
+    """Tell whether a finding says that a whole area could not be checked; it is there only when that is so."""
+    return id in {f"{area}.check" for area in AREAS}
+
+
+def _seen(row, finding, now, first):
+    if finding.status == "unknown":
+        since = row.since if row.blind else now
+        row = replace(row, blind=row.blind + 1, since=since)
+        is_long = row.blind >= LONG_RUNS and now - since >= LONG
+        return replace(row, status="unknown", last=_texts(finding)) if is_long else row
+    row = replace(row, blind=0, since=0)
+    if finding.status != row.status and _is_doubtful(row, finding) and not first:
+        return replace(row, doubt=finding.status)
+    return replace(row, status=finding.status, last=_texts(finding), doubt="")
+
+
+def _is_doubtful(row, finding):
+    """Tell whether another run is to see it, too: after each change in DNS the secondaries lag behind for a while.
+
+    A failure is believed at once, since mail may be lost meanwhile.
+    """
+    return finding.id.startswith("dns.") and finding.status == "warn" != row.doubt and row.status != "fail"
+
+
+def _unseen(row):
+    row = replace(row, blind=row.blind + 1)
+    return replace(row, status=GONE, doubt="") if row.blind >= LONG_RUNS or row.status in _CALM else row
+
+
+def _texts(finding):
+    return {name: shortened(getattr(finding, name)) for name in ("wanted", "seen", "remedy")}
+
+
+def shortened(text):
+    """Return a text of at most ``LONGEST`` characters."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing whose status changed from ``was`` to ``status``, as far as a channel knows."""
+
+    id: str
+    about: str
+    was: str
+    status: str
+    last: dict
+
+
+def changes(rows, channel):
+    """Return what a channel is to be told: the :class:`Change` of each row whose status it does not know yet."""
+    found = []
+    for (id, about), row in sorted(rows.items()):
+        was = row.told.get(channel, "ok")
+        if _known_as(row.status) != was:
+            found.append(Change(id, about, was, row.status, row.last))
+    return found
+
+
+def delivered(rows, channel):
+    """Return the rows after a channel was told all that there is to tell it."""
+    return {place: replace(row, told={**row.told, channel: _known_as(row.status)}) for place, row in rows.items()}
+
+
+def kept(rows, channels):
+    """Return the rows that say more than that all is ok, as these channels know; others are forgotten.
+
+    So are the texts of what everybody knows: ten thousand domains would make the memory large.
+    """
+    found = {}
+    for place, row in rows.items():
+        told = {name: row.told.get(name, "ok") for name in channels}
+        is_known = all(status == _known_as(row.status) for status in told.values())
+        if not _is_dull(row, told):
+            found[place] = replace(row, told=told, last={} if is_known else row.last)
+    return found
+
+
+def _is_dull(row, told):
+    waits = row.status != GONE and (row.blind or row.doubt)
+    return row.status in _CALM and not waits and all(status == "ok" for status in told.values())
+
+
+def _known_as(status):
+    return "ok" if status == GONE else status
+
+
+KINDS = ("worse", "unknown", "better", "mended", GONE)
+"""What a change is, in the order of a report."""
+
+
+def kind(was, status):
+    """Return the kind of a change: one of ``KINDS``."""
+    if status in (GONE, "unknown"):
+        return status
+    if status == "ok":
+        return "mended"
+    return "worse" if STATUSES.index(status) > STATUSES.index(was) else "better"
+
+
+def grouped(found):
+    """Return changes as they are told, alike ones as one: ``change`` (one of ``KINDS``), ``id``, ``was``, ``status``,
+    ``count``, ``about`` (the first ones), and ``wanted``, ``seen`` and ``remedy`` of the first.
+
+    So 300 domains that fail at once because a name server died are a few lines, and not 300 mails.
+    """
+    groups = defaultdict(list)
+    for one in found:
+        groups[KINDS.index(kind(one.was, one.status)), -_severity(one), one.id, one.was, one.status].append(one)
+    return [
+        {
+            "change": KINDS[number],
+            "id": id,
+            "was": was,
+            "status": status,
+            "count": len(alike),
+            "about": [one.about for one in alike[:MOST_ABOUT]],
+            **{name: alike[0].last.get(name, "") for name in ("wanted", "seen", "remedy")},
+        }
+        for (number, _, id, was, status), alike in sorted(groups.items())
+    ]
+
+
+def _severity(change):
+    return STATUSES.index(_known_as(change.status))

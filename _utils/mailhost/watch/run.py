@@ -1,0 +1,172 @@
+"""One run of mailserver.watch: look, compare with the last run, and tell by event, by mail and to Prometheus."""
+
+import contextlib
+import socket
+import time
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost import files as safe_files
+from mailhost.check import areas as check_areas
+from mailhost.check.findings import counts, worst
+from mailhost.dkim import keystore, life
+from mailhost.dkim import run as dkim_run
+from mailhost.errors import MailserverError, NotTold, WatchError, WriteError
+from mailhost.watch import changes as watch_changes
+from mailhost.watch import mail as watch_mail
+from mailhost.watch import memory as watch_memory
+from mailhost.watch import prometheus
+from mailhost.watch.memory import Memory
+
+SETTINGS = "/etc/mailserver/settings.json"
+"""All settings that the last highstate put in force (mailserver/schedule/init.sls). The pillar in a minion's memory may
+be older than that, or empty while the master is away, and a watch that goes by it would tell nonsense."""
+SETTINGS_FORMAT = 2
+"""To be raised, there and here, when settings change in a way that checks of another version do not understand."""
+CONNECT_LIMIT, LOCK_WAIT = 5, 60
+RUN = "run"
+"""The channel of what a run returns."""
+EVENT = "mailserver/watch/changed"
+MOST_GROUPS = 50
+"""What an event holds at most: with texts of ``mailhost.watch.changes.LONGEST`` characters that is some 100 KB."""
+
+
+def settings_in_force(path=SETTINGS):
+    """Return the settings of the last highstate, as ``mailserver.settings`` has them but for people's passwords.
+
+    :raises SettingsError: there was no highstate yet, or the file is damaged or of another version of the formula.
+    """
+    return dkim_run.applied_settings(path, SETTINGS_FORMAT, "settings", "mailserver.schedule")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run saw: the findings, when it was done (Unix seconds), and how long it took (seconds)."""
+
+    findings: list
+    at: float
+    took: float
+
+
+def look(settings):
+    """Return what a check of the whole host finds, as :class:`Seen`."""
+    began = time.monotonic()
+    findings = check_areas.check(settings, list(settings["domains"]))
+    return Seen(findings, time.time(), time.monotonic() - began)
+
+
+def metrics(settings, seen):
+    """Return what was seen in Prometheus's text format."""
+    keys, expiry = prometheus.keys_of(settings), prometheus.expiry_of(settings)
+    return prometheus.exposition(seen.findings, keys, expiry, seen.at, seen.took)
+
+
+def watch(settings, path, send_event, submit=watch_mail.submit, look=look):
+    """Look at the whole host, and tell what changed since everybody was told last.
+
+    :param path: where the :class:`mailhost.watch.memory.Memory` is kept.
+    :param send_event: called with an event's data; returns whether the master has it.
+    :param submit: see :func:`mailhost.watch.mail.submit`.
+    :return: ``status``, ``counts``, ``changed`` (since the last run, see :func:`mailhost.watch.changes.grouped`), and
+        ``troubles``: sentences that say what could not be told or kept. It is tried again in the next run.
+    :raises LockHeld: another run is under way.
+    """
+    folder = Path(path).parent
+    with keystore.locked(folder, LOCK_WAIT, "the watch"):
+        keystore.sweep(folder)
+        memory, troubles = remembered(path)
+        seen = look(settings)
+        told = {"status": worst(seen.findings), "counts": counts(seen.findings)}
+        rows = watch_changes.advance(memory.rows, seen.findings, int(seen.at))
+        told["changed"] = watch_changes.grouped(watch_changes.changes(rows, RUN))
+        rows = watch_changes.delivered(rows, RUN)
+        textfile, trouble = write_textfile(settings, seen, memory.textfile)
+        troubles += trouble
+        channels = _channels(settings, seen.at, told, submit, send_event)
+        for channel, tell in channels.items():
+            rows, trouble = _told(rows, channel, tell)
+            # After each, because the next may take minutes, in which the host may go down.
+            troubles += trouble + _keep(path, Memory(watch_changes.kept(rows, (RUN, *channels)), textfile))
+        return {**told, "troubles": list(dict.fromkeys(troubles))}
+
+
+def remembered(path):
+    """Return the :class:`mailhost.watch.memory.Memory` of the last run, and what is wrong with its file as a list."""
+    try:
+        return watch_memory.parse(Path(path).read_text(encoding="utf-8"), path), []
+    except FileNotFoundError:
+        return Memory(), []
+    except (OSError, UnicodeDecodeError) as err:
+        return Memory(), [f"{path}: cannot be read: {err}; so all that is not right was told anew"]
+    except WatchError as err:
+        return Memory(), [f"{err}; so all that is not right was told anew"]
+
+
+def _channels(settings, at, told, submit, send_event):
+    """Return how each channel is told groups of changes: a function that returns what is to be noted, or raises.
+
+    The event comes last: with a master that takes connections and does not answer, sending takes minutes.
+    """
+    recipients, postmaster = settings["watch"]["mail"], f"postmaster@{settings['domain']}"
+
+    def mail(groups):
+        now = life.utc(at)
+        names = settings["hostname"], settings["domain"]
+        said = submit(watch_mail.message(*names, recipients, groups, told["counts"], now), postmaster, recipients)
+        return f"mail: Postfix took it, and says: {said}" if said else ""
+
+    def event(groups):
+        first = {"changed": groups[:MOST_GROUPS], "more": max(0, len(groups) - MOST_GROUPS)}
+        if not send_event({"status": told["status"], "counts": told["counts"], **first}):
+            raise NotTold("the master did not take it")
+        return ""
+
+    return {"mail": mail, "event": event} if recipients else {"event": event}
+
+
+def _told(rows, channel, tell):
+    """Tell a channel what it does not know yet; return the rows after that, and what is to be noted as a list."""
+    groups = watch_changes.grouped(watch_changes.changes(rows, channel))
+    try:
+        note = tell(groups) if groups else ""
+    except MailserverError as err:
+        return rows, [f"{channel}: {err}; it is kept for the next run"]
+    return watch_changes.delivered(rows, channel), [note] if note else []
+
+
+def _keep(path, memory):
+    try:
+        keystore.replace_file(path, watch_memory.emit(memory), 0o600)
+    except WriteError as err:
+        return [f"{err}. Until then each run tells what it told before"]
+    return []
+
+
+def write_textfile(settings, seen, before):
+    """Write the file for Prometheus, if the pillar wants one, and delete one that was written elsewhere before.
+
+    :return: the path of the file that is there now (``""``: none), and what went wrong as a list.
+    """
+    path = settings["watch"]["prometheus"]
+    try:
+        if before and before != path:
+            safe_files.delete(before)
+        if path:
+            keystore.replace_file(path, metrics(settings, seen), 0o644)
+    except (MailserverError, OSError) as err:
+        return path or before, [f"prometheus: {err}"]
+    return path or "", []
+
+
+def anyone_listens(uris):
+    """Tell whether a master can be reached at one of these (``tcp://ADDRESS:PORT``).
+
+    Asked before an event is sent: while there is none, Salt goes on trying, and the run with it.
+    """
+    for uri in uris:
+        with contextlib.suppress(OSError, ValueError):
+            place = urllib.parse.urlsplit(uri or "")
+            socket.create_connection((place.hostname, place.port), CONNECT_LIMIT).close()
+            return True
+    return False
