@@ -10,20 +10,22 @@ import mailhost
 mailhost.drop_outdated()
 
 from mailhost import arguments, wording
+from mailhost import clock as trusted_clock
+from mailhost import files as safe_files
 from mailhost.central import keys as central_keys
 from mailhost.central import owners
 from mailhost.daemons import opendkim as opendkim_daemon
 from mailhost.dkim import advance as dkim_advance
-from mailhost.dkim import keystore, life
 from mailhost.dkim import records as dkim_records
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import status as dkim_status
 from mailhost.errors import MailserverError
-from mailhost.opendkim import milter as milters
+from mailhost.opendkim import probe
 from mailhost.postfix import queue as postfix_queue
 from mailhost.publish import remembered
 from mailhost.records import nsupdate
 from mailhost.records import record as mail_records
+from mailhost.watch import memory
 
 __virtualname__ = "dkim"
 __outputter__ = {"status": "dkim_keys"}
@@ -326,8 +328,8 @@ def believe_clock():
     """
     place = dkim_run.place_of(_settings())
     try:
-        with keystore.locked(place.keys):
-            return life.iso_time(dkim_run.believe_clock(place.keys))
+        with safe_files.locked(place.keys):
+            return trusted_clock.iso_time(dkim_run.believe_clock(place.keys))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -346,13 +348,13 @@ def _begin(test, settings=None):
     socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
     try:
         place = dkim_run.place_of(settings)
-        run = dkim_run.begin(place, settings["domains"], settings["dns"], test)
+        run = dkim_run.begin(place, settings["domains"], settings["dns"], test, memory.seen_wrong)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     host = dkim_advance.Host(
         settings["hostname"],
         lambda: opendkim_daemon.reload_service(service),
-        lambda *which, **more: milters.probe(socket, *which, **more),
+        lambda *which, **more: probe.probe(socket, *which, **more),
         postfix_queue.oldest_for,
         announce,
     )
@@ -365,7 +367,7 @@ def _advance(prepare=lambda run: {}):
     """
     settings = _settings()
     try:
-        with keystore.locked(dkim_run.place_of(settings).keys):
+        with safe_files.locked(dkim_run.place_of(settings).keys):
             run, host = _begin(test=False, settings=settings)
             return _told(run, dkim_advance.advance(run, host, **prepare(run)))
     except (MailserverError, OSError) as err:

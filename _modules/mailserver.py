@@ -22,7 +22,7 @@ import mailhost
 mailhost.drop_outdated()
 
 from mailhost import arguments as mailhost_arguments
-from mailhost import schema, wording
+from mailhost import wording
 from mailhost.before import leaving
 from mailhost.central import keys as central_keys
 from mailhost.central import owners
@@ -351,7 +351,7 @@ def records(domain=None, format="data"):
     """
     if format not in _FORMATS:
         raise CommandExecutionError(
-            f"mailserver.records: no format {format!r}; {schema.did_you_mean(format, _FORMATS)}"
+            f"mailserver.records: no format {format!r}; {wording.did_you_mean(format, _FORMATS)}"
         )
     host = settings()
     domains = host["domains"]
@@ -371,7 +371,7 @@ def records(domain=None, format="data"):
 
 def _check_domain(function, domain, domains):
     if domain not in domains:
-        near = schema.did_you_mean(domain, domains) if domains else "its pillar lists none"
+        near = wording.did_you_mean(domain, domains) if domains else "its pillar lists none"
         raise CommandExecutionError(f"mailserver.{function}: {domain} is not among the domains of this host; {near}")
 
 
@@ -476,7 +476,7 @@ def check(domain=None, area=None, everything=False):
     if domain is not None:
         _check_domain("check", domain, host["domains"])
     if area is not None and area not in check_areas.AREAS:
-        near = schema.did_you_mean(area, check_areas.AREAS)
+        near = wording.did_you_mean(area, check_areas.AREAS)
         raise CommandExecutionError(f"mailserver.check: no area {area!r}; {near}")
     names = list(host["domains"]) if domain is None else [domain]
     areas = tuple(check_areas.AREAS) if area is None else (area,)

@@ -19,7 +19,7 @@ import mailhost
 mailhost.drop_outdated()
 
 from mailhost import arguments, wording
-from mailhost.dkim import keystore
+from mailhost import files as safe_files
 from mailhost.errors import MailserverError
 from mailhost.page import fleet as page_fleet
 from mailhost.page import html as page_html
@@ -83,7 +83,7 @@ def report(tgt="*", tgt_type="glob", output=None, mine=False, timeout=_TIMEOUT):
         raise CommandExecutionError(f"mailserver.report: no minion matches {tgt!r} ({tgt_type}); nothing was written")
     fleet = page_fleet.fleet(answers, troubles, others, int(time.time()))
     try:
-        keystore.replace_file(path, page_html.page(fleet), 0o644)
+        safe_files.replace_file(path, page_html.page(fleet), 0o644)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
     return {"path": path, **page_fleet.summary(fleet)}

@@ -10,6 +10,7 @@ import mailhost
 
 mailhost.drop_outdated()
 
+from mailhost import files as safe_files
 from mailhost.daemons import opendkim as opendkim_daemon
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import folders as key_folders
@@ -20,12 +21,13 @@ from mailhost.dkim import run as dkim_run
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import sign as dkim_sign
 from mailhost.errors import KeyFileError, MailserverError
-from mailhost.opendkim import milter as milters
+from mailhost.opendkim import probe
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.postfix import queue as postfix_queue
 from mailhost.scale import garbage, packing
 from mailhost.takeover import plan as takeover_plan
 from mailhost.takeover import run as takeover_run
+from mailhost.watch import memory
 
 __virtualname__ = "dkim"
 
@@ -78,7 +80,7 @@ def taken_over(name, domains, opendkim, hostname, addresses, paths):
         if test:
             __context__["dkim.takeover"] = takeover_run.signers_of(outlook.plan, place.keys)
         elif changes:
-            with keystore.locked(place.keys):
+            with safe_files.locked(place.keys):
                 takeover_run.act(outlook, place)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -139,7 +141,7 @@ def folders(name, user="opendkim", group="opendkim"):
         return {**ret, "comment": "There are no keys yet; the first one makes the folder"}
     try:
         owner = keystore.Owner(user, group)
-        lock = contextlib.nullcontext() if test else keystore.locked(name)
+        lock = contextlib.nullcontext() if test else safe_files.locked(name)
         with lock:
             ret["changes"], troubles = key_folders.settle(name, owner, test)
     except KeyFileError as err:
@@ -239,7 +241,7 @@ def signing(
         lambda run: dkim_sign.sign(
             run,
             lambda: opendkim_daemon.reload_service(service),
-            lambda *which, **more: milters.probe(socket, *which, **more),
+            lambda *which, **more: probe.probe(socket, *which, **more),
             look=_look(run, domains),
         ),
     )
@@ -270,9 +272,9 @@ def _act(place, domains, dns, nothing_to_do, act):
     domains, test = packing.unpacked(domains), __opts__["test"]
     try:
         # The lock is a file, and a dry run makes none.
-        lock = contextlib.nullcontext() if test else keystore.locked(place.keys)
+        lock = contextlib.nullcontext() if test else safe_files.locked(place.keys)
         with lock, garbage.kept():
-            run = dkim_run.begin(place, domains, dns, test)
+            run = dkim_run.begin(place, domains, dns, test, memory.seen_wrong)
             report = act(run)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}

@@ -21,11 +21,12 @@ from mailhost.before import given_back as before_given_back
 from mailhost.before import leaving, originals, packages
 from mailhost.before import lost as before_lost
 from mailhost.before import shut as before_shut
-from mailhost.check.areas import run_command
+from mailhost.command import run_command
 from mailhost.daemons import daemon as mail_daemon
 from mailhost.daemons import firewall as daemons_firewall
 from mailhost.daemons import in_force as daemons_in_force
 from mailhost.daemons import milter_action
+from mailhost.daemons import opendkim as opendkim_daemon
 from mailhost.daemons import services as daemons_services
 from mailhost.dns import lookup
 from mailhost.errors import MailserverError, MissingPackage, PackagesError
@@ -36,6 +37,7 @@ from mailhost.scale import turns as scale_turns
 from mailhost.selftest import delivery as selftest_delivery
 from mailhost.tls import acme as tls_acme
 from mailhost.tls import certificate as certificates
+from mailhost.watch import memory
 
 __virtualname__ = "mailserver"
 
@@ -428,7 +430,7 @@ def units_given_back(name, units, milter="", firewall=""):
             before_given_back.set_unit(unit, state)
             ret["changes"][unit] = " and ".join(key for key, value in state.items() if value) or "stopped"
             if unit == milter and state["active"]:
-                before_given_back.wait_until_it_listens(unit)
+                opendkim_daemon.wait_until_it_listens(unit)
         originals.forget()
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -940,7 +942,7 @@ def records_published(name, settings):
     if unknown := addresses.no_public(settings):
         ret["warnings"] = [*ret.get("warnings", ()), f"{unknown}. {addresses.NAME_THEM}"]
     host = (settings["hostname"], settings["addresses"], tlsa)
-    turn = scale_turns.Domains(settings["domains"], settings["dns"])
+    turn = scale_turns.Domains(settings["domains"], settings["dns"], memory.seen_wrong)
     families = settings.get("families", (4, 6))
     wanted = records_wants.wants(settings["domains"], *host, only=frozenset(turn.due), families=families)
     try:

@@ -16,9 +16,10 @@ import yaml
 from mailhost import clock as trusted_clock
 from mailhost.check.config import dkim as check_dkim
 from mailhost.check.config.postfix import ON_TERMINAL
-from mailhost.check.findings import Done, Host
+from mailhost.check.findings import Host
 from mailhost.check.running import flow as check_flow
 from mailhost.check.running import room as check_room
+from mailhost.command import Done
 from mailhost.dkim import keystore
 from mailhost.dkim.life import Key, Manifest
 from mailhost.opendkim import tables as opendkim_tables

@@ -1,10 +1,11 @@
-"""A time that no jump of the host's clock can move: it grows by what was witnessed, run after run."""
+"""A time that no jump of the host's clock can move: it grows by what was witnessed, run after run; and its spelling."""
 
 import json
 import math
 import os
 import time
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 from mailhost.errors import ClockError
@@ -20,6 +21,8 @@ SETTLES = 86400
 """Seconds after a boot for which the host's clock may still be set right, and then tell how long the host was off."""
 MOST_TAKEN_BACK = 7 * 86400
 """Seconds of credit that the host's clock may take back later."""
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -169,3 +172,18 @@ def parse(text, where):
         return Clock(boot=str(found["boot"]), unseen=bool(found["unseen"]), **numbers)
     except (ValueError, TypeError, KeyError) as err:
         raise ClockError(f"{where}: damaged ({err!r}); delete it if the host's clock is right now") from err
+
+
+def utc(now):
+    """Return the time ``now`` (seconds since 1970, UTC) as time stamps have it."""
+    return datetime.fromtimestamp(int(now), timezone.utc)
+
+
+def shown_time(moment):
+    """Return a time stamp as people read it."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def iso_time(moment):
+    """Return a time stamp as programs read it (ISO 8601, UTC)."""
+    return moment.strftime(_TIME)

@@ -7,12 +7,14 @@ what was opened is looked at before anything is done with it.
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import stat
+import time
 from pathlib import Path
 
-from mailhost.errors import UnsafeFile
+from mailhost.errors import LockHeld, UnsafeFile, WriteError
 
 UNFINISHED = ".unfinished"
 """How the name of a file ends that is being written (:func:`replace`)."""
@@ -30,6 +32,8 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+LOCK_WAIT = 60
 
 
 def is_trusted(found):
@@ -222,10 +226,71 @@ def delete(path):
         raise OSError(err.errno, err.strerror, str(path)) from err
 
 
-def sweep(folder):
+def _sweep(folder):
     """Delete the files in a folder that killed runs left unfinished."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened_folder(folder) as descriptor:
         for name in os.listdir(descriptor):
             if name.startswith(".") and name.endswith(UNFINISHED):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=descriptor)
+
+
+@contextlib.contextmanager
+def locked(keys, wait=LOCK_WAIT, what="these keys"):
+    """Hold the lock of the folder ``keys``, so that two runs never work on it at once.
+
+    :param what: what they work on; for the message.
+    :raises LockHeld: another run held it for ``wait`` seconds.
+    """
+    folder = Path(keys)
+    folder.mkdir(parents=True, exist_ok=True)
+    with opened(folder / ".lock", os.O_CREAT, 0o600) as file:
+        # Who can read it can hold it, too, and then no run would ever begin.
+        os.fchmod(file, 0o600)
+        ends = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as err:
+                if time.monotonic() >= ends:
+                    raise LockHeld(f"{folder}: another run has worked on {what} for {wait} s; try again later") from err
+                time.sleep(0.1)
+        yield
+
+
+def replace_file(path, text, mode, owner=None):
+    """Write ``text`` (or bytes) to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    :param owner: ``(uid, gid)``, or ``None`` for the process's own.
+    :raises WriteError: it could not; what was there before is untouched, unless the disk failed at the last moment.
+    """
+    try:
+        replace(path, text.encode() if isinstance(text, str) else text, mode, owner)
+    except OSError as err:
+        reason = err.strerror or str(err)
+        raise WriteError(f"{path}: could not be written: {reason}; mend this, and the next run goes on") from err
+
+
+def sweep(*folders):
+    """Delete the files that killed runs left unfinished, private keys among them.
+
+    Under the lock only: another run's file that is being written would be deleted as well.
+    """
+    for folder in folders:
+        _sweep(folder)
+
+
+def folders(keys):
+    """Return the paths of the folders in the folder ``keys``."""
+    try:
+        with os.scandir(keys) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def sync_folder(folder):
+    """Have the folder's entries on disk for good."""
+    with opened_folder(folder) as descriptor:
+        os.fsync(descriptor)

@@ -1,13 +1,12 @@
 """What a pillar value may be: a kind for each, which reads a value or says what is wrong with it."""
 
 import copy
-import difflib
 import ipaddress
 import re
 from dataclasses import dataclass, field
 
 from mailhost.scale import packing
-from mailhost.wording import plain
+from mailhost.wording import did_you_mean, place_in, shown
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _RECORD_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
@@ -19,26 +18,6 @@ _DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 class Wrong(ValueError):
     """A value is not of its kind; the message says what it is and what would be right."""
-
-
-def shown(value):
-    """Return ``value`` as a message quotes it: short, on one line."""
-    text = plain(repr(value[:80]) if isinstance(value, str) else str(value))
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def place_in(where, name):
-    """Return the place of a key within another one, as a message names it: on one line, whatever the name is."""
-    text = str(name)
-    return f"{where}:{text if text.isprintable() else shown(text)}"
-
-
-def did_you_mean(name, valid):
-    """Return the words that lead from a wrong ``name`` to the nearest of ``valid`` ones, or to all of them."""
-    near = difflib.get_close_matches(str(name), [str(one) for one in valid], n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return "valid here: " + ", ".join(sorted(str(one) for one in valid))
 
 
 def _refuse_lines(text, form):

@@ -4,6 +4,7 @@ DNS, replies of servers, certificates, headers, logs and policies are text of st
 line of its own of it, an escape sequence move the cursor, a bidirectional override turn the words around.
 """
 
+import difflib
 import re
 import unicodedata
 
@@ -69,3 +70,23 @@ def _shown(text):
             yield one
         else:
             yield one.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def shown(value):
+    """Return ``value`` as a message quotes it: short, on one line."""
+    text = plain(repr(value[:80]) if isinstance(value, str) else str(value))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def place_in(where, name):
+    """Return the place of a key within another one, as a message names it: on one line, whatever the name is."""
+    text = str(name)
+    return f"{where}:{text if text.isprintable() else shown(text)}"
+
+
+def did_you_mean(name, valid):
+    """Return the words that lead from a wrong ``name`` to the nearest of ``valid`` ones, or to all of them."""
+    near = difflib.get_close_matches(str(name), [str(one) for one in valid], n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "valid here: " + ", ".join(sorted(str(one) for one in valid))

@@ -52,7 +52,7 @@ mailserver-reflector-modules:
   file.recurse:
     - name: {{ reflector.folder }}/mailhost
     - source: salt://_utils/mailhost
-    - include_pat: 'E@^((dns|opendkim|receiver|reflector)/)?[a-z0-9_]+[.]py$'
+    - include_pat: 'E@^((dns|receiver|reflector)/)?[a-z0-9_]+[.]py$'
     - clean: true
     - user: root
     - group: root

@@ -14,6 +14,7 @@ from mailhost.dkim.run import Place, Run
 from mailhost.dns import lookup
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import keys as pillar_keys
+from mailhost.watch import memory
 
 TOP = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -108,7 +109,9 @@ class KeyedHost:
 
     def run(self, test=False, now=NOW):
         """Return a run over all domains."""
-        return Run(self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask)
+        return Run(
+            self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
+        )
 
     def record_lines(self, zone="bench.test", selectors=(SELECTOR,)):
         """Return the lines of the zone that show all keys."""

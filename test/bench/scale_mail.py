@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mailhost.errors import ProbeError
 from mailhost.opendkim import milter as milters
+from mailhost.opendkim import probe
 from mailhost.opendkim import tables as opendkim_tables
 from opendkim_daemon import OpenDkim
 from scale_host import SELECTOR, TOP, KeyedHost, names
@@ -173,7 +174,7 @@ def _cutover(folder, domains):
             milter.reload()
 
         def prove(name, signer):
-            milters.probe(milter.socket, name, signer.selector, text)
+            probe.probe(milter.socket, name, signer.selector, text)
 
         # What follows in a run, a stamp in each manifest, changes nothing of who signs.
         prove, new = opendkim_tables.patient(prove), host.signers(NEW)

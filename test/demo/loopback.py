@@ -11,8 +11,8 @@ from loopback_host import Host
 
 from mailhost.dns import lookup
 from mailhost.dns import sockets as dns_sockets
-from mailhost.opendkim import authors
 from mailhost.opendkim import milter as milters
+from mailhost.postfix import needs
 from name_server import NameServer, zone
 from opendkim_daemon import OpenDkim, free_port
 
@@ -101,7 +101,7 @@ class Loopback:
             f"Message-ID: <{time.monotonic_ns()}@{self.domain}>\r\n\r\nIt works.\r\n"
         ).encode()
         macros = {"{auth_type}": "PLAIN", "{auth_authen}": login}
-        session = milters.Session(daemon=authors.LOGINS, macros=macros)
+        session = milters.Session(daemon=needs.LOGINS, macros=macros)
         added = milters.sign(self.socket, message, author, [recipient], session=session)
         return "".join(f"{name}:{value}\r\n" for name, value in added).encode() + message
 

@@ -17,6 +17,7 @@ from unittest import mock
 import pytest
 
 from mailhost import clock as trusted_clock
+from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore, life
 from mailhost.dkim import look as dkim_look
@@ -29,10 +30,13 @@ from mailhost.dkim.advance import Host
 from mailhost.dkim.run import Place, Run
 from mailhost.dns import lookup
 from mailhost.opendkim import milter as milters
+from mailhost.opendkim import probe as opendkim_probe
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import keys as pillar_keys
+from mailhost.receiver import dkim as receiver_dkim
 from mailhost.records import record as mail_records
 from mailhost.scale import turns as scale_turns
+from mailhost.watch import memory
 from name_server import NameServer, zone
 
 AUTHORITY, RESOLVER = "127.54.0.1", "127.54.0.53"
@@ -80,7 +84,7 @@ class World:
 
     def run(self, hours=0, test=False, domains=None):
         domains = self.domains if domains is None else domains
-        return Run(self.place, domains, self.settings["dns"], at(hours), test, self.ask)
+        return Run(self.place, domains, self.settings["dns"], at(hours), test, self.ask, watched=memory.seen_wrong)
 
     def make(self, hours=0, test=False, **more):
         return dkim_make.make_keys(self.run(hours, test), "mx1.lab.test", **more)
@@ -89,7 +93,7 @@ class World:
         return dkim_look.check_published(self.run(hours, test), oldest or (lambda run: run.now))
 
     def sign(self, hours=0, reload=None, domains=None, test=False, instead=()):
-        probe = partial(milters.probe, self.milter.socket)
+        probe = partial(opendkim_probe.probe, self.milter.socket)
         return dkim_sign.sign(self.run(hours, test, domains), reload or self.milter.reload, probe, instead)
 
     def advance(self, hours=0, publish=True, **more):
@@ -123,10 +127,10 @@ class World:
     def whole_run(self, hours, domains=None, reload=None, **more):
         """A run as the minion does it: under the lock, at the time that the host's clocks show."""
         reading = trusted_clock.Reading(at(hours).timestamp(), "one boot", 3600.0 * hours)
-        probe = partial(milters.probe, self.milter.socket)
+        probe = partial(opendkim_probe.probe, self.milter.socket)
         host = Host("mx1.lab.test", reload or self.milter.reload, probe, lambda run: run.now)
         clock = mock.patch.object(trusted_clock, "read", return_value=reading)
-        with keystore.locked(self.place.keys), clock:
+        with safe_files.locked(self.place.keys), clock:
             run = dkim_run.begin(self.place, domains or self.domains, self.settings["dns"])
             return dkim_advance.advance(replace(run, ask=self.ask), host, **more)
 
@@ -138,7 +142,7 @@ class World:
         """As :meth:`signs`, after the signature was verified with what DNS shows."""
         message = self._signed(name)
         if _selector(message):
-            assert milters.verify(message, 0, self.shown) == (True, "")
+            assert receiver_dkim.verify(message, 0, self.shown) == (True, "")
         return _selector(message)
 
     def _signed(self, name):

@@ -7,9 +7,10 @@ import pytest
 from jinja2 import Template
 
 from mailhost.errors import ProbeError
-from mailhost.opendkim import authors
+from mailhost.opendkim import authors, probe
 from mailhost.opendkim import milter as milters
 from mailhost.opendkim.milter import Session
+from mailhost.postfix import needs
 from opendkim_daemon import Key
 
 SCRIPT = Path(__file__).resolve().parents[2] / "mailserver" / "opendkim" / "files" / "authors.lua.jinja"
@@ -65,7 +66,7 @@ def signer(daemon, key):
         milter.key("s", key)
         milter.tables(*((domain, "s") for domain in DOMAINS))
         path = script(milter.folder, rules, rows)
-        return milter.start(SetupPolicyScript=path, MTA=authors.LOCAL, **more)
+        return milter.start(SetupPolicyScript=path, MTA=needs.LOCAL, **more)
 
     return started
 
@@ -75,10 +76,10 @@ def signed(milter, header, session, sender="bounces@outside.test"):
     message = header.encode("utf-8", "surrogateescape") + b"\nTo: world@outside.test\nSubject: one\n\nOne line.\n"
     added = milters.sign(milter.socket, message, sender, ["world@outside.test"], session=session)
     values = [value for name, value in added if name == "DKIM-Signature"]
-    return [milters._tags(value)["d"] for value in values]
+    return [probe._tags(value)["d"] for value in values]
 
 
-def login(name, daemon=authors.LOGINS):
+def login(name, daemon=needs.LOGINS):
     return Session(daemon, "client.test", "198.51.100.7", {"{auth_type}": "PLAIN", "{auth_authen}": name})
 
 
@@ -183,7 +184,7 @@ def received(uid, number="4Q1"):
     return f"Received: by mx1.alpha.test (Postfix, from userid {uid})\n\tid {number}; Sun, 29 Nov 2026 12:00:00 +0000\n"
 
 
-HANDED_IN = Session(authors.LOCAL, macros={}, number="4Q1")
+HANDED_IN = Session(needs.LOCAL, macros={}, number="4Q1")
 STRANGER = Session("mx1.alpha.test", "evil.test", "203.0.113.9", {})
 TRUSTED = Session("mx1.alpha.test", "app.alpha.test", "192.0.2.1", {})
 LOOPBACK = Session("mx1.alpha.test", macros={})

@@ -8,8 +8,9 @@ import pytest
 from mailhost.check.dns.answers import Means
 from mailhost.check.dns.area import findings
 from mailhost.check.findings import Host
+from mailhost.clock import utc
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key, Manifest, utc
+from mailhost.dkim.life import Key, Manifest
 from mailhost.dns.lookup import Options, Question, ask
 from mailhost.pillar.keys import resolve
 from mailhost.receiver import spf as receiver_spf

@@ -15,13 +15,14 @@ import pytest
 
 from lifecycle_world import AUTHORITY, NAMES, START, Child, at, check_keys, large_host, settings
 from mailhost import clock as trusted_clock
+from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore, life
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import status as dkim_status
 from mailhost.dkim.advance import Host
 from mailhost.errors import CutoverError, DkimError, LockHeld, ProbeError
-from mailhost.opendkim import milter as milters
+from mailhost.opendkim import probe
 from mailhost.opendkim import tables as opendkim_tables
 from name_server import zone
 from opendkim_daemon import Key, await_that
@@ -388,7 +389,7 @@ def publishing(world, tmp_path):
 
 
 def whole_run(world, hours, also=()):
-    host = Host("mx1.lab.test", world.milter.reload, partial(milters.probe, world.milter.socket),
+    host = Host("mx1.lab.test", world.milter.reload, partial(probe.probe, world.milter.socket),
                 lambda run: run.now)  # fmt: skip
     return dkim_advance.advance(world.run(hours), host, also)
 
@@ -550,9 +551,9 @@ def test_a_damaged_manifest_stops_its_own_domain_only(world):
 
 def test_two_runs_never_work_on_the_same_keys(world):
     with (
-        keystore.locked(world.place.keys),
+        safe_files.locked(world.place.keys),
         pytest.raises(LockHeld, match="another run has worked on these keys"),
-        keystore.locked(world.place.keys, wait=0),
+        safe_files.locked(world.place.keys, wait=0),
     ):
         raise AssertionError("both runs held the lock")
 

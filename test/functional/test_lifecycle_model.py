@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lifecycle_world import large_host
+from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore, life
 from mailhost.dkim import records as dkim_records
@@ -59,16 +60,16 @@ class Years(RuleBasedStateMachine):
         self.memory, self.sent, self.publics = {}, [], {}
         self.deaf, self.reloads, self.kill_at, self.queued = set(), True, None, None
         self.machine, self.kept = "machine 0", None
-        self.for_good = keystore.replace_file
+        self.for_good = safe_files.replace_file
         self.generate = keystore.generate
         keystore.generate = self.keys
-        keystore.replace_file = opendkim_tables.replace_file = self.write
+        safe_files.replace_file = opendkim_tables.replace_file = self.write
 
     def teardown(self):
         try:
             self.everything_ends_well()
         finally:
-            keystore.replace_file = opendkim_tables.replace_file = self.for_good
+            safe_files.replace_file = opendkim_tables.replace_file = self.for_good
             keystore.generate = self.generate
             shutil.rmtree(self.folder)
 

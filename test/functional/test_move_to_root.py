@@ -12,6 +12,7 @@ from mailhost import files as safe_files
 from mailhost.dkim import folders as key_folders
 from mailhost.dkim import keystore
 from mailhost.dkim.life import Manifest
+from mailhost.errors import WriteError
 from mailhost.opendkim import milter as milters
 from opendkim_daemon import Key
 
@@ -127,10 +128,10 @@ def test_an_intruder_who_works_against_the_move_gets_no_file_of_roots(signer):
                 lambda: keystore.write_manifest(signer.top, Manifest(NAMES[0])),
                 lambda: keystore.mark_compromised(signer.top, NAMES[0], "s"),
                 lambda: keystore.write_record(signer.top, NAMES[0], "s", "text"),
-                lambda: keystore.sweep(own),
+                lambda: safe_files.sweep(own),
                 lambda: keystore.destroy(own / "old.private"),
             ):
-                with contextlib.suppress(keystore.ManifestError, keystore.WriteError, OSError):
+                with contextlib.suppress(keystore.ManifestError, WriteError, OSError):
                     work()
     finally:
         os.kill(child, 9)

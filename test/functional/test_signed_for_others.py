@@ -7,7 +7,7 @@ import pytest
 
 from mailhost.dkim import sign as dkim_sign
 from mailhost.errors import ProbeError
-from mailhost.opendkim import milter as milters
+from mailhost.opendkim import probe as opendkim_probe
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import keys as pillar_keys
 
@@ -87,7 +87,7 @@ def test_turning_it_on_and_off_is_proven_and_needs_no_new_key(world):
     signs_for_others(world)
     world.look()
 
-    probe = partial(milters.probe, world.milter.socket)
+    probe = partial(opendkim_probe.probe, world.milter.socket)
 
     def seen(*which, **more):
         asked.append((which[0], more.get("sender")))

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mailhost.check.findings import Done, Host
+from mailhost.check.findings import Host
+from mailhost.command import Done
 from mailhost.daemons.services import Service
 from mailhost.pillar.keys import resolve
 

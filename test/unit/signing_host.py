@@ -58,7 +58,9 @@ class World:
         keystore.write_manifest(self.place.keys, Manifest(name, (key,)))
 
     def run(self, test=False, now=NOW):
-        return Run(self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask)
+        return Run(
+            self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
+        )
 
     def look(self, test=False, now=NOW, **more):
         """Look as a run does; return the domains that DNS was asked for, and the report."""

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from mailhost.errors import PillarError
-from mailhost.opendkim.authors import LOCAL, lines
+from mailhost.opendkim.authors import lines
 from mailhost.pillar.keys import resolve
+from mailhost.postfix.needs import LOCAL
 
 SYSTEM = {"postfix": {"version": "3.7.11", "service": "postfix"}, "accounts": {"user": "vmail"}}
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["203.0.113.5"], "ipv6": []}

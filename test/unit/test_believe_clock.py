@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailhost import clock as trusted_clock
-from mailhost.clock import EARLIEST, Reading
+from mailhost import files as safe_files
+from mailhost.clock import EARLIEST, Reading, utc
 from mailhost.dkim import keystore, life
 from mailhost.dkim import run as dkim_run
-from mailhost.dkim.life import Key, Manifest, utc
+from mailhost.dkim.life import Key, Manifest
 from mailhost.dkim.run import Place
 from mailhost.errors import ClockError, ManifestError
 from mailhost.opendkim.tables import tables
@@ -27,7 +28,7 @@ START = EARLIEST + 5 * YEAR
 RETENTION, SOAK = 14 * DAY, HOUR
 POLICY = {"retention": RETENTION, "soak": SOAK}
 OWNER = keystore.Owner(pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name)
-FOR_GOOD = keystore.replace_file
+FOR_GOOD = safe_files.replace_file
 
 
 class KilledHere(BaseException):
@@ -65,7 +66,7 @@ class Host:
                 raise KilledHere
             FOR_GOOD(*arguments)
 
-        with self.clocks(), mock.patch.object(keystore, "replace_file", write):
+        with self.clocks(), mock.patch.object(safe_files, "replace_file", write):
             return dkim_run.believe_clock(self.keys)
 
     def manifest(self):

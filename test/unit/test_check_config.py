@@ -13,8 +13,8 @@ from healthy_host import DOMAINS, wrong
 from mailhost.check.config import area as check_config
 from mailhost.check.config import dkim as check_dkim
 from mailhost.check.config.postfix import ON_TERMINAL, networks, tables
-from mailhost.check.findings import Done
 from mailhost.check.shared import drifts
+from mailhost.command import Done
 from mailhost.dkim import keystore
 from mailhost.dkim.life import Key
 

@@ -23,9 +23,9 @@ from mail_peers import (
     write,
 )
 
-from mailhost.check.findings import Done
 from mailhost.check.protocol import area as check_protocol
 from mailhost.check.protocol import relay as check_relay
+from mailhost.command import Done
 from mailhost.daemons import services as daemons_services
 from mailhost.daemons.talk import Budget
 

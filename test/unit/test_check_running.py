@@ -10,11 +10,11 @@ import pytest
 import healthy_host
 from healthy_host import DOMAINS, TOP, filesystem, wrong
 from mailhost.check.config import area as check_config
-from mailhost.check.findings import Done
 from mailhost.check.running import area as check_running
 from mailhost.check.running import room as check_room
 from mailhost.check.running.listeners import parse
 from mailhost.check.running.signatures import MOST
+from mailhost.command import Done
 
 A, B = DOMAINS
 HOUR = 3600

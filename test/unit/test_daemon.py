@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from mailhost.check.findings import Done
+from mailhost.command import Done
 from mailhost.daemons import daemon as mail_daemon
 from mailhost.daemons import overlooked
 from mailhost.daemons.daemon import Daemon, Seen

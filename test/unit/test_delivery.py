@@ -3,7 +3,7 @@
 import pytest
 
 from healthy_host import parameters
-from mailhost.check.findings import Done
+from mailhost.command import Done
 from mailhost.errors import PillarError
 from mailhost.pillar.keys import resolve
 from mailhost.selftest import delivery

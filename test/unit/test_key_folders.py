@@ -278,7 +278,7 @@ def test_nothing_hangs_or_follows_where_a_file_is_another_thing(host, put):
 def test_a_run_with_a_strange_lock_or_clock_ends_with_its_name(host, put, file):
     put(host.keys / file, host)
     before = host.everything()[host.victim]
-    with pytest.raises(DkimError, match=file), keystore.locked(host.keys, wait=0):
+    with pytest.raises(DkimError, match=file), safe_files.locked(host.keys, wait=0):
         host.begin()
     assert host.everything()[host.victim] == before
 
@@ -286,7 +286,7 @@ def test_a_run_with_a_strange_lock_or_clock_ends_with_its_name(host, put, file):
 def test_the_daemon_cannot_hold_the_lock(host):
     (host.keys / ".lock").touch(0o644)
     assert as_daemon((host.keys / ".lock").read_text)
-    with keystore.locked(host.keys):
+    with safe_files.locked(host.keys):
         assert not as_daemon((host.keys / ".lock").read_text)
 
 
@@ -306,7 +306,7 @@ def test_a_link_to_a_keys_folder_that_root_set_is_followed_and_another_is_not(ho
 def test_a_file_is_replaced_and_a_link_of_its_name_goes(host):
     path = Path(host.etc) / "made"
     path.symlink_to(host.victim)
-    keystore.replace_file(path, "new", 0o644)
+    safe_files.replace_file(path, "new", 0o644)
     assert path.read_text() == "new"
     assert not path.is_symlink()
     assert host.victim.read_text() == "root:secret"

@@ -4,7 +4,7 @@ import dkim
 import pytest
 
 from mailhost.dkim import keystore
-from mailhost.opendkim import milter as milters
+from mailhost.receiver import dkim as receiver_dkim
 from mailhost.records import record as mail_records
 
 MESSAGE = b"From: a@alpha.test\r\nSubject: x\r\n\r\nhello\r\n"
@@ -21,7 +21,7 @@ def judged(pair, text, identity=b"@alpha.test"):
     pem, public = pair
     text = text.replace("PUB", public).replace("BEGIN", public[:99]).replace("END", public[99:])
     signature = dkim.sign(MESSAGE, b"sel", b"alpha.test", pem.encode(), include_headers=[b"from"], identity=identity)
-    valid, _ = milters.verify(signature + MESSAGE, 0, lambda name: text)
+    valid, _ = receiver_dkim.verify(signature + MESSAGE, 0, lambda name: text)
     return mail_records.check_key((text.encode("utf-8", "surrogateescape"),), public) is None, valid
 
 

@@ -15,7 +15,7 @@ from mailhost.before.leaving import (
     unlock,
     with_users,
 )
-from mailhost.check.findings import Done
+from mailhost.command import Done
 from mailhost.daemons import firewall as daemons_firewall
 from mailhost.daemons import in_force
 from mailhost.errors import LeavingError

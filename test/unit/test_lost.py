@@ -5,7 +5,7 @@ import pytest
 from mailhost.before import found as before_found
 from mailhost.before import lost as before_lost
 from mailhost.before.lost import lost, masked
-from mailhost.check.findings import Done
+from mailhost.command import Done
 
 ROWS = [
     # (name, hand-made, to come, defaults) -> is it listed?

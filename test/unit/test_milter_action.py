@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mailhost.check.areas import Done
+from mailhost.command import Done
 from mailhost.daemons import milter_action
 from mailhost.daemons.milter_action import Postfix, lets_out, waiting_main, waiting_master
 from mailhost.errors import MilterActionError

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mailhost.before import packages
-from mailhost.check.findings import Done
+from mailhost.command import Done
 from mailhost.errors import PackagesError
 
 NOTHING = {"brought": [], "before": None}

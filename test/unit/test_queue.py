@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from mailhost.dkim.life import utc
+from mailhost.clock import utc
 from mailhost.postfix.queue import oldest
 
 NOW = utc(1_795_542_000)

@@ -679,8 +679,8 @@ class Host:
         self.folder = folder
         monkeypatch.setattr(reflector_main, "SENDMAIL", str(sendmail))
         monkeypatch.setattr(reflector_main, "_limit", lambda: None)
-        monkeypatch.setattr(reflector_main.receiver_dkim, "spf_check", lambda timeout: world.spf)
-        monkeypatch.setattr(reflector_main.receiver_dkim, "Resolver", lambda timeout: world)
+        monkeypatch.setattr(reflector_main.receiver_spf, "spf_check", lambda timeout: world.spf)
+        monkeypatch.setattr(reflector_main.receiver_resolver, "Resolver", lambda timeout: world)
         monkeypatch.setattr(reflector_main.syslog, "syslog", lambda level, line: self.logged.append(line))
         monkeypatch.setattr(reflector_main.time, "time", lambda: NOW)
         self.monkeypatch = monkeypatch

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mailhost.check.findings import Done
+from mailhost.command import Done
 from mailhost.errors import RouteUnknown
 from mailhost.receiver.dmarc import Unanswered
 from mailhost.selftest import routes

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from signing_host import MADE, NAMES, NOW, PEM, World, dkim_states
 
+from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore, life
 from mailhost.dkim import make as dkim_make
@@ -103,7 +104,7 @@ def with_time_of_before(path, act):
     "change",
     [
         lambda folder: with_time_of_before(folder / "keys.json", lambda path: path.write_text(path.read_text())),
-        lambda folder: keystore.replace_file(folder / "keys.json", (folder / "keys.json").read_text(), 0o644),
+        lambda folder: safe_files.replace_file(folder / "keys.json", (folder / "keys.json").read_text(), 0o644),
         lambda folder: (folder / "s.private").chmod(0o644),
         lambda folder: (folder / "s.private").unlink(),
         lambda folder: with_time_of_before(folder / "s.private", lambda path: path.write_text(path.read_text())),

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from healthy_host import TOP
+from mailhost import files as safe_files
 from mailhost.check.findings import Finding, ok
-from mailhost.dkim import keystore
 from mailhost.errors import LockHeld, NotTold, SettingsError, WriteError
 from mailhost.pillar.keys import resolve
 from mailhost.watch import mail as watch_mail
@@ -180,7 +180,7 @@ def test_a_full_disk_keeps_nobody_from_being_told(host, monkeypatch):
         raise WriteError("memory.json: could not be written: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(keystore, "replace_file", full)
+        patch.setattr(safe_files, "replace_file", full)
         (trouble,) = host.run(DOWN)["troubles"]
     assert "No space left on device" in trouble
     assert (len(host.mails), len(host.events)) == (1, 1)
@@ -239,7 +239,7 @@ def test_a_master_is_reached_at_one_address_of_several():
 def test_two_runs_at_once_do_not_tell_the_same_twice(host, monkeypatch):
     host.run(UP)
     monkeypatch.setattr(watch_run, "LOCK_WAIT", 0)
-    with keystore.locked(host.memory.parent), pytest.raises(LockHeld, match="has worked on the watch for"):
+    with safe_files.locked(host.memory.parent), pytest.raises(LockHeld, match="has worked on the watch for"):
         host.run(DOWN)
     assert host.events == []
 

@@ -22,8 +22,7 @@ from mailhost.records.mta_sts import PolicyError, parse
 from mailhost.reflector import report as reflector_report
 from mailhost.reflector.message import Header, subject
 from mailhost.reflector.message import plain as in_mail
-from mailhost.schema import shown
-from mailhost.wording import LONGEST, is_seen, lines, plain, told
+from mailhost.wording import LONGEST, is_seen, lines, plain, shown, told
 
 HOSTILE = {
     "escape sequences": "a\x1b[2J\x1b]0;title\x07b",

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from mailhost.before import lost as before_lost
-from mailhost.check.areas import run_command
+from mailhost.command import run_command
 from mailhost.daemons import in_force
 
 _MAIN_KEYS = {

@@ -1,9 +1,8 @@
 """Units, ports and aliases of a host as they were before this formula: noted, and given back."""
 
 import re
-import time
 
-from mailhost.check.areas import run_command
+from mailhost.command import run_command
 from mailhost.daemons import firewall as daemons_firewall
 from mailhost.errors import FirewallError, OriginalsError
 
@@ -57,17 +56,6 @@ def set_unit(unit, state, command=run_command):
                 raise OriginalsError(f"systemctl {verb} {unit}: {said}; see journalctl -u {unit}")
             changed.append(verb)
     return changed
-
-
-def wait_until_it_listens(unit, limit=15, command=run_command, clock=time.monotonic, pause=time.sleep):
-    """Wait until the unit's main process has a listening socket: mail would pass it by before that."""
-    ends = clock() + limit
-    while clock() < ends:
-        pid = command(("systemctl", "show", "--property=MainPID", "--value", unit)).out.strip()
-        if pid not in ("", "0") and f"pid={pid}," in command(("ss", "-Hlntxp")).out:
-            return True
-        pause(0.2)
-    return False
 
 
 def entries(text):

@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 
 from mailhost.daemons import in_force
-from mailhost.dkim.keystore import replace_file
 from mailhost.errors import LeavingError
+from mailhost.files import replace_file
 
 FORMAT = 1
 EMPTY = {"format": FORMAT, "users": {}, "aliases": {}, "firewall": {}}

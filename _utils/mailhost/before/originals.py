@@ -15,8 +15,8 @@ import stat
 from pathlib import Path
 
 from mailhost.daemons import in_force
-from mailhost.dkim.keystore import replace_file
 from mailhost.errors import OriginalsError
+from mailhost.files import replace_file
 
 OURS = b"# Written by Salt (mailserver"
 EDITED = ("/etc/aliases",)

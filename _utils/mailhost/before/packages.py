@@ -8,8 +8,8 @@ import json
 import re
 from pathlib import Path
 
-from mailhost.dkim.keystore import replace_file
 from mailhost.errors import PackagesError
+from mailhost.files import replace_file
 
 NOTE = "/var/lib/mailserver/packages.json"
 DPKG_INFO = "/var/lib/dpkg/info"

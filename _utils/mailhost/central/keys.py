@@ -19,7 +19,8 @@ from mailhost.publish import rfc2136
 from mailhost.publish.rfc2136 import Change
 from mailhost.records.places import Places
 from mailhost.records.record import key_record, tags
-from mailhost.schema import Domain, Items, Key, Section, Text, Wrong, read, shown
+from mailhost.schema import Domain, Items, Key, Section, Text, Wrong, read
+from mailhost.wording import shown
 
 MINE = "mailserver_dkim"
 """Under this name the rows are in Salt's mine."""

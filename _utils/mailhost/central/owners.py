@@ -8,8 +8,8 @@ import hashlib
 from contextlib import contextmanager
 from pathlib import Path
 
-from mailhost.dkim.keystore import locked
 from mailhost.errors import LockHeld
+from mailhost.files import locked
 from mailhost.publish import remembered
 
 _FILE = "publisher.json"

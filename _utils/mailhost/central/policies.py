@@ -11,7 +11,8 @@ from mailhost.pillar.keys import SCHEMA
 from mailhost.publish.rfc2136 import Change
 from mailhost.records.policies import KINDS
 from mailhost.records.record import tags
-from mailhost.schema import Choice, Domain, Key, Section, Text, Wrong, read, shown
+from mailhost.schema import Choice, Domain, Key, Section, Text, Wrong, read
+from mailhost.wording import shown
 
 MINE = "mailserver_records"
 """Under this name the rows are in Salt's mine."""

@@ -1,14 +1,14 @@
 """All checks of a mail server, by area; what each finds is put together, and none that breaks hides the others."""
 
-import subprocess
 from dataclasses import asdict
 
 from mailhost.check import tls as check_tls
 from mailhost.check.config import area as check_config
 from mailhost.check.dns import area as check_dns
-from mailhost.check.findings import STATUSES, Done, Finding, Host, counts, worst
+from mailhost.check.findings import STATUSES, Finding, Host, counts, worst
 from mailhost.check.protocol import area as check_protocol
 from mailhost.check.running import area as check_running
+from mailhost.command import run_command
 from mailhost.errors import MailserverError
 
 AREAS = {
@@ -22,7 +22,6 @@ AREAS = {
 
 ``domains`` are the names to look at, all of the host's or one.
 """
-COMMAND_LIMIT = 60
 
 
 def check(settings, domains, areas=tuple(AREAS), command=None):
@@ -56,20 +55,3 @@ def summary(findings, everything=False):
     """
     shown = [asdict(one) for one in findings if everything or one.status != "ok"]
     return {"status": worst(findings), "counts": counts(findings), "findings": shown}
-
-
-def run_command(words, limit=COMMAND_LIMIT):
-    """Run a command, and return what came of it as :class:`mailhost.check.findings.Done`; never raises."""
-    try:
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=limit,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired) as err:
-        return Done(None, "", str(err))
-    return Done(done.returncode, done.stdout, done.stderr)

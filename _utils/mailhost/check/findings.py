@@ -33,15 +33,6 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit status; ``status`` is ``None`` if it could not be run or took too long."""
-
-    status: int | None
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
 class Host:
     """What checks look at: the settings (``mailserver.settings``) and, for the rest, functions.
 

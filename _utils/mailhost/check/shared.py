@@ -26,17 +26,6 @@ def _first_line(text):
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def said(text):
-    """Return the different lines of what a parser printed, without what they repeat of the values in its file.
-
-    A line of main.cf that is not understood may hold a password.
-    """
-    lines = (line.strip() for line in text.splitlines())
-    lines = (re.sub(r"(unused parameter: [^=\s]+)=.*", r"\1", line) for line in lines)
-    lines = (re.sub(r"(after attribute name): .*", r"\1", line) for line in lines)
-    return list(dict.fromkeys(line for line in lines if line))
-
-
 def brief(items, limit=3):
     """Return some of these texts, and how many more there are."""
     items = list(items)

@@ -6,9 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mailhost.check.areas import run_command
-from mailhost.check.findings import Host
-from mailhost.check.running.area import behind
+from mailhost.command import run_command
 from mailhost.daemons import in_force, overlooked
 from mailhost.daemons.services import Service
 from mailhost.daemons.talk import Budget, Talk, open_talk
@@ -100,7 +98,7 @@ class Daemon:
 
     def units(self):
         if not self._units:
-            self._units[:] = [self.unit, *behind(Host({}, self.command), self.unit)]
+            self._units[:] = [self.unit, *behind(self.command, self.unit)]
         return self._units
 
     def is_active(self):
@@ -249,3 +247,12 @@ def _connect(host, port):
     except WireError as err:
         return str(err)
     return ""
+
+
+def behind(command, unit):
+    """Return the unit that does the work where Postfix's own is an empty wrapper, as on Debian 12.
+
+    :param command: runs a command (:func:`mailhost.command.run_command`).
+    """
+    done = command(("systemctl", "show", "--property=ExecStart", "--value", f"{unit}.service"))
+    return [f"{unit}@-"] if "path=/bin/true" in done.out else []

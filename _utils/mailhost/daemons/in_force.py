@@ -15,8 +15,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailhost.dkim.keystore import locked, replace_file
 from mailhost.errors import ConfigurationRefused, DaemonError, NotServing, WriteError
+from mailhost.files import locked, replace_file
 
 STATE = "/var/lib/mailserver"
 

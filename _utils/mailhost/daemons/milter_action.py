@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailhost.check.areas import run_command
+from mailhost.command import run_command
 from mailhost.daemons import in_force
 from mailhost.errors import MilterActionError, WriteError
 

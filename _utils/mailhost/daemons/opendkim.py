@@ -3,9 +3,10 @@
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
-from mailhost.before.given_back import wait_until_it_listens
+from mailhost.command import run_command
 from mailhost.daemons import milter_action
 from mailhost.errors import CutoverError, MilterActionError
 
@@ -102,3 +103,14 @@ def _systemctl(*words):
     if done.returncode:
         raise CutoverError(f"OpenDKIM could not be reloaded: {' '.join(command)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def wait_until_it_listens(unit, limit=15, command=run_command, clock=time.monotonic, pause=time.sleep):
+    """Wait until the unit's main process has a listening socket: mail would pass it by before that."""
+    ends = clock() + limit
+    while clock() < ends:
+        pid = command(("systemctl", "show", "--property=MainPID", "--value", unit)).out.strip()
+        if pid not in ("", "0") and f"pid={pid}," in command(("ss", "-Hlntxp")).out:
+            return True
+        pause(0.2)
+    return False

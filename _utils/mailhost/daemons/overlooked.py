@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from mailhost.check.config import maps as check_maps
-from mailhost.check.config.postfix import parameters
+from mailhost.postfix import tables as postfix_tables
+from mailhost.postfix.tables import parameters
 from mailhost.tls import certificate as certificates
 
 
@@ -56,14 +56,14 @@ def table_problems(folder, command):
     shown = [command(("postconf", "-c", str(folder), *words)) for words in (("-n", "-x"), ("-P", "-x"))]
     texts = parameters("\n".join(done.out for done in shown if done.status == 0))
     found = []
-    for kind, name in check_maps.named(texts):
-        status, lines = ("", []) if name == "/etc/aliases" else check_maps.problem(command, kind, name)
+    for kind, name in postfix_tables.named(texts):
+        status, lines = ("", []) if name == "/etc/aliases" else postfix_tables.problem(command, kind, name)
         if status == "fail":
             found.append(
                 f"{kind}:{name}: {lines[0]}; make the table first (postmap), by hand or by a state that "
                 "mailserver-postfix-in-force requires, or leave it out"
             )
-    missing = check_maps.missing_files(texts).items()
+    missing = postfix_tables.missing_files(texts).items()
     return found + [
         f"{place}: {path}: there is no such file; make it first, or leave it out" for place, path in missing
     ]

@@ -2,13 +2,11 @@
 
 import base64
 import contextlib
-import fcntl
 import functools
 import grp
 import os
 import pwd
 import stat
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,10 @@ from pathlib import Path
 from mailhost import files as safe_files
 from mailhost.dkim import folders as key_folders
 from mailhost.dkim import life
-from mailhost.errors import KeyFileError, LockHeld, ManifestError, UnsafeFile, WriteError
+from mailhost.errors import KeyFileError, ManifestError, UnsafeFile
 
 MANIFEST = "keys.json"
 _COMPROMISED = ".compromised"
-LOCK_WAIT = 60
 
 
 @dataclass(frozen=True)
@@ -44,30 +41,6 @@ class Owner:
 @functools.lru_cache
 def _ids(user, group):
     return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
-
-
-@contextlib.contextmanager
-def locked(keys, wait=LOCK_WAIT, what="these keys"):
-    """Hold the lock of the folder ``keys``, so that two runs never work on it at once.
-
-    :param what: what they work on; for the message.
-    :raises LockHeld: another run held it for ``wait`` seconds.
-    """
-    folder = Path(keys)
-    folder.mkdir(parents=True, exist_ok=True)
-    with safe_files.opened(folder / ".lock", os.O_CREAT, 0o600) as file:
-        # Who can read it can hold it, too, and then no run would ever begin.
-        os.fchmod(file, 0o600)
-        ends = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as err:
-                if time.monotonic() >= ends:
-                    raise LockHeld(f"{folder}: another run has worked on {what} for {wait} s; try again later") from err
-                time.sleep(0.1)
-        yield
 
 
 _read_before = {}
@@ -114,46 +87,9 @@ def _version(found):
 def write_manifest(keys, manifest):
     """Put a manifest in place of the one on disk, at once and for good (fsync of file and folder)."""
     try:
-        replace_file(Path(keys) / manifest.domain / MANIFEST, life.emit(manifest), 0o644)
+        safe_files.replace_file(Path(keys) / manifest.domain / MANIFEST, life.emit(manifest), 0o644)
     finally:
         _read_before.pop(f"{keys}/{manifest.domain}/{MANIFEST}", None)
-
-
-def replace_file(path, text, mode, owner=None):
-    """Write ``text`` (or bytes) to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
-
-    :param owner: ``(uid, gid)``, or ``None`` for the process's own.
-    :raises WriteError: it could not; what was there before is untouched, unless the disk failed at the last moment.
-    """
-    try:
-        safe_files.replace(path, text.encode() if isinstance(text, str) else text, mode, owner)
-    except OSError as err:
-        reason = err.strerror or str(err)
-        raise WriteError(f"{path}: could not be written: {reason}; mend this, and the next run goes on") from err
-
-
-def sweep(*folders):
-    """Delete the files that killed runs left unfinished, private keys among them.
-
-    Under the lock only: another run's file that is being written would be deleted as well.
-    """
-    for folder in folders:
-        safe_files.sweep(folder)
-
-
-def folders(keys):
-    """Return the paths of the folders in the folder ``keys``."""
-    try:
-        with os.scandir(keys) as entries:
-            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
-
-
-def sync_folder(folder):
-    """Have the folder's entries on disk for good."""
-    with safe_files.opened_folder(folder) as descriptor:
-        os.fsync(descriptor)
 
 
 def private_path(keys, domain, selector):
@@ -236,7 +172,7 @@ def write_private(keys, domain, selector, pem, owner):
     path = private_path(keys, domain, selector)
     if os.path.lexists(path):
         raise KeyFileError(f"{path}: already there, and never overwritten")
-    replace_file(path, pem, 0o600, owner.ids())
+    safe_files.replace_file(path, pem, 0o600, owner.ids())
 
 
 def destroy(path):
@@ -251,7 +187,7 @@ def is_compromised(keys, domain, selector):
 
 def mark_compromised(keys, domain, selector):
     """Remember that a private key is known to others: its record is revoked as soon as another key signs."""
-    replace_file(_mark(keys, domain, selector), "This key is known to others; see dkim.revoke.\n", 0o644)
+    safe_files.replace_file(_mark(keys, domain, selector), "This key is known to others; see dkim.revoke.\n", 0o644)
 
 
 def _mark(keys, domain, selector):
@@ -260,7 +196,7 @@ def _mark(keys, domain, selector):
 
 def write_record(keys, domain, selector, zone_line):
     """Write the record to publish beside its key (``<selector>.txt``), for people."""
-    replace_file(Path(keys) / domain / f"{selector}.txt", f"{zone_line}\n", 0o644)
+    safe_files.replace_file(Path(keys) / domain / f"{selector}.txt", f"{zone_line}\n", 0o644)
 
 
 def settle_key(keys, domain, key, owner, test=False):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 
+from mailhost.clock import iso_time, shown_time, utc
 from mailhost.errors import ClockError, ManifestError
 
 FORMAT = 1
@@ -69,7 +70,6 @@ LEFT = ("foreign", "foreign and revoked", "taken")
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
 STAGES = tuple(stage.name for stage in LIFE)
 _LAST_FIRST = STAGES[::-1]
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 
 
@@ -128,21 +128,6 @@ class Manifest:
         if self.key(key.selector) is None:
             return replace(self, keys=(*self.keys, key))
         return replace(self, keys=tuple(key if one.selector == key.selector else one for one in self.keys))
-
-
-def utc(now):
-    """Return the time ``now`` (seconds since 1970, UTC) as time stamps have it."""
-    return datetime.fromtimestamp(int(now), timezone.utc)
-
-
-def shown_time(moment):
-    """Return a time stamp as people read it."""
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def iso_time(moment):
-    """Return a time stamp as programs read it (ISO 8601, UTC)."""
-    return moment.strftime(_TIME)
 
 
 def stamp(key, stage, now):

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mailhost import files as safe_files
-from mailhost.dkim import keystore, life, messages
+from mailhost.dkim import life, messages
 from mailhost.dkim import lost as lost_keys
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.records import (
@@ -106,13 +106,13 @@ def _whose_turn(run, settled):
     except (OSError, ValueError, TypeError, KeyError):
         last, wrong = ("", ""), set()
     turned, share = scale_turns.rotated(settled, last), scale_turns.SHARE
-    watched = scale_turns.seen_wrong(("dns.dkim",), run.wanted)
+    watched = run.watched(("dns.dkim",), run.wanted)
     return [*turned[:share], *(place for place in turned[share:] if place in wrong or place[0] in watched)]
 
 
 def _remember(run, known):
     with contextlib.suppress(WriteError):
-        keystore.replace_file(Path(run.place.keys) / LOOKED, json.dumps(known), 0o644)
+        safe_files.replace_file(Path(run.place.keys) / LOOKED, json.dumps(known), 0o644)
 
 
 def publisher(run, announce=None):

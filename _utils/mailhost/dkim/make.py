@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 
+from mailhost import files as safe_files
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore, life
 from mailhost.dkim import selectors as dkim_selectors
@@ -111,9 +112,9 @@ def _make(run, host, new, report):
 def _sweep(run, settled):
     """Delete what killed runs left unfinished, but not in folders that are as an earlier run left them: it is swept."""
     if not run.test:
-        folders = keystore.folders(run.place.keys)
+        folders = safe_files.folders(run.place.keys)
         changed = [folder for folder in folders if os.path.basename(folder) not in settled]
-        keystore.sweep(run.place.keys, *changed)
+        safe_files.sweep(run.place.keys, *changed)
 
 
 def _gets_key(run, manifest, at_once, force):

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from mailhost.clock import shown_time
 from mailhost.dkim import life
 from mailhost.dkim.given_up import FOREIGN, WHY
-from mailhost.dkim.life import shown_time
 from mailhost.dkim.records import record_of
 from mailhost.dns import lookup
 from mailhost.records import record as mail_records

@@ -9,7 +9,7 @@ from mailhost.dns import lookup, wildcards
 from mailhost.errors import DkimError
 from mailhost.publish import rfc2136
 from mailhost.records import record as mail_records
-from mailhost.schema import did_you_mean
+from mailhost.wording import did_you_mean
 
 TESTING = "the record of the key {} has t=y (a test), so recipients may take its signatures for none; publish ours"
 _NOT_SHOWN = ("absent", "different")

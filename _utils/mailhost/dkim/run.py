@@ -10,11 +10,11 @@ from pathlib import Path
 from mailhost import clock as trusted_clock
 from mailhost import files as safe_files
 from mailhost import wording
+from mailhost.clock import shown_time
 from mailhost.dkim import folders as key_folders
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore, life
 from mailhost.dkim import machine as dkim_machine
-from mailhost.dkim.life import shown_time
 from mailhost.dns import lookup
 from mailhost.errors import ClockError, DkimError, KeyFileError, KeyInUse, ManifestError, SettingsError, UnsafeFile
 from mailhost.opendkim import tables as opendkim_tables
@@ -121,6 +121,11 @@ def place_of(settings):
     )
 
 
+def _nothing(ids, domains):
+    """Return what no watch saw wrong."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Run:
     """One run: where, for which domains (their settings), at what time (trusted, UTC), and whether it only looks.
@@ -128,7 +133,8 @@ class Run:
     ``dns`` is the pillar's section of that name; ``ask`` asks DNS (:func:`mailhost.dns.lookup.ask`). The host's clock
     is ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to believe it. ``refused``
     maps domains to why what is in their folders is not believed (:func:`mailhost.dkim.folders.settle`). ``machine`` is
-    the mark of this machine (:mod:`mailhost.dkim.machine`); empty, keys are not told from those of another.
+    the mark of this machine (:mod:`mailhost.dkim.machine`); empty, keys are not told from those of another. ``watched``
+    is called with the ids of checks and domains, and returns those of the domains that the last watch saw wrong.
     """
 
     place: Place
@@ -141,6 +147,7 @@ class Run:
     warnings: tuple = ()
     refused: dict = field(default_factory=dict)
     machine: str = ""
+    watched: Callable = _nothing
 
     @cached_property
     def wanted(self):
@@ -236,12 +243,13 @@ def read_each(names, read):
     return manifests, troubles
 
 
-def begin(place, domains, dns, test=False):
+def begin(place, domains, dns, test=False, watched=_nothing):
     """Return a :class:`Run` at the trusted time (:mod:`mailhost.clock`); it warns of a clock that is not believed.
 
     A run that is no test begins under the lock; what killed runs left beside the tables is deleted, and the folders of
     the keys are made root's.
 
+    :param watched: as in :class:`Run`, for a run that looks for keys in DNS.
     :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
     :raises UnsafeFile: another user could write to the folder of the keys, and somebody did.
     """
@@ -253,10 +261,21 @@ def begin(place, domains, dns, test=False):
     clock = trusted_clock.advance(before, trusted_clock.read())
     if not test and (before is None or clock.trusted - before.trusted >= CLOCK_STEP or not clock.is_believed):
         _write_clock(path, clock)
-    now = life.utc(clock.trusted)
+    now = trusted_clock.utc(clock.trusted)
     warnings = () if clock.is_believed else (_disbelief(clock),)
     ahead, machine = clock.wall - clock.trusted, dkim_machine.mark()
-    return Run(place, domains, dns, now, test, clock_ahead=ahead, warnings=warnings, refused=refused, machine=machine)
+    return Run(
+        place,
+        domains,
+        dns,
+        now,
+        test,
+        clock_ahead=ahead,
+        warnings=warnings,
+        refused=refused,
+        machine=machine,
+        watched=watched,
+    )
 
 
 def _refused(place, test):
@@ -281,7 +300,7 @@ def believe_clock(keys):
     path = Path(keys) / CLOCK
     before = trusted_clock.advance(_clock(path), trusted_clock.read())
     clock = trusted_clock.believe(before)
-    now, manifests = life.utc(clock.trusted), _all_manifests(keys)
+    now, manifests = trusted_clock.utc(clock.trusted), _all_manifests(keys)
     # Stamps move ahead before the clock does, and back after it: the other way round, a call that is cut short in
     # between would leave retentions that are over.
     if clock.trusted > before.trusted:
@@ -324,11 +343,11 @@ def _clock(path):
 
 
 def _write_clock(path, clock):
-    keystore.replace_file(path, trusted_clock.emit(clock), 0o644)
+    safe_files.replace_file(path, trusted_clock.emit(clock), 0o644)
 
 
 def _disbelief(clock):
-    wall, now = life.utc(clock.wall), life.utc(clock.trusted)
+    wall, now = trusted_clock.utc(clock.wall), trusted_clock.utc(clock.trusted)
     waits = ", and waits until the clock gets there" if wall < now and clock.credit else ""
     return (
         f"The host's clock says {shown_time(wall)}, but by all that was witnessed it is {shown_time(now)}; that "

@@ -73,7 +73,7 @@ class Look:
         if lines != self._noted:
             text = "\n".join([_head(self._run), *(f"{name}\t{line}" for name, line in lines.items()), ""])
             with contextlib.suppress(WriteError):
-                keystore.replace_file(Path(self._run.top, NOTE), text, 0o644)
+                safe_files.replace_file(Path(self._run.top, NOTE), text, 0o644)
 
     def _unchanged(self, but):
         now = self._run.now.timestamp()

@@ -3,10 +3,10 @@
 import os
 from dataclasses import dataclass, replace
 
+from mailhost.clock import shown_time
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore, life
 from mailhost.dkim import settled as dkim_settled
-from mailhost.dkim.life import shown_time
 from mailhost.dkim.records import judge, question_of, record_of
 from mailhost.dkim.run import Report, read_manifests
 from mailhost.errors import CutoverError, DkimError

@@ -1,9 +1,10 @@
 """What became of each key of a host, and what it waits for; neither DNS nor the keys are touched for that."""
 
+from mailhost import clock as trusted_clock
+from mailhost.clock import shown_time
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore
 from mailhost.dkim import life as dkim_life
-from mailhost.dkim.life import shown_time
 from mailhost.dkim.records import keeps_record, oldest_if_needed
 from mailhost.dkim.sign import soak
 from mailhost.opendkim import tables as opendkim_tables
@@ -34,7 +35,7 @@ def _row(run, manifest, key, signs, oldest):
     given_up = {"given_up": dkim_given_up.WHY.get(key.given_up, key.given_up)} if key.given_up else {}
     row = {
         "stage": key.stage,
-        "since": dkim_life.iso_time(key.since),
+        "since": trusted_clock.iso_time(key.since),
         "bits": key.bits,
         "signs": signs == key.selector,
         "next": life.comes_next,
@@ -49,9 +50,9 @@ def _row(run, manifest, key, signs, oldest):
         row["waits"] = waits
     moment = earliest(run, manifest, key)
     if moment:
-        row["earliest"] = dkim_life.iso_time(moment)
+        row["earliest"] = trusted_clock.iso_time(moment)
     if key.stage == "generated":
-        row["fails_from"] = dkim_life.iso_time(dkim_life.deadline(key, run.policy(manifest.domain)))
+        row["fails_from"] = trusted_clock.iso_time(dkim_life.deadline(key, run.policy(manifest.domain)))
     return row
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mailhost.dns.lookup import Question
-from mailhost.schema import shown
+from mailhost.wording import shown
 
 _MOST_LINKS = 12
 _LONGEST_NAME = 253

@@ -7,13 +7,11 @@ mail of the alias NAME.
 """
 
 from mailhost.opendkim.milter import PROBE
-from mailhost.pillar.accounts import is_virtual, received
 from mailhost.postfix import accounts as postfix_accounts
 from mailhost.postfix import needs
+from mailhost.postfix.domains import is_virtual, received
 
-LOCAL, LOGINS = "mailserver-local", "ORIGINATING"
-"""``{daemon_name}`` of what sendmail(1) was given, and of the services for logins with ``safe_options``."""
-NAMES = {"local": LOCAL, "logins": LOGINS, "probe": PROBE}
+NAMES = {"local": needs.LOCAL, "logins": needs.LOGINS, "probe": PROBE}
 
 _MAPS, _SENDERS = "smtpd_sender_login_maps", "smtpd_sender_restrictions"
 _BINDING = "reject_sender_login_mismatch"
@@ -56,7 +54,7 @@ def rules(settings, given):
     enabled = [one for one in services if one["enabled"]]
     virtual = is_virtual(settings)
     return {
-        "is_bound": all(_is_bound(one) for one in enabled if _daemon_name(one) == LOGINS),
+        "is_bound": all(_is_bound(one) for one in enabled if _daemon_name(one) == needs.LOGINS),
         "is_free": not all(one["safe_options"] for one in enabled),
         "by_domain": virtual or has_own_map(settings, given),
         "origin": settings["hostname"] if virtual else settings["domain"],
@@ -73,7 +71,7 @@ def has_own_map(settings, given):
 
 
 def _daemon_name(service):
-    return service["options"].get("milter_macro_daemon_name", LOGINS if service["safe_options"] else "")
+    return service["options"].get("milter_macro_daemon_name", needs.LOGINS if service["safe_options"] else "")
 
 
 def _is_bound(service):

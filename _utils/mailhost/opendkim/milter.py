@@ -1,21 +1,15 @@
-"""A client of the milter protocol, and the probe that sees whether a milter signs as it must."""
+"""A client of the milter protocol."""
 
 import contextlib
-import importlib
-import logging
 import re
 import secrets
 import socket as net
 import struct
-import sys
 import time
 from dataclasses import dataclass
-from email.utils import formatdate
 
-from mailhost.dns.message import dnspython
-from mailhost.errors import MissingPackage, ProbeError
+from mailhost.errors import ProbeError
 
-ALGORITHM = "rsa-sha256"
 PROBE = "mailserver-probe"
 """The probe's ``{daemon_name}``, by which OpenDKIM's script knows that no login's mail is before it."""
 
@@ -83,154 +77,11 @@ def sign(socket, message, sender, recipients, timeout=10.0, session=None):
     :return: a list of (name, value); the value is all that follows the colon, folded with CRLF.
     :raises ProbeError: no connection, no answer in time, a temporary failure, a rejection, or not the milter protocol.
     """
-    fields, _ = _filter(socket, message, sender, recipients, timeout, session)
+    fields, _ = filtered(socket, message, sender, recipients, timeout, session)
     return [(name, value) for name, value, added in fields if added]
 
 
-def probe(socket, domain, selector, record, timeout=10.0, sender=None):
-    """See that mail from ``domain`` comes back through a new connection signed with ``selector`` and verifiable.
-
-    A milter that was told to reload proves nothing until a new connection sees the new tables.
-
-    :param record: the text of the key's TXT record, as DNS shows it.
-    :param timeout: seconds for the whole conversation.
-    :param sender: the domain that the message is from, if ``domain`` signs for others as well.
-    :raises ProbeError: with what came back instead.
-    :raises MissingPackage: dkimpy or dnspython is not installed.
-    """
-    dkimpy()
-    author = f"postmaster@{sender or domain}"
-    what = f"a probe message from {author} through the milter {socket}"
-    try:
-        fields, body = _filter(socket, _probe_message(sender or domain), author, [author], timeout)
-    except ProbeError as err:
-        raise ProbeError(f"{what}: {err}") from err
-    problem = signature_problem(fields, body, domain, selector, record)
-    if problem:
-        raise ProbeError(f"{what} {problem}")
-
-
-def signature_problem(fields, body, domain, selector, record):
-    """Return what is wrong with the signature of ``domain`` that a milter put on a message, or ``None``.
-
-    :param fields: (name, value, added) of every header field, the top one first.
-    :param body: bytes with CRLF.
-    :param record: the text of the TXT record at ``selector._domainkey.domain``; other names do not exist.
-    """
-    signatures = [_tags(value) for name, value, _ in fields if name.lower() == "dkim-signature"]
-    if not signatures:
-        return (
-            "came back unsigned: OpenDKIM's SigningTable in force has no row for the domain (tables are read at a "
-            "reload), or OpenDKIM did not take the message for outgoing mail; its log says which"
-        )
-    own = [one for one in signatures if one.get("d", "").lower() == domain.lower()]
-    if not own:
-        return f"came back signed for {_listed(signatures, 'd')} instead of {domain}"
-    if all(one.get("s", "").lower() != selector.lower() for one in own):
-        return f"came back signed with selector {_listed(own, 's')} instead of {selector}"
-    index = next(
-        number for number, one in enumerate(signatures) if one in own and one.get("s", "").lower() == selector.lower()
-    )
-    if signatures[index].get("a") != ALGORITHM:
-        return f"came back signed by the algorithm {signatures[index].get('a')} instead of {ALGORITHM}"
-    message = "".join(f"{name}:{value}\r\n" for name, value, _ in fields).encode("utf-8", "surrogateescape")
-    valid, reason = verify(message + b"\r\n" + body, index, _only(f"{selector}._domainkey.{domain}", record))
-    if not valid:
-        return f"came back with a signature of selector {selector} that does not fit the record in DNS: {reason}"
-    return None
-
-
-def verify(message, index, txt):
-    """Verify a DKIM signature with dkimpy: a pair of whether it is valid, and the reason if it is not.
-
-    :param index: the number of the signature, 0 for the top one.
-    :param txt: a function from a name (text, no final dot) to the text of its TXT record, ``None`` if there is none.
-    """
-    dkim = dkimpy()
-    reasons = _Reasons()
-    log = logging.Logger("dkimpy", logging.INFO)
-    log.addHandler(reasons)
-
-    def found(name, timeout=5):
-        place = name.decode("ascii", "replace").rstrip(".").lower()
-        text = txt(place)
-        if text is None:
-            raise dkim.ValidationError(f"there is no TXT record at {place}")
-        return text.encode("utf-8", "surrogateescape")
-
-    try:
-        valid = dkim.DKIM(message, logger=log).verify(idx=index, dnsfunc=found)
-    except (dkim.DKIMException, ValueError) as err:
-        return False, str(err)
-    return bool(valid), "" if valid else "; ".join(reasons.said) or "the signature is not of this key"
-
-
-def dkimpy():
-    """Return the package ``dkim`` (dkimpy), imported whatever Salt left in ``sys.modules`` under that name.
-
-    Salt puts its folder of execution modules into the path while it loads them, and one of them is called dkim.py.
-
-    :raises MissingPackage: dkimpy or dnspython is not installed.
-    """
-    dnspython()
-    if not hasattr(sys.modules.get("dkim"), "__path__"):
-        sys.modules.pop("dkim", None)
-        importlib.invalidate_caches()
-    try:
-        dkim = importlib.import_module("dkim")
-    except ImportError as err:
-        raise MissingPackage(_missing(err)) from err
-    if not hasattr(dkim, "DKIM"):
-        sys.modules.pop("dkim", None)
-        raise MissingPackage(_missing(f"{dkim.__file__} is another module called dkim"))
-    return dkim
-
-
-def _missing(reason):
-    return (
-        f"the Python package dkimpy is not installed for {sys.executable}: {reason}. "
-        "mailserver:python:install installs it, or run: salt-call --local pip.install dkimpy"
-    )
-
-
-class _Reasons(logging.Handler):
-    """What dkimpy logs when it finds a key or a signature bad; it returns nothing but False."""
-
-    def __init__(self):
-        super().__init__(logging.ERROR)
-        self.said = []
-
-    def emit(self, record):
-        self.said.append(record.getMessage())
-
-
-def _probe_message(domain):
-    token = secrets.token_hex(8)
-    return (
-        f"From: postmaster@{domain}\r\n"
-        f"To: postmaster@{domain}\r\n"
-        f"Subject: DKIM probe {token}\r\n"
-        f"Date: {formatdate()}\r\n"
-        f"Message-ID: <{token}@{domain}>\r\n"
-        "\r\n"
-        "This message asks the milter for a signature; it is never sent.\r\n"
-    ).encode("ascii")
-
-
-def _only(wanted, record):
-    return lambda name: record if name == wanted.lower() else None
-
-
-def _tags(value):
-    pairs = (part.partition("=") for part in value.split(";"))
-    return {name.strip(): re.sub(r"\s+", "", text) for name, _, text in pairs}
-
-
-def _listed(signatures, tag):
-    return ", ".join(sorted({one.get(tag, "?") for one in signatures}))
-
-
-def _filter(socket, message, sender, recipients, timeout, session=None):
+def filtered(socket, message, sender, recipients, timeout, session=None):
     """Return (fields, body): all header fields as (name, value, added) after the milter's changes, and the body."""
     fields, body = _split(message)
     ends = time.monotonic() + timeout

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailhost import files as safe_files
-from mailhost.dkim.keystore import replace_file, sweep, sync_folder
 from mailhost.errors import CutoverError, ProbeError, WriteError
+from mailhost.files import replace_file, sweep, sync_folder
 
 PROBE_LIMIT = 15
 PROBED_SENDERS = 20

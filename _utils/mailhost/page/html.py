@@ -8,7 +8,8 @@ from itertools import groupby
 from urllib.parse import quote
 
 from mailhost.check.findings import STATUSES
-from mailhost.dkim.life import STAGES, shown_time, utc
+from mailhost.clock import shown_time, utc
+from mailhost.dkim.life import STAGES
 from mailhost.page import timeline
 from mailhost.page.fleet import in_words
 from mailhost.page.script import SCRIPT

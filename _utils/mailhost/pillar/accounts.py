@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from mailhost.postfix import domains as postfix_domains
 from mailhost.schema import (
     HASHES_OF_DOVECOT,
     Bool,
@@ -16,10 +17,8 @@ from mailhost.schema import (
     Size,
     Text,
     Wrong,
-    did_you_mean,
-    place_in,
-    shown,
 )
+from mailhost.wording import did_you_mean, place_in, shown
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,8 @@ def fill(settings, problems):
     for user in users.values():
         user["quota"] = virtual["quota"] if user["quota"] is None else user["quota"]
     if settings["sasl"]["type"] is None:
-        settings["sasl"]["type"] = "dovecot" if is_virtual(settings) else "cyrus"
-    if not is_virtual(settings):
+        settings["sasl"]["type"] = "dovecot" if postfix_domains.is_virtual(settings) else "cyrus"
+    if not postfix_domains.is_virtual(settings):
         problems += [
             f"{_WHERE}:{key}: given, but mailserver:accounts:type is not virtual"
             for key in ("users", "aliases", "catch_all", "sieve")
@@ -146,27 +145,6 @@ def fill(settings, problems):
     problems += [f"{place_in(f'{_WHERE}:users', name)}:password: not given" for name in unknown]
     _check_daemons(settings, problems)
     _check_addresses(settings, problems)
-
-
-def is_virtual(settings):
-    """Tell whether the received domains' mailboxes are virtual ones."""
-    return settings["accounts"]["type"] == "virtual"
-
-
-def has_managesieve(settings):
-    """Tell whether users keep their own Sieve scripts on the host."""
-    return is_virtual(settings) and settings["accounts"]["virtual"]["managesieve"]
-
-
-def received(settings):
-    """Return the domains that the host receives mail for."""
-    return [name for name, domain in settings["domains"].items() if domain["receive"]]
-
-
-def host_names(settings):
-    """Return the names that lead to the host's own aliases (``accounts:aliases``) in each received domain, too."""
-    names = (name.lower() for name in ("root", *settings["accounts"]["aliases"]) if "@" not in name)
-    return list(dict.fromkeys(names))
 
 
 def _check_daemons(settings, problems):
@@ -179,7 +157,7 @@ def _check_daemons(settings, problems):
         problems.append(f"mailserver:dovecot:protocols: lmtp is missing, but {virtual}, and mail arrives by it")
     if settings["accounts"]["users"]:
         problems.append(f"mailserver:accounts:users: given, but {virtual}; list mailboxes in {_WHERE}:users")
-    if settings["hostname"] in received(settings):
+    if settings["hostname"] in postfix_domains.received(settings):
         problems.append(
             f"mailserver:domains:{settings['hostname']}: this is mailserver:hostname, too, whose mail is for the "
             f"host's own users, but {virtual}; give the domain receive: false"
@@ -188,7 +166,7 @@ def _check_daemons(settings, problems):
 
 def _check_addresses(settings, problems):
     """Look that each address lies in a received domain, is there once, and that no alias leads to nobody."""
-    virtual, domains = settings["accounts"]["virtual"], received(settings)
+    virtual, domains = settings["accounts"]["virtual"], postfix_domains.received(settings)
     own = [(f"{_WHERE}:users:{name}", name) for name in virtual["users"]]
     delimiters = settings["postfix"]["delimiter"]
     problems += [
@@ -210,7 +188,7 @@ def _check_addresses(settings, problems):
         known[address] = where
     for domain in virtual["catch_all"]:
         _check_domain(f"{_WHERE}:catch_all:{domain}", domain, domains, problems)
-    known.update({f"{name}@{domain}": "" for domain in domains for name in host_names(settings)})
+    known.update({f"{name}@{domain}": "" for domain in domains for name in postfix_domains.host_names(settings)})
     targets = [(f"{_WHERE}:catch_all:{domain}", one) for domain, one in virtual["catch_all"].items()]
     for name, recipients in virtual["aliases"].items():
         targets += [(f"{_WHERE}:aliases:{name}:{i}", one) for i, one in enumerate(recipients)]

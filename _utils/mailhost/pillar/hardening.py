@@ -19,8 +19,8 @@ from mailhost.schema import (
     Text,
     Wrong,
     refuse_zone_index,
-    shown,
 )
+from mailhost.wording import shown
 
 _RATE = Integer(0, 10**9)
 

@@ -12,6 +12,7 @@ from mailhost.pillar import hardening as pillar_hardening
 from mailhost.pillar import postfix as pillar_postfix
 from mailhost.pillar import tls as pillar_tls
 from mailhost.pillar import transport as pillar_transport
+from mailhost.postfix import domains as postfix_domains
 from mailhost.postfix import fits, senders
 from mailhost.postfix.parameters import (
     MAIN_KINDS,
@@ -44,13 +45,11 @@ from mailhost.schema import (
     Text,
     UserName,
     Wrong,
-    did_you_mean,
     each_kind,
-    place_in,
     read,
-    shown,
 )
 from mailhost.selftest import recipients
+from mailhost.wording import did_you_mean, place_in, shown
 
 _PARAMETER = Text(r"[a-zA-Z0-9][A-Za-z0-9_.-]*", "the name of a parameter")
 _SCALAR = OneOf((Bool(), Integer(-(2**31)), Text()))
@@ -858,7 +857,7 @@ def _fill_firewall(settings):
         services = ["smtp"] + (["smtps"] if postfix["submissions"]["enabled"] else [])
         for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
             services.extend(_FIREWALLD_SERVICES.get(protocol, ()))
-        services.extend(["managesieve"] if pillar_accounts.has_managesieve(settings) else [])
+        services.extend(["managesieve"] if postfix_domains.has_managesieve(settings) else [])
         services.extend(["http"] if settings["tls"]["acme"]["challenge"] == "http-01" else [])
         services.extend(["https"] if pillar_transport.served(settings) else [])
         firewall["services"] = services
@@ -940,7 +939,7 @@ def _check_ports(settings, problems):
     taken.update({port: f"mailserver:postfix:{name}" for name, port in SUBMISSION.items() if postfix[name]["enabled"]})
     for protocol in dovecot["protocols"] if dovecot["enabled"] else ():
         taken.update(dict.fromkeys(MAILBOXES.get(protocol, ()), f"mailserver:dovecot:protocols ({protocol})"))
-    if pillar_accounts.has_managesieve(settings):
+    if postfix_domains.has_managesieve(settings):
         taken[SIEVE] = "mailserver:accounts:virtual:managesieve"
     port = re.match(r"inet:(\d+)@", opendkim["socket"] or "") if opendkim["enabled"] else None
     if port and not 0 < int(port[1]) < 65536:

@@ -5,7 +5,8 @@ import ipaddress
 from mailhost.postfix.lists import TYPES, expanded, rows, words
 from mailhost.postfix.parameters import as_text
 from mailhost.postfix.versions import PARAMETERS
-from mailhost.schema import Domain, Wrong, shown
+from mailhost.schema import Domain, Wrong
+from mailhost.wording import shown
 
 _WHERE = "mailserver:postfix:main"
 _TRUSTED = ("127.0.0.1", "::1", "localhost")

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 from mailhost.records import mta_sts
-from mailhost.schema import Address, Choice, Duration, Items, Key, Section, Text, Wrong, each_kind, shown
+from mailhost.schema import Address, Choice, Duration, Items, Key, Section, Text, Wrong, each_kind
+from mailhost.wording import shown
 
 LONGEST_SERVED = 4000
 """Bytes: nginx takes no longer parameter than its buffer of 4096, and a policy is one."""

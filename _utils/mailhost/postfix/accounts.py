@@ -1,7 +1,7 @@
 """What Postfix is told of received domains and of virtual accounts: parameters, and the tables that they name."""
 
-from mailhost.pillar.accounts import host_names, is_virtual, received
 from mailhost.postfix import senders as postfix_senders
+from mailhost.postfix.domains import host_names, is_virtual, received
 
 LMTP, QUOTA = "private/dovecot-lmtp", "private/quota-status"
 """Dovecot's sockets, in Postfix's queue folder."""

@@ -8,7 +8,7 @@ import re
 from mailhost.postfix import restrictions
 from mailhost.postfix.lists import expanded, inner, rows, words
 from mailhost.postfix.versions import PARAMETERS
-from mailhost.schema import did_you_mean, shown
+from mailhost.wording import did_you_mean, shown
 
 SIZES = {"message_size_limit": 10240000, "mailbox_size_limit": 51200000, "virtual_mailbox_limit": 51200000}
 """Bytes, as Postfix itself has them; 0 is no limit."""

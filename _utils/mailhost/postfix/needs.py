@@ -15,6 +15,9 @@ MACROS = {
 }
 """What OpenDKIM's script has to be told of a session (authors.lua)."""
 
+LOCAL, LOGINS = "mailserver-local", "ORIGINATING"
+"""``{daemon_name}`` of what sendmail(1) was given, and of the services for logins with ``safe_options``."""
+
 
 def full(text, values):
     """Return a value with each ``$name`` filled in as far as that is known."""

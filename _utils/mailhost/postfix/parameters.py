@@ -3,14 +3,14 @@
 import ipaddress
 import re
 
-from mailhost.opendkim import authors
-from mailhost.pillar.accounts import is_virtual, received
 from mailhost.postfix import accounts as postfix_accounts
 from mailhost.postfix import fits, needs, restrictions
 from mailhost.postfix import hardening as postfix_hardening
+from mailhost.postfix.domains import is_virtual, received
 from mailhost.postfix.lists import TYPES, expanded, is_list, is_map, names, words
 from mailhost.postfix.versions import PARAMETERS, RESTRICTIONS, has_table, knows, parsed
-from mailhost.schema import Choice, Size, Wrong, did_you_mean, shown
+from mailhost.schema import Choice, Size, Wrong
+from mailhost.wording import did_you_mean, shown
 
 SENDER_LOGIN_MAP = "regexp:/etc/postfix/sender_login"
 SELFTEST_DOMAIN = "selftest.invalid"
@@ -504,7 +504,7 @@ def local_options(settings):
         return {}
     checks = [f"regexp:{LOCAL_HEADERS}", settings["postfix"]["main"].get("header_checks", "")]
     options = {
-        "milter_macro_daemon_name": authors.LOCAL,
+        "milter_macro_daemon_name": needs.LOCAL,
         "header_checks": ", ".join(filter(None, checks)),
     }
     return {name: _option(value, settings["os"]["postfix"]["version"]) for name, value in options.items()}

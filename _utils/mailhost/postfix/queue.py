@@ -4,8 +4,7 @@ import json
 import subprocess
 from datetime import timedelta
 
-from mailhost.clock import TOLERANCE
-from mailhost.dkim.life import utc
+from mailhost.clock import TOLERANCE, utc
 
 
 def oldest(now, offset, run=None):

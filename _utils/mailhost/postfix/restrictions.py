@@ -1,7 +1,7 @@
 """Postfix's lists of restrictions: which words there are, what keeps strangers from relaying, how lists are joined."""
 
 from mailhost.postfix.lists import TYPES, inner, words
-from mailhost.schema import did_you_mean
+from mailhost.wording import did_you_mean
 
 _ALONE = frozenset(
     """

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from mailhost.dkim import keystore
+from mailhost import files as safe_files
 from mailhost.dns import lookup, wildcards
 from mailhost.publish import remembered, rfc2136
 from mailhost.publish.rfc2136 import Change
@@ -56,7 +56,7 @@ def publish(changes, path, dns, test=False, read=None):
     credential, options = rfc2136.read_credential(dns["rfc2136"]), lookup.options(dns)
     if test:
         return _outcomes(changes, remembered.read_texts(path), credential, options, True, read)
-    with keystore.locked(path.parent):
+    with safe_files.locked(path.parent):
         before = remembered.read_texts(path)
         _remember(path, {**before, **_with_wanted(before, changes)})
         outcomes = _outcomes(changes, before, credential, options, False, read)

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
-from mailhost.dkim.keystore import replace_file
 from mailhost.errors import PublishError
+from mailhost.files import replace_file
 from mailhost.schema import Items, Key, Names, Section, Text, read
 
 FOLDER = "/etc/mailserver"

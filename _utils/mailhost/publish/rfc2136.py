@@ -22,8 +22,7 @@ from mailhost.errors import PublishError
 from mailhost.records.policies import KINDS
 from mailhost.records.record import check_key, tags, txt_strings
 from mailhost.records.shared import check_spf_beside, spf_beside
-from mailhost.schema import shown
-from mailhost.wording import plain
+from mailhost.wording import plain, shown
 
 _ALGORITHMS = (
     *("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"),

@@ -1,11 +1,12 @@
-"""What a receiver finds of a message: its signatures by dkimpy and SPF by pyspf, from this system's own resolver."""
+"""What a receiver finds of a message's DKIM signatures, with dkimpy."""
 
+import importlib
+import logging
 import re
+import sys
 
 from mailhost.dns.message import dnspython
-from mailhost.errors import ResolverError
-from mailhost.opendkim import milter as milters
-from mailhost.receiver import spf as receiver_spf
+from mailhost.errors import MissingPackage
 from mailhost.receiver.dmarc import Unanswered
 from mailhost.wording import plain
 
@@ -15,74 +16,6 @@ LONGEST_KEY = 2048
 LONGEST = 16384
 """Characters of a TXT record, and bytes of a signature, that are read: a key of 16,384 bits takes 2,800."""
 _MOST_BLANKS = 100
-_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\Z")
-
-
-class Resolver:
-    """This system's resolver, anew from resolv.conf.
-
-    :param timeout: seconds for one query; a question takes twice as long at most.
-    :raises ResolverError: it is not configured.
-    :raises MissingPackage: dnspython is not installed.
-    """
-
-    def __init__(self, timeout):
-        self._dns = dnspython()
-        try:
-            self._resolver = self._dns.resolver.Resolver()
-        except self._dns.exception.DNSException as err:
-            raise ResolverError(f"this system's resolver is not configured: {err}") from err
-        self._resolver.timeout, self._resolver.lifetime = timeout, 2 * timeout
-
-    def texts(self, name):
-        """Return the texts of the TXT records at ``name``, none if there are none.
-
-        :raises Unanswered: DNS said neither that there are some nor that there are none.
-        """
-        return [b"".join(one.strings).decode("utf-8", "surrogateescape")[:LONGEST] for one in self._ask(name, "TXT")]
-
-    def takes_mail(self, domain):
-        """Tell whether mail to ``domain`` has anywhere to go (RFC 5321 section 5.1, RFC 7505).
-
-        :raises Unanswered: as for :meth:`texts`.
-        """
-        exchanges = [one.exchange.to_text() for one in self._ask(domain, "MX")]
-        if exchanges:
-            return exchanges != ["."]
-        return self.has_address(domain)
-
-    def has_address(self, name):
-        """Tell whether a name has an address.
-
-        :raises Unanswered: as for :meth:`texts`.
-        """
-        return any(self._ask(name, rdtype) for rdtype in ("A", "AAAA"))
-
-    def _ask(self, name, rdtype):
-        if not _NAME.match(name):  # a name that cannot be in DNS, as a message may have it
-            return []
-        dns = self._dns
-        try:
-            return list(self._resolver.resolve(f"{name}.", rdtype))
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return []
-        except (dns.exception.DNSException, OSError) as err:
-            raise Unanswered(f"DNS gave no answer for {name} {rdtype}: {err}") from err
-
-
-def spf_check(timeout):
-    """Return the function that checks SPF: from (address, sender, HELO name) to SPF's (result, explanation).
-
-    :param timeout: seconds for a look-up.
-    :raises MissingPackage: dnspython or pyspf is not installed.
-    """
-    evaluate = receiver_spf.evaluator(timeout)
-
-    def check(address, sender, hostname):
-        found = evaluate(address, sender, hostname)
-        return found.result, found.explanation
-
-    return check
 
 
 def dkim_results(message, lookup, most=None):
@@ -99,7 +32,7 @@ def dkim_results(message, lookup, most=None):
 
 def signatures(message):
     """Return the values of the DKIM-Signature fields, as dkimpy numbers them; none of a header that it cannot read."""
-    dkim = milters.dkimpy()
+    dkim = dkimpy()
     try:
         fields, _ = dkim.rfc822_parse(message)
     except (dkim.DKIMException, IndexError):  # the latter where the first line continues one that is not there
@@ -115,7 +48,7 @@ def _verified(message, number, field, lookup):
     if named.get("a", "").lower() == "rsa-sha1":
         return {**found, "result": "fail", "reason": "it is made with SHA-1, which no longer counts (RFC 8301)"}
     try:
-        valid, reason = milters.verify(message, number, lambda name: _key_text(name, lookup))
+        valid, reason = verify(message, number, lambda name: _key_text(name, lookup))
     except Unanswered as err:
         return {**found, "result": "temperror", "reason": str(err)}
     except _NoKey as err:
@@ -127,7 +60,7 @@ def _verified(message, number, field, lookup):
 
 def _named(field):
     """Return the tags of a signature as dkimpy reads them, which alone are those that it verifies by."""
-    dkim = milters.dkimpy()
+    dkim = dkimpy()
     try:
         tags = dkim.util.parse_tag_value(field)
     except dkim.util.InvalidTagValueList:
@@ -146,3 +79,67 @@ def _key_text(name, lookup):
     if texts and len(texts[0]) > LONGEST_KEY:
         raise _NoKey(f"the TXT record at {name} has more than {LONGEST_KEY} characters")
     return texts[0] if texts else None
+
+
+def verify(message, index, txt):
+    """Verify a DKIM signature with dkimpy: a pair of whether it is valid, and the reason if it is not.
+
+    :param index: the number of the signature, 0 for the top one.
+    :param txt: a function from a name (text, no final dot) to the text of its TXT record, ``None`` if there is none.
+    """
+    dkim = dkimpy()
+    reasons = _Reasons()
+    log = logging.Logger("dkimpy", logging.INFO)
+    log.addHandler(reasons)
+
+    def found(name, timeout=5):
+        place = name.decode("ascii", "replace").rstrip(".").lower()
+        text = txt(place)
+        if text is None:
+            raise dkim.ValidationError(f"there is no TXT record at {place}")
+        return text.encode("utf-8", "surrogateescape")
+
+    try:
+        valid = dkim.DKIM(message, logger=log).verify(idx=index, dnsfunc=found)
+    except (dkim.DKIMException, ValueError) as err:
+        return False, str(err)
+    return bool(valid), "" if valid else "; ".join(reasons.said) or "the signature is not of this key"
+
+
+def dkimpy():
+    """Return the package ``dkim`` (dkimpy), imported whatever Salt left in ``sys.modules`` under that name.
+
+    Salt puts its folder of execution modules into the path while it loads them, and one of them is called dkim.py.
+
+    :raises MissingPackage: dkimpy or dnspython is not installed.
+    """
+    dnspython()
+    if not hasattr(sys.modules.get("dkim"), "__path__"):
+        sys.modules.pop("dkim", None)
+        importlib.invalidate_caches()
+    try:
+        dkim = importlib.import_module("dkim")
+    except ImportError as err:
+        raise MissingPackage(_missing(err)) from err
+    if not hasattr(dkim, "DKIM"):
+        sys.modules.pop("dkim", None)
+        raise MissingPackage(_missing(f"{dkim.__file__} is another module called dkim"))
+    return dkim
+
+
+def _missing(reason):
+    return (
+        f"the Python package dkimpy is not installed for {sys.executable}: {reason}. "
+        "mailserver:python:install installs it, or run: salt-call --local pip.install dkimpy"
+    )
+
+
+class _Reasons(logging.Handler):
+    """What dkimpy logs when it finds a key or a signature bad; it returns nothing but False."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())

@@ -62,3 +62,18 @@ def evaluator(timeout):
         return Evaluated(result, plain(explanation), query.lookups, query.void_lookups)
 
     return evaluate
+
+
+def spf_check(timeout):
+    """Return the function that checks SPF: from (address, sender, HELO name) to SPF's (result, explanation).
+
+    :param timeout: seconds for a look-up.
+    :raises MissingPackage: dnspython or pyspf is not installed.
+    """
+    evaluate = evaluator(timeout)
+
+    def check(address, sender, hostname):
+        found = evaluate(address, sender, hostname)
+        return found.result, found.explanation
+
+    return check

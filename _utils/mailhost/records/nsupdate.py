@@ -5,8 +5,7 @@ from functools import partial
 
 from mailhost.records import policies as record_policies
 from mailhost.records import record as mail_records
-from mailhost.schema import shown
-from mailhost.wording import plain
+from mailhost.wording import plain, shown
 
 _OWN_NAMES = tuple(kind.prefix for kind in record_policies.KINDS.values() if kind.prefix)
 """Beginnings of names that are for one record each, so that any other text there is a mistake of somebody's."""

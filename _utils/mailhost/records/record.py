@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from mailhost.schema import shown
+from mailhost.wording import shown
 
 STRING = 255
 """Bytes: the longest string of a TXT record (RFC 1035 section 3.3.14)."""

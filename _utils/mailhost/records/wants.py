@@ -140,7 +140,7 @@ def text_questions(records):
 
 
 def present(answers):
-    """Return what names hold now, as :func:`mailhost.records.record.nsupdate` takes it.
+    """Return what names hold now, as :func:`mailhost.records.nsupdate.nsupdate` takes it.
 
     The first authoritative server that told counts; a name of which none did is left out. An alias is there as a CNAME.
     """

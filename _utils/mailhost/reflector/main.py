@@ -20,10 +20,11 @@ import time
 from dataclasses import dataclass
 
 from mailhost.errors import MailserverError
-from mailhost.opendkim import milter as milters
 from mailhost.receiver import dkim as receiver_dkim
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import dmarc_suffix
+from mailhost.receiver import resolver as receiver_resolver
+from mailhost.receiver import spf as receiver_spf
 from mailhost.receiver.dmarc import Unanswered
 from mailhost.reflector import answer as reflector_answer
 from mailhost.reflector import report as reflector_report
@@ -204,8 +205,8 @@ def main(words):
 def _handled(message, envelope, now):
     with open(SETTINGS, encoding="utf-8") as file:
         settings = json.load(file)
-    resolver = receiver_dkim.Resolver(settings["timeout"])
-    world = World(receiver_dkim.spf_check(settings["timeout"]), resolver.texts, resolver.takes_mail)
+    resolver = receiver_resolver.Resolver(settings["timeout"])
+    world = World(receiver_spf.spf_check(settings["timeout"]), resolver.texts, resolver.takes_mail)
     ledger = Ledger(settings["state"], settings["rate"], settings["total"])
     outcome = reflect(message, envelope, settings, world, ledger, now)
     if outcome.answer:
@@ -244,8 +245,8 @@ def _check():
     try:
         with open(SETTINGS, encoding="utf-8") as file:
             settings = json.load(file)
-        milters.dkimpy()
-        receiver_dkim.spf_check(settings["timeout"])
+        receiver_dkim.dkimpy()
+        receiver_spf.spf_check(settings["timeout"])
         dmarc_suffix.authheaders()
         import nacl.signing  # noqa: F401 (dkimpy verifies Ed25519 with it)
     except (MailserverError, ImportError, OSError, ValueError) as err:

@@ -8,10 +8,9 @@ import contextlib
 import json
 from pathlib import Path
 
-from mailhost.dkim.keystore import replace_file
 from mailhost.errors import WriteError
+from mailhost.files import replace_file
 from mailhost.scale import packing
-from mailhost.watch import memory
 
 MANY = 500
 """Up to so many domains, or keys that DNS showed, a run looks at all of them."""
@@ -30,29 +29,21 @@ def rotated(things, last):
     return [*things[begin:], *things[:begin]]
 
 
-def seen_wrong(ids, domains):
-    """Return those of the domains of which the last watch saw a record that is not as it must be.
-
-    :param ids: of the checks that look at the records.
-    """
-    parents = (about.split(".") for about in memory.wrong(ids))
-    names = (".".join(labels[number:]) for labels in parents for number in range(len(labels)))
-    return {name for name in names if name in domains}
-
-
 class Domains:
     """The domains of which a run looks for the records: ``due``, and ``later`` those that were as wanted before.
 
     :param domains: the settings of all domains.
     :param dns: how DNS is asked, plain data: where that changed, or a domain's settings did, it is asked anew.
+    :param watched: called with the ids of checks and the domains, returns those that the last watch saw wrong
+        (:func:`mailhost.watch.memory.seen_wrong`).
     :param path: of the note.
     """
 
-    def __init__(self, domains, dns, path=NOTE):
+    def __init__(self, domains, dns, watched, path=NOTE):
         marks, self._path = packing.Marks(dns), Path(path)
         self._marks = {name: marks.of(domain) for name, domain in domains.items()}
         right, last = _read(self._path) if len(domains) > MANY else ({}, "")
-        wrong = seen_wrong(_CHECKS, domains) if right else ()
+        wrong = watched(_CHECKS, domains) if right else ()
         settled = sorted(name for name, mark in self._marks.items() if right.get(name) == mark and name not in wrong)
         turned = rotated(settled, last)
         self._share, self.later = turned[:SHARE], turned[SHARE:]

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 
-from mailhost.check.areas import run_command
+from mailhost.command import run_command
 from mailhost.daemons.services import Service, smtp_service
 from mailhost.daemons.talk import Budget, LmtpTalk, open_talk, short
-from mailhost.dkim.keystore import locked
 from mailhost.errors import DkimError, MailserverError, NotSeenYet, RouteUnknown, SelftestError, WireError
+from mailhost.files import locked
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.postfix import accounts as postfix_accounts
 from mailhost.selftest import message as selftest_message

@@ -16,10 +16,11 @@ from email.utils import formatdate
 from pathlib import Path
 
 from mailhost.errors import NotSeenYet, SelftestError
-from mailhost.opendkim import milter as milters
 from mailhost.postfix.parameters import SELFTEST_DOMAIN
 from mailhost.receiver import dkim as receiver_dkim
 from mailhost.receiver import dmarc as receiver_dmarc
+from mailhost.receiver import resolver
+from mailhost.receiver import spf as receiver_spf
 
 LIMIT = 60
 SENDMAIL = "/usr/sbin/sendmail"
@@ -41,9 +42,9 @@ def run(domain, settings, sender=None):
     :raises ResolverError: this system has no resolver to ask.
     :raises MissingPackage: dnspython, dkimpy or pyspf is not installed.
     """
-    check_spf = receiver_dkim.spf_check(settings["dns"]["timeout"])
-    milters.dkimpy()
-    lookup = receiver_dkim.Resolver(settings["dns"]["timeout"]).texts
+    check_spf = receiver_spf.spf_check(settings["dns"]["timeout"])
+    receiver_dkim.dkimpy()
+    lookup = resolver.Resolver(settings["dns"]["timeout"]).texts
     sender = sender or f"selftest@{domain}"
     message = send(sender, settings["selftest"]["port"])
     return judge(message, sender, settings["domains"][domain]["addresses"], settings["hostname"], check_spf, lookup)

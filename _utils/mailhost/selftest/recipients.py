@@ -2,7 +2,7 @@
 
 import re
 
-from mailhost.pillar.accounts import is_virtual, received
+from mailhost.postfix.domains import is_virtual, received
 
 _LOOPBACK = re.compile(r"127\.0\.0\.1|127\.0\.0\.0/8|localhost|0\.0\.0\.0/0")
 ROOM = 20 * 1024 * 1024

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailhost.errors import MailserverError, RouteUnknown
-from mailhost.receiver import dkim as receiver_dkim
+from mailhost.receiver import resolver as receiver_resolver
 from mailhost.receiver.dmarc import Unanswered
 
 STRANGER = "somebody@elsewhere.invalid"
@@ -88,7 +88,7 @@ class Names:
         if not name:
             return ""
         try:
-            resolver = self._resolver or receiver_dkim.Resolver(_TIMEOUT)
+            resolver = self._resolver or receiver_resolver.Resolver(_TIMEOUT)
             leads = resolver.takes_mail(name) if has_mx else resolver.has_address(name)
         except (Unanswered, MailserverError):
             return ""

@@ -8,6 +8,7 @@ import re
 import stat
 from dataclasses import dataclass
 
+from mailhost import files as safe_files
 from mailhost.dkim import keystore
 from mailhost.errors import KeyFileError
 
@@ -128,5 +129,5 @@ def put(keys, domain, selector, material, owner):
         return False
     keystore.make_folder(keys, domain, owner)
     path = keystore.private_path(keys, domain, selector)
-    keystore.replace_file(path, material.pem, 0o600, owner.ids())
+    safe_files.replace_file(path, material.pem, 0o600, owner.ids())
     return True

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailhost import files as safe_files
 from mailhost.before import originals
 from mailhost.daemons import in_force
 from mailhost.dkim import keystore
@@ -88,7 +89,7 @@ def act(outlook, place, state=in_force.STATE):
     originals.keep([str(path) for path in texts], state)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        keystore.replace_file(path, text, 0o644)
+        safe_files.replace_file(path, text, 0o644)
     return copies, texts
 
 

@@ -84,3 +84,13 @@ def wrong(ids):
     except (OSError, UnicodeDecodeError, WatchError):
         return []
     return [about for (id, about), row in rows.items() if id in ids and {row.status, row.doubt} & {*_WRONG}]
+
+
+def seen_wrong(ids, domains):
+    """Return those of the domains of which the last watch saw a record that is not as it must be.
+
+    :param ids: of the checks that look at the records.
+    """
+    parents = (about.split(".") for about in wrong(ids))
+    names = (".".join(labels[number:]) for labels in parents for number in range(len(labels)))
+    return {name for name in names if name in domains}

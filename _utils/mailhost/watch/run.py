@@ -7,10 +7,10 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailhost import clock as trusted_clock
 from mailhost import files as safe_files
 from mailhost.check import areas as check_areas
 from mailhost.check.findings import counts, worst
-from mailhost.dkim import keystore, life
 from mailhost.dkim import run as dkim_run
 from mailhost.errors import MailserverError, NotTold, WatchError, WriteError
 from mailhost.watch import changes as watch_changes
@@ -73,8 +73,8 @@ def watch(settings, path, send_event, submit=watch_mail.submit, look=look):
     :raises LockHeld: another run is under way.
     """
     folder = Path(path).parent
-    with keystore.locked(folder, LOCK_WAIT, "the watch"):
-        keystore.sweep(folder)
+    with safe_files.locked(folder, LOCK_WAIT, "the watch"):
+        safe_files.sweep(folder)
         memory, troubles = remembered(path)
         seen = look(settings)
         told = {"status": worst(seen.findings), "counts": counts(seen.findings)}
@@ -111,7 +111,7 @@ def _channels(settings, at, told, submit, send_event):
     recipients, postmaster = settings["watch"]["mail"], f"postmaster@{settings['domain']}"
 
     def mail(groups):
-        now = life.utc(at)
+        now = trusted_clock.utc(at)
         names = settings["hostname"], settings["domain"]
         said = submit(watch_mail.message(*names, recipients, groups, told["counts"], now), postmaster, recipients)
         return f"mail: Postfix took it, and says: {said}" if said else ""
@@ -137,7 +137,7 @@ def _told(rows, channel, tell):
 
 def _keep(path, memory):
     try:
-        keystore.replace_file(path, watch_memory.emit(memory), 0o600)
+        safe_files.replace_file(path, watch_memory.emit(memory), 0o600)
     except WriteError as err:
         return [f"{err}. Until then each run tells what it told before"]
     return []
@@ -153,7 +153,7 @@ def write_textfile(settings, seen, before):
         if before and before != path:
             safe_files.delete(before)
         if path:
-            keystore.replace_file(path, metrics(settings, seen), 0o644)
+            safe_files.replace_file(path, metrics(settings, seen), 0o644)
     except (MailserverError, OSError) as err:
         return path or before, [f"prometheus: {err}"]
     return path or "", []

@@ -8,8 +8,10 @@ from mailhost.check.config import maps as check_maps
 from mailhost.check.config import postfix
 from mailhost.check.config import sockets as check_sockets
 from mailhost.check.findings import Finding, ok
-from mailhost.check.shared import drifts, not_run, rows_differ, said
-from mailhost.opendkim import authors
+from mailhost.check.shared import drifts, not_run, rows_differ
+from mailhost.command import said
+from mailhost.postfix import needs
+from mailhost.postfix import tables as postfix_tables
 
 _OPENDKIM = "Run: salt-call state.apply mailserver.opendkim sync_mods=all"
 
@@ -29,9 +31,9 @@ def _of_postfix(host):
     found = postfix.parsers(host, shown)
     if any(done.status != 0 for done in shown.values()):
         return found
-    main = postfix.parameters(shown["main.cf"].out)
-    effective = postfix.parameters(shown["all"].out)
-    texts, options = check_maps.values(main, effective, postfix.parameters(shown["options"].out))
+    main = postfix_tables.parameters(shown["main.cf"].out)
+    effective = postfix_tables.parameters(shown["all"].out)
+    texts, options = check_maps.values(main, effective, postfix_tables.parameters(shown["options"].out))
     return [
         *found,
         *postfix.main_drift(host.settings, main),
@@ -102,7 +104,7 @@ def _opendkim_drift(settings, path, seen):
         "SigningTable": signing,
         "ExternalIgnoreList": trusted,
         "InternalHosts": trusted,
-        **({"SetupPolicyScript": paths["authors_script"], "MTA": authors.LOCAL} if settings["authors"] else {}),
+        **({"SetupPolicyScript": paths["authors_script"], "MTA": needs.LOCAL} if settings["authors"] else {}),
         **{name: _text(value) for name, value in opendkim["settings"].items()},
     }
     remedy = f"{_OPENDKIM}. If the file is right, write {{}} into the pillar, below mailserver:opendkim"

@@ -1,19 +1,16 @@
 """Whether what Postfix's configuration names is there: each table, of whatever kind, and each transport."""
 
-import re
 from pathlib import Path
 
 from mailhost.check.findings import Finding, ok
-from mailhost.check.shared import brief, not_run, said, together
+from mailhost.check.shared import brief, not_run, together
 from mailhost.postfix import fits
-from mailhost.postfix.lists import expanded, is_map, tables, words
+from mailhost.postfix import tables as postfix_tables
+from mailhost.postfix.lists import expanded
 
 INDEXED = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
 """Types of maps that are made from a source file, and how the names of what Postfix reads end."""
-_WITHOUT_A_LOOK = frozenset("environ fail inline internal pipemap randmap static unionmap unix".split())
-"""Types that have nothing outside of the value itself, or are the system's own."""
 _SERVERS = frozenset("ldap memcache mongodb mysql nis nisplus pgsql socketmap tcp".split())
-_KEY = "check@example.invalid"
 _LONGEST = 120
 
 
@@ -28,64 +25,22 @@ def values(main, effective, options):
     return whole, {place: text if text is not None else options[place] for place, text in filled.items()}
 
 
-def named(texts):
-    """Return the different tables, (type, name), that parameters and their texts name and that can be looked at.
-
-    Where a parameter takes tables alone, a type that there is not counts, too.
-    """
-    found = [table for text in texts.values() for table in tables(text)]
-    for place, text in texts.items():
-        if is_map(place.rpartition("/")[2]):
-            parts = (word.removeprefix("proxy:").partition(":") for word in words(text))
-            found += [(kind, name) for kind, colon, name in parts if colon and name.startswith("/")]
-    return [one for one in dict.fromkeys(found) if one[0] not in _WITHOUT_A_LOOK]
-
-
-_FILES = re.compile(
-    r"(mydestination|mynetworks|debug_peer_list|\w+_(domains|networks|exceptions|exclusions|hosts|clients))"
-)
-"""Parameters whose lists may name files of their own (match_list of Postfix's): ``/file/name``."""
-
-
-def missing_files(texts):
-    """Return ``{place: path}`` of the files that lists name and that are not there: all who ask such a list give up."""
-    found = {}
-    for place, text in texts.items():
-        if _FILES.fullmatch(place.rpartition("/")[2]):
-            paths = [word.lstrip("!") for word in words(text)]
-            missing = [path for path in paths if path.startswith("/") and not Path(path).exists()]
-            found.update({place: missing[0]} if missing else {})
-    return found
-
-
-def problem(command, kind, name):
-    """Return what `postmap -q` complains of with a table: ``("", lines)`` for nothing, ``fail`` or ``warn``.
-
-    :param command: runs a command (:class:`mailhost.check.findings.Host`).
-    :return: ``(status, lines)``; the status is ``None`` where the command could not be run.
-    """
-    done = command(words_for(kind, name))
-    if done.status is None:
-        return None, [done.err]
-    lines = [line for line in said(done.err) if "older than source" not in line]
-    if not lines:
-        return "", []
-    is_fatal = any(re.search(r"\b(fatal|error):|unsupported dictionary type|No such file", line) for line in lines)
-    return "fail" if is_fatal else "warn", lines
-
-
-def words_for(kind, name):
-    return "postmap", "-q", _KEY, f"{kind}:{name}"
-
-
 def maps(host, texts):
     """Return whether Postfix can open each table that these values name, and whether it is as new as its source."""
     id, wanted, found, good = "config.postfix.map", "Postfix can open it, and it is up to date", [], []
-    for kind, name in named(texts):
+    for kind, name in postfix_tables.named(texts):
         about = f"{kind}:{name}"[:_LONGEST]
-        status, lines = problem(host.command, kind, name)
+        status, lines = postfix_tables.problem(host.command, kind, name)
         if status is None:
-            found.append(not_run(id, about, wanted, words_for(kind, name), host.command(words_for(kind, name))))
+            found.append(
+                not_run(
+                    id,
+                    about,
+                    wanted,
+                    postfix_tables.words_for(kind, name),
+                    host.command(postfix_tables.words_for(kind, name)),
+                )
+            )
         elif status:
             remedy = f"{_remedy(kind, name)}, then: postfix reload."
             found.append(Finding(id, status, about, wanted, "; ".join(lines[:2]), remedy))
@@ -94,7 +49,7 @@ def maps(host, texts):
             found.append(Finding(id, "warn", about, wanted, seen, f"{_remedy(kind, name)}."))
         else:
             good.append(about)
-    for place, path in missing_files(texts).items():
+    for place, path in postfix_tables.missing_files(texts).items():
         seen = f"{place} names it, and there is no such file"
         found.append(Finding(id, "fail", path[:_LONGEST], wanted, seen, f"Make {path}, or take it out of {place}."))
     return found + together(id, good, "maps", wanted)

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 from mailhost.check.findings import Finding, ok
-from mailhost.check.shared import brief, drifts, not_run, rows_differ, said, together
+from mailhost.check.shared import brief, drifts, not_run, rows_differ, together
+from mailhost.command import said
+from mailhost.postfix import tables as postfix_tables
 
 SHOW = {
     "main.cf": ("postconf", "-n"),
@@ -87,11 +89,6 @@ def _judged(id, about, wanted, done, lines, remedy):
     return Finding(id, "fail" if failed else "warn", about, wanted, seen + more, remedy)
 
 
-def parameters(text):
-    """Return ``{name: value}`` of what postconf printed."""
-    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in text.splitlines())}
-
-
 def main_drift(settings, main):
     """Return where main.cf is not as the pillar has it; ``main`` are its parameters."""
     # postconf adds this one where it is told which folder to look into.
@@ -133,7 +130,7 @@ def _chroot(settings, name, wanted, row):
 def options(settings, printed):
     """Return where the ``-o`` options of the submission services differ; ``printed`` by ``postconf -P``."""
     seen = {"submission": {}, "submissions": {}}
-    for place, value in parameters(printed).items():
+    for place, value in postfix_tables.parameters(printed).items():
         port, _, name = place.partition("/inet/")
         for service, theirs in seen.items():
             if port in _SERVICES[service]:

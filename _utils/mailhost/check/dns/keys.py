@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from mailhost.check.dns.answers import judged, ok, publish, unknown, where
 from mailhost.check.findings import Finding
+from mailhost.clock import shown_time
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import life
 from mailhost.dkim import records as dkim_records
 from mailhost.dkim import run as dkim_run
-from mailhost.dkim.life import shown_time
 from mailhost.dns import lookup
 from mailhost.errors import DkimError
 

@@ -9,6 +9,7 @@ from mailhost.check.running import listeners as check_listeners
 from mailhost.check.running import room as check_room
 from mailhost.check.running import signatures as check_signatures
 from mailhost.check.shared import not_run, together
+from mailhost.daemons.daemon import behind
 from mailhost.dkim.run import begin, place_of
 from mailhost.errors import ClockError
 
@@ -41,17 +42,11 @@ def units(settings):
 
 def _units(host):
     names = units(host.settings)
-    running = [*names, *behind(host, host.settings["os"]["postfix"]["service"])]
+    running = [*names, *behind(host.command, host.settings["os"]["postfix"]["service"])]
     return [
         *_each(host, running, "running.unit", "the unit is active", "is-active", _inactive),
         *_each(host, names, "running.unit_enabled", "the unit starts at boot", "is-enabled", _disabled),
     ]
-
-
-def behind(host, service):
-    """Return the unit that does the work where Postfix's own is an empty wrapper, as on Debian 12."""
-    done = host.command(("systemctl", "show", "--property=ExecStart", "--value", f"{service}.service"))
-    return [f"{service}@-"] if "path=/bin/true" in done.out else []
 
 
 def _each(host, names, id, wanted, verb, judge):

@@ -6,7 +6,7 @@ import re
 from mailhost.check.findings import Finding
 from mailhost.check.shared import not_run, together
 from mailhost.daemons.services import MAILBOXES, SIEVE, SUBMISSION
-from mailhost.pillar.accounts import has_managesieve
+from mailhost.postfix.domains import has_managesieve
 
 ID = "running.listener"
 SS = ("ss", "-ltnH")

@@ -3,10 +3,11 @@
 import json
 import os
 
-from mailhost.check.findings import Done, Finding, ok
+from mailhost.check.findings import Finding, ok
 from mailhost.check.shared import brief, not_run
-from mailhost.dkim.life import shown_time, utc
-from mailhost.pillar import accounts as pillar_accounts
+from mailhost.clock import shown_time, utc
+from mailhost.command import Done
+from mailhost.postfix import domains
 
 POSTQUEUE = ("postqueue", "-j")
 MANY, TOO_MANY = 100, 1000
@@ -79,7 +80,7 @@ def _disks(host):
 
 def _homes(host):
     """Return the home folders of the pillar's users, where mail is delivered to; ``/home`` where it names none."""
-    if pillar_accounts.is_virtual(host.settings):
+    if domains.is_virtual(host.settings):
         return [host.settings["os"]["accounts"]["mail"]]
     users = list(host.settings["accounts"]["users"])
     rows = [line.split(":") for line in host.command(("getent", "passwd", *users)).out.splitlines()] if users else []

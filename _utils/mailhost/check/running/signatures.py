@@ -4,7 +4,7 @@ import re
 
 from mailhost.check.findings import Finding, ok
 from mailhost.check.shared import not_run, together
-from mailhost.dkim.life import shown_time, utc
+from mailhost.clock import shown_time, utc
 from mailhost.dkim.run import place_of
 from mailhost.opendkim import tables as opendkim_tables
 

@@ -1,0 +1,64 @@
+"""The tables that Postfix's configuration names, and what Postfix complains of with them."""
+
+import re
+from pathlib import Path
+
+from mailhost.command import said
+from mailhost.postfix.lists import is_map, tables, words
+
+_WITHOUT_A_LOOK = frozenset("environ fail inline internal pipemap randmap static unionmap unix".split())
+"""Types that have nothing outside of the value itself, or are the system's own."""
+_KEY = "check@example.invalid"
+_FILES = re.compile(
+    r"(mydestination|mynetworks|debug_peer_list|\w+_(domains|networks|exceptions|exclusions|hosts|clients))"
+)
+"""Parameters whose lists may name files of their own (match_list of Postfix's): ``/file/name``."""
+
+
+def named(texts):
+    """Return the different tables, (type, name), that parameters and their texts name and that can be looked at.
+
+    Where a parameter takes tables alone, a type that there is not counts, too.
+    """
+    found = [table for text in texts.values() for table in tables(text)]
+    for place, text in texts.items():
+        if is_map(place.rpartition("/")[2]):
+            parts = (word.removeprefix("proxy:").partition(":") for word in words(text))
+            found += [(kind, name) for kind, colon, name in parts if colon and name.startswith("/")]
+    return [one for one in dict.fromkeys(found) if one[0] not in _WITHOUT_A_LOOK]
+
+
+def missing_files(texts):
+    """Return ``{place: path}`` of the files that lists name and that are not there: all who ask such a list give up."""
+    found = {}
+    for place, text in texts.items():
+        if _FILES.fullmatch(place.rpartition("/")[2]):
+            paths = [word.lstrip("!") for word in words(text)]
+            missing = [path for path in paths if path.startswith("/") and not Path(path).exists()]
+            found.update({place: missing[0]} if missing else {})
+    return found
+
+
+def problem(command, kind, name):
+    """Return what `postmap -q` complains of with a table: ``("", lines)`` for nothing, ``fail`` or ``warn``.
+
+    :param command: runs a command (:class:`mailhost.check.findings.Host`).
+    :return: ``(status, lines)``; the status is ``None`` where the command could not be run.
+    """
+    done = command(words_for(kind, name))
+    if done.status is None:
+        return None, [done.err]
+    lines = [line for line in said(done.err) if "older than source" not in line]
+    if not lines:
+        return "", []
+    is_fatal = any(re.search(r"\b(fatal|error):|unsupported dictionary type|No such file", line) for line in lines)
+    return "fail" if is_fatal else "warn", lines
+
+
+def words_for(kind, name):
+    return "postmap", "-q", _KEY, f"{kind}:{name}"
+
+
+def parameters(text):
+    """Return ``{name: value}`` of what postconf printed."""
+    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in text.splitlines())}
