@@ -11,15 +11,15 @@ FAULTS = [*CONFIG_FAULTS, *RUNNING_FAULTS, *WIRE_FAULTS, *DNS_FAULTS]
 NEVER_BROKEN = {
     "AREA.check": (
         "a fault of the formula itself; whatever is known to bring one about is mended",
-        "test_check_areas.py::test_an_area_that_breaks_is_unknown_and_hides_no_other",
+        "check/test_areas.py::test_an_area_that_breaks_is_unknown_and_hides_no_other",
     ),
     "config.postfix.table": (
         "the hosts of that lab have no tables; test_domains.py, which gives one to a host, breaks it",
-        "test_check_config.py::test_a_table_is_compared_with_the_pillar",
+        "check/config/test_check_config.py::test_a_table_is_compared_with_the_pillar",
     ),
     "dns.servers": (
         "the lab's zones and their parent agree; test_dns_delegation.py has those that do not",
-        "test_check_dns.py::test_servers_that_are_not_asked_and_those_that_a_parent_does_not_name_are_told",
+        "check/dns/test_check_dns.py::test_servers_that_are_not_asked_and_those_that_a_parent_does_not_name_are_told",
     ),
 }
 """Findings that no fault of a host can turn: why not, and the unit test that shows them."""

@@ -65,3 +65,9 @@ def test_no_file_imports_from_a_folder_beside_or_above_its_own(path):
 def test_every_folder_says_in_a_sentence_what_lives_in_it():
     for folder in {path.parent for path in FILES} - {Path()}:
         assert ast.get_docstring(ast.parse((HOUSE / folder / "__init__.py").read_text())), folder
+
+
+def test_the_unit_tests_have_the_folders_of_the_package():
+    here = Path(__file__).parent
+    folders = {path.parent.relative_to(here) for path in here.glob("*/**/test_*.py")}
+    assert folders <= {path.parent for path in FILES}

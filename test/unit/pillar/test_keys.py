@@ -15,7 +15,7 @@ from mailhost.errors import PillarError
 from mailhost.pillar.keys import SCHEMA, outward_addresses, resolve
 from mailhost.schema import Names, Section
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[3]
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["127.0.0.1", "192.0.2.25"], "ipv6": ["::1", "fe80::1", "2001:db8::25"]}
 SYSTEM = {"postfix": {"version": "3.7", "chroot": True}}
 

@@ -12,13 +12,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from test_bad_pillar_tour import ANYTHING
-from test_pillar import BAD
+from test_keys import BAD
 
 from bad_pillars import at, nodes, wrongs
 from mailhost.pillar.keys import SCHEMA
 from mailhost.schema import Choice, Integer, read
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[3]
 TEXT = (TOP / "docs" / "pillar.schema.json").read_text()
 VALIDATOR = Draft202012Validator(json.loads(TEXT))
 NODES = [(path, kind) for path, kind in nodes(SCHEMA) if path]

@@ -29,7 +29,7 @@ from mailhost.reflector.message import Envelope, Header
 from mailhost.reflector.rate import WINDOW, Ledger
 from mailhost.reflector.texts import TEXTS
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[3]
 NOW = 1_795_000_000
 SENDER = "user@outside.example"
 OURS = "check@a.example"

@@ -9,7 +9,7 @@ from mailhost.errors import PillarError
 from mailhost.pillar.keys import resolve
 from mailhost.postfix.hardening import ACCESS_FILE
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[3]
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["192.0.2.25"], "ipv6": ["2001:db8::25"], "master": "salt.example.net"}
 
 
