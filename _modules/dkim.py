@@ -16,7 +16,9 @@ from mailhost.central import keys as central_keys
 from mailhost.central import owners
 from mailhost.daemons import opendkim as opendkim_daemon
 from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import clock as dkim_clock
 from mailhost.dkim import records as dkim_records
+from mailhost.dkim import report as dkim_report
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import status as dkim_status
 from mailhost.errors import MailserverError
@@ -329,7 +331,7 @@ def believe_clock():
     place = dkim_run.place_of(_settings())
     try:
         with safe_files.locked(place.keys):
-            return trusted_clock.iso_time(dkim_run.believe_clock(place.keys))
+            return trusted_clock.iso_time(dkim_clock.believe_clock(place.keys))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -380,9 +382,9 @@ def _told(run, report):
         __context__["retcode"] = 2
     return {
         "changes": report.changes,
-        "notes": dkim_run.brief(report.notes),
-        "waiting": [*run.warnings, *dkim_run.brief(report.waiting)],
-        "errors": dkim_run.brief(report.errors),
+        "notes": dkim_report.brief(report.notes),
+        "waiting": [*run.warnings, *dkim_report.brief(report.waiting)],
+        "errors": dkim_report.brief(report.errors),
     }
 
 

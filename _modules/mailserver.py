@@ -33,14 +33,16 @@ from mailhost.dkim import run as dkim_run
 from mailhost.dns import lookup, wildcards
 from mailhost.errors import MailserverError
 from mailhost.page import overview as page_overview
-from mailhost.pillar import keys as pillar_keys
 from mailhost.pillar import logins
 from mailhost.pillar import parameters as pillar_parameters
+from mailhost.pillar import settings as pillar_settings
 from mailhost.postfix import queue as postfix_queue
 from mailhost.publish import policies as publish_policies
 from mailhost.publish import remembered
 from mailhost.records import addresses, mta_sts, nsupdate
+from mailhost.records import hosts as records_hosts
 from mailhost.records import record as mail_records
+from mailhost.records import spf as records_spf
 from mailhost.records import transport as transport_records
 from mailhost.records import wants as records_wants
 from mailhost.scale import garbage, packing
@@ -101,7 +103,7 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
         system = _parameters(parameters, saltenv)
         try:
             with garbage.kept():
-                found = pillar_keys.resolve(pillar, system, _host_grains())
+                found = pillar_settings.resolve(pillar, system, _host_grains())
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
         cache[key] = found
@@ -270,7 +272,7 @@ def validate(pillar=None, saltenv=None):
         salt mx1 mailserver.validate '{domains: {example.com: {}}}'
     """
     pillar = _own_pillar() if pillar is None else pillar
-    found = pillar_keys.problems(pillar, _parameters(None, saltenv or _saltenv()), _host_grains())
+    found = pillar_settings.problems(pillar, _parameters(None, saltenv or _saltenv()), _host_grains())
     if found:
         __context__["retcode"] = 1
     return list(found)
@@ -360,7 +362,7 @@ def records(domain=None, format="data"):
         domains = {domain: domains[domain]}
     try:
         shared = {name: one for name, one in domains.items() if not one["spf"]["exact"]}
-        spf = [record for name, one in shared.items() if (record := mail_records.spf_record(name, one))]
+        spf = [record for name, one in shared.items() if (record := records_spf.spf_record(name, one))]
         text = _formatted(_all_records(domains, host), format, host["dns"], spf)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
@@ -384,7 +386,7 @@ def _all_records(domains, host):
         record
         for name, domain in domains.items()
         for record in (
-            *mail_records.domain_records(name, domain, host["hostname"], host["addresses"]),
+            *records_hosts.domain_records(name, domain, host["hostname"], host["addresses"]),
             *transport_records.records_of(name, domain, host["hostname"], host["addresses"], tlsa),
             *of_keys[name],
         )

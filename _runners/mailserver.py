@@ -23,8 +23,8 @@ from mailhost import files as safe_files
 from mailhost.errors import MailserverError
 from mailhost.page import fleet as page_fleet
 from mailhost.page import html as page_html
-from mailhost.pillar import keys as pillar_keys
 from mailhost.pillar import parameters as pillar_parameters
+from mailhost.pillar import settings as pillar_settings
 
 __virtualname__ = "mailserver"
 
@@ -209,7 +209,7 @@ def _problems(name, grains, parameters):
         system = pillar_parameters.of_system(parameters, grains)
     except MailserverError as err:
         return [str(err)]
-    return list(pillar_keys.problems(pillar["mailserver"], system, grains))
+    return list(pillar_settings.problems(pillar["mailserver"], system, grains))
 
 
 def _parameters(saltenv):

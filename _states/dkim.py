@@ -17,6 +17,7 @@ from mailhost.dkim import folders as key_folders
 from mailhost.dkim import keystore
 from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
+from mailhost.dkim import report as dkim_report
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import sign as dkim_sign
@@ -283,10 +284,10 @@ def _act(place, domains, dns, nothing_to_do, act):
         ret["result"] = False
     elif test and report.changes:
         ret["result"] = None
-    warnings = [*run.warnings, *dkim_run.brief(report.waiting)]
+    warnings = [*run.warnings, *dkim_report.brief(report.waiting)]
     if warnings:
         ret["warnings"] = warnings
     # Salt's highstate output wraps warnings, which breaks records; the comment has the lines as they are to be copied.
-    told = [*dkim_run.brief(report.errors), *warnings, *dkim_run.brief(report.notes)]
+    told = [*dkim_report.brief(report.errors), *warnings, *dkim_report.brief(report.notes)]
     ret["comment"] = "\n".join(told) or nothing_to_do
     return ret

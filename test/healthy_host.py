@@ -23,7 +23,7 @@ from mailhost.command import Done
 from mailhost.dkim import keystore
 from mailhost.dkim.life import Key, Manifest
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 
 TOP = Path(__file__).resolve().parents[1]
 DOMAINS = ("a.example", "b.example")

@@ -25,7 +25,8 @@ from mailhost.check.dns.answers import Means
 from mailhost.check.findings import Host
 from mailhost.dkim import look as dkim_look
 from mailhost.dns import lookup
-from mailhost.publish import rfc2136
+from mailhost.publish import change, rfc2136
+from mailhost.publish import credential as publish_credential
 from mailhost.scale import turns as scale_turns
 from name_server import NameServer, running, zone
 from scale_host import SELECTOR, KeyedHost, names
@@ -217,10 +218,10 @@ def _dead(world):
 
 
 def _batches(world):
-    credential = rfc2136.Credential(AUTHORITY, 53, KEY, "hmac-sha256", SECRET, 30)
+    credential = publish_credential.Credential(AUTHORITY, 53, KEY, "hmac-sha256", SECRET, 30)
     text = f"v=DKIM1; k=rsa; p={world.pair.public}"
     whole = [
-        rfc2136.Change(name, "sent.test", 3600, text, absent=True) for name, _ in _key_names(world.domains, "sent.test")
+        change.Change(name, "sent.test", 3600, text, absent=True) for name, _ in _key_names(world.domains, "sent.test")
     ]
     began = time.perf_counter()
     options = lookup.options(world.host(10).settings["dns"])

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from mailhost.dkim import keystore, life
+from mailhost.dkim import keystore, life, manifest
 from mailhost.dkim.run import Place, Run
 from mailhost.dns import lookup
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import settings as pillar_settings
 from mailhost.watch import memory
 
 TOP = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def _merged(below, above):
 def settings(domains, **pillar):
     """Return the settings of a host of these domains (names)."""
     whole = {"domain": domains[0], "addresses": ["192.0.2.25"], "domains": {name: {} for name in domains}, **pillar}
-    return pillar_keys.resolve(whole, parameters(), {"fqdn": HOST})
+    return pillar_settings.resolve(whole, parameters(), {"fqdn": HOST})
 
 
 class KeyedHost:
@@ -87,7 +87,7 @@ class KeyedHost:
         pair.chmod(0o600)
         rows = [self.key(stage), *(self.key("published", one) for one in selectors or ())]
         first = next(iter(self.settings["domains"]))
-        text = life.emit(life.Manifest(first, tuple(rows)))
+        text = manifest.emit(life.Manifest(first, tuple(rows)))
         for name in self.settings["domains"]:
             folder = keys / name
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -15,7 +15,7 @@ from mailhost.dkim.run import Place
 from mailhost.errors import ProbeError
 from mailhost.opendkim import milter as milters
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import settings as pillar_settings
 from mailhost.takeover import run as takeover_run
 from mailhost.takeover.plan import Host
 
@@ -51,7 +51,7 @@ class Found:
         """Read a pillar: its ``domains`` and ``opendkim``."""
         pillar = {"domain": next(iter(pillar["domains"])), **pillar}
         parameters = {"postfix": {"version": "3.7"}}
-        self.settings = pillar_keys.resolve(pillar, parameters, {"fqdn": "mx1.lab.test"})
+        self.settings = pillar_settings.resolve(pillar, parameters, {"fqdn": "mx1.lab.test"})
         domains = self.settings["domains"]
         tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable", domains)
         self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(self.me, self.me))

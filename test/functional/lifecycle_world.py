@@ -23,6 +23,7 @@ from mailhost.dkim import keystore, life
 from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim import records as dkim_records
+from mailhost.dkim import report as dkim_report
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import sign as dkim_sign
@@ -32,7 +33,7 @@ from mailhost.dns import lookup
 from mailhost.opendkim import milter as milters
 from mailhost.opendkim import probe as opendkim_probe
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import settings as pillar_settings
 from mailhost.receiver import dkim as receiver_dkim
 from mailhost.records import record as mail_records
 from mailhost.scale import turns as scale_turns
@@ -52,7 +53,7 @@ def settings(**dkim):
     dkim = {"rotate_after": 0, **dkim}
     dns = {"root_servers": [AUTHORITY]}
     pillar = {"domain": "alpha.test", "domains": {name: {"ttl": 300} for name in NAMES}, "dkim": dkim, "dns": dns}
-    return pillar_keys.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+    return pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
 
 class World:
@@ -102,7 +103,7 @@ class World:
         if publish:
             self.publish(hours=hours)
         seen = self.look(hours)
-        return dkim_run.merged(seen, self.sign(hours))
+        return dkim_report.merged(seen, self.sign(hours))
 
     def publish(self, hours=0, **other):
         """Publish all keys' records; ``other`` has another text of the zone's records for a domain."""

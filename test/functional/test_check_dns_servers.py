@@ -12,7 +12,7 @@ from mailhost.clock import utc
 from mailhost.dkim import keystore
 from mailhost.dkim.life import Key, Manifest
 from mailhost.dns.lookup import Options, Question, ask
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.receiver import spf as receiver_spf
 from name_server import NameServer, running, signed_zone, zone
 

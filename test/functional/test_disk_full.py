@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lifecycle_world import NAMES, at, check_keys, check_mail, settings, tmpfs
-from mailhost.dkim import run as dkim_run
+from mailhost.dkim import clock as dkim_clock
 from mailhost.errors import WriteError
 
 ALPHA, BETA = NAMES
@@ -62,7 +62,7 @@ def errors_of(world, **more):
         return world.whole_run(ROTATES, **more).errors
     except WriteError as err:
         told = str(err)
-    assert f"{dkim_run.CLOCK}: " in told
+    assert f"{dkim_clock.CLOCK}: " in told
     return [told]
 
 

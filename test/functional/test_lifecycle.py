@@ -17,6 +17,7 @@ from lifecycle_world import AUTHORITY, NAMES, START, Child, at, check_keys, larg
 from mailhost import clock as trusted_clock
 from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import clock as dkim_clock
 from mailhost.dkim import keystore, life
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import status as dkim_status
@@ -454,14 +455,14 @@ def test_a_missing_credential_is_a_failure_that_names_the_file(publishing):
 def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
     rotated(world)
     clock = trusted_clock.advance(None, trusted_clock.read())
-    path = Path(world.place.keys) / dkim_run.CLOCK
+    path = Path(world.place.keys) / dkim_clock.CLOCK
     year = 365 * 24 * 3600
     before = replace(clock, trusted=clock.trusted - year, wall=clock.wall - year)
     path.write_text(trusted_clock.emit(before))
     run = dkim_run.begin(world.place, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - before.trusted) < 60
     assert "salt-call dkim.believe_clock" in run.warnings[0]
-    dkim_run.believe_clock(world.place.keys)
+    dkim_clock.believe_clock(world.place.keys)
     run = dkim_run.begin(world.place, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - clock.trusted) < 60
     assert not run.warnings

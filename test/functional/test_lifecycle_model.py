@@ -21,7 +21,7 @@ from mailhost.dkim.run import Place, Run
 from mailhost.dns import lookup
 from mailhost.errors import CutoverError, ProbeError
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import settings as pillar_settings
 from model_servers import ROOT, TLD, Servers, Zone
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -147,7 +147,7 @@ class Years(RuleBasedStateMachine):
             "dkim": {"rotate_after": "20d", "revoke_for": "10d", "bits": 1024},
             "dns": {"root_servers": [ROOT]},
         }
-        return pillar_keys.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+        return pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
     def start(self):
         found = self.settings()

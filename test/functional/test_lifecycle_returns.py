@@ -9,8 +9,8 @@ import pytest
 
 from lifecycle_world import NAMES, large_host, settings
 from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import clock as dkim_clock
 from mailhost.dkim import keystore, life, machine
-from mailhost.dkim import run as dkim_run
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import status as dkim_status
 from mailhost.dkim.given_up import FOREIGN, FOREIGN_REVOKED, LOST, REVOKED, TAKEN
@@ -449,7 +449,7 @@ def test_a_manifest_is_marked_once_and_an_unchanged_run_writes_nothing(world, cl
     before = world.everything()
     assert world.whole_run(2).changes == {}
     after = world.everything()
-    assert {path for path in after if before.get(path) != after[path]} <= {f"keys/{dkim_run.CLOCK}"}
+    assert {path for path in after if before.get(path) != after[path]} <= {f"keys/{dkim_clock.CLOCK}"}
 
 
 def test_a_key_is_given_up_as_lost_only_where_another_signs(world):

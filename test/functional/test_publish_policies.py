@@ -10,7 +10,7 @@ import pytest
 
 from mailhost.dns import lookup
 from mailhost.errors import PublishError
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.publish import remembered as publish_remembered
 from mailhost.publish.policies import changes_of, publish, seen, told
 from mailhost.publish.rfc2136 import read_present

@@ -17,7 +17,10 @@ import pytest
 
 from mailhost.dns.lookup import Options
 from mailhost.errors import PublishError
-from mailhost.publish.rfc2136 import Change, Present, publish, read_credential, read_present
+from mailhost.publish.change import Change
+from mailhost.publish.credential import read_credential
+from mailhost.publish.rfc2136 import publish, read_present
+from mailhost.publish.server import Present
 from name_server import LIMIT, NameServer, zone
 
 ADDRESS, NOBODY, NS = "127.55.0.1", "127.55.0.66", "ns1.lab.test"

@@ -9,7 +9,7 @@ from mailhost.dkim import sign as dkim_sign
 from mailhost.errors import ProbeError
 from mailhost.opendkim import probe as opendkim_probe
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import settings as pillar_settings
 
 SENDERS = {"alpha.test": "alpha.test", "a.news.alpha.test": "alpha.test", "beta.test": "alpha.test"}
 SENDERS["x.beta.test"] = "alpha.test"
@@ -19,7 +19,7 @@ def signs_for_others(world, **domains):
     """Give the world a pillar in which alpha.test signs for names below it, and for beta.test as told."""
     names = {"alpha.test": {"ttl": 300, "dkim": {"subdomains": True}}, "beta.test": {"ttl": 300}, **domains}
     pillar = {"domain": "alpha.test", "domains": names, "dkim": {"rotate_after": 0, "soak": 0}}
-    world.settings = pillar_keys.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+    world.settings = pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
     tables = world.place.tables
     tables = opendkim_tables.tables(tables.key_table, tables.signing_table, world.domains)
     world.place = type(world.place)(world.place.keys, tables, world.place.owner)
@@ -106,7 +106,7 @@ def test_turning_it_on_and_off_is_proven_and_needs_no_new_key(world):
 
 
 def test_a_domain_goes_on_signing_until_the_one_that_is_to_sign_for_it_can(world):
-    world.settings = pillar_keys.resolve(
+    world.settings = pillar_settings.resolve(
         {"domain": "beta.test", "domains": {"beta.test": {"ttl": 300}}, "dkim": {"soak": 0, "rotate_after": 0}},
         {"postfix": {"version": "3.7"}},
         {"fqdn": "mx1.lab.test"},

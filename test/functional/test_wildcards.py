@@ -17,7 +17,7 @@ from mailhost.dkim.records import record_of
 from mailhost.dkim.run import Place, Run
 from mailhost.dns import lookup, wildcards
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import settings as pillar_settings
 from mailhost.records import nsupdate
 from mailhost.records import wants as records_wants
 from name_server import LIMIT, NameServer, zone
@@ -58,7 +58,7 @@ class Host:
             "domains": {name: {"ttl": 60} for name in NAMES},
             "dns": {"publish": "rfc2136", "rfc2136": rfc2136, "timeout": 2},
         }
-        self.settings = pillar_keys.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
+        self.settings = pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
     def run(self, hours):
         return Run(self.place, self.settings["domains"], self.settings["dns"], at(hours), ask=self.ask)

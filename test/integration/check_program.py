@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from mailhost.check import areas as check_areas
-from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import settings as pillar_settings
 
 
 def look(settings, areas):
@@ -22,5 +22,5 @@ def look(settings, areas):
 own = json.loads(sys.stdin.readline())
 for line in sys.stdin:
     asked = json.loads(line)
-    settings = pillar_keys.resolve(asked["pillar"], own["os"], {}) if "pillar" in asked else own
+    settings = pillar_settings.resolve(asked["pillar"], own["os"], {}) if "pillar" in asked else own
     print(json.dumps(look(settings, asked["areas"])), flush=True)

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from mailhost.check.findings import Host
 from mailhost.command import Done
 from mailhost.daemons.services import Service
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 
 TOP = Path(__file__).resolve().parents[2]
 NAME = "mx1.example.com"

@@ -11,7 +11,7 @@ from mailhost.dkim.life import Key, Manifest
 from mailhost.dkim.run import Place, Run
 from mailhost.dns.lookup import Answers, Seen
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.pillar import keys as pillar_keys
+from mailhost.pillar import settings as pillar_settings
 from mailhost.watch import memory
 
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -46,7 +46,7 @@ class World:
         tables = opendkim_tables.tables(folder / "KeyTable", folder / "SigningTable")
         self.place = Place(str(folder / "keys"), tables, keystore.Owner(me, me))
         whole = {"domain": NAMES[0], "addresses": ["192.0.2.25"], "domains": {name: {} for name in NAMES}}
-        self.settings = pillar_keys.resolve(whole, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.example"})
+        self.settings = pillar_settings.resolve(whole, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.example"})
         self.gone, self.silent, self.asked = set(), set(), []
         for name in NAMES:
             keystore.make_folder(self.place.keys, name, self.place.owner)

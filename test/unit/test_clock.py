@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailhost import clock as trusted_clock
 from mailhost.clock import CREDIT, EARLIEST, TOLERANCE, Clock, Reading, advance, believe
-from mailhost.dkim import run as dkim_run
+from mailhost.dkim import clock as dkim_clock
 from mailhost.errors import ClockError
 
 DAY, YEAR = 86400, 365 * 86400
@@ -233,9 +233,9 @@ def test_a_damaged_clock_is_named(text):
 
 
 def test_a_clock_file_that_is_no_text_is_named(tmp_path):
-    (tmp_path / dkim_run.CLOCK).write_bytes(b"\xff\xfe")
+    (tmp_path / dkim_clock.CLOCK).write_bytes(b"\xff\xfe")
     with pytest.raises(ClockError, match=r"clock\.json: cannot be read"):
-        dkim_run.believe_clock(tmp_path)
+        dkim_clock.believe_clock(tmp_path)
 
 
 def test_the_hosts_clocks_can_be_read():

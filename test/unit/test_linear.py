@@ -101,9 +101,9 @@ READERS = {
         begins = ("", "v=spf1 ", "v=DKIM1; p=", "v=DMARC1; ", "v=TLSRPTv1; rua=", "v=STSv1; id=")
         for value in (f"{begin}{text}" for begin in begins):
             for check in (
-                lambda: mail_records.check_spf([value.encode()], "v=spf1 -all"),
-                lambda: mail_records.check_dmarc([value.encode()], "v=DMARC1; p=none"),
-                lambda: mail_records.check_key((value.encode(),), "MIIB", "rsa"),
+                lambda: records_spf.check_spf([value.encode()], "v=spf1 -all"),
+                lambda: records_dmarc.check_dmarc([value.encode()], "v=DMARC1; p=none"),
+                lambda: records_key.check_key((value.encode(),), "MIIB", "rsa"),
                 lambda: transport_records.check_tls_rpt([value.encode()], "v=TLSRPTv1; rua=mailto:a@b"),
                 lambda: transport_records.check_mta_sts([value.encode()], "v=STSv1; id=1"),
                 lambda: check_spf.ending(value),
@@ -141,7 +141,8 @@ from mailhost.check.protocol import area as check_protocol
 from mailhost.check.running import signatures as check_signatures
 from mailhost.receiver import dkim as receiver_dkim, spf as receiver_spf
 from mailhost.receiver.dmarc import judge, policy_record
-from mailhost.records import mta_sts, nsupdate, record as mail_records, transport as transport_records
+from mailhost.records import dmarc as records_dmarc, key as records_key, mta_sts, nsupdate, spf as records_spf
+from mailhost.records import transport as transport_records
 from mailhost.reflector.main import World, reflect
 from mailhost.reflector.message import *
 from mailhost.reflector.message import plain

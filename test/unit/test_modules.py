@@ -14,10 +14,10 @@ from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim.life import Key, Manifest
-from mailhost.dkim.run import Report
+from mailhost.dkim.report import Report
 from mailhost.dns import lookup
 from mailhost.dns.lookup import Answers, Seen
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.postfix import queue as postfix_queue
 
 TOP = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from mailhost.central import keys as central_keys
 from mailhost.check import areas as check_areas
 from mailhost.check.findings import Finding
 from mailhost.daemons.talk import short
-from mailhost.dkim import run as dkim_run
+from mailhost.dkim import report as dkim_report
 from mailhost.dns import lookup
 from mailhost.dns.lookup import Answers, Question, Seen
 from mailhost.errors import DkimError, NotServing, ProbeError, PublishError, WireError
@@ -14,8 +14,10 @@ from mailhost.page import fleet as page_fleet
 from mailhost.receiver import dkim as receiver_dkim
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import spf as receiver_spf
-from mailhost.records import nsupdate
+from mailhost.records import dmarc as records_dmarc
+from mailhost.records import key, nsupdate
 from mailhost.records import record as mail_records
+from mailhost.records import spf as records_spf
 from mailhost.records import transport as transport_records
 from mailhost.records import wants as records_wants
 from mailhost.records.mta_sts import PolicyError, parse
@@ -51,9 +53,9 @@ def verdict(value):
     broken = Seen("ns2", "192.0.2.54", "unknown", detail=value.decode("utf-8", "replace"))
     answers = Answers(Question(PLACE, "TXT"), PLACE, PLACE, 60, (seen, broken))
     for check in (
-        lambda values: mail_records.check_spf(values, "v=spf1 -all"),
-        lambda values: mail_records.check_dmarc(values, "v=DMARC1; p=none"),
-        lambda values: mail_records.check_key(values, "MIIB", "rsa"),
+        lambda values: records_spf.check_spf(values, "v=spf1 -all"),
+        lambda values: records_dmarc.check_dmarc(values, "v=DMARC1; p=none"),
+        lambda values: key.check_key(values, "MIIB", "rsa"),
         lambda values: transport_records.check_tls_rpt(values, "v=TLSRPTv1; rua=mailto:a@b.example"),
         lambda values: transport_records.check_mta_sts(values, "v=STSv1; id=1"),
     ):
@@ -109,7 +111,7 @@ def findings(value):
 
 def reports(value):
     text = value.decode("utf-8", "surrogateescape").replace("\n", " ")
-    yield from dkim_run.brief([text])
+    yield from dkim_report.brief([text])
     yield from told({"refused": [text], text: {"now": (text,)}})["refused"]
     yield from central_keys.domains_of([])
 

@@ -15,10 +15,13 @@ from mailhost.central import foreign_rows
 from mailhost.central import owners as central_owners
 from mailhost.dkim.records import change_of, oldest_if_needed, wanted_of
 from mailhost.dns import lookup, wildcards
+from mailhost.publish import change as publish_change
+from mailhost.publish import credential as publish_credential
 from mailhost.publish import rfc2136
-from mailhost.publish.rfc2136 import Change
+from mailhost.publish.change import Change
+from mailhost.records.key import key_record
 from mailhost.records.places import Places
-from mailhost.records.record import key_record, tags
+from mailhost.records.tags import tags
 from mailhost.schema import Domain, Items, Key, Section, Text, Wrong, read
 from mailhost.wording import shown
 
@@ -47,7 +50,7 @@ def rows(run, names, oldest_queued):
     """Return the records at ``names`` (of keys of this host) as a publisher is to have them: plain data, public.
 
     :param oldest_queued: see :func:`mailhost.dkim.look.check_published`.
-    :return: for each ``{"name", "ttl", "wanted", "expected"}``, as in :class:`mailhost.publish.rfc2136.Change`.
+    :return: for each ``{"name", "ttl", "wanted", "expected"}``, as in :class:`mailhost.publish.change.Change`.
     """
     names = set(names)
     domains = sorted({name.partition("._domainkey.")[2] for name in names})
@@ -100,7 +103,7 @@ def publish_rows(given, domains, dns, minion="", zones=(), path=None):
         nowhere.
     :raises PublishError: the credential cannot be read, or what is remembered.
     """
-    credential = rfc2136.read_credential(dns["rfc2136"])
+    credential = publish_credential.read_credential(dns["rfc2136"])
     options, places = lookup.options(dns), Places(frozenset(domains), frozenset(zones))
     told = {"sent": [], "already": [], "refused": [], "unknown": []}
     changes, told["refused"] = foreign_rows.read_each(given, lambda row, where: read_row(row, domains, where))
@@ -124,7 +127,7 @@ def _placed(changes, options, places, told):
     found, placed = _seen(changes, options), []
     for change in changes:
         answers = found[change.name]
-        end = rfc2136.placed(change, answers)
+        end = publish_change.placed(change, answers)
         refusal = places.refusal(change.name, end.name)
         if not answers.zone:
             told["unknown"].append(f"{change.name}: its zone could not be found out: {answers.trouble}")
@@ -162,7 +165,7 @@ def _of_this_host(changes, owners, places, told):
 
 
 def read_row(row, domains, where):
-    """Return a row as a :class:`mailhost.publish.rfc2136.Change` whose zone is not known yet.
+    """Return a row as a :class:`mailhost.publish.change.Change` whose zone is not known yet.
 
     Its ``expected`` narrow what DNS may show there now, and never widen it: a key has no other key's place, a revoked
     one has that of one key, and only a revoked one is taken away.

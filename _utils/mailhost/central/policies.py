@@ -8,9 +8,9 @@ import re
 
 from mailhost.central import foreign_rows
 from mailhost.pillar.keys import SCHEMA
-from mailhost.publish.rfc2136 import Change
+from mailhost.publish.change import Change
 from mailhost.records.policies import KINDS
-from mailhost.records.record import tags
+from mailhost.records.tags import tags
 from mailhost.schema import Choice, Domain, Key, Section, Text, Wrong, read
 from mailhost.wording import shown
 
@@ -45,7 +45,7 @@ def read_rows(given, allowed):
 
 
 def read_row(row, allowed, where):
-    """Return a row as a :class:`mailhost.publish.rfc2136.Change` whose zone is not known yet.
+    """Return a row as a :class:`mailhost.publish.change.Change` whose zone is not known yet.
 
     :raises Wrong: it is malformed, of no domain in ``allowed``, at another name than its kind's, or no record as this
         formula writes them.

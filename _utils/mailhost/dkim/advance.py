@@ -7,7 +7,7 @@ from mailhost.dkim import keystore, life
 from mailhost.dkim.given_up import COMPROMISED, WHY
 from mailhost.dkim.look import check_published, publisher
 from mailhost.dkim.make import make_keys, make_successors
-from mailhost.dkim.run import merged
+from mailhost.dkim.report import merged
 from mailhost.dkim.settled import Look, Only
 from mailhost.dkim.sign import sign
 from mailhost.errors import DkimError

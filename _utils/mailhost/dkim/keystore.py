@@ -14,7 +14,8 @@ from pathlib import Path
 from mailhost import files as safe_files
 from mailhost.dkim import folders as key_folders
 from mailhost.dkim import life
-from mailhost.errors import KeyFileError, ManifestError, UnsafeFile
+from mailhost.dkim import manifest as dkim_manifest
+from mailhost.errors import DkimError, KeyFileError, ManifestError, UnsafeFile
 
 MANIFEST = "keys.json"
 _COMPROMISED = ".compromised"
@@ -75,7 +76,7 @@ def read_manifest(keys, domain):
         raise ManifestError(str(err)) from err
     except (OSError, UnicodeDecodeError) as err:
         raise ManifestError(f"{path}: cannot be read: {err}") from err
-    manifest = life.parse(text, domain, path)
+    manifest = dkim_manifest.parse(text, domain, path)
     _read_before[path] = (_version(found), manifest)
     return manifest
 
@@ -87,7 +88,7 @@ def _version(found):
 def write_manifest(keys, manifest):
     """Put a manifest in place of the one on disk, at once and for good (fsync of file and folder)."""
     try:
-        safe_files.replace_file(Path(keys) / manifest.domain / MANIFEST, life.emit(manifest), 0o644)
+        safe_files.replace_file(Path(keys) / manifest.domain / MANIFEST, dkim_manifest.emit(manifest), 0o644)
     finally:
         _read_before.pop(f"{keys}/{manifest.domain}/{MANIFEST}", None)
 
@@ -263,3 +264,14 @@ def check_private(keys, domain, key):
         raise KeyFileError(
             f"{path}: it is not the key whose record was emitted for {key.selector}; was it replaced by hand?"
         )
+
+
+def read_each(names, read):
+    """Return ``({domain: manifest}, {domain: why it cannot be read})``; ``read`` takes a domain's name."""
+    manifests, troubles = {}, {}
+    for name in names:
+        try:
+            manifests[name] = read(name)
+        except DkimError as err:
+            troubles[name] = str(err)
+    return manifests, troubles

@@ -1,18 +1,12 @@
-"""The life of a DKIM key: its stages as one table, the manifest that records them, and what they allow. Pure."""
+"""The life of a DKIM key: its stages as one table, and what they allow. Pure."""
 
-import base64
-import binascii
 import hashlib
-import json
-import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 
 from mailhost.clock import iso_time, shown_time, utc
 from mailhost.errors import ClockError, ManifestError
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,6 @@ LEFT = ("foreign", "foreign and revoked", "taken")
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
 STAGES = tuple(stage.name for stage in LIFE)
 _LAST_FIRST = STAGES[::-1]
-_STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -103,9 +96,6 @@ class Key:
     def since(self):
         """When the last stage was reached."""
         return getattr(self, self.stage)
-
-
-_COLUMNS = frozenset(field.name for field in fields(Key)) - {"given_up"}
 
 
 @dataclass(frozen=True)
@@ -309,13 +299,13 @@ def go_back(manifest, now):
     earlier, present = predecessor(manifest), signer(manifest)
     changed = manifest.with_key(replace(earlier, signing=now, retired=None))
     gone = [*([present] if present else []), *waiting(changed)]
-    return _with_keys(changed, [stamp(key, "retired", now) for key in gone])
+    return with_keys(changed, [stamp(key, "retired", now) for key in gone])
 
 
 def wait_anew(manifest, now):
     """Return the manifest with the soaks and retentions that are under way begun anew at ``now``."""
     begun = [key for key in manifest.keys if key.stage in ("published", "retired") and key.since < now]
-    return _with_keys(manifest, [replace(key, **{key.stage: now}) for key in begun])
+    return with_keys(manifest, [replace(key, **{key.stage: now}) for key in begun])
 
 
 def not_after(manifest, now):
@@ -323,7 +313,7 @@ def not_after(manifest, now):
 
     A wrong clock made it. What it stands for has been seen by now, so no wait gets shorter.
     """
-    return _with_keys(manifest, [_key_not_after(key, now) for key in manifest.keys])
+    return with_keys(manifest, [_key_not_after(key, now) for key in manifest.keys])
 
 
 def _key_not_after(key, now):
@@ -331,7 +321,7 @@ def _key_not_after(key, now):
     return replace(key, **{name: now for name, moment in times.items() if moment and moment > now})
 
 
-def _with_keys(manifest, keys):
+def with_keys(manifest, keys):
     for key in keys:
         manifest = manifest.with_key(key)
     return manifest
@@ -340,110 +330,3 @@ def _with_keys(manifest, keys):
 def deadline(key, policy):
     """Return when waiting for the key's record stops being a warning and becomes a failure."""
     return key.generated + timedelta(seconds=0 if policy["strict"] else policy["publish_deadline"])
-
-
-def emit(manifest):
-    """Return the manifest as the text of ``keys.json``."""
-    rows = [{name: _out(value) for name, value in asdict(key).items() if name in _COLUMNS} for key in manifest.keys]
-    given_up = {key.selector: key.given_up for key in manifest.keys if key.given_up}
-    head = {"format": FORMAT, "domain": manifest.domain, **({"machine": manifest.machine} if manifest.machine else {})}
-    # Beside the rows, and only where there is something to say: earlier versions of the formula read it, too.
-    return json.dumps({**head, **({"given_up": given_up} if given_up else {}), "keys": rows}, indent=2) + "\n"
-
-
-def _out(value):
-    return iso_time(value) if isinstance(value, datetime) else value
-
-
-def parse(text, domain, where):
-    """Read the text of ``keys.json``.
-
-    :param domain: the domain that it must be of.
-    :param where: the file's path, for messages.
-    :raises ManifestError: naming file, row and column of what is wrong; such a file is never overwritten.
-    """
-    try:
-        data = json.loads(text)
-        rows, version, named = data["keys"], data["format"], data["domain"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise ManifestError(f"{where}: this is not a manifest of keys ({err!r}); restore it from a backup") from err
-    if version != FORMAT:
-        raise ManifestError(
-            f"{where}: format {version!r} is not known here (this is format {FORMAT}); upgrade the formula"
-        )
-    if named != domain:
-        raise ManifestError(f"{where}: it is the manifest of {named!r}, not of {domain!r}; was it copied here?")
-    if not isinstance(rows, list):
-        raise ManifestError(f"{where}: keys is not a list")
-    keys = tuple(_row(row, f"{where}: row {number}") for number, row in enumerate(rows, 1))
-    for number, key in enumerate(keys, 1):
-        if any(one.selector == key.selector for one in keys[: number - 1]):
-            raise ManifestError(f"{where}: row {number}, selector: {key.selector} is there twice")
-    return _with_marks(Manifest(domain, keys), data, where)
-
-
-def _with_marks(manifest, data, where):
-    """Return the manifest with what the file says beside its rows: the machine, and which keys are given up."""
-    machine, given_up = data.get("machine", ""), data.get("given_up", {})
-    if not isinstance(machine, str):
-        raise ManifestError(f"{where}: machine: {machine!r} is not text")
-    if not isinstance(given_up, dict) or not all(isinstance(why, str) for why in given_up.values()):
-        raise ManifestError(f"{where}: given_up: not a mapping of selectors to texts")
-    odd = sorted(given_up.keys() - {key.selector for key in manifest.keys})
-    if odd:
-        raise ManifestError(f"{where}: given_up: there is no row of {odd[0]}")
-    marked = [replace(key, given_up=given_up[key.selector]) for key in manifest.keys if key.selector in given_up]
-    return replace(_with_keys(manifest, marked), machine=machine)
-
-
-def _row(row, where):
-    if not isinstance(row, dict):
-        raise ManifestError(f"{where}: not a mapping")
-    odd = sorted(_COLUMNS.symmetric_difference(row))
-    if odd:
-        raise ManifestError(f"{where}, {odd[0]}: {'not a column' if odd[0] in row else 'missing'}")
-    times = {name: _time(row[name], f"{where}, {name}") for name in STAGES}
-    _check_texts(row, where)
-    key = Key(**{**row, **times})
-    _check_order(key, where)
-    return key
-
-
-def _check_texts(row, where):
-    for name in ("selector", "algorithm", "public"):
-        if not isinstance(row[name], str):
-            raise ManifestError(f"{where}, {name}: {row[name]!r} is not text")
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", row["selector"]):
-        raise ManifestError(f"{where}, selector: {row['selector']!r} is not a selector")
-    if not isinstance(row["bits"], int):
-        raise ManifestError(f"{where}, bits: {row['bits']!r} is not a number")
-    try:
-        base64.b64decode(row["public"], validate=True)
-    except (binascii.Error, ValueError) as err:
-        raise ManifestError(f"{where}, public: not base64") from err
-
-
-def _time(value, where):
-    if value is None:
-        return None
-    try:
-        # Ten times as fast as strptime, for the thousands of stamps that a run reads.
-        return datetime(*map(int, _STAMP.fullmatch(value).groups()), tzinfo=timezone.utc)
-    except (AttributeError, TypeError, ValueError) as err:
-        raise ManifestError(f"{where}: {value!r} is not a time such as 2026-11-24T18:00:00Z") from err
-
-
-def _check_order(key, where):
-    reached = []
-    for stage in LIFE:
-        moment = getattr(key, stage.name)
-        if moment is None:
-            continue
-        last = reached[-1] if reached else None
-        if stage.follows and (last is None or last not in stage.follows):
-            raise ManifestError(f"{where}, {stage.name}: it cannot follow {last or 'nothing'}")
-        if last and moment < getattr(key, last):
-            raise ManifestError(f"{where}, {stage.name}: it lies before {last}")
-        reached.append(stage.name)
-    if not reached:
-        raise ManifestError(f"{where}, generated: missing")

@@ -20,9 +20,12 @@ from mailhost.dkim.records import (
     wanted_of,
     without_wildcards,
 )
-from mailhost.dkim.run import Report, merged, read_manifests
+from mailhost.dkim.report import Report, merged
+from mailhost.dkim.run import read_manifests
 from mailhost.dns import lookup
 from mailhost.errors import DkimError, KeyInUse, PublishError, WriteError
+from mailhost.publish import change as publish_change
+from mailhost.publish import credential as publish_credential
 from mailhost.publish import rfc2136
 from mailhost.records.places import Places
 from mailhost.scale import turns as scale_turns
@@ -129,7 +132,7 @@ def _send(run, missing, report):
     if not missing:
         return False
     try:
-        credential = rfc2136.read_credential(run.dns["rfc2136"])
+        credential = publish_credential.read_credential(run.dns["rfc2136"])
         changes = _allowed(run, missing, report)
         sent = rfc2136.publish(changes, credential, lookup.options(run.dns))
     except PublishError as err:
@@ -145,7 +148,7 @@ def _allowed(run, missing, report):
     places = Places(frozenset(run.domains), frozenset(run.dns.get("alias_zones", ())))
     allowed = []
     for change, answers in missing:
-        placed = rfc2136.placed(change, answers)
+        placed = publish_change.placed(change, answers)
         why = places.refusal(change.name, placed.name)
         if not answers.zone:
             why = f"{change.name} did not change: its place could not be found out: {answers.trouble}"
@@ -186,7 +189,8 @@ def _look(run, wants, places):
 def _stamp_seen(run, manifest, wants, seen):
     """Write a domain's manifest with the stamps that its keys have earned, and destroy the keys that are revoked now.
 
-    Return the :class:`mailhost.dkim.run.Report`; what could not be written down is not in it, and the next run sees it.
+    Return the :class:`mailhost.dkim.report.Report`; what could not be written down is not in it, and the next run sees
+    it.
     """
     report, changed = Report(), manifest
     for key in manifest.keys:

@@ -10,7 +10,8 @@ from mailhost.dkim import selectors as dkim_selectors
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.given_up import FOREIGN
 from mailhost.dkim.records import record_of
-from mailhost.dkim.run import Report, read_manifests
+from mailhost.dkim.report import Report
+from mailhost.dkim.run import read_manifests
 from mailhost.errors import DkimError
 from mailhost.records import record as mail_records
 

@@ -7,8 +7,9 @@ from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import life
 from mailhost.dns import lookup, wildcards
 from mailhost.errors import DkimError
-from mailhost.publish import rfc2136
-from mailhost.records import record as mail_records
+from mailhost.publish import change
+from mailhost.records import key as records_key
+from mailhost.records import tags
 from mailhost.wording import did_you_mean
 
 TESTING = "the record of the key {} has t=y (a test), so recipients may take its signatures for none; publish ours"
@@ -36,12 +37,12 @@ def record_of(name, domain, key):
     Revoked, its ``p=`` is empty (RFC 6376 section 3.6.1).
     """
     public = "" if key.revoked else key.public
-    return mail_records.key_record(name, key.selector, public, domain["dkim"]["ttl"], key.algorithm)
+    return records_key.key_record(name, key.selector, public, domain["dkim"]["ttl"], key.algorithm)
 
 
 def revoked_record_of(name, domain, key):
     """Return the record of a key as it is from its revocation on."""
-    return mail_records.key_record(name, key.selector, "", domain["dkim"]["ttl"], key.algorithm)
+    return records_key.key_record(name, key.selector, "", domain["dkim"]["ttl"], key.algorithm)
 
 
 def question_of(name, selector):
@@ -71,14 +72,14 @@ def wanted_of(run, name, key, oldest_queued):
 
 
 def change_of(run, name, key, wanted):
-    """Return the :class:`mailhost.publish.rfc2136.Change` that has DNS show what is wanted of a key.
+    """Return the :class:`mailhost.publish.change.Change` that has DNS show what is wanted of a key.
 
     What it may take the place of is nobody's but ours: this key's own record, or its revoked one.
     """
     record = record_of(name, run.domains[name], replace(key, revoked=None))
     revoked = revoked_record_of(name, run.domains[name], key)
     ours = (record.value, revoked.value) if wanted.why else ()
-    return rfc2136.Change(record.name, "", record.ttl, wanted.text or None, ours)
+    return change.Change(record.name, "", record.ttl, wanted.text or None, ours)
 
 
 def keeps_record(run, name, key, oldest_queued):
@@ -100,7 +101,7 @@ def oldest_if_needed(run, manifests, oldest_queued):
 
 def testing(answers):
     """Tell whether any server shows a key's record with the flag of a test (t=y, RFC 6376 section 3.6.1)."""
-    return any(mail_records.is_testing(value) for one in answers.seen for value in one.values)
+    return any(records_key.is_testing(value) for one in answers.seen for value in one.values)
 
 
 def judge(key, answers):
@@ -181,7 +182,7 @@ def _is_key_record(values, is_empty):
     if len(values) != 1:
         return False
     try:
-        public = "".join(mail_records.tags(values[0].decode("ascii"))["p"].split())
+        public = "".join(tags.tags(values[0].decode("ascii"))["p"].split())
         return not public if is_empty else _is_whole(base64.b64decode(public, validate=True))
     except (ValueError, KeyError):
         return False
@@ -193,7 +194,7 @@ def _is_whole(key):
 
 
 def _check(public, algorithm):
-    return lambda values: mail_records.check_key(values, public, algorithm)
+    return lambda values: records_key.check_key(values, public, algorithm)
 
 
 def key_records(run, only=None, oldest_queued=None):

@@ -1,4 +1,4 @@
-"""One run over the keys of a host: where they are, for which domains, at what trusted time, and what it reports."""
+"""One run over the keys of a host: where they are, for which domains, and at what trusted time."""
 
 import json
 from collections.abc import Callable
@@ -8,15 +8,13 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from mailhost import clock as trusted_clock
-from mailhost import files as safe_files
-from mailhost import wording
-from mailhost.clock import shown_time
+from mailhost.dkim import clock as dkim_clock
 from mailhost.dkim import folders as key_folders
 from mailhost.dkim import given_up as dkim_given_up
-from mailhost.dkim import keystore, life
+from mailhost.dkim import keystore
 from mailhost.dkim import machine as dkim_machine
 from mailhost.dns import lookup
-from mailhost.errors import ClockError, DkimError, KeyFileError, KeyInUse, ManifestError, SettingsError, UnsafeFile
+from mailhost.errors import KeyFileError, KeyInUse, ManifestError, SettingsError
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.scale import packing
 
@@ -25,58 +23,6 @@ APPLIED = "/etc/mailserver/dkim.json"
 them, and not by the pillar in the minion's memory: that may be older than the last highstate, or empty."""
 APPLIED_FORMAT = 2
 """To be raised, there and here, when what a run needs of these settings changes."""
-CLOCK = "clock.json"
-"""The file of the trusted time, in the folder of the keys."""
-CLOCK_STEP = 3600
-"""Seconds after which the trusted time is written down anew; a run soon after another writes nothing."""
-
-
-@dataclass
-class Report:
-    """What was done or, in a dry run, would be done; all texts are whole sentences that name the domain.
-
-    ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
-    signer (``{"old": selector, "new": selector}``), ``waiting`` are warnings, and ``errors`` make the run fail.
-    ``lost`` are the domains whose key was given up, so that another is to be made at once.
-    """
-
-    changes: dict = field(default_factory=dict)
-    notes: list = field(default_factory=list)
-    waiting: list = field(default_factory=list)
-    errors: list = field(default_factory=list)
-    lost: list = field(default_factory=list)
-
-    def change(self, domain, selector, old, new):
-        """Note that a key of a domain went from ``old`` to ``new``."""
-        self.changes.setdefault(domain, {})[selector] = {"old": old, "new": new}
-
-
-SHOWN = 25
-"""How many texts of a kind a report is shown with: a minion's answer of megabytes is cut by the master, unreadably."""
-
-
-def brief(texts):
-    """Return the first of many texts of a report, and last how many more there are and where they are; all plain."""
-    texts = [*map(wording.lines, texts[:SHOWN]), *texts[SHOWN:]]
-    if len(texts) <= SHOWN:
-        return texts
-    more = (
-        f"{len(texts) - SHOWN:,} more like these; dkim.status has each key, mailserver.records what is to be published."
-    )
-    return [*texts[:SHOWN], more]
-
-
-def merged(*reports):
-    """Return several reports as one; ``changes`` of a domain are joined."""
-    whole = Report()
-    for report in reports:
-        for name, change in report.changes.items():
-            whole.changes.setdefault(name, {}).update(change)
-        whole.notes += report.notes
-        whole.waiting += report.waiting
-        whole.errors += report.errors
-        whole.lost += report.lost
-    return whole
 
 
 @dataclass(frozen=True)
@@ -227,20 +173,9 @@ class Run:
 
 def read_manifests(run, report, names=None):
     """Return the manifests of these domains, or of all with DKIM; a damaged one is an error of the report."""
-    manifests, troubles = read_each(run.wanted if names is None else names, run.manifest)
+    manifests, troubles = keystore.read_each(run.wanted if names is None else names, run.manifest)
     report.errors += [f"{name}: {why}" for name, why in troubles.items()]
     return manifests
-
-
-def read_each(names, read):
-    """Return ``({domain: manifest}, {domain: why it cannot be read})``; ``read`` takes a domain's name."""
-    manifests, troubles = {}, {}
-    for name in names:
-        try:
-            manifests[name] = read(name)
-        except DkimError as err:
-            troubles[name] = str(err)
-    return manifests, troubles
 
 
 def begin(place, domains, dns, test=False, watched=_nothing):
@@ -253,16 +188,18 @@ def begin(place, domains, dns, test=False, watched=_nothing):
     :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
     :raises UnsafeFile: another user could write to the folder of the keys, and somebody did.
     """
-    path = Path(place.keys) / CLOCK
+    path = Path(place.keys) / dkim_clock.CLOCK
     refused = _refused(place, test)
     if not test:
         opendkim_tables.tidy(place.tables)
-    before = _clock(path)
+    before = dkim_clock.read(path)
     clock = trusted_clock.advance(before, trusted_clock.read())
-    if not test and (before is None or clock.trusted - before.trusted >= CLOCK_STEP or not clock.is_believed):
-        _write_clock(path, clock)
+    if not test and (
+        before is None or clock.trusted - before.trusted >= dkim_clock.CLOCK_STEP or not clock.is_believed
+    ):
+        dkim_clock.write(path, clock)
     now = trusted_clock.utc(clock.trusted)
-    warnings = () if clock.is_believed else (_disbelief(clock),)
+    warnings = () if clock.is_believed else (dkim_clock.disbelief(clock),)
     ahead, machine = clock.wall - clock.trusted, dkim_machine.mark()
     return Run(
         place,
@@ -285,71 +222,3 @@ def _refused(place, test):
         # The package that brings the user is not installed yet: nothing can be this user's.
         return {}
     return key_folders.settle(place.keys, place.owner, test)[1]
-
-
-def believe_clock(keys):
-    """Have the host's clock believed from now on, because an operator says that it is right; return the trusted time.
-
-    No soak and no retention gets shorter by that. Where the clock was ahead, nobody witnessed the time by which it was,
-    so the waits begin anew; where it was behind, stamps of what is the future now become stamps of now. A call that was
-    cut short is to be repeated.
-
-    :raises ManifestError: manifests are damaged; nothing was changed.
-    :raises ClockError: the clock was never set, or the trusted time's file is damaged.
-    """
-    path = Path(keys) / CLOCK
-    before = trusted_clock.advance(_clock(path), trusted_clock.read())
-    clock = trusted_clock.believe(before)
-    now, manifests = trusted_clock.utc(clock.trusted), _all_manifests(keys)
-    # Stamps move ahead before the clock does, and back after it: the other way round, a call that is cut short in
-    # between would leave retentions that are over.
-    if clock.trusted > before.trusted:
-        manifests = _rewritten(keys, manifests, lambda manifest: life.wait_anew(manifest, now))
-    _write_clock(path, clock)
-    _rewritten(keys, manifests, lambda manifest: life.not_after(manifest, now))
-    return now
-
-
-def _all_manifests(keys):
-    """Return the manifests of all domains that have one.
-
-    :raises ManifestError: some are damaged; it names them all.
-    """
-    names, read = keystore.domains_on_disk(keys), partial(keystore.read_manifest, keys)
-    manifests, troubles = read_each(names, read)
-    if troubles:
-        raise ManifestError("\n".join([*troubles.values(), "The clock is not believed yet, and nothing was changed."]))
-    return list(manifests.values())
-
-
-def _rewritten(keys, manifests, change):
-    """Return the manifests after ``change``; those that it changed are written."""
-    changed = [change(manifest) for manifest in manifests]
-    for before, after in zip(manifests, changed, strict=True):
-        if after != before:
-            keystore.write_manifest(keys, after)
-    return changed
-
-
-def _clock(path):
-    try:
-        return trusted_clock.parse(safe_files.read_text(path, roots=True), str(path))
-    except FileNotFoundError:
-        return None
-    except UnsafeFile as err:
-        raise ClockError(str(err)) from err
-    except (OSError, UnicodeDecodeError) as err:
-        raise ClockError(f"{path}: cannot be read: {err}") from err
-
-
-def _write_clock(path, clock):
-    safe_files.replace_file(path, trusted_clock.emit(clock), 0o644)
-
-
-def _disbelief(clock):
-    wall, now = trusted_clock.utc(clock.wall), trusted_clock.utc(clock.trusted)
-    waits = ", and waits until the clock gets there" if wall < now and clock.credit else ""
-    return (
-        f"The host's clock says {shown_time(wall)}, but by all that was witnessed it is {shown_time(now)}; that "
-        f"is what the keys go by{waits}. Set the clock right or, if it is right, run: salt-call dkim.believe_clock"
-    )

@@ -8,7 +8,8 @@ from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore, life
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.records import judge, question_of, record_of
-from mailhost.dkim.run import Report, read_manifests
+from mailhost.dkim.report import Report
+from mailhost.dkim.run import read_manifests
 from mailhost.errors import CutoverError, DkimError
 from mailhost.opendkim import tables as opendkim_tables
 

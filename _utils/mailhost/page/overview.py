@@ -1,7 +1,7 @@
 """What a host says of itself for the page of all hosts: what is not right, and its keys' stamps; all of it public."""
 
 from mailhost.check import areas as check_areas
-from mailhost.dkim import life
+from mailhost.dkim import keystore, life
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import status as dkim_status
 from mailhost.errors import DkimError
@@ -38,7 +38,7 @@ def _keys(settings, now):
         run = dkim_run.begin(dkim_run.place_of(settings), domains, settings["dns"], test=True)
     except DkimError as err:
         return rows, dict.fromkeys(signed, str(err))
-    manifests, unread = dkim_run.read_each(signed, run.manifest)
+    manifests, unread = keystore.read_each(signed, run.manifest)
     for name, manifest in manifests.items():
         shown = (key for key in manifest.keys if not key.removed or now - key.removed.timestamp() < REMOVED_FOR)
         rows[name] = [_row(run, manifest, key) for key in shown]

@@ -233,7 +233,7 @@ def as_text(value):
 def main_cf(settings, given):
     """Return main.cf as an ordered mapping from parameter to text: the formula's values, and ``given`` over them.
 
-    :param settings: the settings of :func:`mailhost.pillar.keys.resolve`, before ``postfix:main`` is computed.
+    :param settings: the settings of :func:`mailhost.pillar.settings.resolve`, before ``postfix:main`` is computed.
     :param given: parameters from the pillar; a value ``None`` leaves the parameter out.
     """
     own = {

@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 
 from mailhost import files as safe_files
 from mailhost.dns import lookup, wildcards
+from mailhost.publish import credential as publish_credential
 from mailhost.publish import remembered, rfc2136
-from mailhost.publish.rfc2136 import Change
+from mailhost.publish.change import Change
 from mailhost.records import policies as record_policies
 from mailhost.records import shared as shared_records
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a record, or would (``due``); the others are those of :class:`mailhost.publish.rfc2136.Sent`.
+    """What became of a record, or would (``due``); the others are those of :class:`mailhost.publish.change.Sent`.
 
     ``now`` are the texts of its kind that were there, ``wanted`` is ours.
     """
@@ -29,7 +30,7 @@ class Outcome:
 
 
 def changes_of(domains):
-    """Return a :class:`mailhost.publish.rfc2136.Change` for each policy record that these domains' settings want."""
+    """Return a :class:`mailhost.publish.change.Change` for each policy record that these domains' settings want."""
     return [
         Change(record.name, "", record.ttl, record.value, kind=kind.label, is_beside=_is_beside(kind, domain))
         for name, domain in domains.items()
@@ -53,7 +54,7 @@ def publish(changes, path, dns, test=False, read=None):
     :raises PublishError: the credential cannot be read, or what is remembered.
     :raises WriteError: nothing can be remembered, so nothing was sent.
     """
-    credential, options = rfc2136.read_credential(dns["rfc2136"]), lookup.options(dns)
+    credential, options = publish_credential.read_credential(dns["rfc2136"]), lookup.options(dns)
     if test:
         return _outcomes(changes, remembered.read_texts(path), credential, options, True, read)
     with safe_files.locked(path.parent):

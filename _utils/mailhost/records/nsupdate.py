@@ -3,6 +3,7 @@
 import re
 from functools import partial
 
+from mailhost.records import key, tags
 from mailhost.records import policies as record_policies
 from mailhost.records import record as mail_records
 from mailhost.wording import plain, shown
@@ -56,9 +57,9 @@ def _update(record, present):
 def _kind(record):
     """Return two functions for a TXT record: is a value an older version of it, and is it in DNS as wanted."""
     if "._domainkey." in record.name:
-        wanted = mail_records.tags(record.value)
+        wanted = tags.tags(record.value)
         public, algorithm = wanted["p"], wanted.get("k", "rsa")
-        return partial(_own_key, public), lambda values: mail_records.check_key(values, public, algorithm)
+        return partial(_own_key, public), lambda values: key.check_key(values, public, algorithm)
     kind = record_policies.kind_at(record.name)
     return kind.counts, lambda values: kind.check(values, record.value)
 

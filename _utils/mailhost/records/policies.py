@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mailhost.records import dmarc as records_dmarc
 from mailhost.records import mta_sts
-from mailhost.records import record as mail_records
+from mailhost.records import spf as records_spf
 from mailhost.records import transport as transport_records
 
 
@@ -36,10 +37,10 @@ class Kind:
 KINDS = {
     kind.label: kind
     for kind in (
-        Kind("SPF", "", mail_records.spf_record, mail_records.is_spf, mail_records.check_spf),
+        Kind("SPF", "", records_spf.spf_record, records_spf.is_spf, records_spf.check_spf),
         Kind(
-            "DMARC", "_dmarc.", mail_records.dmarc_record, mail_records.is_dmarc,
-            mail_records.check_dmarc,
+            "DMARC", "_dmarc.", records_dmarc.dmarc_record, records_dmarc.is_dmarc,
+            records_dmarc.check_dmarc,
         ),
         Kind(
             "MTA-STS", "_mta-sts.", transport_records.mta_sts_record, mta_sts.is_record,

@@ -8,7 +8,8 @@ import ipaddress
 import re
 from dataclasses import replace
 
-from mailhost.records.record import check_mx, check_spf, is_spf, spf_terms
+from mailhost.records.hosts import check_mx
+from mailhost.records.spf import check_spf, is_spf, spf_terms
 
 _END = re.compile(r"[-~?+]?all", re.IGNORECASE)
 _REDIRECT = re.compile(r"redirect=\S+", re.IGNORECASE)
@@ -56,7 +57,7 @@ def _is_term(term):
 def check_spf_beside(values, wanted):
     """Compare the TXT values at a name with an SPF record beside which others may have theirs.
 
-    What :func:`mailhost.records.record.check_spf` returns.
+    What :func:`mailhost.records.spf.check_spf` returns.
     """
     return check_spf(values, spf_beside(wanted, values))
 

@@ -5,7 +5,8 @@ import re
 
 from mailhost.records import mta_sts
 from mailhost.records.addresses import is_private
-from mailhost.records.record import Record, address_records, lacks_and_has, within
+from mailhost.records.hosts import address_records, within
+from mailhost.records.record import Record, lacks_and_has
 from mailhost.wording import shown
 
 _RPT = re.compile(rb"v=TLSRPTv1[ \t]*(;|\Z)")

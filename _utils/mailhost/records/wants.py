@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from mailhost.dns import lookup
+from mailhost.records import hosts as records_hosts
 from mailhost.records import policies as record_policies
 from mailhost.records import record as mail_records
 from mailhost.records import shared as shared_records
@@ -75,7 +76,7 @@ def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
 
 
 def _host_wants(domains, hostname, addresses, families):
-    records = mail_records.address_records(hostname, addresses, _ttl(domains, hostname))
+    records = records_hosts.address_records(hostname, addresses, _ttl(domains, hostname))
     used = {*families, *(ipaddress.ip_address(one).version for one in addresses)}
     for rdtype in [name for family, name in ((4, "A"), (6, "AAAA")) if family in used and addresses]:
         yield _addresses(hostname, hostname, rdtype, rdtype, records, alias=False)
@@ -83,13 +84,13 @@ def _host_wants(domains, hostname, addresses, families):
 
 def _ttl(domains, hostname):
     # Where the host's name lies in none of our domains, the TTL that its zone uses is unknown here.
-    return next((domain["ttl"] for name, domain in domains.items() if mail_records.within(hostname, name)), 3600)
+    return next((domain["ttl"] for name, domain in domains.items() if records_hosts.within(hostname, name)), 3600)
 
 
 def _addresses(of, name, label, rdtype, records, alias):
     publish = tuple(record for record in records if record.rdtype == rdtype)
     wanted = [str(ipaddress.ip_address(record.value)) for record in publish]
-    check = partial(mail_records.check_addresses, addresses=wanted)
+    check = partial(records_hosts.check_addresses, addresses=wanted)
     return Want(of, label, _ask(name, rdtype), check, publish, not publish, alias)
 
 
@@ -101,10 +102,10 @@ def _tlsa_wants(domains, hostname, tlsa):
 
 
 def _domain_wants(name, domain, hostname):
-    mx = mail_records.mx_records(name, domain)
+    mx = records_hosts.mx_records(name, domain)
     if mx:
         is_beside = shared_records.has_mx_of_others(domain, hostname)
-        check = shared_records.check_mx_beside if is_beside else mail_records.check_mx
+        check = shared_records.check_mx_beside if is_beside else records_hosts.check_mx
         yield Want(*(name, "MX", _ask(name, "MX"), partial(check, hosts=domain["mx"]), tuple(mx)), is_beside=is_beside)
     for kind, record in record_policies.of_domain(name, domain):
         is_beside = kind.label == "SPF" and not domain["spf"]["exact"]

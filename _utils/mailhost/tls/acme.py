@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from mailhost.errors import AcmeError
-from mailhost.publish.rfc2136 import read_credential
+from mailhost.publish.credential import read_credential
 from mailhost.tls.certificate import names_of, read_chain
 
 _AUTHENTICATORS = {"dns-01": "dns-rfc2136", "http-01": "standalone"}

@@ -3,9 +3,9 @@
 import pytest
 
 from mailhost.central.policies import read_row, read_rows, rows
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
+from mailhost.publish.change import Change
 from mailhost.publish.policies import changes_of
-from mailhost.publish.rfc2136 import Change
 from mailhost.schema import Wrong
 
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"], "ipv6": ["2001:db8::25"]}

@@ -4,7 +4,7 @@ import pytest
 
 from mailhost.daemons.secrets import problem
 from mailhost.errors import PillarError
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 
 SYSTEM = {"postfix": {"version": "3.10.1", "service": "postfix"}}
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"]}

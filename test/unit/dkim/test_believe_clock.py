@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from mailhost import clock as trusted_clock
 from mailhost import files as safe_files
 from mailhost.clock import EARLIEST, Reading, utc
+from mailhost.dkim import clock as dkim_clock
 from mailhost.dkim import keystore, life
+from mailhost.dkim import manifest as dkim_manifest
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim.life import Key, Manifest
 from mailhost.dkim.run import Place
@@ -67,7 +69,7 @@ class Host:
             FOR_GOOD(*arguments)
 
         with self.clocks(), mock.patch.object(safe_files, "replace_file", write):
-            return dkim_run.believe_clock(self.keys)
+            return dkim_clock.believe_clock(self.keys)
 
     def manifest(self):
         return keystore.read_manifest(self.keys, "a.example")
@@ -228,6 +230,8 @@ def test_stamps_that_are_pulled_back_keep_their_order():
     for hours in range(-1, 7):
         now = utc(START + hours * HOUR)
         (pulled,) = life.not_after(Manifest("a.example", (key,)), now).keys
-        assert life.parse(life.emit(Manifest("a.example", (pulled,))), "a.example", "x").keys == (pulled,)
+        assert dkim_manifest.parse(dkim_manifest.emit(Manifest("a.example", (pulled,))), "a.example", "x").keys == (
+            pulled,
+        )
         assert [getattr(pulled, name) for name in life.STAGES] == [min(time, now) for time in times]
         assert replace(pulled, **dict(zip(life.STAGES, times, strict=True))) == key

@@ -7,7 +7,8 @@ import pytest
 from signing_host import dkim_states
 
 from mailhost.dkim import keystore
-from mailhost.dkim.run import SHOWN, Place, Report, brief
+from mailhost.dkim.report import SHOWN, Report, brief
+from mailhost.dkim.run import Place
 from mailhost.opendkim import tables as opendkim_tables
 
 MANY = [f"d{number}.example: its record is not in DNS" for number in range(10_000)]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from mailhost.dkim import keystore, life
+from mailhost.dkim import keystore, manifest
 from mailhost.dkim.life import Key, Manifest
 from mailhost.errors import ManifestError
 
@@ -19,7 +19,7 @@ def path(tmp_path):
     """Return the path of a manifest that was read once."""
     (tmp_path / "a.example").mkdir()
     path = tmp_path / "a.example" / keystore.MANIFEST
-    path.write_text(life.emit(BEFORE))
+    path.write_text(manifest.emit(BEFORE))
     assert read(path) == BEFORE
     return path
 
@@ -29,7 +29,7 @@ def read(path):
 
 
 def edit(path):
-    path.write_text(life.emit(AFTER))
+    path.write_text(manifest.emit(AFTER))
     # Of the same size, and by a tool that sets the times as they were.
     before = os.stat(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - 1))
@@ -37,7 +37,7 @@ def edit(path):
 
 def put_in_place(path):
     other = path.with_name("other")
-    other.write_text(life.emit(AFTER))
+    other.write_text(manifest.emit(AFTER))
     other.rename(path)
 
 

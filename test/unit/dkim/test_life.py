@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailhost.dkim import life
-from mailhost.dkim.life import LIFE, STAGES, Key, Manifest, emit, parse, signer, stamp, successor
+from mailhost.dkim.life import LIFE, STAGES, Key, Manifest, signer, stamp, successor
+from mailhost.dkim.manifest import emit, parse
 from mailhost.errors import ClockError, ManifestError
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)

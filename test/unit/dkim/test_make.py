@@ -12,7 +12,7 @@ from mailhost.dkim.life import STAGES, Key, Manifest
 from mailhost.dkim.make import make_keys
 from mailhost.dkim.run import Place, Run
 from mailhost.opendkim.tables import tables
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 
 NAME = "a.example"
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)

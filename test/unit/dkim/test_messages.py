@@ -9,11 +9,12 @@ from mailhost.dkim.given_up import FOREIGN, LOST, REVOKED, TAKEN
 from mailhost.dkim.life import STAGES, UNSEEN, Key, Manifest
 from mailhost.dkim.messages import tell
 from mailhost.dkim.records import wanted_of
-from mailhost.dkim.run import Place, Report, Run
+from mailhost.dkim.report import Report
+from mailhost.dkim.run import Place, Run
 from mailhost.dkim.status import status
 from mailhost.dns.lookup import Verdict
 from mailhost.opendkim.tables import Signer, key_rows, key_table_text, signing_table_text, tables
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 
 NAME = "a.example"
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)

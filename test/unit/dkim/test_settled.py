@@ -14,7 +14,7 @@ from mailhost.dkim import keystore, life
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import sign as dkim_sign
-from mailhost.dkim.run import Report
+from mailhost.dkim.report import Report
 from mailhost.scale import turns as scale_turns
 
 FIRST, REST = NAMES[0], NAMES[1:]

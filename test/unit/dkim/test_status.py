@@ -9,7 +9,7 @@ from mailhost.dkim.life import Key, Manifest
 from mailhost.dkim.run import Place, Run
 from mailhost.dkim.status import status
 from mailhost.opendkim.tables import tables
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 
 NAME = "a.example"
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)

@@ -6,7 +6,7 @@ import pytest
 
 from mailhost.errors import PillarError
 from mailhost.opendkim.authors import lines
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.postfix.needs import LOCAL
 
 SYSTEM = {"postfix": {"version": "3.7.11", "service": "postfix"}, "accounts": {"user": "vmail"}}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bad_pillars import BY_HAND, INJECTIONS, at, nodes, wrongs
 from mailhost.errors import PillarError
-from mailhost.pillar.keys import SCHEMA, resolve
+from mailhost.pillar.keys import SCHEMA
+from mailhost.pillar.settings import resolve
 
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["127.0.0.1", "192.0.2.25"], "ipv6": ["::1"]}
 SYSTEM = {"postfix": {"version": "3.10", "chroot": True}, "watch": {"textfile": "/var/lib/x.prom"}}

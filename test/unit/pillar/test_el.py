@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 
 ENFORCING = {"enabled": True, "enforced": "Enforcing"}
 EL = {

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from salt.utils.secret import hide
 
 from mailhost.errors import PillarError
-from mailhost.pillar.keys import SCHEMA, outward_addresses, resolve
+from mailhost.pillar.keys import SCHEMA
+from mailhost.pillar.settings import resolve
+from mailhost.records.addresses import outward_addresses
 from mailhost.schema import Names, Section
 
 TOP = Path(__file__).resolve().parents[3]

@@ -6,7 +6,7 @@ import pytest
 
 from healthy_host import parameters
 from mailhost.errors import PillarError
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from pillar_table import COMMON, REFUSED, WORKS, merged
 
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["127.0.0.1", "192.0.2.25"], "ipv6": ["::1"]}

@@ -3,7 +3,7 @@
 import pytest
 
 from mailhost.check.running.listeners import _wanted
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["127.0.0.1", "192.0.2.25"]}
 SYSTEM = {

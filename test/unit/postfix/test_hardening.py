@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailhost.errors import PillarError
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.postfix.hardening import ACCESS_FILE
 
 TOP = Path(__file__).resolve().parents[3]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.postfix import senders
 
 DOMAINS = [f"d{number}.example" for number in range(120)]

@@ -3,7 +3,7 @@
 import pytest
 
 from mailhost.errors import PillarError
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.postfix.parameters import main_cf
 from mailhost.postfix.versions import PARAMETERS, has_table, knows, parsed
 

@@ -7,7 +7,10 @@ import pytest
 
 from mailhost.dns.lookup import Options
 from mailhost.errors import PublishError
-from mailhost.publish.rfc2136 import Change, Credential, Present, publish, read_credential
+from mailhost.publish.change import Change
+from mailhost.publish.credential import Credential, read_credential
+from mailhost.publish.rfc2136 import publish
+from mailhost.publish.server import Present
 
 SECRET = base64.b64encode(b"thirty-two bytes that are secret").decode()
 GOOD = f'key "mx1.example.com" {{\n\talgorithm hmac-sha256;\n\tsecret "{SECRET}";\n}};\n'

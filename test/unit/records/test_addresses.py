@@ -4,9 +4,9 @@ import pytest
 
 from mailhost.check.dns import hosts as check_hosts
 from mailhost.check.dns.answers import Survey
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.postfix.hardening import access_lines, limits
-from mailhost.records import record as mail_records
+from mailhost.records import spf as records_spf
 from mailhost.records import wants as records_wants
 from mailhost.records.addresses import NAME_THEM, families, is_private, lasting, no_public, outward_addresses
 
@@ -21,7 +21,7 @@ def settings(pillar=None, **grains):
 
 
 def spf(found):
-    record = mail_records.spf_record(DOMAIN, found["domains"][DOMAIN])
+    record = records_spf.spf_record(DOMAIN, found["domains"][DOMAIN])
     return record and record.value
 
 

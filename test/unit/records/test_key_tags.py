@@ -5,7 +5,7 @@ import pytest
 
 from mailhost.dkim import keystore
 from mailhost.receiver import dkim as receiver_dkim
-from mailhost.records import record as mail_records
+from mailhost.records import key
 
 MESSAGE = b"From: a@alpha.test\r\nSubject: x\r\n\r\nhello\r\n"
 
@@ -22,7 +22,7 @@ def judged(pair, text, identity=b"@alpha.test"):
     text = text.replace("PUB", public).replace("BEGIN", public[:99]).replace("END", public[99:])
     signature = dkim.sign(MESSAGE, b"sel", b"alpha.test", pem.encode(), include_headers=[b"from"], identity=identity)
     valid, _ = receiver_dkim.verify(signature + MESSAGE, 0, lambda name: text)
-    return mail_records.check_key((text.encode("utf-8", "surrogateescape"),), public) is None, valid
+    return key.check_key((text.encode("utf-8", "surrogateescape"),), public) is None, valid
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_a_signature_of_the_domain_itself_stands_where_no_identity_below_it_is_a
     [("v=DKIM1; t=y; p=A", True), ("t=s : y; p=A", True), ("t=s; p=A", False), ("p=A", False), ("p", False)],
 )
 def test_the_flag_of_a_test_is_seen(text, is_so):
-    assert mail_records.is_testing(text.encode()) is is_so
+    assert key.is_testing(text.encode()) is is_so

@@ -6,7 +6,7 @@ import jinja2
 import pytest
 
 from healthy_host import TOP
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.records import mta_sts
 
 GRAINS = {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"], "ipv6": []}

@@ -11,8 +11,12 @@ from octodns.provider.yaml import YamlProvider
 from octodns.record import Record as OctodnsRecord
 from octodns.zone import Zone
 
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
+from mailhost.records import dmarc as records_dmarc
+from mailhost.records import hosts as records_hosts
+from mailhost.records import key, tags
 from mailhost.records import record as records
+from mailhost.records import spf as records_spf
 from mailhost.records.nsupdate import nsupdate
 from mailhost.records.record import Record
 
@@ -47,7 +51,7 @@ SPF = [
 
 @pytest.mark.parametrize(("spf", "text"), SPF)
 def test_spf_record_says_what_the_pillar_says(spf, text):
-    assert records.spf_record("example.com", domain(spf=spf)) == Record("example.com", 3600, "TXT", text)
+    assert records_spf.spf_record("example.com", domain(spf=spf)) == Record("example.com", 3600, "TXT", text)
 
 
 DMARC = [
@@ -65,15 +69,15 @@ DMARC = [
 
 @pytest.mark.parametrize(("dmarc", "text"), DMARC)
 def test_dmarc_record_has_the_tags_that_were_given_in_a_fixed_order(dmarc, text):
-    assert records.dmarc_record("example.com", domain(dmarc=dmarc, ttl=60)) == Record(
+    assert records_dmarc.dmarc_record("example.com", domain(dmarc=dmarc, ttl=60)) == Record(
         "_dmarc.example.com", 60, "TXT", text
     )
 
 
 def test_a_policy_that_is_not_enabled_has_no_record():
     off = domain(spf={"enabled": False}, dmarc={"enabled": False})
-    assert records.spf_record("example.com", off) is None
-    assert records.dmarc_record("example.com", off) is None
+    assert records_spf.spf_record("example.com", off) is None
+    assert records_dmarc.dmarc_record("example.com", off) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,7 @@ def test_a_policy_that_is_not_enabled_has_no_record():
     ],
 )
 def test_a_domain_emits_the_hosts_addresses_only_if_the_host_is_within_it(hostname, types):
-    found = records.domain_records("example.com", domain(), hostname, ["192.0.2.25", "2001:db8::25"])
+    found = records_hosts.domain_records("example.com", domain(), hostname, ["192.0.2.25", "2001:db8::25"])
     assert [record.rdtype for record in found] == types
 
 
@@ -140,7 +144,7 @@ def test_data_has_the_strings_beside_the_value():
     ],
 )
 def test_tag_list_is_read(text, found):
-    assert records.tags(text) == found
+    assert tags.tags(text) == found
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,7 @@ def test_tag_list_is_read(text, found):
 )
 def test_what_is_no_tag_list_is_refused_with_the_reason(text, reason):
     with pytest.raises(ValueError, match=reason.replace("(", r"\(")):
-        records.tags(text)
+        tags.tags(text)
 
 
 RIGHT_KEYS = [
@@ -171,7 +175,7 @@ RIGHT_KEYS = [
 
 @pytest.mark.parametrize("text", RIGHT_KEYS)
 def test_a_key_record_that_verifiers_take_for_our_key_is_right(text):
-    assert records.check_key((text.encode(),), RSA) is None
+    assert key.check_key((text.encode(),), RSA) is None
 
 
 WRONG_KEYS = [
@@ -200,27 +204,27 @@ WRONG_KEYS = [
 
 @pytest.mark.parametrize(("values", "sentence"), WRONG_KEYS)
 def test_a_wrong_key_record_is_named_for_what_it_is(values, sentence):
-    found = records.check_key(tuple(value.encode() for value in values), RSA)
+    found = key.check_key(tuple(value.encode() for value in values), RSA)
     assert re.search(sentence, found or "right")
 
 
 def test_ed25519_keys_are_bare_and_their_wrapped_form_is_named():
-    right = records.key_record("example.com", "sel", ED25519, 60, "ed25519").value
-    assert records.check_key((right.encode(),), ED25519, "ed25519") is None
+    right = key.key_record("example.com", "sel", ED25519, 60, "ed25519").value
+    assert key.check_key((right.encode(),), ED25519, "ed25519") is None
     wrapped = f"v=DKIM1; k=ed25519; p={ED25519_SPKI}".encode()
-    assert "wrapped (MCow" in records.check_key((wrapped,), ED25519, "ed25519")
+    assert "wrapped (MCow" in key.check_key((wrapped,), ED25519, "ed25519")
 
 
 def test_a_revoked_key_is_right_only_with_an_empty_p():
-    revoked = records.key_record("example.com", "sel", "", 60)
+    revoked = key.key_record("example.com", "sel", "", 60)
     assert revoked == Record("sel._domainkey.example.com", 60, "TXT", "v=DKIM1; k=rsa; p=")
-    assert records.check_key((revoked.value.encode(),), "") is None
-    assert "still holds a key" in records.check_key((KEY.encode(),), "")
+    assert key.check_key((revoked.value.encode(),), "") is None
+    assert "still holds a key" in key.check_key((KEY.encode(),), "")
 
 
 @given(st.integers(1, len(RSA) - 1))
 def test_a_key_cut_anywhere_is_called_cut(length):
-    assert f"p= has {length} of {len(RSA)} characters" in records.check_key((f"p={RSA[:length]}".encode(),), RSA)
+    assert f"p= has {length} of {len(RSA)} characters" in key.check_key((f"p={RSA[:length]}".encode(),), RSA)
 
 
 SPF_WANTED = "v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 include:spf.news.example -all"
@@ -234,7 +238,7 @@ RIGHT_SPF = [
 
 @pytest.mark.parametrize("values", RIGHT_SPF)
 def test_spf_records_that_verifiers_read_alike_are_equal(values):
-    assert records.check_spf(tuple(value.encode() for value in values), SPF_WANTED) is None
+    assert records_spf.check_spf(tuple(value.encode() for value in values), SPF_WANTED) is None
 
 
 WRONG_SPF = [
@@ -252,7 +256,7 @@ WRONG_SPF = [
 
 @pytest.mark.parametrize(("values", "sentence"), WRONG_SPF)
 def test_a_wrong_spf_record_is_named_for_what_it_is(values, sentence):
-    found = records.check_spf(tuple(value.encode() for value in values), SPF_WANTED)
+    found = records_spf.check_spf(tuple(value.encode() for value in values), SPF_WANTED)
     assert re.search(sentence, found or "right")
 
 
@@ -267,7 +271,7 @@ RIGHT_DMARC = [
 
 @pytest.mark.parametrize("values", RIGHT_DMARC)
 def test_dmarc_records_that_verifiers_read_alike_are_equal(values):
-    assert records.check_dmarc(tuple(value.encode() for value in values), DMARC_WANTED) is None
+    assert records_dmarc.check_dmarc(tuple(value.encode() for value in values), DMARC_WANTED) is None
 
 
 WRONG_DMARC = [
@@ -286,7 +290,7 @@ WRONG_DMARC = [
 
 @pytest.mark.parametrize(("values", "sentence"), WRONG_DMARC)
 def test_a_wrong_dmarc_record_is_named_for_what_it_is(values, sentence):
-    found = records.check_dmarc(tuple(value.encode() for value in values), DMARC_WANTED)
+    found = records_dmarc.check_dmarc(tuple(value.encode() for value in values), DMARC_WANTED)
     assert re.search(sentence, found or "right")
 
 
@@ -301,7 +305,7 @@ def test_a_wrong_dmarc_record_is_named_for_what_it_is(values, sentence):
     ],
 )
 def test_mx_names_the_hosts_wanted_in_any_preference(values, sentence):
-    found = records.check_mx(values, ["mx1.example.com", "mx2.example.com"])
+    found = records_hosts.check_mx(values, ["mx1.example.com", "mx2.example.com"])
     assert found is None if sentence is None else sentence in found
 
 
@@ -314,12 +318,12 @@ def test_mx_names_the_hosts_wanted_in_any_preference(values, sentence):
     ],
 )
 def test_addresses_are_those_wanted_in_any_order(values, sentence):
-    assert records.check_addresses(values, ["192.0.2.1", "192.0.2.2"]) == sentence
+    assert records_hosts.check_addresses(values, ["192.0.2.1", "192.0.2.2"]) == sentence
 
 
 WANTED_SPF = Record("example.com", 60, "TXT", "v=spf1 -all")
 WANTED_DMARC = Record("_dmarc.example.com", 60, "TXT", "v=DMARC1; p=reject")
-WANTED_KEY = records.key_record("example.com", "sel", RSA, 60)
+WANTED_KEY = key.key_record("example.com", "sel", RSA, 60)
 QUOTED_KEY = f'"{KEY[:255]}" "{KEY[255:]}"'
 
 
@@ -382,7 +386,7 @@ def test_nsupdate_leaves_alone_what_is_as_wanted():
 
 
 def test_nsupdate_revokes_a_key():
-    revoked = records.key_record("example.com", "sel", "", 60)
+    revoked = key.key_record("example.com", "sel", "", 60)
     text = nsupdate([revoked], {(revoked.name, "TXT"): (KEY.encode(),)})
     assert 'update add sel._domainkey.example.com. 60 IN TXT "v=DKIM1; k=rsa; p="' in text
     assert "update delete" in text
@@ -418,7 +422,7 @@ def octodns(tmp_path):
 
 @pytest.mark.parametrize("keys", OCTODNS)
 def test_octodns_loads_its_form_and_has_the_same_texts(octodns, keys):
-    wanted = [records.key_record("example.com", selector, public, 600) for selector, public in keys]
+    wanted = [key.key_record("example.com", selector, public, 600) for selector, public in keys]
     found = octodns(wanted)
     loaded = {
         record.fqdn.rstrip("."): (record.ttl, record._type, [value.to_raw_text() for value in record.values])

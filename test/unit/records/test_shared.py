@@ -2,9 +2,11 @@
 
 import pytest
 
-from mailhost.pillar.keys import PillarError, resolve
-from mailhost.records.record import mx_records, spf_record
+from mailhost.errors import PillarError
+from mailhost.pillar.settings import resolve
+from mailhost.records.hosts import mx_records
 from mailhost.records.shared import check_spf_beside, mx_beside, spf_beside
+from mailhost.records.spf import spf_record
 from mailhost.records.transport import mta_sts_record
 
 OURS = "v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 -all"

@@ -5,7 +5,7 @@ import ipaddress
 import dns.zone
 import pytest
 
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.records import mta_sts, transport
 from mailhost.records import record as mail_records
 from mailhost.records.nsupdate import nsupdate

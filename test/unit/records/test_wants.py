@@ -3,7 +3,7 @@
 import pytest
 
 from mailhost.dns.lookup import Answers, Question, Seen
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.records import mta_sts
 from mailhost.records import wants as records_wants
 

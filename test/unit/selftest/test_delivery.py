@@ -5,7 +5,7 @@ import pytest
 from healthy_host import parameters
 from mailhost.command import Done
 from mailhost.errors import PillarError
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.selftest import delivery
 from mailhost.selftest.delivery import Delivery, Log, Row, notes, problems, reported
 

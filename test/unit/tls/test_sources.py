@@ -4,7 +4,7 @@ import pytest
 from mail_peers import NAME, Issued
 
 from mailhost.errors import AcmeError, PillarError, PublishError
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.tls import acme as tls_acme
 
 DOMAINS = {"domains": {"a.example": {}}, "hostname": NAME}

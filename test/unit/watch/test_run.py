@@ -14,7 +14,7 @@ from healthy_host import TOP
 from mailhost import files as safe_files
 from mailhost.check.findings import Finding, ok
 from mailhost.errors import LockHeld, NotTold, SettingsError, WriteError
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.watch import mail as watch_mail
 from mailhost.watch import run as watch_run
 from mailhost.watch.run import MOST_GROUPS, Seen, anyone_listens, settings_in_force

@@ -10,6 +10,7 @@ from mailhost.dns import lookup as dns_lookup
 from mailhost.dns.lookup import Question
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver.dmarc import Found, Unanswered
+from mailhost.records import dmarc as records_dmarc
 from mailhost.records import record as mail_records
 
 
@@ -54,11 +55,11 @@ def _published(survey, name, domain):
 
     Of several records receivers take none (RFC 9989 section 4.10).
     """
-    wanted = mail_records.dmarc_record(name, domain)
+    wanted = records_dmarc.dmarc_record(name, domain)
     if wanted is None:
         return None
     answers = _answers(survey, name)
-    verdict = dns_lookup.judge(answers, partial(mail_records.check_dmarc, wanted=wanted.value))
+    verdict = dns_lookup.judge(answers, partial(records_dmarc.check_dmarc, wanted=wanted.value))
     remedy = publish([wanted], f"or, if DNS is right, change mailserver:domains:{name}:dmarc", answers.zone)
     seen = f"so {where(answers)}"
     return judged("dns.dmarc", name, wanted.value, verdict.value, verdict.findings, "warn", remedy, seen)

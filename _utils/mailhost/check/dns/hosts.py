@@ -8,7 +8,7 @@ from mailhost.check.findings import Finding
 from mailhost.dns import lookup
 from mailhost.dns.lookup import Question, place
 from mailhost.records import addresses
-from mailhost.records import record as mail_records
+from mailhost.records import hosts as records_hosts
 from mailhost.records import shared as shared_records
 from mailhost.records import wants as records_wants
 from mailhost.records.addresses import is_private
@@ -153,8 +153,8 @@ def _mx(survey, name, domain):
     hosts = domain["mx"]
     if not hosts:
         return _unchecked_mx(survey, name, domain)
-    records, otherwise = mail_records.mx_records(name, domain), "or, if DNS is right, list its hosts in"
-    check, where_to = mail_records.check_mx, f"mailserver:domains:{name}:mx"
+    records, otherwise = records_hosts.mx_records(name, domain), "or, if DNS is right, list its hosts in"
+    check, where_to = records_hosts.check_mx, f"mailserver:domains:{name}:mx"
     if shared_records.has_mx_of_others(domain, survey.settings["hostname"]):
         check, records = (
             shared_records.check_mx_beside,

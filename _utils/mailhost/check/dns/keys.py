@@ -7,7 +7,7 @@ from mailhost.check.dns.answers import judged, ok, publish, unknown, where
 from mailhost.check.findings import Finding
 from mailhost.clock import shown_time
 from mailhost.dkim import given_up as dkim_given_up
-from mailhost.dkim import life
+from mailhost.dkim import keystore, life
 from mailhost.dkim import records as dkim_records
 from mailhost.dkim import run as dkim_run
 from mailhost.dns import lookup
@@ -56,7 +56,7 @@ def read(settings, names, oldest_queued: Callable):
         run = dkim_run.begin(place, settings["domains"], settings["dns"], test=True)
     except DkimError as err:
         return Keys(None, {}, (), {settings["hostname"]: str(err)})
-    manifests, troubles = dkim_run.read_each(wanted, run.manifest)
+    manifests, troubles = keystore.read_each(wanted, run.manifest)
     oldest = dkim_records.oldest_if_needed(run, manifests.values(), oldest_queued)
     rows = tuple(
         Row(name, key, _wanted(run, name, key, oldest))

@@ -13,6 +13,7 @@ from mailhost.dns.lookup import Question
 from mailhost.errors import MissingPackage
 from mailhost.receiver.spf import Evaluated
 from mailhost.records import record as mail_records
+from mailhost.records import spf as records_spf
 from mailhost.records.shared import spf_beside
 
 MOST_LOOKUPS, MOST_VOID = 10, 2
@@ -64,7 +65,7 @@ def _told(survey, name):
 def _records(survey, name):
     """Return the SPF records of a domain that its first server shows."""
     servers = _told(survey, name)
-    return [text(value) for value in servers[0].values if mail_records.is_spf(value)] if servers else []
+    return [text(value) for value in servers[0].values if records_spf.is_spf(value)] if servers else []
 
 
 def _published(survey, name, domain):
@@ -73,7 +74,7 @@ def _published(survey, name, domain):
     Without one, or with one that says another thing, mail is still delivered; with several, each evaluation is a
     permerror (RFC 7208 section 4.5).
     """
-    answers, wanted = survey.answers_to(name, "TXT"), mail_records.spf_record(name, domain)
+    answers, wanted = survey.answers_to(name, "TXT"), records_spf.spf_record(name, domain)
     if wanted and not domain["spf"]["exact"]:
         wanted = replace(wanted, value=spf_beside(wanted.value, survey.values(name, "TXT")))
     found = _records(survey, name)
@@ -83,7 +84,7 @@ def _published(survey, name, domain):
         return Finding("dns.spf", "fail", name, "one SPF record", seen, remedy)
     if wanted is None:
         return None
-    verdict = lookup.judge(answers, lambda values: mail_records.check_spf(values, wanted.value))
+    verdict = lookup.judge(answers, lambda values: records_spf.check_spf(values, wanted.value))
     remedy = publish([wanted], f"or, if DNS is right, change mailserver:domains:{name}:spf", answers.zone)
     seen = f"so {where(answers)}"
     return judged("dns.spf", name, wanted.value, verdict.value, verdict.findings, "warn", remedy, seen)

@@ -18,7 +18,7 @@ from mailhost.dkim import keystore
 from mailhost.dkim.life import Key, Manifest
 from mailhost.dns.lookup import Answers, Seen
 from mailhost.errors import MissingPackage
-from mailhost.pillar.keys import resolve
+from mailhost.pillar.settings import resolve
 from mailhost.receiver import spf as receiver_spf
 from mailhost.records import mta_sts
 from mailhost.records.mta_sts import PolicyError, Unfetched

@@ -1,0 +1,83 @@
+"""The trusted time beside the keys: kept from run to run, and believed by people where it was wrong."""
+
+from functools import partial
+from pathlib import Path
+
+from mailhost import clock as trusted_clock
+from mailhost import files as safe_files
+from mailhost.clock import shown_time
+from mailhost.dkim import keystore, life
+from mailhost.errors import ClockError, ManifestError, UnsafeFile
+
+CLOCK = "clock.json"
+"""The file of the trusted time, in the folder of the keys."""
+CLOCK_STEP = 3600
+"""Seconds after which the trusted time is written down anew; a run soon after another writes nothing."""
+
+
+def believe_clock(keys):
+    """Have the host's clock believed from now on, because an operator says that it is right; return the trusted time.
+
+    No soak and no retention gets shorter by that. Where the clock was ahead, nobody witnessed the time by which it was,
+    so the waits begin anew; where it was behind, stamps of what is the future now become stamps of now. A call that was
+    cut short is to be repeated.
+
+    :raises ManifestError: manifests are damaged; nothing was changed.
+    :raises ClockError: the clock was never set, or the trusted time's file is damaged.
+    """
+    path = Path(keys) / CLOCK
+    before = trusted_clock.advance(read(path), trusted_clock.read())
+    clock = trusted_clock.believe(before)
+    now, manifests = trusted_clock.utc(clock.trusted), _all_manifests(keys)
+    # Stamps move ahead before the clock does, and back after it: the other way round, a call that is cut short in
+    # between would leave retentions that are over.
+    if clock.trusted > before.trusted:
+        manifests = _rewritten(keys, manifests, lambda manifest: life.wait_anew(manifest, now))
+    write(path, clock)
+    _rewritten(keys, manifests, lambda manifest: life.not_after(manifest, now))
+    return now
+
+
+def _all_manifests(keys):
+    """Return the manifests of all domains that have one.
+
+    :raises ManifestError: some are damaged; it names them all.
+    """
+    names, read = keystore.domains_on_disk(keys), partial(keystore.read_manifest, keys)
+    manifests, troubles = keystore.read_each(names, read)
+    if troubles:
+        raise ManifestError("\n".join([*troubles.values(), "The clock is not believed yet, and nothing was changed."]))
+    return list(manifests.values())
+
+
+def _rewritten(keys, manifests, change):
+    """Return the manifests after ``change``; those that it changed are written."""
+    changed = [change(manifest) for manifest in manifests]
+    for before, after in zip(manifests, changed, strict=True):
+        if after != before:
+            keystore.write_manifest(keys, after)
+    return changed
+
+
+def read(path):
+    try:
+        return trusted_clock.parse(safe_files.read_text(path, roots=True), str(path))
+    except FileNotFoundError:
+        return None
+    except UnsafeFile as err:
+        raise ClockError(str(err)) from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise ClockError(f"{path}: cannot be read: {err}") from err
+
+
+def write(path, clock):
+    safe_files.replace_file(path, trusted_clock.emit(clock), 0o644)
+
+
+def disbelief(clock):
+    wall, now = trusted_clock.utc(clock.wall), trusted_clock.utc(clock.trusted)
+    waits = ", and waits until the clock gets there" if wall < now and clock.credit else ""
+    return (
+        f"The host's clock says {shown_time(wall)}, but by all that was witnessed it is {shown_time(now)}; that "
+        f"is what the keys go by{waits}. Set the clock right or, if it is right, run: salt-call dkim.believe_clock"
+    )

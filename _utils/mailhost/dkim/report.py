@@ -1,0 +1,52 @@
+"""What a run did, what it waits for, and what went wrong."""
+
+from dataclasses import dataclass, field
+
+from mailhost import wording
+
+SHOWN = 25
+"""How many texts of a kind a report is shown with: a minion's answer of megabytes is cut by the master, unreadably."""
+
+
+@dataclass
+class Report:
+    """What was done or, in a dry run, would be done; all texts are whole sentences that name the domain.
+
+    ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
+    signer (``{"old": selector, "new": selector}``), ``waiting`` are warnings, and ``errors`` make the run fail.
+    ``lost`` are the domains whose key was given up, so that another is to be made at once.
+    """
+
+    changes: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
+    waiting: list = field(default_factory=list)
+    errors: list = field(default_factory=list)
+    lost: list = field(default_factory=list)
+
+    def change(self, domain, selector, old, new):
+        """Note that a key of a domain went from ``old`` to ``new``."""
+        self.changes.setdefault(domain, {})[selector] = {"old": old, "new": new}
+
+
+def brief(texts):
+    """Return the first of many texts of a report, and last how many more there are and where they are; all plain."""
+    texts = [*map(wording.lines, texts[:SHOWN]), *texts[SHOWN:]]
+    if len(texts) <= SHOWN:
+        return texts
+    more = (
+        f"{len(texts) - SHOWN:,} more like these; dkim.status has each key, mailserver.records what is to be published."
+    )
+    return [*texts[:SHOWN], more]
+
+
+def merged(*reports):
+    """Return several reports as one; ``changes`` of a domain are joined."""
+    whole = Report()
+    for report in reports:
+        for name, change in report.changes.items():
+            whole.changes.setdefault(name, {}).update(change)
+        whole.notes += report.notes
+        whole.waiting += report.waiting
+        whole.errors += report.errors
+        whole.lost += report.lost
+    return whole

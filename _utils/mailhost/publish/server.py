@@ -1,0 +1,262 @@
+"""A conversation with the primary server of a zone: queries and updates by TCP, signed."""
+
+import socket
+import struct
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mailhost.dns.message import rcode
+from mailhost.publish.change import Change
+from mailhost.records.record import txt_strings
+
+# So many lost answers, and the server is left alone: one that is dead must not hold up a run for each of its zones.
+_PATIENCE = 2
+TOO_LONG = "its records do not fit one message"
+
+
+@dataclass(frozen=True)
+class Present:
+    """What the server has at a name: TXT values with the records that they are in, or why that is not known.
+
+    ``alias`` is the target of a CNAME that is there. ``is_made``: a wildcard made what the server shows there.
+    """
+
+    values: tuple = ()
+    records: tuple = ()
+    trouble: str = ""
+    ttl: int | None = None
+    alias: str = ""
+    is_made: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change that is to be sent, the records that are at its name, and those in whose place it comes.
+
+    ``unused``: nothing at all may be at the name.
+    """
+
+    change: Change
+    present: tuple
+    older: tuple
+    ttl: int
+    unused: bool = False
+
+
+class Refused(Exception):
+    """The server did not do what it was asked for, or was not asked."""
+
+
+class Lost(Exception):
+    """A message was sent, and no answer came that can be trusted."""
+
+
+class _Closed(Lost):
+    """The connection was closed before the answer came."""
+
+
+class Server:
+    """The primary server in one run: how it is reached, and whether there is still any use in asking it."""
+
+    def __init__(self, dns, credential, options):
+        self.dns, self.key_name = dns, credential.name
+        self.place = credential.server + (f" port {credential.port}" if credential.port != 53 else "")
+        self._key = dns.tsig.Key(credential.name, credential.secret, credential.algorithm)
+        self._in_flight, self._timeout = options.in_flight, credential.timeout
+        self.ends = time.monotonic() + options.lifetime
+        self._where, self._addresses = (credential.server, credential.port), None
+        self._lost, self._useless = 0, ""
+
+    def query(self, name, number):
+        """Return a signed question for the TXT records at ``name``; a view may be chosen by the key."""
+        message = self.dns.message.make_query(name, "TXT", flags=0)
+        message.id = number % 0x10000
+        message.use_tsig(self._key)
+        return message
+
+    def ask(self, queries):
+        """Send queries, many at once; return pairs of their key and a response, or a :class:`Present` with trouble."""
+        waiting, told = dict(queries), []
+        while waiting:
+            said = []
+            try:
+                # A server may close a connection early: what it left unanswered is asked again, unless that was all.
+                self._ask(dict(list(waiting.items())[: self._in_flight]), said)
+                trouble = ""
+            except (Refused, Lost) as err:
+                trouble = str(err)
+                if isinstance(err, _Closed) and not said and self._in_flight > 1:
+                    # Some servers take one question a connection; then the others' arrival costs that one its answer.
+                    self._in_flight = 1
+                    continue
+            if not said:
+                return [*told, *((key, Present(trouble=trouble)) for key in waiting)]
+            for key, _ in said:
+                del waiting[key]
+            told += said
+        return told
+
+    def _ask(self, queries, said):
+        keys = {message.id: key for key, message in queries.items()}
+        with self._connected() as (connection, ends):
+            for message in queries.values():
+                _put(connection, message.to_wire(), ends)
+            for _ in queries:
+                wire = _get(connection, ends)
+                key = keys.pop(int.from_bytes(wire[:2], "big"), None)
+                if key is not None:
+                    said.append((key, self._response_or_trouble(wire, queries[key])))
+
+    def _response_or_trouble(self, wire, request):
+        try:
+            return self._response(wire, request)
+        except Lost as err:
+            return Present(trouble=str(err))
+
+    def update(self, zone, steps):
+        """Send an update; return its response's code, or what keeps it from being sent if that is one of its records.
+
+        :raises Refused: nothing was changed. :raises Lost: that is not known.
+        """
+        message = self._message(zone, steps)
+        try:
+            wire = message.to_wire()
+        except self.dns.exception.TooBig:
+            return TOO_LONG
+        try:
+            # A connection of its own: one that the server closes in between would make the result unknown.
+            with self._connected() as (connection, ends):
+                _put(connection, wire, ends)
+                response = self._response(_get(connection, ends), message)
+        except Lost:
+            self._lost += 1
+            if self._lost == _PATIENCE:
+                self._useless = f"it was not asked, because it left {self._lost} updates of this run without an answer"
+            raise
+        return rcode(response)
+
+    def _message(self, zone, steps):
+        message = self.dns.update.UpdateMessage(f"{zone}.", keyring=self._key)
+        for step in steps:
+            name = self.dns.name.from_text(plain_name(step.change.name))
+            if step.present:
+                message.present(name, *step.present)
+            elif step.unused:
+                message.absent(name)
+            else:
+                message.absent(name, "TXT")
+            if step.older:
+                message.delete(name, *step.older)
+            if step.change.wanted is not None:
+                message.add(name, step.ttl, self._txt(step.change.wanted))
+        return message
+
+    def _txt(self, value):
+        kind = self.dns.rdtypes.ANY.TXT.TXT
+        return kind(self.dns.rdataclass.IN, self.dns.rdatatype.TXT, [one.encode() for one in txt_strings(value)])
+
+    @contextmanager
+    def _connected(self):
+        if not self._useless and time.monotonic() > self.ends:
+            self._useless = "it was not asked, because the time of this run was over (mailserver:dns:lifetime)"
+        if self._useless:
+            raise Refused(self._useless)
+        ends = time.monotonic() + self._timeout
+        connection = self._connect()
+        try:
+            with connection:
+                yield connection, ends
+        except OSError as err:
+            kind = Lost if isinstance(err, TimeoutError) else _Closed
+            raise kind(f"the answer got lost: {self._why(err)}") from err
+
+    def _connect(self):
+        try:
+            if self._addresses is None:
+                found = socket.getaddrinfo(*self._where, type=socket.SOCK_STREAM)
+                self._addresses = [address for *_, address in found]
+        except OSError as err:
+            self._useless = f"the name of the server has no address: {err.strerror}"
+            raise Refused(self._useless) from err
+        for address in self._addresses:
+            try:
+                connection = socket.create_connection(address[:2], timeout=self._timeout)
+            except OSError as err:
+                self._useless = f"no connection to {address[0]}: {self._why(err)}"
+            else:
+                self._addresses, self._useless = [address], ""
+                return connection
+        raise Refused(self._useless)
+
+    def _why(self, err):
+        return f"time-out, {self._timeout} s" if isinstance(err, TimeoutError) else (err.strerror or str(err)).lower()
+
+    def _response(self, wire, request):
+        """Read a response; errors of TSIG itself hold for all messages (RFC 8945 section 5.2)."""
+        dns, tsig = self.dns, self.dns.tsig
+        try:
+            response = dns.message.from_wire(wire, keyring=self._key, request_mac=request.mac)
+        except (tsig.PeerBadKey, tsig.PeerBadSignature, tsig.PeerBadTime, tsig.PeerError) as err:
+            self._useless = self._meaning_of_tsig(err, wire, request)
+            raise Refused(self._useless) from None
+        except (dns.exception.DNSException, ValueError) as err:
+            unsigned = self._unsigned(wire)
+            raise Lost(unsigned or f"the answer cannot be trusted ({type(err).__name__})") from None
+        if not response.had_tsig:
+            raise Lost(self._unsigned(wire))
+        if not request.is_response(response):
+            raise Lost("the answer belongs to another message")
+        return response
+
+    def _unsigned(self, wire):
+        """Return what to say of an answer without a signature; nothing if it has one, or cannot be read."""
+        try:
+            code = rcode(self.dns.message.from_wire(wire))
+        except (self.dns.exception.DNSException, ValueError):
+            return ""
+        return f"it answered {code} without a signature, as anybody on the way could"
+
+    def _meaning_of_tsig(self, err, wire, request):
+        tsig = self.dns.tsig
+        if isinstance(err, tsig.PeerBadKey):
+            return f"BADKEY: it knows no key {self.key_name} with this algorithm"
+        if isinstance(err, tsig.PeerBadSignature):
+            return f"BADSIG: the key {self.key_name} has another secret there"
+        if isinstance(err, tsig.PeerBadTime):
+            # The server's time is the last field of its answer (RFC 8945 section 5.2.3).
+            size, server = struct.unpack("!H6s", wire[-8:])
+            apart = int.from_bytes(server, "big") - request.tsig[0].time_signed
+            return f"BADTIME: the clocks differ{f' by {abs(apart)} s' if size == 6 else ''}"
+        return f"TSIG error: {err}"
+
+
+def _put(connection, wire, ends):
+    connection.settimeout(_left(ends))
+    connection.sendall(len(wire).to_bytes(2, "big") + wire)
+
+
+def _get(connection, ends):
+    return _exactly(connection, int.from_bytes(_exactly(connection, 2, ends), "big"), ends)
+
+
+def _exactly(connection, size, ends):
+    received = b""
+    while len(received) < size:
+        connection.settimeout(_left(ends))
+        part = connection.recv(size - len(received))
+        if not part:
+            raise ConnectionError("the connection was closed")
+        received += part
+    return received
+
+
+def _left(ends):
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def plain_name(name):
+    return name.lower().rstrip(".")

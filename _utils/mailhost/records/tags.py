@@ -1,0 +1,34 @@
+"""A list of tags, as records of DKIM and DMARC are (RFC 6376 section 3.2)."""
+
+import re
+
+from mailhost.wording import shown
+
+_FWS = " \t\r\n"
+_TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_TAG_VALUE = re.compile(r"[\x21-\x3a\x3c-\x7e \t\r\n]*\Z")
+
+
+def tags(text):
+    """Return a tag=value list as a dict in its own order (RFC 6376 section 3.2).
+
+    :raises ValueError: with the reason why it is none.
+    """
+    specs = text.split(";")
+    if len(specs) > 1 and not specs[-1].strip(_FWS):
+        specs.pop()
+    found = {}
+    for spec in specs:
+        name, equals, value = (part.strip(_FWS) for part in spec.partition("="))
+        if not equals or not _TAG_NAME.match(name):
+            raise ValueError(f"{shown(spec.strip(_FWS))} is not tag=value")
+        if name in found:
+            raise ValueError(f"the tag {name}= is there twice")
+        if not _TAG_VALUE.match(value):
+            raise ValueError(f"the tag {name}= has a character that is not allowed: {shown(value)}")
+        found[name] = value
+    return found
+
+
+def listed(value):
+    return {one.strip(_FWS) for one in value.split(":")}
