@@ -151,7 +151,7 @@ def test_what_others_send_there_is_discarded(ready, lab, host):
 
 VIRTUAL = {
     "  postfix: {main: {virtual_transport: 'lmtp:unix:private/no-such'}}\n": ("postfix", "no-such"),
-    "  postfix: {main: {virtual_mailbox_maps: 'inline:{ {x@y.test = x} }'}}\n": ("postfix", "mailprobe"),
+    "  postfix: {main: {lmtp_tls_security_level: encrypt}}\n": ("postfix", "TLS is required"),
     "  dovecot: {settings: {mail_plugins: quota no_such}}\n": ("dovecot", "no_such"),
 }
 
