@@ -1,4 +1,5 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
+{%- set answers = 'fail2ban-client status mailserver-postfix && fail2ban-client status mailserver-dovecot' %}
 
 include:
   - mailserver.fail2ban.config
@@ -23,9 +24,8 @@ mailserver-fail2ban-service:
 # systemd calls it started as soon as there is a process, which may end a moment later for want of a log.
 mailserver-fail2ban-answers:
   mailserver.command:
-    - name: >-
-        timeout 30 sh -c 'until fail2ban-client status mailserver-postfix && fail2ban-client status mailserver-dovecot;
-        do sleep 0.5; done'
-    - done: fail2ban-client status mailserver-postfix && fail2ban-client status mailserver-dovecot
+    - name: {{ answers }}
+    - done: {{ answers }}
+    - retry: {attempts: 60, interval: 1}
     - require:
         - service: mailserver-fail2ban-service

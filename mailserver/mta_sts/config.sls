@@ -1,4 +1,4 @@
-# One file of nginx's, staged; service.sls puts it in place, if nginx accepts it with all else that it has.
+# One file of nginx's, staged; in_force.sls puts it in place, if nginx accepts it with all else that it has.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set nginx = mailserver.os.nginx %}
 {%- set check = '/usr/local/libexec/mailserver/check-nginx' %}

@@ -1,4 +1,4 @@
-# main.cf and master.cf are staged here; service.sls puts both in place at once, if Postfix's own tools accept them.
+# main.cf and master.cf are staged here; in_force.sls puts both in place at once, if Postfix's own tools accept them.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set folder = mailserver.os.postfix.folder %}

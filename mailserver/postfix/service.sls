@@ -14,6 +14,6 @@ mailserver-postfix-service:
     - watch:
         - file: mailserver-sasl-postfix-config
 {%- for group in mailserver.os.sasl.user_groups %}
-        - mailserver: mailserver-sasl-postfix-in-{{ group }}
+        - group: mailserver-sasl-postfix-in-{{ group }}
 {%- endfor %}
 {%- endif %}

@@ -53,13 +53,25 @@ mailserver-sasl-postfix-config:
 {%- if postfix.chroot %}
 
 # The socket must be in the chroot, and services outside of it find it by the same name through the link.
-mailserver-sasl-socket-folder:
-  mailserver.command:
-    - name: install -d -o root -g sasl -m 0710 {{ sasl.socket_folder }}
-    - done: test "$(stat -c %U:%G:%a {{ sasl.socket_folder }})" = root:sasl:710
+mailserver-sasl-socket-parent:
+  file.directory:
+    - name: {{ salt['file.dirname'](sasl.socket_folder) }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: true
     - require:
-        - pkg: mailserver-sasl-packages
         - pkg: mailserver-postfix-packages
+
+mailserver-sasl-socket-folder:
+  file.directory:
+    - name: {{ sasl.socket_folder }}
+    - user: root
+    - group: sasl
+    - mode: '0710'
+    - require:
+        - file: mailserver-sasl-socket-parent
+        - pkg: mailserver-sasl-packages
 
 mailserver-sasl-socket-link:
   file.symlink:
@@ -88,9 +100,9 @@ mailserver-sasl-service-folder:
 {%- for group in sasl.user_groups %}
 
 mailserver-sasl-postfix-in-{{ group }}:
-  mailserver.command:
-    - name: usermod --append --groups {{ group }} postfix
-    - done: id -nG postfix | grep -qw {{ group }}
+  group.present:
+    - name: {{ group }}
+    - addusers: [postfix]
     - require:
         - pkg: mailserver-sasl-packages
         - pkg: mailserver-postfix-packages

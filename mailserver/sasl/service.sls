@@ -15,7 +15,7 @@ mailserver-sasl-service:
         - file: mailserver-sasl-config
 {%- if mailserver.os.postfix.chroot %}
         - file: mailserver-sasl-service-folder
-        - mailserver: mailserver-sasl-socket-folder
+        - file: mailserver-sasl-socket-folder
 {%- endif %}
 
 # What a saslauthd with a cache left behind: hashes of passwords.

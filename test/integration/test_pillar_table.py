@@ -58,12 +58,13 @@ def groups(lab):
     def put(group):
         if there == [group]:
             return
-        there[:] = [group]
+        there.clear()
         prepare(lab, group)
         for host in MAIL_HOSTS:
             lab.set_pillar(pillar_of(group, host), [host])
         for result in lab.highstate().values():
             result.must_succeed()
+        there.append(group)
 
     return put
 

@@ -322,9 +322,13 @@ def _recipients(settings, given):
 
 
 def _own_recipients(settings, given):
-    users = settings["accounts"]["users"] if given.get("local_recipient_maps") else ()
     reflector = settings["reflector"]["address"]
-    return dict.fromkeys([*([reflector] if reflector else []), *users], "x")
+    own = [reflector] if reflector else []
+    if given.get("local_recipient_maps"):
+        # The user whom the formula's own messages are for, too: without that no change would be seen to let mail in.
+        probe = settings["os"].get("probe")
+        own += [*settings["accounts"]["users"], *([probe["user"]] if probe else [])]
+    return dict.fromkeys(own, "x")
 
 
 def _table(settings, path, rows):

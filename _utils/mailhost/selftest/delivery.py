@@ -583,6 +583,9 @@ def stored(found, command=run_command):
     address, token = f"{found['user']}@{place['domain']}", secrets.token_hex(12)
     text = f"From: {address}\nTo: {address}\nMessage-ID: <{token}@{place['domain']}>\nSubject: Does mail flow?\n\n.\n"
     path = f"{found['queue']}/{postfix_accounts.LMTP}"
+    # With a configuration that was taken back meanwhile, doveadm may not have been able to delete an earlier one.
+    empty = ("doveadm", "expunge", "-u", address, "mailbox", "*", "all")
+    command(empty)
     try:
         with LmtpTalk(Service("localhost", "lmtp", "lmtp", path, 0), Budget(answer=20, total=60)) as talk:
             talk.connect()
@@ -597,9 +600,8 @@ def stored(found, command=run_command):
         return f"mail for a user, {address}, is not stored: {err}"
     if replies[-1].code != 250 or len(replies) < 4:
         return f"mail for a user, {address}, is not stored: Dovecot's LMTP answers {replies[-1]}"
-    search = ("mailbox", "*", "header", "message-id", token)
-    shown = command(("doveadm", "search", "-u", address, *search))
-    command(("doveadm", "expunge", "-u", address, *search))
+    shown = command(("doveadm", "search", "-u", address, "mailbox", "*", "header", "message-id", token))
+    command(empty)
     if shown.status == 0 and not shown.out.strip():
         return f"mail for a user, {address}, is taken by Dovecot's LMTP, but IMAP does not show it"
     return f"doveadm search -u {address}: {short(shown.err)}" if shown.status else ""

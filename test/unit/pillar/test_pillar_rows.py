@@ -53,6 +53,11 @@ MADE = [
     ({"smtpd_milters": "$filters", "filters": "inet:127.0.0.1:8891"}, "smtpd_milters", "$filters"),
     ({"smtpd_milters": None}, "smtpd_milters", "inet:127.0.0.1:8891"),
     ({"non_smtpd_milters": "$smtpd_milters"}, "non_smtpd_milters", "$smtpd_milters"),
+    (
+        {"local_recipient_maps": "inline:{ {guest = x} }"},
+        "local_recipient_maps",
+        "inline:{ {guest = x} }, $alias_maps, inline:{ {mailprobe = x} }",
+    ),
     ({"alias_maps": None}, "alias_maps", "hash:/etc/aliases"),
     ({"alias_database": "hash:/etc/postfix/more"}, "alias_database", "hash:/etc/postfix/more, hash:/etc/aliases"),
     ({"mydestination": None}, "mydestination", "$myhostname, localhost.$mydomain, localhost, $mydomain, a.example"),
