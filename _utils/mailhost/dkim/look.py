@@ -2,26 +2,24 @@
 
 import contextlib
 import json
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from mailhost import files as safe_files
-from mailhost.dkim import life, messages
-from mailhost.dkim import lost as lost_keys
+from mailhost.dkim import messages
+from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.records import (
-    TESTING,
     change_of,
     judge_wanted,
     oldest_if_needed,
     question_of,
-    testing,
     wanted_of,
     without_wildcards,
 )
-from mailhost.dkim.report import Report, merged
+from mailhost.dkim.report import report_of
 from mailhost.dkim.run import read_manifests
+from mailhost.dkim.steps import DESTROY, FAIL, NOTE, REPLACE, WAIT, Step
 from mailhost.dns import lookup
 from mailhost.errors import DkimError, KeyInUse, PublishError, WriteError
 from mailhost.publish import change as publish_change
@@ -48,8 +46,8 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     :param look: the :class:`mailhost.dkim.settled.Look` of an earlier part of the same highstate; one of its own, if
         left out.
     """
-    report, look = Report(), look or dkim_settled.Look(run)
-    manifests = read_manifests(run, report, look.rest)
+    look = look or dkim_settled.Look(run)
+    manifests, done = read_manifests(run, look.rest)
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
     wants = _wants(run, manifests, oldest)
     # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
@@ -60,23 +58,65 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     turn = settled if everything else _whose_turn(run, settled)
     later = set(settled).difference(turn)
     if later:
-        report.notes.append(f"{len(later)} keys that DNS showed before were not looked for now; their turn comes.")
-    more = read_manifests(run, report, dict.fromkeys(name for name, _ in turn if name in look.settled))
+        text = f"{len(later)} keys that DNS showed before were not looked for now; their turn comes."
+        done.append(Step(NOTE, reason=text))
+    more, failed = read_manifests(run, dict.fromkeys(name for name, _ in turn if name in look.settled))
+    done += failed
     manifests.update(more)
     wants.update(_wants(run, more, oldest))
     to_ask = [place for place in dict.fromkeys((*to_ask, *turn)) if place in wants and place not in later]
     seen = _look(run, wants, to_ask)
-    for name, manifest in lost_keys.give_up(run, manifests, seen, report).items():
-        manifests[name] = manifest
-        wants.update(_wants(run, {name: manifest}, oldest))
-    if publish and not run.test:
-        seen.update(_publish(run, wants, seen, publish, report))
-    report.waiting += lookup.remarks(seen.values())
-    if len(settled) > scale_turns.MANY and not run.test:
+    changed, steps = _give_up_lost(run, manifests, seen)
+    done += steps
+    manifests.update(changed)
+    wants.update(_wants(run, changed, oldest))
+    shown, steps = (publish and run.do(_publish, run, wants, seen, publish)) or ({}, ())
+    seen.update(shown)
+    done += [*steps, *(Step(WAIT, reason=text) for text in lookup.remarks(seen.values()))]
+    if len(settled) > scale_turns.MANY:
         shown = [one for one in turn if one in seen]
         wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
-        _remember(run, {"last": turn[: scale_turns.SHARE][-1], "wrong": wrong})
-    return merged(report, *(_stamp_seen(run, manifest, wants, seen) for manifest in manifests.values()))
+        run.do(_remember, run, {"last": turn[: scale_turns.SHARE][-1], "wrong": wrong})
+    answers = _by_domain(seen)
+    for name, manifest in manifests.items():
+        if name in answers:
+            done += _stamp_seen(run, manifest, wants, answers[name])
+    return report_of(done, run.test)
+
+
+def _by_domain(seen):
+    """Return ``{domain: {selector: Answers}}``."""
+    found = {}
+    for (name, selector), answers in seen.items():
+        found.setdefault(name, {})[selector] = answers
+    return found
+
+
+def _give_up_lost(run, manifests, seen):
+    """Give up the keys that DNS shows to be lost, and write that down.
+
+    Return ``{domain: manifest}`` of the domains that this changed, and the steps that were done, or failed.
+    """
+    changed, done, answers = {}, [], _by_domain(seen)
+    for name, manifest in manifests.items():
+        asked = answers.get(name, {})
+        found = dkim_plan.InDns(asked, None, run.named(name), name in run.in_force, _missing(run, manifest, asked))
+        steps = dkim_plan.plan(manifest, run.policy(name), run.now, found)
+        after = dkim_plan.after(manifest, steps)
+        try:
+            if after != manifest:
+                run.write(after)
+                changed[name] = after
+        except DkimError as err:
+            steps = [*(step for step in steps if step.kind != REPLACE), Step(FAIL, name, reason=str(err))]
+        done += steps
+    return changed, done
+
+
+def _missing(run, manifest, asked):
+    """Return the selectors of those retired keys, of all that DNS was asked for, whose private key is not on disk."""
+    retired = [key.selector for key in manifest.keys if key.stage == "retired" and key.selector in asked]
+    return frozenset(selector for selector in retired if not run.path(manifest.domain, selector).exists())
 
 
 def _wants(run, manifests, oldest):
@@ -121,63 +161,66 @@ def _remember(run, known):
 def publisher(run, announce=None):
     """Return what has records published as the pillar asks for (``dns:publish``), or ``None`` where people do it.
 
+    It is called with the run and the records, and returns whether DNS may show them now, and the steps to report.
+
     :param announce: called with the names of records, for ``central``: asks the master to have them published, and
         tells whether that was passed on.
     """
     return {"rfc2136": _send, "central": partial(_announce, announce)}.get(run.dns.get("publish"))
 
 
-def _send(run, missing, report):
-    """Send records by RFC 2136 from this host; tell whether DNS may show them now."""
+def _send(run, missing):
+    """Send records by RFC 2136 from this host."""
     if not missing:
-        return False
+        return False, []
     try:
         credential = publish_credential.read_credential(run.dns["rfc2136"])
-        changes = _allowed(run, missing, report)
+        changes, refused = _allowed(run, missing)
         sent = rfc2136.publish(changes, credential, lookup.options(run.dns))
     except PublishError as err:
-        report.errors.append(f"No record was published: {err}")
-        return False
-    report.notes += [one.detail for one in sent if one.result == "sent" and one.detail]
-    report.waiting += [f"Publishing failed: {one.detail}" for one in sent if one.result not in ("sent", "already")]
-    return True
+        return False, [Step(FAIL, reason=f"No record was published: {err}")]
+    failed = [*refused, *(one.detail for one in sent if one.result not in ("sent", "already"))]
+    notes = [Step(NOTE, reason=one.detail) for one in sent if one.result == "sent" and one.detail]
+    return True, [*notes, *(Step(WAIT, reason=f"Publishing failed: {why}") for why in failed)]
 
 
-def _allowed(run, missing, report):
-    """Return the changes at the ends of their aliases, as far as a key of this host may lie there."""
+def _allowed(run, missing):
+    """Return the changes at the ends of their aliases, as far as a key of this host may lie there, and why not."""
     places = Places(frozenset(run.domains), frozenset(run.dns.get("alias_zones", ())))
-    allowed = []
+    allowed, refused = [], []
     for change, answers in missing:
         placed = publish_change.placed(change, answers)
         why = places.refusal(change.name, placed.name)
         if not answers.zone:
             why = f"{change.name} did not change: its place could not be found out: {answers.trouble}"
         if why:
-            report.waiting.append(f"Publishing failed: {why}")
+            refused.append(why)
         else:
             allowed.append(placed)
-    return allowed
+    return allowed, refused
 
 
-def _announce(announce, _run, missing, report):
+def _announce(announce, _run, missing):
     """Have the master told what is missing, or that nothing is any more; it is published after this run, if at all."""
     how = f"{len(missing)} records published (mailserver:dns:publish: central)"
     if not announce([change.name for change, _ in missing]):
-        report.waiting.append(f"The master could not be asked to have {how}; the next run asks again.")
-    elif missing:
-        report.notes.append(f"The master was asked to have {how}; what came of it: docs/dns.md.")
-    return False
+        return False, [Step(WAIT, reason=f"The master could not be asked to have {how}; the next run asks again.")]
+    text = f"The master was asked to have {how}; what came of it: docs/dns.md."
+    return False, [Step(NOTE, reason=text)] if missing else []
 
 
-def _publish(run, wants, seen, publish, report):
-    """Have those records published that DNS does not show as wanted; return what DNS shows of them afterwards."""
+def _publish(run, wants, seen, publish):
+    """Have those records published that DNS does not show as wanted.
+
+    Return what DNS shows of them afterwards, and the steps to report.
+    """
     missing = {
         place: (change_of(run, place[0], *wants[place]), answers)
         for place, answers in seen.items()
         if not wants[place][1].left and judge_wanted(*wants[place], answers).value in ("absent", "different")
     }
-    may_show = publish(run, list(missing.values()), report)
-    return _look(run, wants, missing) if may_show else {}
+    may_show, steps = publish(run, list(missing.values()))
+    return _look(run, wants, missing) if may_show else {}, steps
 
 
 def _look(run, wants, places):
@@ -186,60 +229,41 @@ def _look(run, wants, places):
     return without_wildcards(wants, seen, lambda asked: run.ask(asked, lookup.options(run.dns)))
 
 
-def _stamp_seen(run, manifest, wants, seen):
+def _stamp_seen(run, manifest, wants, answers):
     """Write a domain's manifest with the stamps that its keys have earned, and destroy the keys that are revoked now.
 
-    Return the :class:`mailhost.dkim.report.Report`; what could not be written down is not in it, and the next run sees
-    it.
+    Return the steps that were done, those that wait, and what failed; what could not be written down, the next run
+    sees.
     """
-    report, changed = Report(), manifest
-    for key in manifest.keys:
-        place = (manifest.domain, key.selector)
-        if place in seen:
-            stamped = _stamped(run, manifest.domain, *wants[place], seen[place], report)
-            changed = changed if stamped == key else changed.with_key(stamped)
+    name = manifest.domain
+    seen = dkim_plan.InDns(answers, {one: wants[name, one][1] for one in answers}, run.named(name))
+    steps = dkim_plan.plan(manifest, run.policy(name), run.now, seen)
+    told = list(filter(None, (_told(run, step, wants) for step in steps)))
+    changed = dkim_plan.after(manifest, steps)
     if changed == manifest:
-        return report
+        return told
     try:
         run.write(changed)
     except WriteError as err:
-        return Report(waiting=report.waiting, errors=[*report.errors, f"{manifest.domain}: {err}"])
-    for before, after in zip(manifest.keys, changed.keys, strict=True):
-        if after.revoked and not before.revoked and not run.test:
-            _destroy(run, manifest.domain, after.selector, report)
-    return report
+        return [*(step for step in told if step.kind in (WAIT, FAIL)), Step(FAIL, name, reason=str(err))]
+    failed = [run.do(_destroy, run, name, step.selector) for step in steps if step.kind == DESTROY]
+    return [*told, *filter(None, failed)]
 
 
-def _destroy(run, name, selector, report):
+def _told(run, step, wants):
+    """Return a step as it is reported: one that waits for DNS with all that people are to know and to do."""
+    if step.kind != WAIT or step.verdict is None:
+        return step
+    return messages.tell(run, step.domain, *wants[step.domain, step.selector], step.verdict)
+
+
+def _destroy(run, name, selector):
+    """Destroy a private key; return the failure, if there is one."""
     try:
         run.destroy(name, selector)
     except KeyInUse as err:
-        report.errors.append(f"{name}: {err}")
+        return Step(FAIL, name, selector, str(err))
     except OSError as err:
-        report.errors.append(f"{name}: the private key of {selector}, which is revoked, could not be destroyed: {err}")
-
-
-def _stamped(run, name, key, wanted, answers, report):
-    """Return the key with the stamp that its record in DNS has earned it, and report what that record means."""
-    verdict = judge_wanted(key, wanted, answers)
-    if verdict.value != "published":
-        messages.tell(run, name, key, wanted, verdict, report)
-        return key
-    if testing(answers):
-        report.waiting.append(f"{name}: {TESTING.format(key.selector)}")
-    if wanted.why or (wanted.left and key.stage in ("retired", "revoked") and not run.is_named(name, key.selector)):
-        stage = "removed" if key.revoked else "revoked"
-    elif key.stage == "generated":
-        stage = "published"
-    else:
-        return key
-    try:
-        stamped = life.stamp(key, stage, run.now)
-    except DkimError as err:
-        report.errors.append(f"{name}: {err}")
-        return key
-    report.change(name, key.selector, key.stage, stage)
-    done = f"would be stamped as {stage}" if run.test else f"is {stage}"
-    shown = "no server shows it any more" if wanted.left else "every authoritative server shows it so"
-    report.notes.append(f"{name}: the key {key.selector} {done}: {shown}.")
-    return replace(stamped, public="") if stage == "removed" else stamped
+        text = f"the private key of {selector}, which is revoked, could not be destroyed: {err}"
+        return Step(FAIL, name, selector, text)
+    return None

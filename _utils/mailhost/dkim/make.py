@@ -10,7 +10,7 @@ from mailhost.dkim import selectors as dkim_selectors
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.given_up import FOREIGN
 from mailhost.dkim.records import record_of
-from mailhost.dkim.report import Report
+from mailhost.dkim.report import Report, report_of
 from mailhost.dkim.run import read_manifests
 from mailhost.errors import DkimError
 from mailhost.records import record as mail_records
@@ -32,7 +32,8 @@ def make_keys(run, host, also=(), force=False, look=None, hold=()):
     report, new = Report(), {}
     look = look or dkim_settled.Look(run, also, thorough=True)
     _sweep(run, look.settled)
-    manifests = read_manifests(run, report, look.rest)
+    manifests, failed = read_manifests(run, look.rest)
+    report.errors += report_of(failed, run.test).errors
     _note_what_is_seen(run, manifests, report)
     for name, manifest in manifests.items():
         if name not in hold and (_is_to_adopt(run, manifest) or _gets_key(run, manifest, name in also, force)):
@@ -46,7 +47,8 @@ def make_keys(run, host, also=(), force=False, look=None, hold=()):
 def make_successors(run, host, names):
     """Make a key for each of these domains, whose present one was given up, unless one waits already."""
     report = Report()
-    manifests = read_manifests(run, report, names)
+    manifests, failed = read_manifests(run, names)
+    report.errors += report_of(failed, run.test).errors
     # A dry run has not written down that keys were given up; those that wait are good ones even so.
     _make(run, host, {name: one for name, one in manifests.items() if _gets_key(run, one, run.test, False)}, report)
     return report

@@ -6,6 +6,7 @@ from mailhost.clock import shown_time
 from mailhost.dkim import life
 from mailhost.dkim.given_up import FOREIGN, WHY
 from mailhost.dkim.records import record_of
+from mailhost.dkim.steps import FAIL, WAIT, Step
 from mailhost.dns import lookup
 from mailhost.records import record as mail_records
 
@@ -16,25 +17,27 @@ _WAITS = {
 }
 
 
-def tell(run, name, key, wanted, verdict, report):
-    """Report a verdict that is not ``published``."""
+def tell(run, name, key, wanted, verdict):
+    """Return the :class:`mailhost.dkim.steps.Step` that tells of a verdict that is not ``published``, or ``None``."""
+    kind = WAIT
     if wanted.left:
-        _tell_left(run, name, key, verdict, report)
+        kind, text = _left(run, name, key, verdict)
     elif wanted.why:
-        report.waiting.append(
-            f"{name}: the record of the {key.stage} key {key.selector} is to be changed, because {wanted.why}.\n"
+        text = (
+            f"the record of the {key.stage} key {key.selector} is to be changed, because {wanted.why}.\n"
             f"{_shown(run, name, key, wanted, verdict)}"
         )
     elif key.stage in ("generated", "published"):
-        _await(run, name, key, wanted, verdict, report)
+        kind, text = _awaited(run, name, key, wanted, verdict)
     elif verdict.value == "unknown":
-        report.waiting.append(
-            f"{name}: whether DNS still shows the key {key.selector} could not be found out, and nothing was changed. "
+        text = (
+            f"whether DNS still shows the key {key.selector} could not be found out, and nothing was changed. "
             f"{does(run, name, key)}\n{_listed(verdict.findings)}"
         )
     else:
-        text = f"{name}: {_missed(run, name, key)}\n{_shown(run, name, key, wanted, verdict)}"
-        (report.waiting if key.given_up == life.UNSEEN else report.errors).append(text)
+        kind = WAIT if key.given_up == life.UNSEEN else FAIL
+        text = f"{_missed(run, name, key)}\n{_shown(run, name, key, wanted, verdict)}"
+    return Step(kind, name, key.selector, text, key=key, verdict=verdict) if text else None
 
 
 def does(run, name, key):
@@ -66,36 +69,32 @@ def _missed(run, name, key):
     return f"the key {key.selector} does not sign, because DNS does not show it as it must. {does(run, name, key)}"
 
 
-def _tell_left(run, name, key, verdict, report):
-    """Report on a key whose record is left to others: only as long as mail is signed with it."""
+def _left(run, name, key, verdict):
+    """Return the kind and the text of a key whose record is left to others: only as long as mail is signed with it."""
     if not run.is_named(name, key.selector):
-        if key.stage == "signing":
-            report.waiting.append(f"{name}: the key {key.selector} does not sign: {WHY[key.given_up]}.")
-        return
+        text = f"the key {key.selector} does not sign: {WHY[key.given_up]}." if key.stage == "signing" else ""
+        return WAIT, text
+    is_wrong = verdict.value != "unknown" or key.given_up != FOREIGN
     text = (
-        f"{name}: mail is signed with {key.selector}, which is given up: {WHY[key.given_up]}. "
+        f"mail is signed with {key.selector}, which is given up: {WHY[key.given_up]}. "
         f"Do not publish its record; a new key takes over when DNS shows it.\n{_listed(verdict.findings)}"
     )
-    is_wrong = verdict.value != "unknown" or key.given_up != FOREIGN
-    (report.errors if is_wrong else report.waiting).append(text)
+    return FAIL if is_wrong else WAIT, text
 
 
-def _await(run, name, key, wanted, verdict, report):
+def _awaited(run, name, key, wanted, verdict):
     policy, ends = run.policy(name), life.deadline(key, run.policy(name))
     so = "so mail is not signed with it yet"
     if run.is_named(name, key.selector):
         so = "but mail is signed with it, as before this formula: recipients cannot verify what they do not find"
     text = (
-        f"{name}: the record of the key {key.selector} {_WAITS[verdict.value]}, {so}.\n"
+        f"the record of the key {key.selector} {_WAITS[verdict.value]}, {so}.\n"
         f"{_shown(run, name, key, wanted, verdict)}"
     )
     if run.now >= ends:
         why = "mailserver:dkim:strict is set" if policy["strict"] else f"it should be there since {shown_time(ends)}"
-        report.errors.append(f"{text}\n  This is a failure, because {why} (mailserver:dkim:publish_deadline).")
-    else:
-        report.waiting.append(
-            f"{text}\n  Until {shown_time(ends)} this is a warning (mailserver:dkim:publish_deadline)."
-        )
+        return FAIL, f"{text}\n  This is a failure, because {why} (mailserver:dkim:publish_deadline)."
+    return WAIT, f"{text}\n  Until {shown_time(ends)} this is a warning (mailserver:dkim:publish_deadline)."
 
 
 def _shown(run, name, key, wanted, verdict):

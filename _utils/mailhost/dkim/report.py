@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from mailhost import wording
+from mailhost.dkim import steps as dkim_steps
 
 SHOWN = 25
 """How many texts of a kind a report is shown with: a minion's answer of megabytes is cut by the master, unreadably."""
@@ -28,6 +29,19 @@ class Report:
         self.changes.setdefault(domain, {})[selector] = {"old": old, "new": new}
 
 
+def report_of(steps, is_dry):
+    """Return the report of the steps that were done or, in a dry run, are to be done."""
+    report = Report(lost=[step.domain for step in steps if step.kind == dkim_steps.REPLACE])
+    for step in steps:
+        if step.is_change:
+            change, changes = {"old": step.old, "new": step.new}, report.changes.setdefault(step.domain, {})
+            changes.update(change if step.is_signers else {step.selector: change})
+    texts = [dkim_steps.told(step, is_dry) for step in steps]
+    for where, text in [*filter(None, texts), *dkim_steps.told_together(steps, is_dry)]:
+        getattr(report, where).append(text)
+    return report
+
+
 def brief(texts):
     """Return the first of many texts of a report, and last how many more there are and where they are; all plain."""
     texts = [*map(wording.lines, texts[:SHOWN]), *texts[SHOWN:]]
@@ -45,8 +59,6 @@ def merged(*reports):
     for report in reports:
         for name, change in report.changes.items():
             whole.changes.setdefault(name, {}).update(change)
-        whole.notes += report.notes
-        whole.waiting += report.waiting
-        whole.errors += report.errors
-        whole.lost += report.lost
+        for where in ("notes", "waiting", "errors", "lost"):
+            getattr(whole, where).extend(getattr(report, where))
     return whole

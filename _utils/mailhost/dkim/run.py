@@ -13,6 +13,7 @@ from mailhost.dkim import folders as key_folders
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore
 from mailhost.dkim import machine as dkim_machine
+from mailhost.dkim.steps import FAIL, Step
 from mailhost.dns import lookup
 from mailhost.errors import KeyFileError, KeyInUse, ManifestError, SettingsError
 from mailhost.opendkim import tables as opendkim_tables
@@ -126,15 +127,17 @@ class Run:
     def _named(self):
         return opendkim_tables.named(self.place.tables)
 
+    def named(self, name):
+        """Return the selectors of a domain that the tables name, be it in those of a change that was cut short."""
+        return frozenset(self._named.get(name, ()))
+
     def is_named(self, name, selector):
         """Tell whether the tables name a key, be it in those of a change that was cut short."""
         return selector in self._named.get(name, ())
 
     def manifest(self, name):
         """Return a domain's :class:`mailhost.dkim.life.Manifest`: that on disk, in the light of what the host shows."""
-        view = dkim_given_up.View(
-            self.machine, frozenset(self._named.get(name, ())), partial(self.is_compromised, name)
-        )
+        view = dkim_given_up.View(self.machine, self.named(name), partial(self.is_compromised, name))
         return dkim_given_up.seen_by(self.on_disk(name), view, self.now)
 
     def on_disk(self, name):
@@ -160,10 +163,13 @@ class Run:
             )
         keystore.destroy(path)
 
+    def do(self, deed, *given):
+        """Do what changes the host, or DNS, unless this is a dry run; return what came of it, or ``None``."""
+        return None if self.test else deed(*given)
+
     def write(self, manifest):
-        """Write a manifest, unless the run only looks."""
-        if not self.test:
-            keystore.write_manifest(self.place.keys, manifest)
+        """Write a manifest."""
+        self.do(keystore.write_manifest, self.place.keys, manifest)
 
     def answers(self, questions):
         """Ask DNS ``{place: Question}``, and return ``{place: Answers}``."""
@@ -171,11 +177,10 @@ class Run:
         return {place: asked[question] for place, question in questions.items()}
 
 
-def read_manifests(run, report, names=None):
-    """Return the manifests of these domains, or of all with DKIM; a damaged one is an error of the report."""
+def read_manifests(run, names=None):
+    """Return ``({domain: manifest}, steps)`` of these domains, or of all with DKIM; a damaged one is a failure."""
     manifests, troubles = keystore.read_each(run.wanted if names is None else names, run.manifest)
-    report.errors += [f"{name}: {why}" for name, why in troubles.items()]
-    return manifests
+    return manifests, [Step(FAIL, name, reason=why) for name, why in troubles.items()]
 
 
 def begin(place, domains, dns, test=False, watched=_nothing):

@@ -8,7 +8,7 @@ from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore, life
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.records import judge, question_of, record_of
-from mailhost.dkim.report import Report
+from mailhost.dkim.report import Report, report_of
 from mailhost.dkim.run import read_manifests
 from mailhost.errors import CutoverError, DkimError
 from mailhost.opendkim import tables as opendkim_tables
@@ -41,13 +41,16 @@ def sign(run, reload, probe, instead=(), look=None):
     report, tables = Report(), run.place.tables
     cut_short = opendkim_tables.is_cut_short(tables)
     look = look or dkim_settled.Look(run, instead)
-    manifests = read_manifests(run, report, look.rest)
+    manifests, failed = read_manifests(run, look.rest)
+    report.errors += report_of(failed, run.test).errors
     settled = {name: _signs(run, name, known.signer) for name, known in look.settled.items()}
     old = {**settled, **_signers_told(run, manifests)}
     is_as_told = not cut_short and opendkim_tables.is_written(tables, old)
     if not is_as_told:
         # The tables are not as the manifests say: who signs is to be found out domain by domain.
-        manifests.update(read_manifests(run, report, list(settled)))
+        more, failed = read_manifests(run, list(settled))
+        report.errors += report_of(failed, run.test).errors
+        manifests.update(more)
         settled = {}
         old = opendkim_tables.signers_in_force(tables)
     ready = _ready(run, manifests, old, instead, report)

@@ -9,7 +9,7 @@ from mailhost.dkim.given_up import FOREIGN, LOST, REVOKED, TAKEN
 from mailhost.dkim.life import STAGES, UNSEEN, Key, Manifest
 from mailhost.dkim.messages import tell
 from mailhost.dkim.records import wanted_of
-from mailhost.dkim.report import Report
+from mailhost.dkim.report import report_of
 from mailhost.dkim.run import Place, Run
 from mailhost.dkim.status import status
 from mailhost.dns.lookup import Verdict
@@ -73,8 +73,8 @@ def host(tmp_path):
 @pytest.mark.parametrize(("stamps", "given_up", "who", "value", "kind", "said", "unsaid"), CASES)
 def test_a_message_says_what_the_key_does_at_that_moment(host, stamps, given_up, who, value, kind, said, unsaid):
     run, key = host(stamps, given_up, who)
-    report = Report()
-    tell(run, NAME, key, wanted_of(run, NAME, key, NOW), Verdict(value, ("ns said so",)), report)
+    step = tell(run, NAME, key, wanted_of(run, NAME, key, NOW), Verdict(value, ("ns said so",)))
+    report = report_of([step] if step else [], is_dry=False)
     texts = {"waiting": report.waiting, "errors": report.errors}
     told = [text for one in texts.values() for text in one]
     assert [len(one) for name, one in texts.items() if name == kind] == ([1] if kind else [])

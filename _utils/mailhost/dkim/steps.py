@@ -1,0 +1,84 @@
+"""The steps of a run over keys, as values: what is done to which key, and why; and the words that tell it. Pure."""
+
+from dataclasses import dataclass
+
+from mailhost.dkim.life import Key
+from mailhost.dns.lookup import Verdict
+
+GENERATE, ADOPT, SETTLE, MARK = "generate", "adopt", "settle file", "mark"
+GIVE_UP, LOSE, REPLACE, CLOSE = "give up", "lose", "replace", "close"
+PUBLISH, RETIRE, REVOKE, REMOVE, DESTROY = "stamp published", "retire", "revoke", "remove", "destroy"
+WITNESS, SIGN, STOP, WRITE = "witness", "sign", "stop signing", "write tables"
+WAIT, FAIL, NOTE = "wait", "fail", "note"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step with a key of a domain, or with the whole domain where ``selector`` is empty.
+
+    ``reason`` is a clause that says why. ``old`` and ``new`` are the stages, or the signers, before and after, where
+    that is a change to report. ``key`` is the row as it is after the step, and ``verdict`` what DNS shows of it.
+    """
+
+    kind: str
+    domain: str = ""
+    selector: str = ""
+    reason: str = ""
+    old: str | None = None
+    new: str | None = None
+    key: Key | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def is_change(self):
+        """Tell whether the step is a change to report."""
+        return self.old != self.new or self.kind == SIGN
+
+    @property
+    def is_signers(self):
+        """Tell whether ``old`` and ``new`` are those of the domain, and not of one of its keys."""
+        return self.kind in (SIGN, STOP, WRITE)
+
+
+_STAMPED = ("notes", "the key {selector} {} {new}: {reason}.", "would be stamped as", "is")
+_WORDS = {
+    GENERATE: ("notes", "the key {selector} {} generated.", "would be", "was"),
+    ADOPT: ("notes", "the key {selector} {} taken over from disk.", "would be", "was"),
+    SETTLE: ("notes", "the key file of {selector} {} its owner and mode back.", "would get", "got"),
+    GIVE_UP: ("notes", "the key {selector} {} given up: {reason}.", "would be", "is"),
+    LOSE: (
+        "waiting",
+        "the key {selector} {} given up: {reason}. Do not publish its record again.",
+        "would be",
+        "is",
+    ),
+    PUBLISH: _STAMPED,
+    REVOKE: _STAMPED,
+    REMOVE: _STAMPED,
+    SIGN: ("notes", "mail {} signed with {selector}.", "would be", "is now"),
+    STOP: ("notes", "mail {} signed; its keys stay on the host.", "would no longer be", "is no longer"),
+    WAIT: ("waiting", "{reason}", "", ""),
+    FAIL: ("errors", "{reason}", "", ""),
+    NOTE: ("notes", "{reason}", "", ""),
+}
+"""How each kind is told: the list of the report, the sentence, and its verb in a dry run and in a run."""
+_MARKED = ("notes", "{} domains' keys {} marked as this machine's.", "would be", "were")
+
+
+def told(step, is_dry):
+    """Return ``(list of the report, sentence)`` of a step; ``None`` for one that is not told by itself.
+
+    This is the one place where the words of a dry run differ from those of a run.
+    """
+    if step.kind not in _WORDS:
+        return None
+    where, sentence, would, did = _WORDS[step.kind]
+    text = sentence.format(would if is_dry else did, selector=step.selector, new=step.new, reason=step.reason)
+    return where, f"{step.domain}: {text}" if step.domain else text
+
+
+def told_together(steps, is_dry):
+    """Return ``(list of the report, sentence)`` of what is told of several domains at once, in a list."""
+    marked = sum(step.kind == MARK for step in steps)
+    where, sentence, would, did = _MARKED
+    return [(where, sentence.format(marked, would if is_dry else did))] if marked else []
