@@ -5,10 +5,21 @@ what the host, DNS and OpenDKIM's tables show, call :func:`plan` for each domain
 in that nobody applies them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from mailhost.clock import shown_time
 from mailhost.dkim import life
-from mailhost.dkim.given_up import FOREIGN, FOREIGN_REVOKED, LOST, REVOKED, TAKEN, UNSEEN, WHY
+from mailhost.dkim.given_up import (
+    FOREIGN,
+    FOREIGN_REVOKED,
+    LOST,
+    REVOKED,
+    SIGNS_NO_MORE,
+    TAKEN,
+    UNSEEN,
+    WHY,
+    may_sign,
+)
 from mailhost.dkim.records import TESTING, judge, judge_wanted, shows, testing
 from mailhost.dkim.steps import (
     DESTROY,
@@ -19,7 +30,10 @@ from mailhost.dkim.steps import (
     REPLACE,
     RETIRE,
     REVOKE,
+    SIGN,
+    SOAK,
     WAIT,
+    WITNESS,
     Step,
 )
 from mailhost.errors import DkimError
@@ -42,13 +56,31 @@ class InDns:
     missing: frozenset = frozenset()
 
 
+@dataclass(frozen=True)
+class AtTables:
+    """Who signs for a domain by OpenDKIM's tables, and what DNS shows of the keys that may sign next.
+
+    ``signer`` is the selector that the tables name, or empty; ``is_own`` says whether they name its file in the folder
+    of the keys, and ``can_sign`` whether this file is there. ``goes_back``: the predecessor is to sign again.
+    ``foresees``: the stamps that DNS has earned were not written down, as in a dry run. ``answers`` maps the selectors
+    of :func:`candidates` to :class:`mailhost.dns.lookup.Answers`.
+    """
+
+    signer: str = ""
+    is_own: bool = False
+    can_sign: bool = False
+    goes_back: bool = False
+    foresees: bool = False
+    answers: dict = field(default_factory=dict)
+
+
 def plan(manifest, policy, now, seen):
     """Return the steps that are due for a domain's keys, in their order, each a :class:`mailhost.dkim.steps.Step`.
 
     :param manifest: the rows of the domain's keys (:class:`mailhost.dkim.life.Manifest`).
     :param policy: the domain's pillar section ``dkim``.
     :param now: the trusted time (aware UTC datetime).
-    :param seen: what a part of the run has gathered: :class:`InDns`.
+    :param seen: what a part of the run has gathered: :class:`InDns` or :class:`AtTables`.
     """
     return tuple(_PARTS[type(seen)](manifest, policy, now, seen))
 
@@ -162,4 +194,128 @@ def _is_urgent(manifest, key):
     return key in life.waiting(manifest) and present is not None and bool(present.given_up)
 
 
-_PARTS = {InDns: _in_dns}
+def candidates(manifest, seen):
+    """Return the keys of a domain that are to sign next, if DNS shows them; the one that is preferred first.
+
+    What signs by its stamps and is not named by the tables (:class:`AtTables`) is one of them.
+    """
+    if seen.goes_back:
+        earlier = life.predecessor(manifest)
+        return [earlier] if earlier else []
+    waiting = [key for key in life.waiting(manifest) if key.stage == "published" or seen.foresees]
+    by_stamps = life.signer(manifest)
+    is_present = by_stamps and seen.is_own and by_stamps.selector == seen.signer
+    comes_back = by_stamps and may_sign(by_stamps) and not is_present
+    return [*waiting[-1:], *([by_stamps] if comes_back else [])]
+
+
+def _at_tables(manifest, policy, now, seen):
+    """Yield that the first of the candidates signs that may, or what each of them lacks.
+
+    A candidate signs only if DNS shows it: there is no other way to a step of this kind.
+    """
+    for key in candidates(manifest, seen):
+        answers = seen.answers[key.selector]
+        verdict = judge(key, answers)
+        lacks = _lacks(manifest, policy, now, key, verdict, seen, answers.negative_ttl)
+        if not lacks:
+            yield from _takes_over(manifest, key, verdict, now, seen)
+            return
+        if seen.goes_back:
+            goes_on = f"mail is signed with {seen.signer}, as before" if seen.signer else "mail is not signed"
+            text = f"there is no way back to the key {key.selector}: {lacks}; {goes_on}."
+            yield Step(FAIL, manifest.domain, key.selector, text, verdict=verdict)
+        elif key.stage != "generated":
+            yield Step(SOAK, manifest.domain, key.selector, lacks, verdict=verdict)
+
+
+def _lacks(manifest, policy, now, key, verdict, seen, negative_ttl):
+    """Return what keeps a key from signing now, as the end of a sentence about it; ``""``: nothing."""
+    if verdict.value != "published":
+        is_unknown = verdict.value == "unknown"
+        shown = "DNS cannot be asked whether it shows it" if is_unknown else "DNS no longer shows it"
+        return shown if seen.goes_back else f"does not sign yet: {shown}"
+    earliest = life.signs_from(_published(key, now), soak(manifest, policy, seen, negative_ttl))
+    if now < earliest and not seen.goes_back:
+        return f"is published and signs from {shown_time(earliest)} on"
+    return ""
+
+
+def _published(key, now):
+    """Return a key with the stamp that a dry run has not made."""
+    return key if key.published else replace(key, published=now)
+
+
+def soak(manifest, policy, seen, negative_ttl):
+    """Return the seconds of :func:`mailhost.dkim.life.soak`.
+
+    There are none where the key that signs has to go, or cannot sign.
+    """
+    present = manifest.key(seen.signer) if seen.signer else life.signer(manifest)
+    if present and present.given_up in SIGNS_NO_MORE:
+        return 0
+    if policy["soak"] is None and not seen.can_sign:
+        return 0
+    return life.soak(manifest, policy, negative_ttl)
+
+
+def _takes_over(manifest, key, verdict, now, seen):
+    """Yield that a key signs, and that those which it follows retire.
+
+    The key of a hand-written configuration signed before anything was stamped, and without the stamp it would lose its
+    retention: it gets the stamp first, since nobody can tell any more once the tables are changed.
+    """
+    name = manifest.domain
+    present = seen.signer and manifest.key(seen.signer)
+    if present and present.stage == "published" and present != key:
+        try:
+            witnessed = life.stamp(present, "signing", now)
+        except DkimError as err:
+            yield Step(FAIL, name, key.selector, f"{key.selector} does not sign yet: {err}", verdict=verdict)
+            return
+        yield Step(WITNESS, name, present.selector, "the tables name it", key=witnessed)
+        manifest = manifest.with_key(witnessed)
+    shown = "every authoritative server shows its record"
+    try:
+        changed, failed = _signed(manifest, key, seen.signer, now), []
+    except DkimError as err:
+        changed, failed = manifest, [unrecorded(name, key.selector, err)]
+    signs = changed.key(key.selector)
+    yield Step(SIGN, name, key.selector, shown, seen.signer or None, key.selector, signs, verdict)
+    for before, row in zip(manifest.keys, changed.keys, strict=True):
+        if row != before and row.selector != key.selector:
+            yield Step(RETIRE, name, row.selector, f"{key.selector} signs in its place", key=row)
+    yield from failed
+
+
+def unrecorded(name, selector, err):
+    """Return the failure of a key that signs, while nothing says so."""
+    return Step(FAIL, name, selector, f"{selector} signs, but this could not be recorded: {err}")
+
+
+def _signed(manifest, key, signed_before, now):
+    """Return the manifest once a key signs: those that it follows are retired; to one that went back, the later ones.
+
+    One that comes back has its stamp already.
+    """
+    if key.stage == "retired":
+        return life.go_back(manifest, now)
+    signs = key if key.signing else life.stamp(_published(key, now), "signing", now)
+    earlier = manifest.keys[: manifest.keys.index(key)]
+    return life.with_keys(manifest, [signs, *(_followed(one, signed_before, now) for one in earlier)])
+
+
+def _followed(key, signed_before, now):
+    """Return a key as it is once a later one signs.
+
+    One that signed although nobody saw it in DNS (the key of a hand-made configuration) is noted as such: its mail may
+    be on its way.
+    """
+    if key.stage not in ("generated", "published", "signing"):
+        return key
+    if key.stage != "signing" and key.selector == signed_before:
+        key = replace(key, given_up=key.given_up or UNSEEN)
+    return life.stamp(key, "retired", now)
+
+
+_PARTS = {InDns: _in_dns, AtTables: _at_tables}

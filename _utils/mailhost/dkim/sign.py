@@ -2,24 +2,17 @@
 
 import os
 from dataclasses import dataclass, replace
+from itertools import dropwhile, takewhile
 
-from mailhost.clock import shown_time
-from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore, life
+from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import settled as dkim_settled
-from mailhost.dkim.records import judge, question_of, record_of
-from mailhost.dkim.report import Report, report_of
+from mailhost.dkim.records import question_of, record_of
+from mailhost.dkim.report import report_of
 from mailhost.dkim.run import read_manifests
+from mailhost.dkim.steps import FAIL, NOTE, SIGN, STOP, WITNESS, WRITE, Step
 from mailhost.errors import CutoverError, DkimError
 from mailhost.opendkim import tables as opendkim_tables
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A key that may take over now, and the text of its record that DNS shows."""
-
-    key: life.Key
-    text: str
 
 
 def sign(run, reload, probe, instead=(), look=None):
@@ -38,131 +31,137 @@ def sign(run, reload, probe, instead=(), look=None):
     :param look: the :class:`mailhost.dkim.settled.Look` of an earlier part of the same highstate, to which ``instead``
         are not settled; one of its own, if left out.
     """
-    report, tables = Report(), run.place.tables
-    cut_short = opendkim_tables.is_cut_short(tables)
-    look = look or dkim_settled.Look(run, instead)
-    manifests, failed = read_manifests(run, look.rest)
-    report.errors += report_of(failed, run.test).errors
-    settled = {name: _signs(run, name, known.signer) for name, known in look.settled.items()}
-    old = {**settled, **_signers_told(run, manifests)}
-    is_as_told = not cut_short and opendkim_tables.is_written(tables, old)
-    if not is_as_told:
-        # The tables are not as the manifests say: who signs is to be found out domain by domain.
-        more, failed = read_manifests(run, list(settled))
-        report.errors += report_of(failed, run.test).errors
-        manifests.update(more)
-        settled = {}
-        old = opendkim_tables.signers_in_force(tables)
-    ready = _ready(run, manifests, old, instead, report)
-    if old and not run.domains:
-        report.errors.append(
-            f"The pillar lists no domain, but this host signs for {len(old)} ({', '.join(sorted(old)[:3])}…): did the "
-            "pillar arrive? They are still signed for. To sign for none, set mailserver:opendkim:enabled to false."
+    now, done = _signers_now(run, look or dkim_settled.Look(run, instead))
+    if now.signers and not run.domains:
+        text = (
+            f"The pillar lists no domain, but this host signs for {len(now.signers)} "
+            f"({', '.join(sorted(now.signers)[:3])}…): did the pillar arrive? They are still signed for. "
+            "To sign for none, set mailserver:opendkim:enabled to false."
         )
-        return report
-    _witness(run, manifests, ready, old, report)
-    new = _new_signers(run, manifests, ready, old, settled, report)
-    is_written = new == old and (is_as_told or opendkim_tables.is_written(tables, new))
-    if is_written and not ready and not cut_short:
-        return report
-    _describe(run, old, new, ready, cut_short, report)
-    if run.test:
-        return report
-    prove = opendkim_tables.patient(_prover(run, manifests, ready, probe))
+        return report_of([*done, Step(FAIL, reason=text)], run.test)
+    plans, texts = _plans(run, now, instead)
+    done += [step for steps in plans.values() for step in takewhile(_is_before_signing, steps)]
+    ready = {name: steps for name, steps in plans.items() if any(step.kind == SIGN for step in steps)}
+    done += _witness(run, now.manifests, ready)
+    new, steps = _new_signers(run, ready, now)
+    done += steps
+    is_written = new == now.signers and (now.is_written or opendkim_tables.is_written(run.place.tables, new))
+    if is_written and not ready and not now.is_cut_short:
+        return report_of(done, run.test)
+    prove = opendkim_tables.patient(_prover(run, now.manifests, {name: texts[name] for name in ready}, probe))
+    return report_of(_cut_over(run, now, new, ready, done, reload, prove), run.test)
+
+
+@dataclass(frozen=True)
+class _Now:
+    """Who signs before anything is changed.
+
+    ``manifests`` are those that were read, ``signers`` maps domains to what the tables name, and ``settled`` has those
+    of them whose manifests need not be read. ``is_written`` says whether the tables are known to say just that, and
+    ``is_cut_short`` whether an earlier run was killed while it changed them.
+    """
+
+    manifests: dict
+    signers: dict
+    settled: dict
+    is_written: bool
+    is_cut_short: bool
+
+
+def _signers_now(run, look):
+    """Return :class:`_Now`, and the steps of what failed."""
+    tables = run.place.tables
+    is_cut_short = opendkim_tables.is_cut_short(tables)
+    manifests, failed = read_manifests(run, look.rest)
+    settled = {name: _signs(run, name, known.signer) for name, known in look.settled.items()}
+    signers = {**settled, **_signers_told(run, manifests)}
+    if not is_cut_short and opendkim_tables.is_written(tables, signers):
+        return _Now(manifests, signers, settled, True, is_cut_short), failed
+    # The tables are not as the manifests say: who signs is to be found out domain by domain.
+    more, also_failed = read_manifests(run, list(settled))
+    signers = opendkim_tables.signers_in_force(tables)
+    return _Now({**manifests, **more}, signers, {}, False, is_cut_short), [*failed, *also_failed]
+
+
+def _cut_over(run, now, new, ready, done, reload, prove):
+    """Put the new signers in place of those that sign now, and write down who signs; return all steps to report.
+
+    :param done: the steps that were done before.
+    """
+    changes, said = _changes(now, new, ready), []
 
     def have_read():
-        told = reload()
-        report.notes.extend([told] if told else [])
+        note = reload()
+        said.extend([Step(NOTE, reason=note)] if note else [])
 
     try:
-        failed = opendkim_tables.cutover(tables, old, new, have_read, prove, unproven=ready)
+        failed = run.do(opendkim_tables.cutover, run.place.tables, now.signers, new, have_read, prove, ready) or {}
     except (CutoverError, OSError) as err:
-        return Report(errors=[*report.errors, str(err)])
-    _take_back(failed, old, new, report)
-    for name, one in ready.items():
+        return [*(step for step in done if step.kind == FAIL), Step(FAIL, reason=str(err))]
+    done = [step for step in (*done, *changes, *said) if step.domain not in failed or step.kind == FAIL]
+    done += [_undone(name, now.signers, new, message) for name, message in failed.items()]
+    for name, steps in ready.items():
         if name not in failed:
-            _stamp_signing(run, manifests[name], one.key, old.get(name), report)
-    return report
+            done += run.do(_record, run, now.manifests[name], steps) or ()
+    return done
 
 
-def _ready(run, manifests, old, instead, report):
-    """Return ``{domain: Ready}`` of the keys that may take over now; the report tells of others what they lack.
+def _is_before_signing(step):
+    return step.kind != SIGN
 
-    Of several candidates of a domain the first that may takes over. One to go back to that may not is an error.
+
+def _plans(run, now, instead):
+    """Return what is due at OpenDKIM's tables, ``{domain: steps}``, and the texts that DNS shows of the new keys."""
+    seen = {name: _at_tables(run, one, now.signers.get(name), name in instead) for name, one in now.manifests.items()}
+    candidates = {name: dkim_plan.candidates(one, seen[name]) for name, one in now.manifests.items()}
+    places = [(name, key.selector) for name, keys in candidates.items() for key in keys]
+    answers = run.answers({place: question_of(*place) for place in places})
+    plans, texts = {}, {}
+    for name, keys in candidates.items():
+        if keys:
+            shown = {key.selector: answers[name, key.selector] for key in keys}
+            found = replace(seen[name], can_sign=_can_sign(now.signers.get(name)), answers=shown)
+            plans[name] = dkim_plan.plan(now.manifests[name], run.policy(name), run.now, found)
+            texts.update((name, _text_shown(shown[one.selector])) for one in plans[name] if one.kind == SIGN)
+    return plans, texts
+
+
+def _at_tables(run, manifest, signer, goes_back=False):
+    """Return the :class:`mailhost.dkim.plan.AtTables` of a domain by the tables alone.
+
+    :param signer: the :class:`mailhost.opendkim.tables.Signer` that the tables name, or ``None``.
     """
-    candidates = {
-        (name, key.selector): key
-        for name, manifest in manifests.items()
-        for key in _candidates(run, manifest, old.get(name), name in instead)
-    }
-    answers = run.answers({place: question_of(*place) for place in candidates})
-    ready = {}
-    for (name, selector), key in candidates.items():
-        if name in ready:
-            continue
-        lacks = _lacks(run, manifests[name], key, answers[name, selector], name in instead)
-        if not lacks:
-            ready[name] = Ready(key, _text_shown(answers[name, selector]))
-        elif name in instead:
-            goes_on = f"mail is signed with {old[name].selector}, as before" if name in old else "mail is not signed"
-            report.errors.append(f"{name}: there is no way back to the key {selector}: {lacks}; {goes_on}.")
-        elif key.stage != "generated":
-            report.notes.append(f"{name}: the key {selector} {lacks}.")
-    return ready
+    if signer is None:
+        return dkim_plan.AtTables(goes_back=goes_back, foresees=run.test)
+    is_own = signer == _signs(run, manifest.domain, signer.selector)
+    return dkim_plan.AtTables(signer.selector, is_own, False, goes_back, run.test)
 
 
-def _lacks(run, manifest, key, answers, goes_back):
-    """Return what keeps a key from signing now, as the end of a sentence about it; ``""``: nothing."""
-    verdict = judge(key, answers)
-    if verdict.value != "published":
-        unknown = "DNS cannot be asked whether it shows it"
-        told = unknown if verdict.value == "unknown" else "DNS no longer shows it"
-        return told if goes_back else f"does not sign yet: {told}"
-    # A dry run sees the stamp that the run itself would have made just before.
-    published = key if key.published else replace(key, published=run.now)
-    earliest = life.signs_from(published, soak(run, manifest, answers.negative_ttl))
-    if run.now < earliest and not goes_back:
-        return f"is published and signs from {shown_time(earliest)} on"
-    return ""
+def _can_sign(signer):
+    return signer is not None and os.path.exists(signer.path)
 
 
-def _witness(run, manifests, ready, old, report):
-    """Stamp as *signing* the keys of a hand-written configuration that sign, before others take over from them.
+def _witness(run, manifests, ready):
+    """Write down who signed so far, where that was not known, before the tables are changed; return what failed.
 
-    They sign before anything was stamped, and without the stamp they would lose their retention. Once the tables are
-    changed, nobody can tell any more that they signed: not a run that follows one which was killed there.
+    Once they are changed, nobody can tell any more: not a run that follows one which was killed there. So where it
+    cannot be written, the domain's key does not sign yet, and is not ``ready`` any more.
     """
-    for name, one in list(ready.items()):
-        key = old.get(name) and manifests[name].key(old[name].selector)
-        if key is None or key.stage != "published" or key == one.key:
+    failed = []
+    for name, steps in list(ready.items()):
+        witnessed = [step for step in steps if step.kind == WITNESS]
+        if not witnessed:
             continue
+        changed = dkim_plan.after(manifests[name], witnessed)
         try:
-            changed = manifests[name].with_key(life.stamp(key, "signing", run.now))
             run.write(changed)
         except (DkimError, OSError) as err:
-            report.errors.append(f"{name}: {one.key.selector} does not sign yet: {err}")
+            selector = next(step.selector for step in steps if step.kind == SIGN)
+            failed.append(Step(FAIL, name, selector, f"{selector} does not sign yet: {err}"))
             del ready[name]
         else:
             manifests[name] = changed
-
-
-def _candidates(run, manifest, present, goes_back):
-    """Return the keys of a domain that are to sign next, if DNS shows them; the one that is preferred first.
-
-    :param present: the :class:`mailhost.opendkim.tables.Signer` that the tables name, or ``None``.
-    """
-    if goes_back:
-        earlier = life.predecessor(manifest)
-        return [earlier] if earlier else []
-    waiting = [key for key in life.waiting(manifest) if key.stage == "published" or run.test]
-    by_stamps = life.signer(manifest)
-    comes_back = by_stamps and dkim_given_up.may_sign(by_stamps) and not _is_present(run, manifest, present)
-    return [*waiting[-1:], *([by_stamps] if comes_back else [])]
-
-
-def _is_present(run, manifest, present):
-    """Tell whether the tables name the key that signs by its stamps."""
-    return _signs(run, manifest.domain, life.signer(manifest).selector) == present
+    return failed
 
 
 def _text_shown(answers):
@@ -170,19 +169,10 @@ def _text_shown(answers):
 
 
 def soak(run, manifest, negative_ttl):
-    """Return the seconds of :func:`mailhost.dkim.life.soak`.
-
-    There are none where the key that signs has to go, or cannot sign.
-    """
-    name = manifest.domain
-    signs = run.in_force.get(name)
-    present = manifest.key(signs.selector) if signs else life.signer(manifest)
-    if present and present.given_up in dkim_given_up.SIGNS_NO_MORE:
-        return 0
-    policy = run.policy(name)
-    if policy["soak"] is None and (not signs or not os.path.exists(signs.path)):
-        return 0
-    return life.soak(manifest, policy, negative_ttl)
+    """Return the seconds of :func:`mailhost.dkim.plan.soak` for a domain of this host."""
+    name, signer = manifest.domain, run.in_force.get(manifest.domain)
+    seen = replace(_at_tables(run, manifest, signer), can_sign=_can_sign(signer))
+    return dkim_plan.soak(manifest, run.policy(name), seen, negative_ttl)
 
 
 def _signs(run, name, selector):
@@ -195,27 +185,26 @@ def _signers_told(run, manifests):
     return {name: _signs(run, name, key.selector) for name, key in signers.items() if key}
 
 
-def _new_signers(run, manifests, ready, old, settled, report):
-    """Return who is to sign; a key whose file is not as it must be leaves the old signer, and ``ready``.
-
-    :param settled: those of whom that is known (:mod:`mailhost.dkim.settled`).
-    """
-    new = dict(settled)
-    for name in [*run.wanted, *_until_another_signs(run, old, ready)]:
-        if name in settled:
+def _new_signers(run, ready, now):
+    """Return who is to sign, and the steps to report; a key whose file is not as it must be leaves ``ready``."""
+    new, told = dict(now.settled), []
+    for name in [*run.wanted, *_until_another_signs(run, now.signers, ready)]:
+        if name in now.settled:
             continue
-        signer = _signer(run, name, ready, old.get(name), report) or old.get(name)
+        signer, failed = _signer(run, name, ready, now.signers.get(name))
+        told += failed
         if signer is None:
-            report.notes.append(f"{name}: mail is not signed.")
+            told.append(Step(NOTE, name, reason="mail is not signed."))
             continue
         new[name] = signer
         if not os.path.exists(signer.path) and signer != run.place.tables.foreseen.get(name):
-            report.errors.append(
-                f"{name}: OpenDKIM is to sign with {signer.path}, which is gone, so all its mail waits (451). "
+            text = (
+                f"OpenDKIM is to sign with {signer.path}, which is gone, so all its mail waits (451). "
                 "Put it back from a backup or, to send unsigned until a new key is in DNS, set "
                 f"mailserver:domains:{name}:dkim:enabled to false for one run."
             )
-    return new
+            told.append(Step(FAIL, name, signer.selector, text))
+    return new, told
 
 
 def _until_another_signs(run, old, ready):
@@ -228,78 +217,59 @@ def _until_another_signs(run, old, ready):
     ]
 
 
-def _signer(run, name, ready, present, report):
-    """Return the :class:`mailhost.opendkim.tables.Signer` of the key that is ready, ``None`` if there is none."""
+def _signer(run, name, ready, present):
+    """Return who is to sign for a domain, and what failed: the key that is ready, or else who signs now."""
     if name not in ready:
-        return None
-    key = ready[name].key
+        return present, []
+    key = next(step.key for step in ready[name] if step.kind == SIGN)
     signer = _signs(run, name, key.selector)
     if signer != present:
         try:
             keystore.check_private(run.place.keys, name, key)
         except DkimError as err:
-            report.errors.append(f"{name}: {err}")
-            ready.pop(name, None)
-            return None
-    return signer
+            del ready[name]
+            return present, [Step(FAIL, name, key.selector, str(err))]
+    return signer, []
 
 
-def _describe(run, old, new, ready, cut_short, report):
-    is_now, no_longer = ("would be", "would no longer be") if run.test else ("is now", "is no longer")
-    for name in sorted({*old, *new}):
-        before, after = old.get(name), new.get(name)
-        if before == after and name not in ready:
-            continue
-        report.changes[name] = {"old": before and before.selector, "new": after and after.selector}
-        what = f"{is_now} signed with {after.selector}" if after else f"{no_longer} signed; its keys stay on the host"
-        report.notes.append(f"{name}: mail {what}.")
-    if cut_short:
-        report.notes.append("An earlier run was cut short while it changed the tables; its change is made anew.")
-    if not report.changes:
-        report.changes["tables"] = {"old": "not as the signers are", "new": "written again"}
+def _changes(now, new, ready):
+    """Return the steps of a change of OpenDKIM's tables, in the order of the domains' names."""
+    starts = [step for steps in ready.values() for step in steps if step.kind == SIGN]
+    stops = [Step(STOP, name, old=signer.selector) for name, signer in now.signers.items() if name not in new]
+    changes = sorted([*starts, *stops], key=lambda step: step.domain)
+    if now.is_cut_short:
+        text = "An earlier run was cut short while it changed the tables; its change is made anew."
+        changes.append(Step(NOTE, reason=text))
+    written = Step(WRITE, "tables", old="not as the signers are", new="written again")
+    return [*changes, *([] if starts or stops else [written])]
 
 
-def _prover(run, manifests, ready, probe):
+def _prover(run, manifests, texts, probe):
     """Return ``probe`` as :func:`mailhost.opendkim.tables.cutover` calls it, with the record's text as DNS shows it."""
 
     def prove(name, signer, sender=None):
         key = manifests[name].key(signer.selector)
-        text = ready[name].text if name in ready else record_of(name, run.domains[name], key).value
+        text = texts[name] if name in texts else record_of(name, run.domains[name], key).value
         probe(name, signer.selector, text, **({"sender": sender} if sender else {}))
 
     return prove
 
 
-def _take_back(failed, old, new, report):
-    """Turn what was said of domains whose probe failed into errors."""
-    report.notes = [note for note in report.notes if note.partition(":")[0] not in failed]
-    for name, message in failed.items():
-        report.changes.pop(name, None)
-        back = f"the key {old[name].selector} goes on signing" if name in old else "mail is not signed"
-        report.errors.append(f"{name}: signing with {new[name].selector} was tried and undone, {back}: {message}")
+def _undone(name, old, new, message):
+    """Return the failure of a domain whose probe failed, and which is signed for as before."""
+    back = f"the key {old[name].selector} goes on signing" if name in old else "mail is not signed"
+    text = f"signing with {new[name].selector} was tried and undone, {back}: {message}"
+    return Step(FAIL, name, new[name].selector, text)
 
 
-def _stamp_signing(run, manifest, key, signed_before, report):
-    """Stamp a key as *signing* and those that it follows as *retired*; a key that went back, the other way."""
+def _record(run, manifest, steps):
+    """Write down that a key signs, and which ones it follows; return what failed."""
+    steps = list(dropwhile(_is_before_signing, steps))
+    failed = [step for step in steps if step.kind == FAIL]
+    if failed:
+        return failed
     try:
-        if key.stage == "retired":
-            run.write(life.go_back(manifest, run.now))
-            return
-        # One that came back has the stamp already.
-        changed = manifest if key.signing else manifest.with_key(life.stamp(key, "signing", run.now))
-        for earlier in manifest.keys[: manifest.keys.index(key)]:
-            changed = changed.with_key(_retired(earlier, signed_before, run.now))
-        run.write(changed)
+        run.write(dkim_plan.after(manifest, steps))
     except (DkimError, OSError) as err:
-        report.errors.append(f"{manifest.domain}: {key.selector} signs, but this could not be recorded: {err}")
-
-
-def _retired(key, signed_before, now):
-    """Return a key as it is once a later one signs.
-
-    One that signed although nobody saw it in DNS (the key of a hand-made configuration) is noted as such: its mail may
-    be on its way.
-    """
-    if key.stage in ("generated", "published") and signed_before and key.selector == signed_before.selector:
-        key = replace(key, given_up=key.given_up or life.UNSEEN)
-    return life.stamp(key, "retired", now) if key.stage in ("generated", "published", "signing") else key
+        return [dkim_plan.unrecorded(manifest.domain, steps[0].selector, err)]
+    return []

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from mailhost.dkim.life import Key
 from mailhost.dns.lookup import Verdict
+from mailhost.errors import DkimError
 
 GENERATE, ADOPT, SETTLE, MARK = "generate", "adopt", "settle file", "mark"
 GIVE_UP, LOSE, REPLACE, CLOSE = "give up", "lose", "replace", "close"
 PUBLISH, RETIRE, REVOKE, REMOVE, DESTROY = "stamp published", "retire", "revoke", "remove", "destroy"
 WITNESS, SIGN, STOP, WRITE = "witness", "sign", "stop signing", "write tables"
-WAIT, FAIL, NOTE = "wait", "fail", "note"
+WAIT, SOAK, FAIL, NOTE = "wait", "wait to sign", "fail", "note"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Step:
     new: str | None = None
     key: Key | None = None
     verdict: Verdict | None = None
+
+    def __post_init__(self):
+        if self.kind == SIGN and (self.verdict is None or self.verdict.value != "published"):
+            raise DkimError(f"{self.domain}: {self.selector} is not to sign: DNS does not show it")
 
     @property
     def is_change(self):
@@ -57,6 +62,7 @@ _WORDS = {
     REMOVE: _STAMPED,
     SIGN: ("notes", "mail {} signed with {selector}.", "would be", "is now"),
     STOP: ("notes", "mail {} signed; its keys stay on the host.", "would no longer be", "is no longer"),
+    SOAK: ("notes", "the key {selector} {reason}.", "", ""),
     WAIT: ("waiting", "{reason}", "", ""),
     FAIL: ("errors", "{reason}", "", ""),
     NOTE: ("notes", "{reason}", "", ""),
