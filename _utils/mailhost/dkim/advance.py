@@ -54,9 +54,9 @@ def look_in_dns(run, host, oldest_queued, publish, everything, look):
     made = make_successors(run, host, lost)
     settled = {name: known for name, known in look.settled.items() if name not in lost}
     fresh = Only(tuple(name for name in run.wanted if name not in settled), settled)
-    if run.test or not made.changes:
-        return merged(seen, made), fresh
-    return merged(seen, made, check_published(run, oldest_queued, publish, look=Only(lost))), fresh
+    # The keys that a dry run would have made cannot be looked for.
+    again = made.changes and run.do(check_published, run, oldest_queued, publish, False, Only(lost))
+    return merged(seen, made, *([again] if again else [])), fresh
 
 
 def give_up(run, name, selector):

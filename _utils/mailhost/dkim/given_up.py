@@ -1,6 +1,5 @@
 """Which keys are given up, and why: what this host, its tables and DNS show counts, and not what a file says."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mailhost.dkim import life
@@ -28,17 +27,22 @@ class View:
     """What is known of a domain's keys besides its manifest.
 
     ``machine`` is this one's mark (:mod:`mailhost.dkim.machine`), ``named`` the selectors that the tables name, and
-    ``is_compromised``, called with a selector, tells whether people said that others know the key.
+    ``compromised`` those of the keys of which people said that others know them.
     """
 
-    machine: str
-    named: frozenset
-    is_compromised: Callable
+    machine: str = ""
+    named: frozenset = frozenset()
+    compromised: frozenset = frozenset()
 
 
 def may_sign(key):
     """Tell whether a key may be made to sign: it was not given up, or only because another machine has it, too."""
     return key.given_up in ("", FOREIGN)
+
+
+def may_be_compromised(key):
+    """Tell whether it matters that others know a key: it is neither revoked nor given up for good."""
+    return key.given_up in ("", FOREIGN, UNSEEN) and not key.revoked
 
 
 def is_left(key, named):
@@ -68,7 +72,7 @@ def _marked(domain, key, view, is_foreign):
         return key
     if not dkim_selectors.is_possible(key.selector, domain):
         return replace(key, given_up=IMPOSSIBLE)
-    if key.given_up in ("", FOREIGN, UNSEEN) and not key.revoked and view.is_compromised(key.selector):
+    if may_be_compromised(key) and key.selector in view.compromised:
         return replace(key, given_up=COMPROMISED)
     return replace(key, given_up=FOREIGN) if is_foreign and key.given_up in ("", UNSEEN) else key
 

@@ -17,7 +17,6 @@ from mailhost.dkim.records import (
     wanted_of,
     without_wildcards,
 )
-from mailhost.dkim.report import report_of
 from mailhost.dkim.run import read_manifests
 from mailhost.dkim.steps import DESTROY, FAIL, NOTE, REPLACE, WAIT, Step
 from mailhost.dns import lookup
@@ -81,7 +80,7 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     for name, manifest in manifests.items():
         if name in answers:
             done += _stamp_seen(run, manifest, wants, answers[name])
-    return report_of(done, run.test)
+    return run.report(done)
 
 
 def _by_domain(seen):

@@ -4,14 +4,14 @@ import os
 from dataclasses import replace
 
 from mailhost import files as safe_files
-from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore, life
+from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import selectors as dkim_selectors
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.given_up import FOREIGN
 from mailhost.dkim.records import record_of
-from mailhost.dkim.report import Report, report_of
 from mailhost.dkim.run import read_manifests
+from mailhost.dkim.steps import ADOPT, DESTROY, FAIL, GENERATE, SETTLE, Step
 from mailhost.errors import DkimError
 from mailhost.records import record as mail_records
 
@@ -29,115 +29,111 @@ def make_keys(run, host, also=(), force=False, look=None, hold=()):
         left out.
     :param hold: domains that get no key in this run, since an earlier one is to sign again.
     """
-    report, new = Report(), {}
     look = look or dkim_settled.Look(run, also, thorough=True)
-    _sweep(run, look.settled)
-    manifests, failed = read_manifests(run, look.rest)
-    report.errors += report_of(failed, run.test).errors
-    _note_what_is_seen(run, manifests, report)
+    run.do(_sweep, run, look.settled)
+    asked = dict.fromkeys(also, dkim_plan.ANOTHER if force else dkim_plan.SUCCESSOR)
+    asked.update(dict.fromkeys(hold, dkim_plan.EARLIER))
+    manifests, plans, done = _plans(run, look.rest, asked)
     for name, manifest in manifests.items():
-        if name not in hold and (_is_to_adopt(run, manifest) or _gets_key(run, manifest, name in also, force)):
-            new[name] = manifest
-        _settle(run, manifest, report)
-    look.note(manifests)
-    _make(run, host, new, report)
-    return report
+        done += _note_what_is_seen(run, manifest, plans[name])
+    for manifest in manifests.values():
+        done += _settle(run, manifest)
+    run.do(look.note, manifests)
+    return run.report([*done, *_make(run, host, manifests, plans)])
 
 
 def make_successors(run, host, names):
     """Make a key for each of these domains, whose present one was given up, unless one waits already."""
-    report = Report()
-    manifests, failed = read_manifests(run, names)
-    report.errors += report_of(failed, run.test).errors
-    # A dry run has not written down that keys were given up; those that wait are good ones even so.
-    _make(run, host, {name: one for name, one in manifests.items() if _gets_key(run, one, run.test, False)}, report)
-    return report
+    manifests, plans, done = _plans(run, names, dict.fromkeys(names, dkim_plan.SUCCESSOR))
+    return run.report([*done, *_make(run, host, manifests, plans)])
 
 
-def _note_what_is_seen(run, manifests, report):
-    """Write down what the host shows of keys, against what their files say (:mod:`mailhost.dkim.given_up`)."""
-    marked = 0
+def _plans(run, names, asked):
+    """Return ``{domain: manifest}`` as the host shows it, ``{domain: steps}``, and the steps of what failed."""
+    manifests, failed = read_manifests(run, names, run.on_disk)
+    plans = {}
     for name, manifest in manifests.items():
-        before = run.on_disk(name)
-        if manifest == before:
-            continue
-        try:
-            run.write(manifest)
-        except DkimError as err:
-            report.errors.append(f"{name}: {err}")
-            continue
-        marked += manifest.machine != before.machine
-        for old, new in zip(before.keys, manifest.keys, strict=True):
-            _report_given_up(run, name, old, new, report)
-    if marked:
-        report.notes.append(f"{marked} domains' keys {'would be' if run.test else 'were'} marked as this machine's.")
+        seen = dkim_plan.OnHost(run.view(manifest), _adopts(run, manifest), asked.get(name, ""))
+        plans[name] = dkim_plan.plan(manifest, run.policy(name), run.now, seen)
+        manifests[name] = dkim_plan.after(manifest, plans[name], run.machine)
+    return manifests, plans, failed
 
 
-def _report_given_up(run, name, old, new, report):
-    if old.given_up != new.given_up:
-        given_up = "would be given up" if run.test else "is given up"
-        report.notes.append(f"{name}: the key {new.selector} {given_up}: {dkim_given_up.WHY[new.given_up]}.")
-    if old.stage != new.stage:
-        report.change(name, new.selector, old.stage, new.stage)
-
-
-def _is_to_adopt(run, manifest):
-    """Tell whether the tables name a key of the domain that is here, and of which its manifest knows nothing."""
-    signs = run.in_force.get(manifest.domain)
-    return bool(signs) and manifest.key(signs.selector) is None and _is_ours(run, manifest.domain, signs)
-
-
-def _is_ours(run, name, signs):
+def _adopts(run, manifest):
+    """Return the selector of a key of the domain that the tables name, that is here, and that its manifest lacks."""
+    name, signs = manifest.domain, run.in_force.get(manifest.domain)
+    if signs is None or manifest.key(signs.selector):
+        return ""
     path = run.path(name, signs.selector)
-    return signs.path == str(path) and (path.exists() or run.place.tables.foreseen.get(name) == signs)
+    is_here = signs.path == str(path) and (path.exists() or run.place.tables.foreseen.get(name) == signs)
+    return signs.selector if is_here else ""
 
 
-def _make(run, host, new, report):
-    """Make a key, or take one over, for each domain of ``new``, ``{domain: manifest}``."""
-    selectors = {}
-    for name, manifest in new.items():
+def _note_what_is_seen(run, manifest, steps):
+    """Write down what the host shows of a domain's keys, against what its file says; return the steps of that."""
+    steps = [step for step in steps if step.kind not in (GENERATE, ADOPT)]
+    try:
+        if steps:
+            run.write(manifest)
+    except DkimError as err:
+        return [Step(FAIL, manifest.domain, reason=str(err))]
+    return steps
+
+
+def _make(run, host, manifests, plans):
+    """Make the keys that are planned, or take them over; return the steps that were done, or failed."""
+    named, failed = [], []
+    for step in (step for steps in plans.values() for step in steps if step.kind in (GENERATE, ADOPT)):
         try:
-            selectors[name] = _selector(run, manifest, host, run.in_force.get(name))
+            named.append(_named(run, manifests[step.domain], step, host))
         except DkimError as err:
-            report.errors.append(f"{name}: no key can be made: {err}")
-    lacking = [] if run.test else [name for name, one in selectors.items() if not run.path(name, one).exists()]
-    # Each key is written while the next are being made, so that the disk's time is not added to the processor's.
-    made = iter(keystore.generate([run.policy(name)["bits"] for name in lacking]))
-    lacking = set(lacking)
-    for name, selector in selectors.items():
-        pem = next(made) if name in lacking else None
+            failed.append(Step(FAIL, step.domain, reason=f"no key can be made: {err}"))
+    troubles = run.do(_write_all, run, manifests, named) or {}
+    return [*failed, *(troubles.get(step.domain, step) for step in named)]
+
+
+def _write_all(run, manifests, steps):
+    """Write the keys of these steps; return ``{domain: failure}``.
+
+    Each key is written while the next are being made, so that the disk's time is not added to the processor's.
+    """
+    failed = {}
+    made = iter(keystore.generate([run.policy(step.domain)["bits"] for step in steps if step.kind == GENERATE]))
+    for step in steps:
+        pem = next(made) if step.kind == GENERATE else None
         try:
-            _add(run, new[name], selector, pem, report)
+            _write(run, manifests[step.domain], step.selector, pem)
         except (DkimError, OSError) as err:
-            report.errors.append(f"{name}: {err}")
+            failed[step.domain] = Step(FAIL, step.domain, step.selector, str(err))
+    return failed
 
 
 def _sweep(run, settled):
     """Delete what killed runs left unfinished, but not in folders that are as an earlier run left them: it is swept."""
-    if not run.test:
-        folders = safe_files.folders(run.place.keys)
-        changed = [folder for folder in folders if os.path.basename(folder) not in settled]
-        safe_files.sweep(run.place.keys, *changed)
+    folders = safe_files.folders(run.place.keys)
+    changed = [folder for folder in folders if os.path.basename(folder) not in settled]
+    safe_files.sweep(run.place.keys, *changed)
 
 
-def _gets_key(run, manifest, at_once, force):
-    if at_once:
-        # The key of a hand-made configuration waits by its stamps, and signs already: it is no successor of itself.
-        waiting = life.waiting(manifest)
-        return force or all(run.is_named(manifest.domain, key.selector) for key in waiting)
-    is_due = life.rotation_is_due(manifest, run.policy(manifest.domain), run.now)
-    return is_due or life.needs_key(manifest)
+def _named(run, manifest, step, host):
+    """Return the step of a new key with its selector; one whose file an interrupted run left is taken over.
 
-
-def _selector(run, manifest, host, signs):
-    """Return the selector of a domain's new key: that of the key to take over, or one that was never used.
-
-    :param signs: the :class:`mailhost.opendkim.tables.Signer` that the tables name, or ``None``.
+    :raises DkimError: DNS cannot hold the record.
     """
-    name, taken = manifest.domain, {key.selector for key in manifest.keys}
-    if signs and signs.selector not in taken and _is_ours(run, name, signs):
-        dkim_selectors.check(signs.selector, name)
-        return signs.selector
+    name = manifest.domain
+    if step.kind == ADOPT:
+        dkim_selectors.check(step.selector, name)
+        return step
+    selector = _selector(run, manifest, host)
+    if run.path(name, selector).exists():
+        return dkim_plan.adopted(name, selector, "an interrupted run left its file")
+    return replace(step, selector=selector)
+
+
+def _selector(run, manifest, host):
+    """Return a selector for a new key of a domain that was never used."""
+    name, signs = manifest.domain, run.in_force.get(manifest.domain)
+    taken = {key.selector for key in manifest.keys}
     # Nor is a selector used that the tables name: a new key at its path would sign at once, before DNS shows it.
     taken |= {signs.selector} if signs else set()
     # A file of stamps that was put back from a backup knows nothing of later keys, whose files for people remain.
@@ -146,18 +142,6 @@ def _selector(run, manifest, host, signs):
     # Two machines with the same keys make new ones at the same moment, for their files say the same.
     own = run.machine[:4] if any(key.given_up == FOREIGN for key in manifest.keys) else ""
     return dkim_selectors.new_selector(run.policy(name)["selector"], host, run.now, taken, name, own)
-
-
-def _add(run, manifest, selector, pem, report):
-    """Add a key to a domain, made (``pem``) or found on disk, and report it."""
-    name = manifest.domain
-    foreseen = run.place.tables.foreseen.get(name)
-    is_there = run.path(name, selector).exists() or (foreseen and foreseen.selector == selector)
-    verb = "taken over from disk" if is_there else "generated"
-    if not run.test:
-        _write(run, manifest, selector, pem)
-    report.change(name, selector, None, verb)
-    report.notes.append(f"{name}: the key {selector} {'would be' if run.test else 'was'} {verb}.")
 
 
 def _write(run, manifest, selector, pem):
@@ -175,23 +159,39 @@ def _write(run, manifest, selector, pem):
     run.write(replace(manifest.with_key(key), machine=run.machine or manifest.machine))
 
 
-def _settle(run, manifest, report):
-    """Put the files of a domain's keys right, each of them whatever is wrong with the others."""
+def _settle(run, manifest):
+    """Put the files of a domain's keys right, each of them whatever is wrong with the others; return the steps."""
+    done = []
     for key in manifest.keys:
         try:
-            _settle_file(run, manifest.domain, key, report)
+            step = _wrong(run, manifest.domain, key)
+            if step:
+                run.do(_put_right, run, key, step)
+                done.append(step)
         except (DkimError, OSError) as err:
-            report.errors.append(f"{manifest.domain}: {err}")
+            done.append(Step(FAIL, manifest.domain, key.selector, str(err)))
+    return done
 
 
-def _settle_file(run, name, key, report):
+def _wrong(run, name, key):
+    """Return the step that puts a key's file right, or ``None``.
+
+    :raises KeyFileError: the file is missing, and the key is to sign.
+    """
     if key.revoked:
-        if run.path(name, key.selector).exists() and not run.test:
-            run.destroy(name, key.selector)
-    elif key.given_up and not run.path(name, key.selector).exists():
+        is_there = run.path(name, key.selector).exists()
+        return Step(DESTROY, name, key.selector, "its record is revoked") if is_there else None
+    if key.given_up and not run.path(name, key.selector).exists():
         # It is not missed: nothing is to sign with it.
-        return
-    elif keystore.settle_key(run.place.keys, name, key, run.place.owner, run.test):
-        report.change(name, key.selector, "wrong owner or mode", "0600")
-        got = "would get" if run.test else "got"
-        report.notes.append(f"{name}: the key file of {key.selector} {got} its owner and mode back.")
+        return None
+    if keystore.settle_key(run.place.keys, name, key, run.place.owner, test=True):
+        why = "OpenDKIM insists on its owner and mode"
+        return Step(SETTLE, name, key.selector, why, "wrong owner or mode", "0600")
+    return None
+
+
+def _put_right(run, key, step):
+    if step.kind == DESTROY:
+        run.destroy(step.domain, key.selector)
+    else:
+        keystore.settle_key(run.place.keys, step.domain, key, run.place.owner)

@@ -18,13 +18,20 @@ from mailhost.dkim.given_up import (
     TAKEN,
     UNSEEN,
     WHY,
+    View,
     may_sign,
+    seen_by,
 )
 from mailhost.dkim.records import TESTING, judge, judge_wanted, shows, testing
 from mailhost.dkim.steps import (
+    ADOPT,
+    CLOSE,
     DESTROY,
     FAIL,
+    GENERATE,
+    GIVE_UP,
     LOSE,
+    MARK,
     PUBLISH,
     REMOVE,
     REPLACE,
@@ -37,6 +44,22 @@ from mailhost.dkim.steps import (
     Step,
 )
 from mailhost.errors import DkimError
+
+SUCCESSOR, ANOTHER, EARLIER = "a successor", "another key", "the earlier key"
+"""What people asked for: a successor, unless one waits; a key in any case; that the earlier key sign again."""
+
+
+@dataclass(frozen=True)
+class OnHost:
+    """What the host itself shows of a domain's keys.
+
+    ``view`` is :class:`mailhost.dkim.given_up.View`. ``adopts`` is the selector of a key that the tables name, whose
+    file is in its place, and of which the manifest knows nothing. ``asked`` is what people asked for, or empty.
+    """
+
+    view: View = field(default_factory=View)
+    adopts: str = ""
+    asked: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,14 +103,57 @@ def plan(manifest, policy, now, seen):
     :param manifest: the rows of the domain's keys (:class:`mailhost.dkim.life.Manifest`).
     :param policy: the domain's pillar section ``dkim``.
     :param now: the trusted time (aware UTC datetime).
-    :param seen: what a part of the run has gathered: :class:`InDns` or :class:`AtTables`.
+    :param seen: what a part of the run has gathered: :class:`OnHost`, :class:`InDns` or :class:`AtTables`.
     """
     return tuple(_PARTS[type(seen)](manifest, policy, now, seen))
 
 
-def after(manifest, steps):
-    """Return the manifest as it is once steps are done."""
-    return life.with_keys(manifest, [step.key for step in steps if step.key and step.kind != WAIT])
+def after(manifest, steps, machine=""):
+    """Return the manifest as it is once steps are done, on this ``machine``."""
+    changed = life.with_keys(manifest, [step.key for step in steps if step.key and step.kind != WAIT])
+    return replace(changed, machine=machine) if any(step.kind == MARK for step in steps) else changed
+
+
+def _on_host(manifest, policy, now, seen):
+    """Yield what the host shows against the rows, and that a key is made or taken over."""
+    shown = seen_by(manifest, seen.view, now)
+    yield from _contradicted(manifest, shown)
+    if seen.asked == EARLIER:
+        return
+    if seen.adopts:
+        yield adopted(manifest.domain, seen.adopts, "the tables name it, and nothing is known of it")
+    elif why := _why_made(shown, policy, now, seen):
+        yield Step(GENERATE, manifest.domain, reason=why, new="generated")
+
+
+def adopted(name, selector, why):
+    """Return the step of a key that is taken over from disk."""
+    return Step(ADOPT, name, selector, why, new="taken over from disk")
+
+
+def _contradicted(manifest, shown):
+    """Yield the steps by which the rows become what the host shows (:func:`mailhost.dkim.given_up.seen_by`)."""
+    name = manifest.domain
+    for key, row in zip(manifest.keys, shown.keys, strict=True):
+        why = WHY.get(row.given_up, row.given_up)
+        if key.given_up != row.given_up:
+            yield Step(GIVE_UP, name, row.selector, why, key=row)
+        if key.stage != row.stage:
+            kind = RETIRE if row.stage == "retired" else CLOSE
+            yield Step(kind, name, row.selector, why, key.stage, row.stage, row)
+    if manifest.machine != shown.machine:
+        yield Step(MARK, name, reason="its keys are this machine's")
+
+
+def _why_made(manifest, policy, now, seen):
+    """Return why the domain gets a new key; ``""``: it gets none."""
+    if seen.asked:
+        # The key of a hand-made configuration waits by its stamps, and signs already: it is no successor of itself.
+        none_waits = all(key.selector in seen.view.named for key in life.waiting(manifest))
+        return f"{seen.asked} was asked for" if seen.asked == ANOTHER or none_waits else ""
+    if life.rotation_is_due(manifest, policy, now):
+        return "the key that signs has served its time"
+    return "no key signs that may go on, and none waits" if life.needs_key(manifest) else ""
 
 
 def _in_dns(manifest, policy, now, seen):
@@ -318,4 +384,4 @@ def _followed(key, signed_before, now):
     return life.stamp(key, "retired", now)
 
 
-_PARTS = {InDns: _in_dns, AtTables: _at_tables}
+_PARTS = {OnHost: _on_host, InDns: _in_dns, AtTables: _at_tables}

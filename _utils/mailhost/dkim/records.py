@@ -55,18 +55,27 @@ def wanted_of(run, name, key, oldest_queued):
 
     :param oldest_queued: see :func:`mailhost.dkim.life.keeps_record`.
     """
-    record, named = record_of(name, run.domains[name], key).value, run.is_named(name, key.selector)
-    if dkim_given_up.is_left(key, named):
+    return wanted(name, run.domains[name], key, run.is_named(name, key.selector), run.now, oldest_queued)
+
+
+def wanted(name, domain, key, is_named, now, oldest_queued):
+    """Return what DNS is to show of a key, as :func:`wanted_of`, by what is known.
+
+    :param domain: the settings of the domain ``name``.
+    :param is_named: OpenDKIM's tables name the key.
+    """
+    record, policy = record_of(name, domain, key).value, domain["dkim"]
+    if dkim_given_up.is_left(key, is_named):
         return Wanted("", left=True)
     if key.revoked:
-        if life.keeps_revoked(key, run.policy(name), run.now):
+        if life.keeps_revoked(key, policy, now):
             return Wanted(record)
         return Wanted("", "it has been revoked for long enough")
-    if key.stage == "retired" and not named:
-        if not keeps_record(run, name, key, oldest_queued):
-            return Wanted(revoked_record_of(name, run.domains[name], key).value, "it is to be revoked")
+    if key.stage == "retired" and not is_named:
+        if not keeps_record(key, policy, now, oldest_queued):
+            return Wanted(revoked_record_of(name, domain, key).value, "it is to be revoked")
         # An earlier run may have found the queue without old mail; that this one cannot read it takes nothing back.
-        is_over = run.now >= life.retention_ends(key, run.policy(name))
+        is_over = now >= life.retention_ends(key, policy)
         return Wanted(record, or_revoked=is_over and oldest_queued is None)
     return Wanted(record)
 
@@ -82,15 +91,15 @@ def change_of(run, name, key, wanted):
     return change.Change(record.name, "", record.ttl, wanted.text or None, ours)
 
 
-def keeps_record(run, name, key, oldest_queued):
+def keeps_record(key, policy, now, oldest_queued):
     """Return why a retired key's record must stay in DNS (:func:`mailhost.dkim.life.keeps_record`), or ``""``.
 
     That of a key that was given up never must: whoever knows a compromised one signs with it as long as the record is
     there, and the others cannot be verified any more.
     """
-    if run.is_compromised(name, key.selector) or key.given_up not in ("", life.UNSEEN):
+    if key.given_up not in ("", life.UNSEEN):
         return ""
-    return life.keeps_record(key, run.policy(name), run.now, oldest_queued)
+    return life.keeps_record(key, policy, now, oldest_queued)
 
 
 def oldest_if_needed(run, manifests, oldest_queued):

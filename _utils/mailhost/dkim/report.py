@@ -9,7 +9,7 @@ SHOWN = 25
 """How many texts of a kind a report is shown with: a minion's answer of megabytes is cut by the master, unreadably."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Report:
     """What was done or, in a dry run, would be done; all texts are whole sentences that name the domain.
 
@@ -23,10 +23,6 @@ class Report:
     waiting: list = field(default_factory=list)
     errors: list = field(default_factory=list)
     lost: list = field(default_factory=list)
-
-    def change(self, domain, selector, old, new):
-        """Note that a key of a domain went from ``old`` to ``new``."""
-        self.changes.setdefault(domain, {})[selector] = {"old": old, "new": new}
 
 
 def report_of(steps, is_dry):

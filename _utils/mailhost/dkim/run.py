@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from mailhost import clock as trusted_clock
@@ -13,6 +13,7 @@ from mailhost.dkim import folders as key_folders
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore
 from mailhost.dkim import machine as dkim_machine
+from mailhost.dkim import report as dkim_report
 from mailhost.dkim.steps import FAIL, Step
 from mailhost.dns import lookup
 from mailhost.errors import KeyFileError, KeyInUse, ManifestError, SettingsError
@@ -137,8 +138,14 @@ class Run:
 
     def manifest(self, name):
         """Return a domain's :class:`mailhost.dkim.life.Manifest`: that on disk, in the light of what the host shows."""
-        view = dkim_given_up.View(self.machine, self.named(name), partial(self.is_compromised, name))
-        return dkim_given_up.seen_by(self.on_disk(name), view, self.now)
+        manifest = self.on_disk(name)
+        return dkim_given_up.seen_by(manifest, self.view(manifest), self.now)
+
+    def view(self, manifest):
+        """Return what this host shows of a domain's keys besides their manifest."""
+        name, keys = manifest.domain, filter(dkim_given_up.may_be_compromised, manifest.keys)
+        known = frozenset(key.selector for key in keys if self.is_compromised(name, key.selector))
+        return dkim_given_up.View(self.machine, self.named(name), known)
 
     def on_disk(self, name):
         """Return a domain's manifest as its file says.
@@ -167,6 +174,10 @@ class Run:
         """Do what changes the host, or DNS, unless this is a dry run; return what came of it, or ``None``."""
         return None if self.test else deed(*given)
 
+    def report(self, steps):
+        """Return the :class:`mailhost.dkim.report.Report` of steps, in the words of a run or of a dry run."""
+        return dkim_report.report_of(steps, self.test)
+
     def write(self, manifest):
         """Write a manifest."""
         self.do(keystore.write_manifest, self.place.keys, manifest)
@@ -177,9 +188,12 @@ class Run:
         return {place: asked[question] for place, question in questions.items()}
 
 
-def read_manifests(run, names=None):
-    """Return ``({domain: manifest}, steps)`` of these domains, or of all with DKIM; a damaged one is a failure."""
-    manifests, troubles = keystore.read_each(run.wanted if names is None else names, run.manifest)
+def read_manifests(run, names, read=None):
+    """Return ``({domain: manifest}, steps)`` of these domains; a damaged one is a failure.
+
+    :param read: returns a domain's manifest; :meth:`Run.manifest`, if left out.
+    """
+    manifests, troubles = keystore.read_each(names, read or run.manifest)
     return manifests, [Step(FAIL, name, reason=why) for name, why in troubles.items()]
 
 

@@ -65,7 +65,7 @@ class Look:
 
         :param manifests: ``{domain: manifest}`` of those of ``rest`` that could be read.
         """
-        if not (self._is_used and self._thorough) or self._run.test:
+        if not (self._is_used and self._thorough):
             return
         lines = {name: self._noted[name] for name in self.settled}
         made = {name: self._line(manifest) for name, manifest in manifests.items()}

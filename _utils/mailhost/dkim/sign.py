@@ -8,7 +8,6 @@ from mailhost.dkim import keystore, life
 from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.records import question_of, record_of
-from mailhost.dkim.report import report_of
 from mailhost.dkim.run import read_manifests
 from mailhost.dkim.steps import FAIL, NOTE, SIGN, STOP, WITNESS, WRITE, Step
 from mailhost.errors import CutoverError, DkimError
@@ -38,7 +37,7 @@ def sign(run, reload, probe, instead=(), look=None):
             f"({', '.join(sorted(now.signers)[:3])}…): did the pillar arrive? They are still signed for. "
             "To sign for none, set mailserver:opendkim:enabled to false."
         )
-        return report_of([*done, Step(FAIL, reason=text)], run.test)
+        return run.report([*done, Step(FAIL, reason=text)])
     plans, texts = _plans(run, now, instead)
     done += [step for steps in plans.values() for step in takewhile(_is_before_signing, steps)]
     ready = {name: steps for name, steps in plans.items() if any(step.kind == SIGN for step in steps)}
@@ -47,9 +46,9 @@ def sign(run, reload, probe, instead=(), look=None):
     done += steps
     is_written = new == now.signers and (now.is_written or opendkim_tables.is_written(run.place.tables, new))
     if is_written and not ready and not now.is_cut_short:
-        return report_of(done, run.test)
+        return run.report(done)
     prove = opendkim_tables.patient(_prover(run, now.manifests, {name: texts[name] for name in ready}, probe))
-    return report_of(_cut_over(run, now, new, ready, done, reload, prove), run.test)
+    return run.report(_cut_over(run, now, new, ready, done, reload, prove))
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,12 @@ def _at_tables(run, manifest, signer, goes_back=False):
 
     :param signer: the :class:`mailhost.opendkim.tables.Signer` that the tables name, or ``None``.
     """
+    # A dry run has not written down what it found to be published.
+    seen = dkim_plan.AtTables(goes_back=goes_back, foresees=run.test)
     if signer is None:
-        return dkim_plan.AtTables(goes_back=goes_back, foresees=run.test)
+        return seen
     is_own = signer == _signs(run, manifest.domain, signer.selector)
-    return dkim_plan.AtTables(signer.selector, is_own, False, goes_back, run.test)
+    return replace(seen, signer=signer.selector, is_own=is_own)
 
 
 def _can_sign(signer):

@@ -94,7 +94,7 @@ def _waits_for(run, manifest, key, oldest):
     if key.stage == "retired" and run.is_named(name, key.selector):
         return "mail is signed with it: another key is to sign first"
     if key.stage == "retired":
-        return keeps_record(run, name, key, oldest) or "DNS is to show its record with an empty p= (dkim.records)"
+        return keeps_record(key, policy, run.now, oldest) or "DNS is to show its record with an empty p= (dkim.records)"
     if key.stage == "revoked":
         return dkim_life.keeps_revoked(key, policy, run.now) or "its record is to be taken out of DNS"
     return ""
