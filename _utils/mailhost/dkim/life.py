@@ -231,15 +231,23 @@ def retention_ends(key, policy):
     return key.retired + timedelta(seconds=policy["retention"])
 
 
+def has_retention(key):
+    """Tell whether a retired key's record has to stay for a while, for mail that is on its way.
+
+    A key that never signed has nothing to verify; one of a hand-made configuration may have signed unseen. What was
+    given up goes at once: whoever knows a compromised key signs with it as long as the record is there, and the others
+    cannot be verified any more.
+    """
+    return key.given_up == UNSEEN or (key.signing is not None and not key.given_up)
+
+
 def keeps_record(key, policy, now, oldest_queued):
     """Return why a retired key's record must stay in DNS; ``""``: it is to be revoked now.
 
     :param oldest_queued: when the oldest message in the mail queue arrived; ``now`` for an empty queue, ``None`` where
         that is not known.
-
-    A key that never signed has nothing to verify. One of a hand-made configuration may have signed unseen.
     """
-    if key.signing is None and key.given_up != UNSEEN:
+    if not has_retention(key):
         return ""
     ends = retention_ends(key, policy)
     if now < ends:

@@ -72,7 +72,7 @@ def wanted(name, domain, key, is_named, now, oldest_queued):
             return Wanted(record)
         return Wanted("", "it has been revoked for long enough")
     if key.stage == "retired" and not is_named:
-        if not keeps_record(key, policy, now, oldest_queued):
+        if not life.keeps_record(key, policy, now, oldest_queued):
             return Wanted(revoked_record_of(name, domain, key).value, "it is to be revoked")
         # An earlier run may have found the queue without old mail; that this one cannot read it takes nothing back.
         is_over = now >= life.retention_ends(key, policy)
@@ -89,17 +89,6 @@ def change_of(run, name, key, wanted):
     revoked = revoked_record_of(name, run.domains[name], key)
     ours = (record.value, revoked.value) if wanted.why else ()
     return change.Change(record.name, "", record.ttl, wanted.text or None, ours)
-
-
-def keeps_record(key, policy, now, oldest_queued):
-    """Return why a retired key's record must stay in DNS (:func:`mailhost.dkim.life.keeps_record`), or ``""``.
-
-    That of a key that was given up never must: whoever knows a compromised one signs with it as long as the record is
-    there, and the others cannot be verified any more.
-    """
-    if key.given_up not in ("", life.UNSEEN):
-        return ""
-    return life.keeps_record(key, policy, now, oldest_queued)
 
 
 def oldest_if_needed(run, manifests, oldest_queued):

@@ -130,12 +130,10 @@ def _at_tables(run, manifest, signer, goes_back=False):
 
     :param signer: the :class:`mailhost.opendkim.tables.Signer` that the tables name, or ``None``.
     """
+    selector = signer.selector if signer else ""
+    is_own = signer is not None and signer == _signs(run, manifest.domain, selector)
     # A dry run has not written down what it found to be published.
-    seen = dkim_plan.AtTables(goes_back=goes_back, foresees=run.test)
-    if signer is None:
-        return seen
-    is_own = signer == _signs(run, manifest.domain, signer.selector)
-    return replace(seen, signer=signer.selector, is_own=is_own)
+    return dkim_plan.AtTables(selector, is_own, goes_back=goes_back, foresees=run.test)
 
 
 def _can_sign(signer):
@@ -169,11 +167,10 @@ def _text_shown(answers):
     return next(seen.values[0] for seen in answers.seen if seen.status == "answer").decode()
 
 
-def soak(run, manifest, negative_ttl):
-    """Return the seconds of :func:`mailhost.dkim.plan.soak` for a domain of this host."""
-    name, signer = manifest.domain, run.in_force.get(manifest.domain)
-    seen = replace(_at_tables(run, manifest, signer), can_sign=_can_sign(signer))
-    return dkim_plan.soak(manifest, run.policy(name), seen, negative_ttl)
+def at_tables_now(run, manifest):
+    """Return the :class:`mailhost.dkim.plan.AtTables` of a domain, for which DNS is not asked."""
+    signer = run.in_force.get(manifest.domain)
+    return replace(_at_tables(run, manifest, signer), can_sign=_can_sign(signer))
 
 
 def _signs(run, name, selector):

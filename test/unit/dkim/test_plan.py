@@ -11,6 +11,7 @@ from mailhost.dkim.life import STAGES, UNSEEN, Key, Manifest
 from mailhost.dkim.plan import ANOTHER, EARLIER, SUCCESSOR, AtTables, InDns, OnHost, after, candidates, plan
 from mailhost.dkim.records import wanted
 from mailhost.dkim.steps import SIGN, Step, told
+from mailhost.dkim.waits import Known, earliest, waits
 from mailhost.dns.lookup import Answers, Question, Seen, Verdict
 from mailhost.errors import DkimError
 from mailhost.pillar.settings import resolve
@@ -364,3 +365,55 @@ def test_a_dry_run_tells_what_a_run_does_in_other_words():
     shown = "every authoritative server shows it so."
     assert told(step, True) == ("notes", f"{NAME}: the key new would be stamped as published: {shown}")
     assert told(step, False) == ("notes", f"{NAME}: the key new is published: {shown}")
+
+
+def signs(keys, now):
+    return steps(keys, at_tables(keys, BY_NOW, {"new": [OURS]}), now)
+
+
+def makes(keys, now):
+    return steps(keys, OnHost(KNOWN), now)
+
+
+def shows(text):
+    """What is due once DNS shows a text of the old key, or none."""
+    return lambda keys, now: steps(keys, dns(keys, {"old": [text]}, ["now"], now, now), now)
+
+
+# (keys, of which the last waits, what a run then does)
+TIMED = {
+    "soak": ([SIGNS, SOAKS], signs, ("sign", "new")),
+    "time to rotate": ([SIGNS], makes, ("generate", "")),
+    "retention": ([SIGNS, LATELY], shows(EMPTY), ("revoke", "old")),
+    "retention of a key that signed unseen": (
+        [SIGNS, key("old", "retired", DAY, published=None, signing=None, given_up=UNSEEN)],
+        shows(EMPTY),
+        ("revoke", "old"),
+    ),
+    "a revoked record": ([SIGNS, key("old", "revoked", DAY)], shows(NONE), ("remove", "old")),
+}
+
+
+@pytest.mark.parametrize(("keys", "due", "step"), TIMED.values(), ids=TIMED)
+def test_a_run_takes_the_next_step_at_the_moment_that_status_names(keys, due, step):
+    known = Known(KNOWN.named, AtTables(**BY_NOW), NOW)
+    moment = earliest(Manifest(NAME, tuple(keys)), keys[-1], POLICY, known)
+    assert moment > NOW
+    assert step not in kinds(due(keys, moment - timedelta(seconds=1)))
+    assert step in kinds(due(keys, moment))
+
+
+@pytest.mark.parametrize("given_up", ["", REVOKED, COMPROMISED])
+def test_a_retired_key_without_retention_is_due_at_once(given_up):
+    one = key("old", "retired", DAY, given_up=given_up, **({} if given_up else {"signing": None}))
+    assert earliest(Manifest(NAME, (one,)), one, POLICY, Known()) == one.retired
+    assert kinds(steps([one], dns([one], {"old": [EMPTY]}))) == [("revoke", "old"), ("destroy", "old")]
+
+
+@pytest.mark.parametrize("stage", STAGES[:5])
+def test_every_key_that_is_not_removed_waits_for_something_that_status_tells(stage):
+    one = key("now", stage, DAY)
+    step = waits(Manifest(NAME, (one,)), one, POLICY, NOW, Known(oldest_queued=NOW))
+    assert (step.kind, step.selector) == ("wait", "now")
+    assert step.reason
+    assert waits(Manifest(NAME, (GONE,)), key("now", "removed"), POLICY, NOW, Known()) is None

@@ -1,0 +1,106 @@
+"""What a key waits for, and until when at least, as far as that can be told without asking DNS. Pure.
+
+The times and reasons are those by which :mod:`mailhost.dkim.plan` takes its steps.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mailhost.clock import shown_time
+from mailhost.dkim import given_up as dkim_given_up
+from mailhost.dkim import life
+from mailhost.dkim import plan as dkim_plan
+from mailhost.dkim.steps import WAIT, Step
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a domain's keys besides their rows: the selectors that OpenDKIM's tables name, who signs
+    (:class:`mailhost.dkim.plan.AtTables`), and when the oldest message in the queue arrived
+    (:func:`mailhost.dkim.life.keeps_record`)."""
+
+    named: frozenset = frozenset()
+    tables: dkim_plan.AtTables = field(default_factory=dkim_plan.AtTables)
+    oldest_queued: datetime | None = None
+
+
+def waits(manifest, key, policy, now, known):
+    """Return the step of a key that waits, ``None`` for one that is removed: nothing becomes of it any more."""
+    is_named = key.selector in known.named
+    if key.removed:
+        return None
+    if dkim_given_up.is_left(key, is_named):
+        why = _of_left(manifest.domain, key, is_named)
+    else:
+        why = _WHY[key.stage](manifest, key, policy, now, known)
+    return Step(WAIT, manifest.domain, key.selector, why)
+
+
+def earliest(manifest, key, policy, known):
+    """Return when a key may be in its next stage at the earliest, by time alone; ``None`` for never.
+
+    For a key that signs, it is when its successor is made.
+    """
+    if key.stage == "published":
+        return _soaks_until(manifest, key, policy, known)
+    if key.stage == "signing":
+        return life.rotates_at(manifest.domain, key, policy)
+    if key.stage == "retired" and life.has_retention(key):
+        return life.retention_ends(key, policy)
+    if key.stage == "revoked":
+        return life.revocation_ends(key, policy)
+    return None if key.stage == "removed" else key.since
+
+
+def _soaks_until(manifest, key, policy, known):
+    return life.signs_from(key, dkim_plan.soak(manifest, policy, known.tables, None))
+
+
+def _of_left(name, key, is_named):
+    if is_named:
+        return "a new key is to take over as soon as DNS shows it (dkim.records); its own record is left alone"
+    if key.stage == "signing":
+        return "it signs if DNS shows its record, which is left alone"
+    return (
+        "DNS is to show its record no more, which is left alone, since another may use it; if nobody does: "
+        f"dkim.revoke {name} {key.selector}"
+    )
+
+
+def _of_generated(manifest, key, policy, now, known):
+    signs = "mail is signed with it already; " if key.selector in known.named else ""
+    return f"{signs}DNS is to show its record (dkim.records)"
+
+
+def _of_published(manifest, key, policy, now, known):
+    until = shown_time(_soaks_until(manifest, key, policy, known))
+    return f"it soaks until {until} at least, then a run makes it sign"
+
+
+def _of_signing(manifest, key, policy, now, known):
+    if key.selector not in known.named:
+        return "it signed before, and no longer does; it signs again when DNS shows its record (dkim.records)"
+    if key.given_up:
+        return "a new key is to take over as soon as DNS shows it (dkim.records)"
+    moment = life.rotates_at(manifest.domain, key, policy)
+    return f"a successor is made on {shown_time(moment)}" if moment else "it is never rotated (rotate_after: 0)"
+
+
+def _of_retired(manifest, key, policy, now, known):
+    if key.selector in known.named:
+        return "mail is signed with it: another key is to sign first"
+    why = life.keeps_record(key, policy, now, known.oldest_queued)
+    return why or "DNS is to show its record with an empty p= (dkim.records)"
+
+
+def _of_revoked(manifest, key, policy, now, known):
+    return life.keeps_revoked(key, policy, now) or "its record is to be taken out of DNS"
+
+
+_WHY = {
+    "generated": _of_generated,
+    "published": _of_published,
+    "signing": _of_signing,
+    "retired": _of_retired,
+    "revoked": _of_revoked,
+}
