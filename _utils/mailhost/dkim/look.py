@@ -73,9 +73,7 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     seen.update(shown)
     done += [*steps, *(Step(WAIT, reason=text) for text in lookup.remarks(seen.values()))]
     if len(settled) > scale_turns.MANY:
-        shown = [one for one in turn if one in seen]
-        wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
-        run.do(_remember, run, {"last": turn[: scale_turns.SHARE][-1], "wrong": wrong})
+        run.do(_remember, run, turn, wants, seen)
     answers = _by_domain(seen)
     for name, manifest in manifests.items():
         if name in answers:
@@ -98,8 +96,9 @@ def _give_up_lost(run, manifests, seen):
     """
     changed, done, answers = {}, [], _by_domain(seen)
     for name, manifest in manifests.items():
-        asked = answers.get(name, {})
-        found = dkim_plan.InDns(asked, None, run.named(name), name in run.in_force, _missing(run, manifest, asked))
+        if name not in answers and not any(key.given_up for key in manifest.keys):
+            continue
+        found = _in_dns(run, manifest, answers.get(name, {}))
         steps = dkim_plan.plan(manifest, run.policy(name), run.now, found)
         after = dkim_plan.after(manifest, steps)
         try:
@@ -112,10 +111,13 @@ def _give_up_lost(run, manifests, seen):
     return changed, done
 
 
-def _missing(run, manifest, asked):
-    """Return the selectors of those retired keys, of all that DNS was asked for, whose private key is not on disk."""
-    retired = [key.selector for key in manifest.keys if key.stage == "retired" and key.selector in asked]
-    return frozenset(selector for selector in retired if not run.path(manifest.domain, selector).exists())
+def _in_dns(run, manifest, answers):
+    """Return the :class:`mailhost.dkim.plan.InDns` by which keys are lost; the rest is looked up where it matters."""
+    name, named, keys = manifest.domain, run.named(manifest.domain), manifest.keys
+    comes_back = any(key.stage == "signing" and key.selector not in named for key in keys)
+    retired = [key.selector for key in keys if key.stage == "retired" and key.selector in answers]
+    missing = frozenset(selector for selector in retired if not run.path(name, selector).exists())
+    return dkim_plan.InDns(answers, None, named, comes_back and name in run.in_force, missing)
 
 
 def _wants(run, manifests, oldest):
@@ -152,7 +154,10 @@ def _whose_turn(run, settled):
     return [*turned[:share], *(place for place in turned[share:] if place in wrong or place[0] in watched)]
 
 
-def _remember(run, known):
+def _remember(run, turn, wants, seen):
+    shown = [one for one in turn if one in seen]
+    wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
+    known = {"last": turn[: scale_turns.SHARE][-1], "wrong": wrong}
     with contextlib.suppress(WriteError):
         safe_files.replace_file(Path(run.place.keys) / LOOKED, json.dumps(known), 0o644)
 
@@ -237,19 +242,19 @@ def _stamp_seen(run, manifest, wants, answers):
     name = manifest.domain
     seen = dkim_plan.InDns(answers, {one: wants[name, one][1] for one in answers}, run.named(name))
     steps = dkim_plan.plan(manifest, run.policy(name), run.now, seen)
-    told = list(filter(None, (_told(run, step, wants) for step in steps)))
+    reported = list(filter(None, (_reported(run, step, wants) for step in steps)))
     changed = dkim_plan.after(manifest, steps)
     if changed == manifest:
-        return told
+        return reported
     try:
         run.write(changed)
     except WriteError as err:
-        return [*(step for step in told if step.kind in (WAIT, FAIL)), Step(FAIL, name, reason=str(err))]
+        return [*(step for step in reported if step.kind in (WAIT, FAIL)), Step(FAIL, name, reason=str(err))]
     failed = [run.do(_destroy, run, name, step.selector) for step in steps if step.kind == DESTROY]
-    return [*told, *filter(None, failed)]
+    return [*reported, *filter(None, failed)]
 
 
-def _told(run, step, wants):
+def _reported(run, step, wants):
     """Return a step as it is reported: one that waits for DNS with all that people are to know and to do."""
     if step.kind != WAIT or step.verdict is None:
         return step

@@ -110,6 +110,8 @@ def plan(manifest, policy, now, seen):
 
 def after(manifest, steps, machine=""):
     """Return the manifest as it is once steps are done, on this ``machine``."""
+    if not steps:
+        return manifest
     changed = life.with_keys(manifest, [step.key for step in steps if step.key and step.kind != WAIT])
     return replace(changed, machine=machine) if any(step.kind == MARK for step in steps) else changed
 

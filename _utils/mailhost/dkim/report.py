@@ -32,8 +32,8 @@ def report_of(steps, is_dry):
         if step.is_change:
             change, changes = {"old": step.old, "new": step.new}, report.changes.setdefault(step.domain, {})
             changes.update(change if step.is_signers else {step.selector: change})
-    texts = [dkim_steps.told(step, is_dry) for step in steps]
-    for where, text in [*filter(None, texts), *dkim_steps.told_together(steps, is_dry)]:
+    texts = [dkim_steps.reported(step, is_dry) for step in steps]
+    for where, text in [*filter(None, texts), *dkim_steps.reported_together(steps, is_dry)]:
         getattr(report, where).append(text)
     return report
 

@@ -73,7 +73,7 @@ def _signers_now(run, look):
     is_cut_short = opendkim_tables.is_cut_short(tables)
     manifests, failed = read_manifests(run, look.rest)
     settled = {name: _signs(run, name, known.signer) for name, known in look.settled.items()}
-    signers = {**settled, **_signers_told(run, manifests)}
+    signers = {**settled, **_signers_by_stamps(run, manifests)}
     if not is_cut_short and opendkim_tables.is_written(tables, signers):
         return _Now(manifests, signers, settled, True, is_cut_short), failed
     # The tables are not as the manifests say: who signs is to be found out domain by domain.
@@ -177,22 +177,22 @@ def _signs(run, name, selector):
     return opendkim_tables.Signer(selector, f"{run.top}/{name}/{selector}.private")
 
 
-def _signers_told(run, manifests):
-    """Return ``{domain: Signer}`` as manifests say who signs now."""
+def _signers_by_stamps(run, manifests):
+    """Return ``{domain: Signer}`` of the keys that sign by their stamps."""
     signers = {name: life.signer(manifest) for name, manifest in manifests.items()}
     return {name: _signs(run, name, key.selector) for name, key in signers.items() if key}
 
 
 def _new_signers(run, ready, now):
     """Return who is to sign, and the steps to report; a key whose file is not as it must be leaves ``ready``."""
-    new, told = dict(now.settled), []
+    new, steps = dict(now.settled), []
     for name in [*run.wanted, *_until_another_signs(run, now.signers, ready)]:
         if name in now.settled:
             continue
         signer, failed = _signer(run, name, ready, now.signers.get(name))
-        told += failed
+        steps += failed
         if signer is None:
-            told.append(Step(NOTE, name, reason="mail is not signed."))
+            steps.append(Step(NOTE, name, reason="mail is not signed."))
             continue
         new[name] = signer
         if not os.path.exists(signer.path) and signer != run.place.tables.foreseen.get(name):
@@ -201,8 +201,8 @@ def _new_signers(run, ready, now):
                 "Put it back from a backup or, to send unsigned until a new key is in DNS, set "
                 f"mailserver:domains:{name}:dkim:enabled to false for one run."
             )
-            told.append(Step(FAIL, name, signer.selector, text))
-    return new, told
+            steps.append(Step(FAIL, name, signer.selector, text))
+    return new, steps
 
 
 def _until_another_signs(run, old, ready):

@@ -1,4 +1,4 @@
-"""The steps of a run over keys, as values: what is done to which key, and why; and the words that tell it. Pure."""
+"""The steps of a run over keys, as values: what is done to which key, and why; and the words that report it. Pure."""
 
 from dataclasses import dataclass
 
@@ -67,12 +67,12 @@ _WORDS = {
     FAIL: ("errors", "{reason}", "", ""),
     NOTE: ("notes", "{reason}", "", ""),
 }
-"""How each kind is told: the list of the report, the sentence, and its verb in a dry run and in a run."""
+"""How each kind is reported: the list of the report, the sentence, and its verb in a dry run and in a run."""
 _MARKED = ("notes", "{} domains' keys {} marked as this machine's.", "would be", "were")
 
 
-def told(step, is_dry):
-    """Return ``(list of the report, sentence)`` of a step; ``None`` for one that is not told by itself.
+def reported(step, is_dry):
+    """Return ``(list of the report, sentence)`` of a step; ``None`` for one that is not reported by itself.
 
     This is the one place where the words of a dry run differ from those of a run.
     """
@@ -83,8 +83,8 @@ def told(step, is_dry):
     return where, f"{step.domain}: {text}" if step.domain else text
 
 
-def told_together(steps, is_dry):
-    """Return ``(list of the report, sentence)`` of what is told of several domains at once, in a list."""
+def reported_together(steps, is_dry):
+    """Return ``[(list of the report, sentence)]`` of what is reported of several domains at once."""
     marked = sum(step.kind == MARK for step in steps)
     where, sentence, would, did = _MARKED
     return [(where, sentence.format(marked, would if is_dry else did))] if marked else []

@@ -1,4 +1,4 @@
-"""What a key waits for, and until when at least, as far as that can be told without asking DNS. Pure.
+"""What a key waits for, and until when at least, as far as that is known without asking DNS. Pure.
 
 The times and reasons are those by which :mod:`mailhost.dkim.plan` takes its steps.
 """

@@ -10,7 +10,7 @@ from mailhost.dkim.given_up import COMPROMISED, FOREIGN, REVOKED, View
 from mailhost.dkim.life import STAGES, UNSEEN, Key, Manifest
 from mailhost.dkim.plan import ANOTHER, EARLIER, SUCCESSOR, AtTables, InDns, OnHost, after, candidates, plan
 from mailhost.dkim.records import wanted
-from mailhost.dkim.steps import SIGN, Step, told
+from mailhost.dkim.steps import SIGN, Step, reported
 from mailhost.dkim.waits import Known, earliest, waits
 from mailhost.dns.lookup import Answers, Question, Seen, Verdict
 from mailhost.errors import DkimError
@@ -360,11 +360,11 @@ def test_no_answer_changes_no_row(stage):
     assert after(manifest, plan(manifest, POLICY, NOW, lost)) == manifest
 
 
-def test_a_dry_run_tells_what_a_run_does_in_other_words():
+def test_a_dry_run_reports_what_a_run_does_in_other_words():
     (step,) = steps([NEW], dns([NEW], {"new": [OURS]}))
     shown = "every authoritative server shows it so."
-    assert told(step, True) == ("notes", f"{NAME}: the key new would be stamped as published: {shown}")
-    assert told(step, False) == ("notes", f"{NAME}: the key new is published: {shown}")
+    assert reported(step, True) == ("notes", f"{NAME}: the key new would be stamped as published: {shown}")
+    assert reported(step, False) == ("notes", f"{NAME}: the key new is published: {shown}")
 
 
 def signs(keys, now):
@@ -411,7 +411,7 @@ def test_a_retired_key_without_retention_is_due_at_once(given_up):
 
 
 @pytest.mark.parametrize("stage", STAGES[:5])
-def test_every_key_that_is_not_removed_waits_for_something_that_status_tells(stage):
+def test_every_key_that_is_not_removed_waits_for_something_that_status_names(stage):
     one = key("now", stage, DAY)
     step = waits(Manifest(NAME, (one,)), one, POLICY, NOW, Known(oldest_queued=NOW))
     assert (step.kind, step.selector) == ("wait", "now")
