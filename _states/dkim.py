@@ -178,6 +178,7 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
     Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
     """
     place = _place(name, key_table, signing_table, domains, user, group)
+    __context__.pop("dkim.planned", None)
     return _act(
         place,
         domains,
@@ -275,7 +276,9 @@ def _act(place, domains, dns, nothing_to_do, act):
         # The lock is a file, and a dry run makes none.
         lock = contextlib.nullcontext() if test else safe_files.locked(place.keys)
         with lock, garbage.kept():
-            run = dkim_run.begin(place, domains, dns, test, memory.seen_wrong)
+            # The states of a dry run go by what those before them would have done.
+            planned = __context__.setdefault("dkim.planned", dkim_run.Planned()) if test else None
+            run = dkim_run.begin(place, domains, dns, test, memory.seen_wrong, planned)
             report = act(run)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}

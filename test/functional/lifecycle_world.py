@@ -90,12 +90,13 @@ class World:
     def make(self, hours=0, test=False, **more):
         return dkim_make.make_keys(self.run(hours, test), "mx1.lab.test", **more)
 
-    def look(self, hours=0, test=False, oldest=None):
-        return dkim_look.check_published(self.run(hours, test), oldest or (lambda run: run.now))
+    def look(self, hours=0, oldest=None, run=None):
+        return dkim_look.check_published(run or self.run(hours), oldest or (lambda run: run.now))
 
-    def sign(self, hours=0, reload=None, domains=None, test=False, instead=()):
+    def sign(self, hours=0, reload=None, domains=None, test=False, instead=(), run=None):
         probe = partial(opendkim_probe.probe, self.milter.socket)
-        return dkim_sign.sign(self.run(hours, test, domains), reload or self.milter.reload, probe, instead)
+        run = run or self.run(hours, test, domains)
+        return dkim_sign.sign(run, reload or self.milter.reload, probe, instead)
 
     def advance(self, hours=0, publish=True, **more):
         """A whole run, publishing in between what it says is to be in DNS."""

@@ -76,7 +76,8 @@ def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
     world.make()
     world.publish()
     before = everything()
-    predicted = [world.look(test=True).changes, world.sign(test=True).changes]
+    dry = world.run(test=True)
+    predicted = [world.look(run=dry).changes, world.sign(run=dry).changes]
     assert everything() == before
     assert predicted[1]["alpha.test"] == {"old": None, "new": "20261124-mx1"}
     assert [world.look().changes, world.sign().changes] == predicted

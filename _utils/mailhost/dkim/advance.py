@@ -48,9 +48,9 @@ def look_in_dns(run, host, oldest_queued, publish, everything, look):
     :func:`mailhost.dkim.make.make_keys`. Return the report, and the :class:`mailhost.dkim.settled.Look` to go on with.
     """
     seen = check_published(run, oldest_queued, publish, everything, look)
-    if not seen.lost:
+    lost = tuple(name for name in dict.fromkeys(seen.lost) if name not in run.planned.made)
+    if not lost:
         return seen, look
-    lost = tuple(dict.fromkeys(seen.lost))
     made = make_successors(run, host, lost)
     settled = {name: known for name, known in look.settled.items() if name not in lost}
     fresh = Only(tuple(name for name in run.wanted if name not in settled), settled)

@@ -88,7 +88,10 @@ def _make(run, host, manifests, plans):
             named.append(_named(run, manifests[step.domain], step, host))
         except DkimError as err:
             failed.append(Step(FAIL, step.domain, reason=f"no key can be made: {err}"))
-    troubles = run.do(_write_all, run, manifests, named) or {}
+    troubles = run.do(_write_all, run, manifests, named)
+    if troubles is None:
+        run.planned.made.update(step.domain for step in named)
+        return [*failed, *named]
     return [*failed, *(troubles.get(step.domain, step) for step in named)]
 
 

@@ -85,15 +85,13 @@ class AtTables:
 
     ``signer`` is the selector that the tables name, or empty; ``is_own`` says whether they name its file in the folder
     of the keys, and ``can_sign`` whether this file is there. ``goes_back``: the predecessor is to sign again.
-    ``foresees``: the stamps that DNS has earned were not written down, as in a dry run. ``answers`` maps the selectors
-    of :func:`candidates` to :class:`mailhost.dns.lookup.Answers`.
+    ``answers`` maps the selectors of :func:`candidates` to :class:`mailhost.dns.lookup.Answers`.
     """
 
     signer: str = ""
     is_own: bool = False
     can_sign: bool = False
     goes_back: bool = False
-    foresees: bool = False
     answers: dict = field(default_factory=dict)
 
 
@@ -270,7 +268,7 @@ def candidates(manifest, seen):
     if seen.goes_back:
         earlier = life.predecessor(manifest)
         return [earlier] if earlier else []
-    waiting = [key for key in life.waiting(manifest) if key.stage == "published" or seen.foresees]
+    waiting = [key for key in life.waiting(manifest) if key.stage == "published"]
     by_stamps = life.signer(manifest)
     is_present = by_stamps and seen.is_own and by_stamps.selector == seen.signer
     comes_back = by_stamps and may_sign(by_stamps) and not is_present
@@ -293,7 +291,7 @@ def _at_tables(manifest, policy, now, seen):
             goes_on = f"mail is signed with {seen.signer}, as before" if seen.signer else "mail is not signed"
             text = f"there is no way back to the key {key.selector}: {lacks}; {goes_on}."
             yield Step(FAIL, manifest.domain, key.selector, text, verdict=verdict)
-        elif key.stage != "generated":
+        else:
             yield Step(SOAK, manifest.domain, key.selector, lacks, verdict=verdict)
 
 
@@ -303,15 +301,10 @@ def _lacks(manifest, policy, now, key, verdict, seen, negative_ttl):
         is_unknown = verdict.value == "unknown"
         shown = "DNS cannot be asked whether it shows it" if is_unknown else "DNS no longer shows it"
         return shown if seen.goes_back else f"does not sign yet: {shown}"
-    earliest = life.signs_from(_published(key, now), soak(manifest, policy, seen, negative_ttl))
+    earliest = life.signs_from(key, soak(manifest, policy, seen, negative_ttl))
     if now < earliest and not seen.goes_back:
         return f"is published and signs from {shown_time(earliest)} on"
     return ""
-
-
-def _published(key, now):
-    """Return a key with the stamp that a dry run has not made."""
-    return key if key.published else replace(key, published=now)
 
 
 def soak(manifest, policy, seen, negative_ttl):
@@ -368,7 +361,7 @@ def _signed(manifest, key, signed_before, now):
     """
     if key.stage == "retired":
         return life.go_back(manifest, now)
-    signs = key if key.signing else life.stamp(_published(key, now), "signing", now)
+    signs = key if key.signing else life.stamp(key, "signing", now)
     earlier = manifest.keys[: manifest.keys.index(key)]
     return life.with_keys(manifest, [signs, *(_followed(one, signed_before, now) for one in earlier)])
 

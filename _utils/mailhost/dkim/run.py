@@ -69,6 +69,15 @@ def place_of(settings):
     )
 
 
+@dataclass(frozen=True)
+class Planned:
+    """What a dry run would have done by now: ``manifests`` as it would have written them, and the domains ``made`` a
+    key for. Its later parts go by that; in a run, what is on disk says it."""
+
+    manifests: dict = field(default_factory=dict)
+    made: set = field(default_factory=set)
+
+
 def _nothing(ids, domains):
     """Return what no watch saw wrong."""
     return ()
@@ -83,6 +92,7 @@ class Run:
     maps domains to why what is in their folders is not believed (:func:`mailhost.dkim.folders.settle`). ``machine`` is
     the mark of this machine (:mod:`mailhost.dkim.machine`); empty, keys are not told from those of another. ``watched``
     is called with the ids of checks and domains, and returns those of the domains that the last watch saw wrong.
+    ``planned`` is what earlier parts of the same dry run would have done.
     """
 
     place: Place
@@ -96,6 +106,7 @@ class Run:
     refused: dict = field(default_factory=dict)
     machine: str = ""
     watched: Callable = _nothing
+    planned: Planned = field(default_factory=Planned)
 
     @cached_property
     def wanted(self):
@@ -148,12 +159,14 @@ class Run:
         return dkim_given_up.View(self.machine, self.named(name), known)
 
     def on_disk(self, name):
-        """Return a domain's manifest as its file says.
+        """Return a domain's manifest as its file says or, in a dry run, as it would say by now.
 
         :raises ManifestError: it cannot be read, or is not believed.
         """
         if name in self.refused:
             raise ManifestError(self.refused[name])
+        if name in self.planned.manifests:
+            return self.planned.manifests[name]
         return keystore.read_manifest(self.place.keys, name)
 
     def destroy(self, name, selector):
@@ -179,7 +192,9 @@ class Run:
         return dkim_report.report_of(steps, self.test)
 
     def write(self, manifest):
-        """Write a manifest."""
+        """Write a manifest; a dry run keeps it in mind."""
+        if self.test:
+            self.planned.manifests[manifest.domain] = manifest
         self.do(keystore.write_manifest, self.place.keys, manifest)
 
     def answers(self, questions):
@@ -197,13 +212,14 @@ def read_manifests(run, names, read=None):
     return manifests, [Step(FAIL, name, reason=why) for name, why in troubles.items()]
 
 
-def begin(place, domains, dns, test=False, watched=_nothing):
+def begin(place, domains, dns, test=False, watched=_nothing, planned=None):
     """Return a :class:`Run` at the trusted time (:mod:`mailhost.clock`); it warns of a clock that is not believed.
 
     A run that is no test begins under the lock; what killed runs left beside the tables is deleted, and the folders of
     the keys are made root's.
 
     :param watched: as in :class:`Run`, for a run that looks for keys in DNS.
+    :param planned: as in :class:`Run`, for a part of a dry run that is not its first.
     :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
     :raises UnsafeFile: another user could write to the folder of the keys, and somebody did.
     """
@@ -231,6 +247,7 @@ def begin(place, domains, dns, test=False, watched=_nothing):
         refused=refused,
         machine=machine,
         watched=watched,
+        planned=planned or Planned(),
     )
 
 

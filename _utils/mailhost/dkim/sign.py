@@ -132,8 +132,7 @@ def _at_tables(run, manifest, signer, goes_back=False):
     """
     selector = signer.selector if signer else ""
     is_own = signer is not None and signer == _signs(run, manifest.domain, selector)
-    # A dry run has not written down what it found to be published.
-    return dkim_plan.AtTables(selector, is_own, goes_back=goes_back, foresees=run.test)
+    return dkim_plan.AtTables(selector, is_own, goes_back=goes_back)
 
 
 def _can_sign(signer):
