@@ -156,6 +156,13 @@ LOST = {
     ),
     "retired, its record gone": ([LATELY, SIGNS], {"old": [NONE]}, ["now"], {}, []),
     "retired, and this host may have had it revoked": ([OLD, SIGNS], {"old": [EMPTY]}, ["now"], {}, []),
+    "lost, while the clock is behind its stamps": (
+        [key("now", "signing", -HOUR)],
+        {"now": [EMPTY]},
+        [],
+        {},
+        [("lose", "now"), ("replace", "")],
+    ),
     "given up before": ([PUT_BACK, SIGNS], {"old": [EMPTY]}, ["now"], {}, []),
 }
 
@@ -273,6 +280,12 @@ SIGNED = {
         {**BY_NOW, "goes_back": True},
         {"old": [OURS]},
         [("sign", "old"), ("retire", "now"), ("retire", "new")],
+    ),
+    "a rollback within the soak": (
+        [key("old", "retired", timedelta(0), published=NOW, signing=NOW), SIGNS],
+        {**BY_NOW, "goes_back": True},
+        {"old": [OURS]},
+        [("sign", "old"), ("retire", "now")],
     ),
     "a rollback, not shown": ([BACK, SIGNS], {**BY_NOW, "goes_back": True}, {"old": [NONE]}, [("fail", "old")]),
     "a rollback, unknown": ([BACK, SIGNS], {**BY_NOW, "goes_back": True}, {"old": [SILENT]}, [("fail", "old")]),
