@@ -151,7 +151,7 @@ def test_what_others_send_there_is_discarded(ready, lab, host):
 
 VIRTUAL = {
     "  postfix: {main: {virtual_transport: 'lmtp:unix:private/no-such'}}\n": ("postfix", "no-such"),
-    "  postfix: {main: {lmtp_tls_security_level: encrypt}}\n": ("postfix", "TLS is required"),
+    "  postfix: {main: {virtual_alias_maps: 'hash:/etc/postfix/no-such'}}\n": ("postfix", "no-such"),
     "  dovecot: {settings: {mail_plugins: quota no_such}}\n": ("dovecot", "no_such"),
 }
 
