@@ -31,7 +31,7 @@ from mailhost.check import areas as check_areas
 from mailhost.dkim import records as dkim_records
 from mailhost.dkim import run as dkim_run
 from mailhost.dns import lookup, wildcards
-from mailhost.errors import MailserverError
+from mailhost.errors import MailserverError, MissingParameters
 from mailhost.page import overview as page_overview
 from mailhost.pillar import logins
 from mailhost.pillar import parameters as pillar_parameters
@@ -96,11 +96,12 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     """
     if pillar is None:
         pillar = _own_pillar()
+    is_asked_anywhere = saltenv is None
     saltenv = saltenv or _saltenv()
     cache = __context__.setdefault("mailserver.settings", {})
     key = _digest(pillar, saltenv, parameters)
     if key not in cache:
-        system = _parameters(parameters, saltenv)
+        system = _parameters(parameters, saltenv, or_in_force=is_asked_anywhere and not shared)
         try:
             with garbage.kept():
                 found = pillar_settings.resolve(pillar, system, _host_grains())
@@ -282,13 +283,21 @@ def _saltenv():
     return __opts__.get("saltenv") or "base"
 
 
-def _parameters(given, saltenv):
-    """Return the parameters of this host's operating system."""
+def _parameters(given, saltenv, or_in_force=False):
+    """Return the parameters of this host's operating system.
+
+    ``or_in_force``: those of the last highstate where there is no file server to read them from, as with salt-ssh.
+    """
     try:
         found = given or pillar_parameters.read(
             lambda path: __salt__["cp.get_file_str"](path, saltenv=saltenv), saltenv
         )
         return pillar_parameters.of_system(found, __grains__)
+    except MissingParameters as err:
+        with contextlib.suppress(CommandExecutionError):
+            if or_in_force:
+                return _in_force()["os"]
+        raise CommandExecutionError(str(err)) from err
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 

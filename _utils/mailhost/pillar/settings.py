@@ -352,7 +352,8 @@ def _with_reflector(parameters):
     """Return the parameters of the system with what the reflector's Python needs besides."""
     more = parameters.get("reflector", {}).get("python_packages", [])
     python = parameters.get("python", {})
-    return {**parameters, "python": {**python, "packages": [*python.get("packages", []), *more]}}
+    packages = list(dict.fromkeys([*python.get("packages", []), *more]))
+    return {**parameters, "python": {**python, "packages": packages}}
 
 
 def _read_main(given):

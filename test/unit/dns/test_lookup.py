@@ -243,10 +243,8 @@ def test_work_is_told_apart_where_another_module_has_the_name_contextvars(tmp_pa
         "    def get(self): return self.value\n"
     )
     path = os.pathsep.join([str(tmp_path), str(Path(lookup.__file__).parents[2])])
-    done = subprocess.run(
-        [sys.executable, "-c", TASKS_OF_THEIR_OWN], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
+    command, environment = [sys.executable, "-c", TASKS_OF_THEIR_OWN], {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [str(tmp_path / "contextvars.py"), "['a', 'b']"]
 
 
