@@ -357,6 +357,11 @@ class Highstate:
         assert len(found) == 1, f"{self.host}: {len(found)} states of {function}"
         return found[0]
 
+    def of(self, id):
+        """The one state with the ID ``id``."""
+        (found,) = (state for state in self.states.values() if state["__id__"] == id)
+        return found
+
     def said(self, function):
         """All that the state with ``function`` told the operator: its comment and its warnings."""
         state = self.state(function)

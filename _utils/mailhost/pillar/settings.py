@@ -305,7 +305,7 @@ def _check_postfix(settings, problems):
 
 
 def _check_ports(settings, problems):
-    """Look that no two daemons are to listen on one port, and that each port is one."""
+    """Check that no two daemons share a port and that every port number is valid."""
     postfix, dovecot, opendkim = settings["postfix"], settings["dovecot"], settings["opendkim"]
     taken = {25: "SMTP", settings["selftest"]["port"]: "mailserver:selftest:port"}
     taken.update({port: f"mailserver:postfix:{name}" for name, port in SUBMISSION.items() if postfix[name]["enabled"]})
