@@ -96,20 +96,22 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     """
     if pillar is None:
         pillar = _own_pillar()
-    is_asked_anywhere = saltenv is None
+    may_be_in_force = saltenv is None and not shared
     saltenv = saltenv or _saltenv()
     cache = __context__.setdefault("mailserver.settings", {})
     key = _digest(pillar, saltenv, parameters)
-    if key not in cache:
-        system = _parameters(parameters, saltenv, or_in_force=is_asked_anywhere and not shared)
+    found = cache.get(key)
+    if found is None:
+        system, is_current = _parameters(parameters, saltenv, may_be_in_force)
         try:
             with garbage.kept():
                 found = pillar_settings.resolve(pillar, system, _host_grains())
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
-        cache[key] = found
+        if is_current:  # else an SLS file would get them, and not be told what the file server lacks
+            cache[key] = found
     # By a pickle, because that is the fastest way to a copy.
-    return cache[key] if shared else pickle.loads(pickle.dumps(cache[key]))
+    return found if shared else pickle.loads(pickle.dumps(found))
 
 
 @mailhost_arguments.read(
@@ -273,7 +275,7 @@ def validate(pillar=None, saltenv=None):
         salt mx1 mailserver.validate '{domains: {example.com: {}}}'
     """
     pillar = _own_pillar() if pillar is None else pillar
-    found = pillar_settings.problems(pillar, _parameters(None, saltenv or _saltenv()), _host_grains())
+    found = pillar_settings.problems(pillar, _parameters(None, saltenv or _saltenv())[0], _host_grains())
     if found:
         __context__["retcode"] = 1
     return list(found)
@@ -284,19 +286,19 @@ def _saltenv():
 
 
 def _parameters(given, saltenv, or_in_force=False):
-    """Return the parameters of this host's operating system.
+    """Return the parameters of this host's operating system, and whether they are those of the file server.
 
-    ``or_in_force``: those of the last highstate where there is no file server to read them from, as with salt-ssh.
+    ``or_in_force``: else those of the last highstate, where there is no file server to read them from (salt-ssh).
     """
     try:
         found = given or pillar_parameters.read(
             lambda path: __salt__["cp.get_file_str"](path, saltenv=saltenv), saltenv
         )
-        return pillar_parameters.of_system(found, __grains__)
+        return pillar_parameters.of_system(found, __grains__), True
     except MissingParameters as err:
         with contextlib.suppress(CommandExecutionError):
             if or_in_force:
-                return _in_force()["os"]
+                return _in_force()["os"], False
         raise CommandExecutionError(str(err)) from err
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
