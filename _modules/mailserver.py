@@ -31,7 +31,7 @@ from mailhost.check import areas as check_areas
 from mailhost.dkim import records as dkim_records
 from mailhost.dkim import run as dkim_run
 from mailhost.dns import lookup, wildcards
-from mailhost.errors import MailserverError
+from mailhost.errors import MailserverError, MissingParameters
 from mailhost.page import overview as page_overview
 from mailhost.pillar import logins
 from mailhost.pillar import parameters as pillar_parameters
@@ -96,19 +96,22 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     """
     if pillar is None:
         pillar = _own_pillar()
+    may_be_in_force = saltenv is None and not shared
     saltenv = saltenv or _saltenv()
     cache = __context__.setdefault("mailserver.settings", {})
     key = _digest(pillar, saltenv, parameters)
-    if key not in cache:
-        system = _parameters(parameters, saltenv)
+    found = cache.get(key)
+    if found is None:
+        system, is_current = _parameters(parameters, saltenv, may_be_in_force)
         try:
             with garbage.kept():
                 found = pillar_settings.resolve(pillar, system, _host_grains())
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
-        cache[key] = found
+        if is_current:  # else an SLS file would get them, and not be told what the file server lacks
+            cache[key] = found
     # By a pickle, because that is the fastest way to a copy.
-    return cache[key] if shared else pickle.loads(pickle.dumps(cache[key]))
+    return found if shared else pickle.loads(pickle.dumps(found))
 
 
 @mailhost_arguments.read(
@@ -272,7 +275,7 @@ def validate(pillar=None, saltenv=None):
         salt mx1 mailserver.validate '{domains: {example.com: {}}}'
     """
     pillar = _own_pillar() if pillar is None else pillar
-    found = pillar_settings.problems(pillar, _parameters(None, saltenv or _saltenv()), _host_grains())
+    found = pillar_settings.problems(pillar, _parameters(None, saltenv or _saltenv())[0], _host_grains())
     if found:
         __context__["retcode"] = 1
     return list(found)
@@ -282,13 +285,21 @@ def _saltenv():
     return __opts__.get("saltenv") or "base"
 
 
-def _parameters(given, saltenv):
-    """Return the parameters of this host's operating system."""
+def _parameters(given, saltenv, or_in_force=False):
+    """Return the parameters of this host's operating system, and whether they are those of the file server.
+
+    ``or_in_force``: else those of the last highstate, where there is no file server to read them from (salt-ssh).
+    """
     try:
         found = given or pillar_parameters.read(
             lambda path: __salt__["cp.get_file_str"](path, saltenv=saltenv), saltenv
         )
-        return pillar_parameters.of_system(found, __grains__)
+        return pillar_parameters.of_system(found, __grains__), True
+    except MissingParameters as err:
+        with contextlib.suppress(CommandExecutionError):
+            if or_in_force:
+                return _in_force()["os"], False
+        raise CommandExecutionError(str(err)) from err
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 

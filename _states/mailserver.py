@@ -123,6 +123,11 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
     return ret
 
 
+def _data(given):
+    """Return an argument of a state that is a mapping, or the same as JSON text."""
+    return json.loads(given) if isinstance(given, str) else given
+
+
 def _mail_waiting(configuration, folder):
     if not folder or not daemons_in_force.is_to_change(configuration):
         return contextlib.nullcontext()
@@ -130,7 +135,7 @@ def _mail_waiting(configuration, folder):
 
 
 def _daemon(name, service, check, reload, settings, configuration, looks):
-    settings = json.loads(settings) if isinstance(settings, str) else settings
+    settings = _data(settings)
     asked = daemons_services.services(settings) if settings else ()
     return mail_daemon.Daemon(
         unit=service,
@@ -149,7 +154,7 @@ def _daemon(name, service, check, reload, settings, configuration, looks):
 
 def _flow(name, delivery, configuration):
     """Return the function that sees whether mail arrives (:class:`mailhost.daemons.daemon.Daemon`), or ``None``."""
-    plan = json.loads(delivery) if isinstance(delivery, str) else delivery
+    plan = _data(delivery)
     if not plan:
         return None
     if name == "dovecot":
@@ -184,7 +189,7 @@ def delivered(name, delivery):
     ret = {"name": name, "result": True, "changes": {}, "comment": "Messages would be sent, to see that mail flows"}
     if __opts__["test"]:
         return ret
-    plan = json.loads(delivery) if isinstance(delivery, str) else delivery
+    plan = _data(delivery)
     try:
         rows = selftest_delivery.Delivery(plan).look(mailboxes=True)
     except MailserverError as err:
@@ -504,7 +509,7 @@ def logins(name, opened=(), locked=()):
     ret = {"name": name, "result": True, "changes": {}, "comment": "All logins are as they should be"}
     try:
         note = leaving.read()
-        locking = leaving.to_lock(note, [one for one in locked if _has_user(one)], leaving.shadow)
+        locking = leaving.to_lock([one for one in locked if _has_user(one)], leaving.shadow)
         opening = leaving.to_open(note, opened)
         ret["changes"] = {**dict.fromkeys(locking, "locked"), **dict.fromkeys(opening, "opened")}
         if __opts__["test"]:
@@ -933,7 +938,7 @@ def records_published(name, settings):
     ``strict`` in ``dns``, what is absent or different is a failure.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
-    settings = json.loads(settings) if isinstance(settings, str) else settings
+    settings = _data(settings)
     settings = {**settings, "domains": packing.unpacked(settings["domains"])}
     try:
         tlsa = certificates.tlsa_data(settings)

@@ -1,12 +1,12 @@
 # Every host looks after its own keys, and watches its own mail server, whether or not the master can be reached: by the
-# minion's schedule or, where no minion runs one, by timers of systemd.
+# minion's schedule or, where no minion runs one, by timers of systemd. With salt-ssh nothing of Salt's stays on the host.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set schedule, watch = mailserver.schedule, mailserver.watch %}
 {%- set jobs = {
       'advance': {'function': 'dkim.advance', 'when': schedule, 'runs': schedule.enabled and mailserver.opendkim.enabled},
       'watch': {'function': 'mailserver.watch', 'when': watch, 'runs': watch.enabled},
     } %}
-{%- set by = salt['mailserver.scheduler']() %}
+{%- set by = 'nobody' if '_ssh_version' in opts else salt['mailserver.scheduler']() %}
 {%- set folder = salt['file.dirname'](opts.conf_file) %}
 
 # What mailserver.watch goes by, until the next highstate. Nobody's password, not even as a hash, is of use to it.
@@ -28,7 +28,15 @@ mailserver-schedule-settings:
     - makedirs: true
     - dir_mode: '0755'
     - show_changes: false
-{%- for name, job in jobs.items() %}
+{%- for name, job in jobs.items() if by == 'nobody' and job.runs %}
+
+mailserver-schedule-{{ name }}-elsewhere:
+  test.show_notification:
+    - text: >-
+        Nothing on this host runs {{ job.function }} between two runs of salt-ssh. Have the master run it each hour:
+        salt-ssh '{{ grains['id'] }}' {{ job.function }} (README, "With salt-ssh")
+{%- endfor %}
+{%- for name, job in jobs.items() if by != 'nobody' %}
 
 mailserver-schedule-{{ name }}:
 {%- if job.runs and by != 'systemd' %}
@@ -91,6 +99,7 @@ mailserver-schedule-textfile:
   file.absent:
     - name: {{ watch.prometheus }}
 {%- endif %}
+{%- if by != 'nobody' %}
 
 # Or a minion that starts while the master is away would run no job until it is back.
 mailserver-schedule-without-master:
@@ -107,3 +116,4 @@ mailserver-schedule-without-master:
   file.absent:
 {%- endif %}
     - name: {{ folder }}/minion.d/mailserver-schedule.conf
+{%- endif %}

@@ -60,8 +60,10 @@ def high(tmp_path_factory):
 
 def compiled_for(high, **pillar):
     """Compile the formula for a minion's pillar: what Salt says, and the states."""
-    high.state.opts["pillar"].clear()
-    high.state.opts["pillar"].update(copy.deepcopy(pillar))
+    # Salt copies a minion's options on their first change: from then on its renderers have a pillar of their own.
+    for known in (high.state.opts["pillar"], high.state.rend._dict.pack["__pillar__"]):
+        known.clear()
+        known.update(copy.deepcopy(pillar))
     high.building_highstate = type(high.building_highstate)()  # or the states of the one before would be in it
     data, errors = high.render_highstate({"base": ["mailserver"]})
     return errors, {id for id in data if not id.startswith("__")}

@@ -240,15 +240,15 @@ class Lab:
         self.update_dns(emitted)
         return emitted
 
-    def sign(self, name="default"):
-        """Have the pillar ``name`` in force, every record in DNS, and mail signed by both mail hosts."""
-        if self.pillar_in_force.get("signing") == name:
+    def sign(self, name="default", more=""):
+        """Have the pillar ``name``, with ``more``, in force, every record in DNS, and mail signed by the mail hosts."""
+        if self.pillar_in_force.get("signing") == name + more:
             return
-        self.apply(name)
+        self.apply(name, more)
         for host in MAIL_HOSTS:
             self.publish(host)
         self._must_highstate()
-        self.pillar_in_force["signing"] = name
+        self.pillar_in_force["signing"] = name + more
 
     def swaks(self, host, *options, check=True):
         """Talk SMTP from ``client`` with the mail host ``host``."""
@@ -356,6 +356,11 @@ class Highstate:
         found = [s for tag, s in self.states.items() if tag.startswith(f"{module}_|-") and tag.endswith(f"_|-{name}")]
         assert len(found) == 1, f"{self.host}: {len(found)} states of {function}"
         return found[0]
+
+    def of(self, id):
+        """The one state with the ID ``id``."""
+        (found,) = (state for state in self.states.values() if state["__id__"] == id)
+        return found
 
     def said(self, function):
         """All that the state with ``function`` told the operator: its comment and its warnings."""

@@ -5,24 +5,26 @@ import re
 
 import pytest
 
-from conftest import ADDRESS, DOMAIN, MAIL_HOSTS, PASSWORD
+from conftest import ADDRESS, DOMAIN, MAIL_HOSTS, PASSWORD, pillar
 
 ON = "both"
 DOVECOT = {"mx1": "2.3", "mx2": "2.4"}
 THREE = ["permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination"]
 STRANGER = "198.18.0.77"
 """An address without a name, lent to the client."""
+BOB = next(line for line in pillar("default").splitlines(keepends=True) if line.startswith("      bob:"))
+"""Whom the default pillar made, in the last section of the other, too: a pillar without him would have him leave."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def first_run(lab):
     """The procedure's own values are in force and its records in DNS; the highstate that changed to them."""
     lab.apply("default")
-    lab.apply("original")
+    lab.apply("original", BOB)
     first = lab.applied
     for domain in DOMAIN.values():  # the default's record means the same, and so would be left as it is
         lab.update_dns(f"update delete {domain}. TXT\nupdate delete _dmarc.{domain}. TXT\nsend\n")
-    lab.sign("original")
+    lab.sign("original", BOB)
     return first
 
 

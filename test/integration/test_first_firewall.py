@@ -20,11 +20,6 @@ def reached(lab, host, port):
     return lab.run("client", "python3", "-c", connect, check=False).status == 0
 
 
-def state(result, id):
-    (found,) = (one for one in result.states.values() if one["__id__"] == id)
-    return found
-
-
 def is_active(lab, host):
     return lab.run(host, "systemctl", "is-active", "--quiet", "firewalld", check=False).status == 0
 
@@ -43,7 +38,7 @@ def first(lab):
 
 @pytest.mark.parametrize("run", ["dry", "real"])
 def test_what_it_would_shut_is_named_and_it_is_not_started(first, lab, host, run):
-    found = state(first[run == "real"][host], GATE)
+    found = first[run == "real"][host].of(GATE)
     assert found["result"] is False
     for port in (8080, 2222):
         pid = lab.sh(host, f"ss -Hltnp 'sport = :{port}' | grep -o 'pid=[0-9]*' | head -1").strip().removeprefix("pid=")
@@ -64,7 +59,7 @@ def test_all_else_is_done_and_mail_flows(first, lab, host):
 
 def test_a_dry_run_and_a_run_say_so_until_all_of_it_is_opened_or_given_up(first, lab, host):
     lab.set_pillar(pillar("default", "  firewalld: {ports: [587/tcp, 2222/tcp]}\n"), [host])
-    comment = state(lab.highstate([host], test=True)[host], GATE)["comment"]
+    comment = lab.highstate([host], test=True)[host].of(GATE)["comment"]
     assert "8080/tcp" in comment
     assert "at 0.0.0.0:2222" not in comment
     lab.set_pillar(pillar("default", "  firewalld: {ports: [587/tcp, 2222/tcp], shut: [8080/tcp]}\n"), [host])

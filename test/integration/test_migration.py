@@ -66,7 +66,7 @@ def states(moved, which, host):
 
 
 def by_id(moved, which, host, name):
-    return next(one for one in states(moved, which, host).states.values() if one["__id__"] == name)
+    return states(moved, which, host).of(name)
 
 
 @pytest.fixture(scope="module")

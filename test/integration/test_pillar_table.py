@@ -256,8 +256,8 @@ def test_what_only_a_host_can_tell_is_not_put_in_force(lab, groups, rows):
         for host in rows:
             lab.set_pillar(pillar_of("homes", host), [host])
     for host, result in results.items():
-        told = [one["comment"] for one in result.states.values() if one["__id__"] == "mailserver-postfix-in-force"]
-        assert rows[host][1] in told[0], told
+        told = result.of("mailserver-postfix-in-force")["comment"]
+        assert rows[host][1] in told
         assert lab.sh(host, "cat /etc/postfix/main.cf") == before[host]
         Proof(lab, host).arrives(f"bob@{DOMAIN[host]}", "bob")
 

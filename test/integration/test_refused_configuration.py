@@ -31,7 +31,7 @@ def refused(lab):
 )
 def test_the_state_fails_with_what_the_daemon_said(refused, host, state, said):
     _, results, _ = refused
-    (found,) = (one for one in results[host].states.values() if one["__id__"] == state)
+    found = results[host].of(state)
     assert found["result"] is False
     assert said in f"{found['comment']} {found['changes']}"
 

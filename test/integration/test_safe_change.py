@@ -61,15 +61,10 @@ def tried(ready, lab, request):
     return bad, before, results, {host: files(lab, host) for host in MAIL_HOSTS}
 
 
-def state(result, id):
-    (found,) = (one for one in result.states.values() if one["__id__"] == id)
-    return found
-
-
 def test_the_run_is_red_with_the_daemons_words(tried, host):
     bad, _, results, _ = tried
     for daemon, (_, said) in bad.items():
-        found = state(results[host], STATES.get(daemon, f"mailserver-{daemon}-in-force"))
+        found = results[host].of(STATES.get(daemon, f"mailserver-{daemon}-in-force"))
         assert found["result"] is (not said), (daemon, found)
         assert said in found["comment"], (daemon, found)
 
@@ -124,14 +119,14 @@ def test_a_run_that_was_killed_in_the_middle_is_completed_by_the_next(killed, la
 
 def test_a_dry_run_says_that_it_would_be_completed(killed, host):
     predicted, _ = killed
-    assert state(predicted[host], "mailserver-postfix-in-force")["result"] is None
+    assert predicted[host].of("mailserver-postfix-in-force")["result"] is None
 
 
 def test_a_corrected_pillar_is_put_in_force_without_a_restart(ready, lab, host):
     lab.set_pillar(pillar("default", GOOD), [host])
     pid = lab.sh(host, "systemctl show -p MainPID --value dovecot")
     result = lab.highstate([host])[host].must_succeed()
-    assert "reloaded" in state(result, "mailserver-dovecot-in-force")["comment"]
+    assert "reloaded" in result.of("mailserver-dovecot-in-force")["comment"]
     assert lab.sh(host, "doveconf -h mail_max_userip_connections") == "7\n"
     assert lab.sh(host, "systemctl show -p MainPID --value dovecot") == pid
     token, _ = lab.submit(host)
@@ -148,7 +143,7 @@ def test_a_firewall_that_keeps_the_host_from_its_master_does_not_stay(ready, lab
         host, f"{POLICY} --add-ingress-zone=HOST && {POLICY} --add-egress-zone=ANY && {POLICY} --add-rich-rule={DROP}"
     )
     try:
-        found = state(lab.highstate([host])[host], "mailserver-firewalld-passable")
+        found = lab.highstate([host])[host].of("mailserver-firewalld-passable")
         assert found["result"] is False
         assert "kept this host from its master (198.18.0.10)" in found["comment"]
         shown = lab.run(host, "sh", "-c", "systemctl is-active firewalld; systemctl is-enabled firewalld", check=False)

@@ -5,8 +5,7 @@ import re
 import pytest
 
 from kept import RELEASES
-from mailhost.postfix.parameters import is_parameter
-from mailhost.postfix.versions import PARAMETERS, knows, parsed
+from mailhost.postfix.versions import PARAMETERS, is_parameter, knows, parsed
 from parsers import Question
 from worlds import SYSTEMS
 

@@ -85,7 +85,7 @@ def shadow(name, file=SHADOW):
     return None
 
 
-def to_lock(note, names, seen):
+def to_lock(names, seen):
     """Return which of these users' logins are not locked yet.
 
     :param seen: returns what :func:`shadow` does.

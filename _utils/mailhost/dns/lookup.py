@@ -36,6 +36,8 @@ _MOST_ASTRAY = 100
 """Questions of a run for whose records other places are looked at, too: no report tells of more."""
 
 
+_LATE = 60
+"""Seconds after a run's time is over in which all that is under way has ended: each query has its own bound."""
 _TASKS_A_QUERY = 2
 """Questions that are under way for each query that may be: one waits for a zone's servers while another asks them."""
 
@@ -304,12 +306,26 @@ class _Run:
                 found[question] = await self._answers(question)
 
         # More would only wait for each other: a task that waits for what another is about to find is woken for it.
-        tasks = min(len(questions), _TASKS_A_QUERY * self._asking.most_at_once)
+        number = min(len(questions), _TASKS_A_QUERY * self._asking.most_at_once)
+        tasks = [asyncio.ensure_future(work()) for _ in range(number)]
         try:
-            await asyncio.gather(*(work() for _ in range(tasks)))
+            await self._ended(tasks)
         finally:
             self._asking.close()
-        return {question: found[question] for question in questions}
+        late = f"There was no answer {_LATE} s after the {self._options.lifetime:g} s for all questions were over."
+        return {question: found.get(question) or Answers(question, trouble=late) for question in questions}
+
+    async def _ended(self, tasks):
+        """Wait until the tasks have ended, or are so late that they never will: a run holds the lock of the keys."""
+        if not tasks:
+            return
+        ended, late = await asyncio.wait(
+            tasks, timeout=self._options.lifetime + _LATE, return_when=asyncio.FIRST_EXCEPTION
+        )
+        for task in late:
+            task.cancel()
+        for task in ended:
+            task.result()
 
     async def _answers(self, question):
         trail, trouble, negative_ttl = _Trail(), "", None

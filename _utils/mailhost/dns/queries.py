@@ -2,9 +2,15 @@
 
 import asyncio
 import collections
-import contextvars
 import errno
 import socket
+
+try:
+    # What salt-ssh hands to a host has a module of the name contextvars of which asyncio knows nothing: all tasks would
+    # share one value.
+    from _contextvars import ContextVar
+except ImportError:  # not CPython
+    from contextvars import ContextVar
 
 from mailhost.dns.sockets import Way
 
@@ -13,7 +19,7 @@ PATIENCE = 3
 # So many servers may have their share of queries at once: a resolver that is asked first holds up no other.
 _SERVERS_AT_ONCE = 4
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-_doing = contextvars.ContextVar("mailserver_dns_doing", default=None)
+_doing = ContextVar("mailserver_dns_doing", default=None)
 
 
 class Unanswered(Exception):

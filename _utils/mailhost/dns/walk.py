@@ -5,13 +5,12 @@ they delegate to: they can differ. All is asked once a run, however many names l
 """
 
 import asyncio
-import contextvars
 import random
 from dataclasses import dataclass
 
 from mailhost.dns.message import AUTHORITATIVE, USABLE, plain, rcode, records_at, type_of, values, within
 from mailhost.dns.names import canonical_address
-from mailhost.dns.queries import Trouble, Unanswered, no_route
+from mailhost.dns.queries import ContextVar, Trouble, Unanswered, no_route
 
 PARENTS = 3
 """Servers of a zone that are asked whom it delegates to, as a courtesy to registries: each zone is asked for there."""
@@ -23,7 +22,7 @@ _ROOTS_AT_ONCE = 3
 _MOST_ALIASES = 4
 # Servers without an address whose zone has such servers, and so on: somebody may have made a tree of them.
 _MOST_UNGLUED = 4
-_depth = contextvars.ContextVar("mailserver_dns_unglued", default=0)
+_depth = ContextVar("mailserver_dns_unglued", default=0)
 _SAMPLE = 5
 """Names right below a zone, or deeper, that are looked at before the zone is taken to delegate none."""
 # Reverse names of IPv6 have 34 labels: from this many on, several are gone down at once.

@@ -165,7 +165,7 @@ def _check_daemons(settings, problems):
 
 
 def _check_addresses(settings, problems):
-    """Look that each address lies in a received domain, is there once, and that no alias leads to nobody."""
+    """Check that each address lies in a received domain, is there once, and that no alias leads to nobody."""
     virtual, domains = settings["accounts"]["virtual"], postfix_domains.received(settings)
     own = [(f"{_WHERE}:users:{name}", name) for name in virtual["users"]]
     delimiters = settings["postfix"]["delimiter"]

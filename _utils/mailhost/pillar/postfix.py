@@ -4,7 +4,7 @@ import ipaddress
 
 from mailhost.postfix.lists import TYPES, expanded, rows, words
 from mailhost.postfix.parameters import as_text
-from mailhost.postfix.versions import PARAMETERS
+from mailhost.postfix.versions import is_parameter
 from mailhost.schema import Domain, Wrong
 from mailhost.wording import shown
 
@@ -34,7 +34,7 @@ def text_of(settings, name, usual=""):
     own = {"mydomain": settings["domain"] or next(iter(settings["domains"]), None), "myhostname": settings["hostname"]}
     texts = {one: text for one, text in own.items() if text}
     texts.update({one: as_text(value) for one, value in main.items() if value is not None})
-    return expanded(texts.get(name, ""), texts, lambda one: one in PARAMETERS)
+    return expanded(texts.get(name, ""), texts, is_parameter)
 
 
 def fill_names(settings, problems):
@@ -134,7 +134,7 @@ def _mailbox(settings, problems):
 
 
 def _check_dovecot_place(settings, problems):
-    """Look that Dovecot is not told of another place than that to which local(8) delivers."""
+    """Check that Dovecot reads mail where local(8) delivers it."""
     if any(text_of(settings, name) for name in _DELIVERERS):
         return
     for name in ("mail_location", "mail_driver", "mail_path", "mail_inbox_path"):

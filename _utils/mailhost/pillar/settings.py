@@ -305,7 +305,7 @@ def _check_postfix(settings, problems):
 
 
 def _check_ports(settings, problems):
-    """Look that no two daemons are to listen on one port, and that each port is one."""
+    """Check that no two daemons share a port and that every port number is valid."""
     postfix, dovecot, opendkim = settings["postfix"], settings["dovecot"], settings["opendkim"]
     taken = {25: "SMTP", settings["selftest"]["port"]: "mailserver:selftest:port"}
     taken.update({port: f"mailserver:postfix:{name}" for name, port in SUBMISSION.items() if postfix[name]["enabled"]})
@@ -352,7 +352,8 @@ def _with_reflector(parameters):
     """Return the parameters of the system with what the reflector's Python needs besides."""
     more = parameters.get("reflector", {}).get("python_packages", [])
     python = parameters.get("python", {})
-    return {**parameters, "python": {**python, "packages": [*python.get("packages", []), *more]}}
+    packages = list(dict.fromkeys([*python.get("packages", []), *more]))
+    return {**parameters, "python": {**python, "packages": packages}}
 
 
 def _read_main(given):

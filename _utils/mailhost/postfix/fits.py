@@ -7,7 +7,7 @@ import re
 
 from mailhost.postfix import restrictions
 from mailhost.postfix.lists import expanded, inner, rows, words
-from mailhost.postfix.versions import PARAMETERS
+from mailhost.postfix.versions import PARAMETERS, is_parameter
 from mailhost.wording import did_you_mean, shown
 
 SIZES = {"message_size_limit": 10240000, "mailbox_size_limit": 51200000, "virtual_mailbox_limit": 51200000}
@@ -53,7 +53,7 @@ def sizes(main):
 
 def size(main, name):
     """Return a limit of :data:`SIZES` in bytes, 0 for none; ``None``: it depends on what is not known here."""
-    text = expanded(str(main.get(name, SIZES[name])), main, lambda one: one in PARAMETERS)
+    text = expanded(str(main.get(name, SIZES[name])), main, is_parameter)
     return int(text) if text and text.strip().isdigit() else None
 
 
@@ -124,7 +124,7 @@ def _of_sizes(main, given):
 
 def _full(values, main):
     """Return parameters with each ``$name`` filled in, without those that depend on what is not known."""
-    whole = {name: expanded(text, {**main, **values}, lambda one: one in PARAMETERS) for name, text in values.items()}
+    whole = {name: expanded(text, {**main, **values}, is_parameter) for name, text in values.items()}
     return {name: text for name, text in whole.items() if text is not None}
 
 
@@ -163,7 +163,7 @@ def _of_services(settings, where):
 
 
 def _of_domains(settings, main):
-    """Look that no received domain is in two classes of Postfix's (ADDRESS_CLASS_README): the wrong one may win."""
+    """Check that no received domain is in two of Postfix's address classes (ADDRESS_CLASS_README)."""
     received = {name for name, one in settings["domains"].items() if one["receive"]}
     is_virtual = settings["accounts"]["type"] == "virtual"
     others = ("mydestination",) if is_virtual else ("virtual_mailbox_domains",)
@@ -180,7 +180,7 @@ def _of_domains(settings, main):
 
 
 def _of_deliveries(settings, main, given):
-    """Look that received mail is delivered to where the formula's accounts are."""
+    """Check that received mail is delivered to the formula's accounts."""
     is_virtual = settings["accounts"]["type"] == "virtual"
     has_mail = any(one["receive"] for one in settings["domains"].values())
     for name in ("local_transport", "mailbox_transport", *(("virtual_transport",) if is_virtual else ())):
@@ -204,7 +204,7 @@ def _of_deliveries(settings, main, given):
 
 
 def _of_sockets(settings, main):
-    """Look that lmtp(8) sees the socket that it is to use, where it runs in a chroot."""
+    """Check that lmtp(8) can reach its socket if it runs in a chroot."""
     system = settings["os"]["postfix"]
     for name, text in main.items():
         place = text.partition("lmtp:unix:/")[2]
@@ -225,7 +225,7 @@ def _of_addresses(settings, main):
 
 
 def _of_signatures(settings, where):
-    """Look that no service passes OpenDKIM by."""
+    """Check that no service bypasses OpenDKIM."""
     if not settings["opendkim"]["enabled"]:
         return
     for place, values in where.items():
@@ -237,7 +237,7 @@ def _of_signatures(settings, where):
 
 
 def _of_relaying(settings, main, given):
-    """Look that strangers cannot relay, and that no mail is sent to the host itself to be sent on."""
+    """Check that strangers cannot relay, and that the relay host is not this host itself."""
     lists = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
     full = _full({name: main.get(name, "") for name in lists}, main)
     if len(full) == 2 and not any(map(restrictions.guards, full.values())):
@@ -266,7 +266,7 @@ def _of_relaying(settings, main, given):
 
 
 def _of_utf8(settings, main):
-    """Look that SMTPUTF8 (RFC 6531) is offered only where all that mail passes through has it, too."""
+    """Check that SMTPUTF8 (RFC 6531) is offered only if every program on the way supports it."""
     if main.get("smtputf8_enable") != "yes":
         return
     reason = utf8_problem(settings)

@@ -7,7 +7,7 @@ import re
 
 from mailhost.postfix import restrictions
 from mailhost.postfix.lists import expanded, inner, words
-from mailhost.postfix.versions import PARAMETERS
+from mailhost.postfix.versions import is_parameter
 
 MACROS = {
     "milter_connect_macros": ("{daemon_name}",),
@@ -21,7 +21,7 @@ LOCAL, LOGINS = "mailserver-local", "ORIGINATING"
 
 def full(text, values):
     """Return a value with each ``$name`` filled in as far as that is known."""
-    found = expanded(text, values, lambda name: name in PARAMETERS)
+    found = expanded(text, values, is_parameter)
     return text if found is None else found
 
 

@@ -8,7 +8,7 @@ from mailhost.postfix import fits, needs, restrictions
 from mailhost.postfix import hardening as postfix_hardening
 from mailhost.postfix.domains import is_virtual, received
 from mailhost.postfix.lists import TYPES, expanded, is_list, is_map, names, words
-from mailhost.postfix.versions import PARAMETERS, RESTRICTIONS, has_table, knows, parsed
+from mailhost.postfix.versions import PARAMETERS, RESTRICTIONS, has_table, is_parameter, knows, parsed
 from mailhost.schema import Choice, Size, Wrong
 from mailhost.wording import did_you_mean, shown
 
@@ -96,27 +96,6 @@ MAIN_KINDS = {
 }
 """Parameters whose values are checked here; ``postfix check`` accepts nonsense for most of them."""
 
-_TRANSPORT_SUFFIXES = (
-    "_delivery_slot_cost",
-    "_delivery_slot_discount",
-    "_delivery_slot_loan",
-    "_destination_concurrency_failed_cohort_limit",
-    "_destination_concurrency_limit",
-    "_destination_concurrency_negative_feedback",
-    "_destination_concurrency_positive_feedback",
-    "_destination_rate_delay",
-    "_destination_recipient_limit",
-    "_extra_recipient_limit",
-    "_initial_destination_concurrency",
-    "_minimum_delivery_slots",
-    "_recipient_limit",
-    "_recipient_refill_delay",
-    "_recipient_refill_limit",
-    "_time_limit",
-    "_transport_rate_delay",
-)
-"""``transport_…`` parameters: Postfix has one for each transport of master.cf (``postconf(5)``)."""
-
 
 def parameter_problem(name, value, given, system):
     """Return what is wrong with the parameter ``name`` of main.cf or ``-o``, or ``None``.
@@ -200,11 +179,6 @@ def _value_problem(name, text, system):
     if name == "compatibility_level" and "." in text and parsed(version) < (3, 6):
         return f"{shown(text)}: Postfix {version} takes whole numbers up to 2"
     return None
-
-
-def is_parameter(name):
-    """Tell whether some version of Postfix has a parameter ``name``."""
-    return name in PARAMETERS or name.endswith(_TRANSPORT_SUFFIXES)
 
 
 def _has_near(name):

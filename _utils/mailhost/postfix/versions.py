@@ -41,6 +41,11 @@ def _text(version):
     return ".".join(str(part) for part in version if part != math.inf)
 
 
+def is_parameter(name):
+    """Tell whether some version of Postfix has a parameter ``name``."""
+    return name in PARAMETERS or name.endswith(_TRANSPORT_SUFFIXES)
+
+
 def knows(version, parameter):
     """Tell whether Postfix ``version`` (``3.5.8``) has the parameter; names of no version are not judged here."""
     term = PARAMETERS.get(parameter)
@@ -364,6 +369,26 @@ _PATCHES = {name: _patches(versions) for names, versions in _BACKPORTS.items() f
 _LAST = {"tls_legacy_public_key_fingerprints": (3, 10)}
 """Parameters that were taken away, and the last version that has them (postconf(5) of 3.11)."""
 
+_TRANSPORT_SUFFIXES = (
+    "_delivery_slot_cost",
+    "_delivery_slot_discount",
+    "_delivery_slot_loan",
+    "_destination_concurrency_failed_cohort_limit",
+    "_destination_concurrency_limit",
+    "_destination_concurrency_negative_feedback",
+    "_destination_concurrency_positive_feedback",
+    "_destination_rate_delay",
+    "_destination_recipient_limit",
+    "_extra_recipient_limit",
+    "_initial_destination_concurrency",
+    "_minimum_delivery_slots",
+    "_recipient_limit",
+    "_recipient_refill_delay",
+    "_recipient_refill_limit",
+    "_time_limit",
+    "_transport_rate_delay",
+)
+"""``transport_…`` parameters: Postfix has one for each transport of master.cf (``postconf(5)``)."""
 PARAMETERS = {
     name: Term(_minor(version), _LAST.get(name), _PATCHES.get(name, ()))
     for version, names in _SINCE.items()

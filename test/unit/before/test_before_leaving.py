@@ -61,7 +61,7 @@ class System:
 def test_a_login_that_is_opened_again_is_as_it_was_before_it_was_locked(before):
     host = System({"alice": before})
     note = lock(with_users(NOTE, ["alice"], lambda name: False), "alice", host.rows["alice"], host)
-    assert to_lock(note, ["alice"], host.rows.get) == []
+    assert to_lock(["alice"], host.rows.get) == []
     assert host.rows["alice"][1] == "1"
     assert "doveadm" in host.ran
     # Cut short in the middle, it is done once more, and what was before is still known.

@@ -1,13 +1,18 @@
 """What is made of DNS responses, where a zone is searched, and the verdict: all without a network."""
 
+import asyncio
 import importlib
 import ipaddress
+import os
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import dns.message
 import pytest
 
+from mailhost.dns import lookup
 from mailhost.dns import message as dns_message
 from mailhost.dns.lookup import Answers, Options, Question, Seen, ask, judge, options, starting_name
 from mailhost.dns.message import Said, read_resolver, read_response, within
@@ -192,6 +197,55 @@ def test_a_question_for_no_type_of_record_is_an_error_that_quotes_it():
 
 def test_no_question_needs_no_network():
     assert ask([], Options(), recursive=()) == {}
+
+
+def test_a_question_that_would_never_end_is_unknown_and_the_run_ends(monkeypatch):
+    endless, other = Question("a.test", "TXT"), Question("b.test", "TXT")
+    usual = lookup._Run._answers
+
+    async def answers(self, question):
+        if question == endless:
+            await asyncio.get_running_loop().create_future()
+        return await usual(self, question)
+
+    monkeypatch.setattr(lookup._Run, "_answers", answers)
+    monkeypatch.setattr(lookup, "_LATE", 0)
+    found = ask([endless, other], Options(lifetime=0.1), recursive=())
+    assert judge(found[endless], lambda _: None).value == "unknown"
+    assert "There was no answer" in found[endless].trouble
+    assert "resolver" in found[other].trouble
+
+
+TASKS_OF_THEIR_OWN = """
+import asyncio, contextvars
+from mailhost.dns import queries
+
+async def once(name):
+    queries._doing.set(name)
+    await asyncio.sleep(0)
+    return queries._doing.get()
+
+async def both():
+    return await asyncio.gather(once("a"), once("b"))
+
+print(contextvars.__file__)
+print(asyncio.run(both()))
+"""
+
+
+def test_work_is_told_apart_where_another_module_has_the_name_contextvars(tmp_path):
+    """With salt-ssh a host gets such a module (Salt 3006, 3007): lookups that wait for each other would never end."""
+    (tmp_path / "contextvars.py").write_text(
+        "from _contextvars import *\n\n"
+        "class ContextVar:\n"
+        "    def __init__(self, name, *, default=None): self.value = default\n"
+        "    def set(self, value): self.value = value\n"
+        "    def get(self): return self.value\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(lookup.__file__).parents[2])])
+    command, environment = [sys.executable, "-c", TASKS_OF_THEIR_OWN], {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(tmp_path / "contextvars.py"), "['a', 'b']"]
 
 
 @pytest.fixture

@@ -25,6 +25,14 @@ def test_a_pillar_that_works_is_taken_and_makes_what_it_says(row, release):
 
 
 @pytest.mark.parametrize("group", COMMON)
+def test_parameters_that_are_in_force_make_the_same_settings_again(group):
+    """A host without a file server goes by those of the last highstate."""
+    pillar = merged(COMMON[group], {"reflector": {"address": "check@a.example"}})
+    made = settings(pillar)
+    assert resolve(copy.deepcopy(pillar), copy.deepcopy(made["os"]), GRAINS) == made
+
+
+@pytest.mark.parametrize("group", COMMON)
 def test_the_pillars_of_a_group_are_taken_together(group):
     assert settings(merged(COMMON[group], *(row.pillar for row in WORKS if row.group == group)))
 
