@@ -965,7 +965,10 @@ def records_published(name, settings):
     findings = [one for one in findings if not records_wants.is_of(one, published)]
     ret["comment"] = "\n".join([*filter(None, [ret["comment"]]), records_wants.comment(findings)])
     if turn.later:
-        ret["comment"] += f"\n{len(turn.later):,} domains as wanted before were not looked for now; their turn comes."
+        text = (
+            f"{len(turn.later):,} domains that were right before were not checked in this run; later runs check them."
+        )
+        ret["comment"] += f"\n{text}"
     warnings = records_wants.warnings(findings)
     if warnings:
         ret["warnings"] = [*ret.get("warnings", ()), *warnings]

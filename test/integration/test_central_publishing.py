@@ -96,7 +96,7 @@ def test_a_refused_update_is_told_to_who_asks_and_the_key_goes_on_waiting(lab):
         assert "BADKEY: it knows no key nobody" in told["refused"][0]
         report = advance(lab)["mx1"]
         assert any("is not in DNS" in text for text in report["waiting"])
-        assert "The master was asked to have 2 records published" in "\n".join(report["notes"])
+        assert "The master was asked to publish 2 records" in "\n".join(report["notes"])
         assert signers(lab) == before
     finally:
         give_credential(lab, ["ns1"])

@@ -57,7 +57,7 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     turn = settled if everything else _whose_turn(run, settled)
     later = set(settled).difference(turn)
     if later:
-        text = f"{len(later)} keys that DNS showed before were not looked for now; their turn comes."
+        text = f"{len(later)} keys that DNS already showed were not checked in this run; later runs check them."
         done.append(Step(NOTE, reason=text))
     more, failed = read_manifests(run, dict.fromkeys(name for name, _ in turn if name in look.settled))
     done += failed
@@ -206,10 +206,10 @@ def _allowed(run, missing):
 
 def _announce(announce, _run, missing):
     """Have the master told what is missing, or that nothing is any more; it is published after this run, if at all."""
-    how = f"{len(missing)} records published (mailserver:dns:publish: central)"
+    what = f"publish {len(missing)} records (mailserver:dns:publish: central)"
     if not announce([change.name for change, _ in missing]):
-        return False, [Step(WAIT, reason=f"The master could not be asked to have {how}; the next run asks again.")]
-    text = f"The master was asked to have {how}; what came of it: docs/dns.md."
+        return False, [Step(WAIT, reason=f"The master could not be asked to {what}; the next run asks again.")]
+    text = f"The master was asked to {what}. For the outcome see docs/dns.md."
     return False, [Step(NOTE, reason=text)] if missing else []
 
 

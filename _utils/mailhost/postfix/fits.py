@@ -248,8 +248,8 @@ def _of_relaying(settings, main, given):
     for word in words(_full({"mynetworks": main.get("mynetworks", "")}, main).get("mynetworks", "")):
         if re.fullmatch(r"[\[\]0-9a-fA-F:.]+/[0-7]", word):
             yield (
-                f"mailserver:postfix:main:mynetworks: {word} is as good as everybody, who could relay through this "
-                "host and be signed for; name hosts of your own"
+                f"mailserver:postfix:main:mynetworks: {word} covers so much of the Internet that strangers could "
+                "relay through this host and have their mail signed; name hosts of your own"
             )
     host = re.sub(r"[\[\]]", "", main.get("relayhost", "")).partition(":")[0].lower()
     if (
