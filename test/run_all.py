@@ -136,7 +136,8 @@ class Run:
             for thread in threads:
                 thread.join()
             self._labs_down()
-        return self._sum_up()
+            passed = self._sum_up()  # of a run that was interrupted, too
+        return passed
 
     def _how_far(self):
         with self.lock:
@@ -254,9 +255,9 @@ def _line(part, rows=None):
     outcomes = Counter(row["outcome"] for row in rows)
     used = sum(row["processor"] + row["hosts"] for row in rows)
     failed = outcomes["failed"] or ("yes" if part and part.status else 0)
-    seconds = f"{part.seconds:7.0f} s" if part else " " * 9
+    seconds = ("not run" if part.status is None else f"{part.seconds:.0f} s") if part else ""
     name = f"{part.name} {part.mail_host}".strip() if part else "in all"
-    return f"{name:36}{len(rows):6}{failed:>8}{outcomes['skipped']:8}{seconds}{used:10.0f} s"
+    return f"{name:36}{len(rows):6}{failed:>8}{outcomes['skipped']:8}{seconds:>9}{used:10.0f} s"
 
 
 def _room():
@@ -279,7 +280,11 @@ def parse(words):
 def main():
     run = Run(*parse(sys.argv[1:]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(0 if run.all() else 1)
+    try:
+        passed = run.all()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":
