@@ -1,4 +1,4 @@
-"""Small states under salt-call: mailserver.command runs a command once; mailserver.python_fits names what is missing."""
+"""Small states under salt-call: mailserver.command runs a command once; python_fits names what Salt's Python lacks."""
 
 import json
 import re
