@@ -320,21 +320,40 @@ def python_ready(packages=None):
 
         salt '*' mailserver.python_ready
     """
+    return not python_lacks(packages)
+
+
+@mailhost_arguments.read(CommandExecutionError, packages=mailhost_arguments.texts)
+def python_lacks(packages=None):
+    """
+    Return what Salt's own Python lacks of the Python packages that this formula needs: a line each, empty if nothing.
+
+    packages
+        Requirements (``dnspython>=2.6,<3``); the formula's own, if left out.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' mailserver.python_lacks
+    """
     importlib.invalidate_caches()
-    return all(_installed(one) for one in packages or settings()["os"]["python"]["packages"])
+    return [*filter(None, map(_lack, packages or settings()["os"]["python"]["packages"]))]
 
 
-def _installed(requirement):
-    name = re.match(r"[A-Za-z0-9._-]*", requirement)[0]
+def _lack(requirement):
+    """Say what is wrong with the package of a requirement; ``""``: nothing."""
+    name, wanted = re.match(r"([A-Za-z0-9._-]*)(.*)", requirement).groups()
     try:
         version = importlib.metadata.version(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):
-        return False
+        return f"{name} is not installed ({wanted or 'any version'} is needed)"
     try:
         from packaging.requirements import Requirement
     except ImportError:
-        return True
-    return Requirement(requirement).specifier.contains(version, prereleases=True)
+        return ""
+    fits = Requirement(requirement).specifier.contains(version, prereleases=True)
+    return "" if fits else f"{name} is {version} ({wanted} is needed)"
 
 
 @mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain, format=mailhost_arguments.text)

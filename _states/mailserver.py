@@ -6,6 +6,7 @@ What a mail host needs beside its daemons: that they serve what was staged, the 
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from functools import partial
 
@@ -235,6 +236,25 @@ def command(name, done):
         words = "\n".join(said.values())
         return {**ret, "result": False, "comment": f"This command failed ({ran['retcode']}): {name}\n{words}".strip()}
     return {**ret, "changes": {"ran": name, **said}, "comment": "The command was run"}
+
+
+def python_fits(name, packages):
+    """
+    Check that the Python that runs Salt on this host has the packages that the formula needs, in versions that serve.
+
+    name
+        What is checked.
+    packages
+        Requirements: ``dnspython>=2.6,<3``.
+
+    Nothing is installed: this is for hosts whose packages somebody else looks after (``mailserver:python:install``).
+    """
+    lacks = __salt__["mailserver.python_lacks"](packages)
+    if not lacks:
+        return {"name": name, "result": True, "changes": {}, "comment": "All Python packages are there"}
+    found = f"{sys.executable} lacks what the formula needs: {'; '.join(lacks)}. "
+    remedy = 'Install these there, or set mailserver:python:install to true (README, "Python packages")'
+    return {"name": name, "result": False, "changes": {}, "comment": found + remedy}
 
 
 def packages_noted(name, ended=False):

@@ -9,9 +9,7 @@ include:
 {%- if mailserver.selinux.enabled %}
   - mailserver.selinux
 {%- endif %}
-{%- if mailserver.python.install %}
   - mailserver.python
-{%- endif %}
   - mailserver.tls
   - mailserver.accounts
   - mailserver.sasl

@@ -5,9 +5,7 @@
 include:
   - mailserver.opendkim.package
   - mailserver.opendkim.takeover
-{%- if mailserver.python.install %}
   - mailserver.python
-{%- endif %}
 
 # What dkim.advance, the minion's schedule and all of `salt '*' dkim.…` go by, until the next highstate.
 {%- set domains = salt['mailserver.packed'](mailserver.domains, ['dkim']) %}
@@ -58,3 +56,6 @@ mailserver-opendkim-keys:
         - pkg: mailserver-opendkim-packages
         - file: mailserver-opendkim-folder
         - dkim: mailserver-opendkim-taken-over
+{%- if not mailserver.python.install %}
+        - sls: mailserver.python
+{%- endif %}

@@ -1,6 +1,4 @@
 # What the minion needs that publishes for others; its credential is put there by you (mailserver:dns:rfc2136:key_file).
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{%- if mailserver.python.install %}
 include:
   - mailserver.python
-{%- endif %}

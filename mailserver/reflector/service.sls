@@ -5,9 +5,7 @@
 
 include:
   - mailserver.reflector.config
-{%- if mailserver.python.install %}
   - mailserver.python
-{%- endif %}
 
 mailserver-reflector-ready:
   mailserver.command:
@@ -15,6 +13,4 @@ mailserver-reflector-ready:
     - done: {{ check }}
     - require:
         - file: mailserver-reflector-program
-{%- if mailserver.python.install %}
         - sls: mailserver.python
-{%- endif %}

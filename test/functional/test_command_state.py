@@ -1,6 +1,7 @@
-"""mailserver.command under salt-call: run once, foreseen by a dry run, and red with the command's own words."""
+"""Small states under salt-call: mailserver.command runs a command once; python_fits names what Salt's Python lacks."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def minion(tmp_path_factory):
     """The folder of a minion that has the formula's modules."""
     home = tmp_path_factory.mktemp("command")
     roots = home / "roots"
-    for name in ("_states", "_utils"):
+    for name in ("_modules", "_states", "_utils"):
         shutil.copytree(TOP / name, roots / name, ignore=shutil.ignore_patterns("__pycache__"))
     options = {"root_dir": str(home), "id": "mx1", "file_client": "local", "file_roots": {"base": [str(roots)]}}
     (home / "minion").write_text(json.dumps(options))
@@ -73,3 +74,22 @@ def test_a_command_that_fails_is_red_with_its_own_words(apply):
     state = apply("'echo some; echo no such thing >&2; exit 3'")
     assert (state["result"], state["changes"]) == (False, {})
     assert all(words in state["comment"] for words in ("(3)", "some", "no such thing"))
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        ("dnspython", ""),
+        ("cryptography>=38", ""),
+        ("cryptography>=9999", r"cryptography is \d+\S* \(>=9999 is needed\)"),
+        ("no-such-package>=2", r"no-such-package is not installed \(>=2 is needed\)"),
+    ],
+)
+@pytest.mark.parametrize("test", [True, False])
+def test_python_packages_that_are_too_old_for_the_formula_are_named(minion, needed, said, test):
+    sls = f"one: {{mailserver.python_fits: [packages: [dkimpy, '{needed}']]}}\n"
+    (minion / "roots" / "one.sls").write_text(sls)
+    (state,) = call(minion, "state.apply", "one", f"test={test}").values()
+    assert (state["result"], state["changes"]) == (not said, {})
+    assert re.search(said, state["comment"])
+    assert "dkimpy" not in state["comment"]
