@@ -1,7 +1,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set aliases = dict(mailserver.accounts.aliases) %}
-{#- By which it is seen that aliases lead somewhere (mailserver/postfix/delivered.sls). #}
+{#- With this alias mailserver/postfix/delivered.sls tests that aliases work. #}
 {%- do aliases.update({mailserver.os.probe.alias: mailserver.os.probe.user}) %}
 
 include:

@@ -1,4 +1,4 @@
-# Sieve scripts for users who have none of their own: put in place if the compiler takes them, else the old ones stay.
+# Sieve scripts for users who have none of their own: put in place if the compiler accepts them; otherwise the old ones stay.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set accounts, folder = mailserver.accounts, mailserver.os.accounts.folder %}
 {%- if accounts.type == 'virtual' %}
@@ -12,7 +12,7 @@
 {%- endif %}
 {%- endfor %}
 
-# The compiler reads dovecot.conf, too.
+# The compiler also reads dovecot.conf.
 include:
   - mailserver.dovecot.in_force
 {%- for name, key in scripts.items() %}
@@ -29,7 +29,7 @@ mailserver-accounts-sieve-{{ name }}:
     - group: root
     - mode: '0644'
     - check_cmd: sievec -d
-    # The minion's own folder is /, and the compiler finds no file right there.
+    # The minion's working directory is /, and the compiler finds no file directly in it.
     - tmp_dir: {{ folder }}
     - require:
         - mailserver: mailserver-dovecot-in-force

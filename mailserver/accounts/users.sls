@@ -1,6 +1,6 @@
-# System users with a mailbox. Of one that the host has already, only what the pillar gives is changed.
+# System users with a mailbox. For an existing user only what the pillar gives is changed.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
-{#- The settings are shown and stored, and have no hashes. #}
+{#- The settings are shown and stored, so they have no hashes. #}
 {%- set given = pillar.get('mailserver', {}).get('accounts', {}).get('users', {}) %}
 {%- set users = mailserver.accounts.users %}
 {%- set left = salt['mailserver.left_users'](users | list) %}
@@ -9,7 +9,7 @@
 include:
   - mailserver.kept
 
-# Before they are made: who is made by this formula is locked out when they leave the pillar.
+# Before the users are made: those that this formula makes are locked out when they leave the pillar.
 mailserver-accounts-users-noted:
   mailserver.users_noted:
     - name: who is made by this formula

@@ -2,7 +2,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set accounts, files = mailserver.accounts, mailserver.os.accounts %}
 {%- if accounts.type == 'virtual' %}
-{#- The settings are shown and stored, and have no hashes. #}
+{#- The settings are shown and stored, so they have no hashes. #}
 {%- set users = dict(accounts.virtual.users) %}
 {%- if mailserver.delivery.mailbox %}
 {%- do users.update({mailserver.delivery.mailbox: {'quota': mailserver.delivery.room, 'sieve': true} }) %}
@@ -62,7 +62,7 @@ mailserver-accounts-passwords:
 
 {%- if mailserver.authors %}
 
-# Sieve's messages are told apart by whose script wrote them: the name of the link by which it calls sendmail(1).
+# The name of the link through which Sieve calls sendmail(1) tells whose script wrote a message.
 mailserver-accounts-sieve-send:
   file.managed:
     - name: {{ files.sieve_send }}

@@ -1,4 +1,4 @@
-# The records stay in DNS; those that are as wanted are ours again once a highstate is back and publishes.
+# The records stay in DNS; those that match the pillar are ours again once a later highstate publishes.
 mailserver-dns-clean:
   file.absent:
     - names:

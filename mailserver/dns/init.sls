@@ -1,4 +1,4 @@
-# All records but DKIM's: compared with DNS, and what is missing is shown ready to publish. Never in anyone's way.
+# All records except DKIM's: compare them with DNS, and show what is missing, ready to publish. Blocks no other state.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.dns.check %}
 

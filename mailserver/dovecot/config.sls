@@ -1,9 +1,9 @@
-# dovecot.conf as a whole, in the language of the host's version; in_force.sls puts it in place, if doveconf accepts it.
+# Stage the whole dovecot.conf, in the language of the host's version; in_force.sls puts it in place, if doveconf accepts it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
 {%- set accounts = mailserver.accounts %}
-{#- A mailbox takes one message over its limit, so that what has to be refused is refused before it was sent. #}
+{#- A mailbox accepts one message over its limit, so that refusals happen before a message is sent. #}
 {%- set grace = mailserver.postfix.message_size or 2 ** 40 %}
 {%- set virtual = dict(mailserver.os.accounts, quota=accounts.virtual.quota, managesieve=accounts.virtual.managesieve,
                        grace=grace, weak_hashes=accounts.virtual.weak_hashes) if accounts.type == 'virtual' else none %}

@@ -1,4 +1,4 @@
-# dovecot.conf: checked, put in place, Dovecot reloaded and seen to serve, or all of it taken back.
+# Activate dovecot.conf: check it, put it in place, reload Dovecot and test that it serves; or roll all of it back.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}
 {%- set virtual = mailserver.accounts.type == 'virtual' %}
@@ -26,7 +26,7 @@ mailserver-dovecot-in-force:
     - files: [{{ config }}]
     - check: doveconf -n -c {staged}{{ config }}
     - reload: doveadm reload
-    # Dovecot 2.4 has a line for each of its protocols, and makes the folder of a new one's sockets only when it starts.
+    # Dovecot 2.4 has a line for each protocol, and makes the folder for a new protocol's sockets only when it starts.
     - restart_for:
         {{ config }}:
           [base_dir, state_dir, instance_name, default_internal_user, default_login_user, listen, protocols,

@@ -1,4 +1,4 @@
-# The formula's own files go, and with them its bans; fail2ban stays as it is, since it may have other jails. So does
+# Remove the formula's own files, and with them its bans. fail2ban stays as it is, since it may have other jails. So does
 # jail.d/mailserver-sshd.conf: Debian's fail2ban does not start without it where there is no syslog daemon.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set folder = mailserver.os.fail2ban.folder %}

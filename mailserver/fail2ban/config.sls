@@ -1,4 +1,4 @@
-# Jails, filters and an action of their own, beside all that fail2ban has; it tests them before they are put in place.
+# The formula's own jails, filters and action, beside fail2ban's; fail2ban tests them before they are put in place.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set folder = mailserver.os.fail2ban.folder %}
 {%- set check = '/usr/local/libexec/mailserver/check-fail2ban' %}

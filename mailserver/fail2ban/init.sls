@@ -1,4 +1,4 @@
-# Clients that guess passwords find the mail ports shut; without the pillar's leave what an earlier run put there goes.
+# Block clients that guess passwords from the mail ports; if the pillar does not enable this, remove an earlier run's files.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 include:
 {%- if mailserver.fail2ban.enabled %}

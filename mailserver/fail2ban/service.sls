@@ -21,7 +21,7 @@ mailserver-fail2ban-service:
         - file: mailserver-fail2ban-action.d/mailserver-firewalld.conf
         - file: mailserver-fail2ban-jail.d/mailserver.conf
 
-# systemd calls it started as soon as there is a process, which may end a moment later for want of a log.
+# systemd reports it as started as soon as there is a process, which may end a moment later because a log is missing.
 mailserver-fail2ban-answers:
   mailserver.command:
     - name: {{ answers }}

@@ -1,4 +1,4 @@
-# Permanent and running firewall alike; what else the zone allows is left alone.
+# For the permanent and the running firewall; whatever else the zone allows is left alone.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:

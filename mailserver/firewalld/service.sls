@@ -10,8 +10,8 @@ mailserver-firewalld-service:
     - require:
         - pkg: mailserver-firewalld-packages
 
-# A firewall that has just begun to look takes what the master sends on the minion's open connection for a stranger's:
-# the minion would be deaf until its next keepalive (300 s). Cut, and the minion opens a new one at once.
+# A firewall that has just started treats the master's packets on the minion's open connection as a stranger's: the
+# minion would hear nothing until its next keepalive (300 s). So cut the connection; the minion opens a new one at once.
 mailserver-firewalld-minion-reconnects:
   cmd.run:
     - name: ss -K -t state established dport = :{{ salt['config.get']('publish_port', 4505) }} || true

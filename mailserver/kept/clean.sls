@@ -1,4 +1,4 @@
-# Last of all: what the host's own daemons were, they are again, and the copies go.
+# Last of all: the host's own daemons run as before, and the copies are deleted.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import units with context %}
 
@@ -18,7 +18,7 @@ mailserver-kept-clean-units:
 {%- if mailserver.firewalld.enabled %}
     - firewall: {{ mailserver.os.firewalld.service }}
 {%- endif %}
-    # The copies are deleted then: not before all is given back.
+    # This deletes the copies, so not before everything is restored.
     - require:
 {%- for component in ('postfix', 'dovecot', 'opendkim', 'sasl') %}
         - mailserver: mailserver-{{ component }}-clean-config

@@ -1,4 +1,4 @@
-# How the host was before this formula, noted and copied once, so that mailserver.clean can give all of it back.
+# Record and copy once how the host was before this formula, so that mailserver.clean can restore it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files, units, modes with context %}
 

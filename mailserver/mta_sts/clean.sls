@@ -1,4 +1,4 @@
-# The site goes, and nginx stays, since it may have others; https is closed where nothing listens there any more.
+# Remove the site. nginx stays, since it may have others; https is closed if nothing listens there any more.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 mailserver-mta-sts-clean-site:
@@ -17,7 +17,7 @@ mailserver-mta-sts-clean-firewall:
   mailserver.firewall_closed:
     - name: {{ mailserver.firewalld.zone }}
     - services: [https]
-    # What nginx listens for is read from its configuration: a reload takes a moment.
+    # nginx's ports are read from its configuration, since a reload takes a moment.
     - unless: >-
         nginx -T 2>/dev/null | grep -qE '^[[:space:]]*listen[[:space:]]+([^#]*:)?443[ ;]' ||
         ss -Hltnp 'sport = :443' | grep -v nginx | grep -q .

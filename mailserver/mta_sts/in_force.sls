@@ -1,4 +1,4 @@
-# The site: checked, put in place, nginx reloaded and seen to serve, or all of it taken back.
+# Activate the site: check it, put it in place, reload nginx and test that it serves; or roll all of it back.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set nginx = mailserver.os.nginx %}
 

@@ -1,4 +1,4 @@
-# Policies of MTA-STS, served by nginx beside the sites that it has; where none is to be served, the site is taken away.
+# MTA-STS policies, served by nginx beside its other sites; without a policy to serve, the site is removed.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 include:
 {%- if mailserver.mta_sts.serve == 'nginx' and mailserver.domains.values() | selectattr('mta_sts.mode') | list %}

@@ -1,9 +1,9 @@
-# Keys and their manifests stay: without them, mail that is on its way could no longer be verified.
+# Keys and their manifests stay: without them, mail in transit could no longer be verified.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set opendkim = mailserver.os.opendkim %}
 
-# Where Postfix goes on, it has mail wait from now on, whatever the pillar says of a milter that is away.
+# If Postfix goes on, it makes mail wait from now on, whatever the pillar says about a milter that is down.
 mailserver-opendkim-clean-config:
   mailserver.given_back:
     - name: OpenDKIM's files

@@ -14,7 +14,7 @@ mailserver-opendkim-distribution:
     - require:
         - pkg: mailserver-opendkim-packages
 
-# Who signs is dkim.signing's to write: here the tables only have to exist, or OpenDKIM does not start.
+# dkim.signing writes who signs. Here the tables only have to exist, or OpenDKIM does not start.
 mailserver-opendkim-tables:
   dkim.tables:
     - name: {{ opendkim.key_table }}
@@ -60,7 +60,7 @@ mailserver-opendkim-trusted-hosts:
 
 {%- if mailserver.authors %}
 
-# Read at each message; made before the script that reads it.
+# Read for each message; made before the script that reads it.
 mailserver-opendkim-authors:
   file.managed:
     - name: {{ opendkim.authors }}

@@ -1,4 +1,4 @@
-# opendkim.conf and TrustedHosts: checked, put in place, OpenDKIM seen to serve, or all of it taken back.
+# Activate opendkim.conf and TrustedHosts: check them, put them in place, test that OpenDKIM serves; or roll all of it back.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set opendkim = mailserver.os.opendkim %}
 
@@ -9,7 +9,8 @@ include:
   - mailserver.selinux
 {%- endif %}
 
-# A reload that OpenDKIM cannot follow leaves it silently with what it had, until a boot: so a restart, which shows it.
+# If OpenDKIM cannot apply a reload, it silently keeps its old configuration until a boot: so restart it, which shows the
+# fault.
 mailserver-opendkim-in-force:
   mailserver.in_force:
     - name: opendkim

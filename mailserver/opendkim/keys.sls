@@ -7,7 +7,7 @@ include:
   - mailserver.opendkim.takeover
   - mailserver.python
 
-# What dkim.advance, the minion's schedule and all of `salt '*' dkim.…` go by, until the next highstate.
+# The settings that dkim.advance, the minion's schedule and all of `salt '*' dkim.…` use until the next highstate.
 {%- set domains = salt['mailserver.packed'](mailserver.domains, ['dkim']) %}
 {%- set applied = {'format': 2, 'hostname': mailserver.hostname, 'domains': domains, 'dns': mailserver.dns,
                    'opendkim': {'socket': mailserver.opendkim.socket}, 'os': {'opendkim': opendkim} } %}
@@ -34,7 +34,8 @@ mailserver-opendkim-folder:
     - require:
         - pkg: mailserver-opendkim-packages
 
-# They were OpenDKIM's own, where an earlier formula or a person made them. One that fails concerns its own domain: dkim.managed tells of it again.
+# They belonged to OpenDKIM, if an earlier formula or a person made them. A failure concerns only that folder's domain:
+# dkim.managed reports it again.
 mailserver-opendkim-key-folders:
   dkim.folders:
     - name: {{ opendkim['keys'] }}

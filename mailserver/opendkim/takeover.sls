@@ -1,4 +1,4 @@
-# A configuration that somebody made by hand: looked at before OpenDKIM or Postfix is touched, then its keys copied.
+# A configuration that somebody made by hand: check it before OpenDKIM or Postfix is touched, then copy its keys.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set opendkim = mailserver.os.opendkim %}
 {%- set wanted %}
@@ -16,7 +16,7 @@ include:
 mailserver-opendkim-found:
   dkim.found:
 {{- wanted }}
-    # Before all else, and then nothing else is done: a half of the change would be worse than none.
+    # Before everything else. If it fails, nothing else is done: half of the change would be worse than none.
     - order: 1
     - failhard: {{ not opts.get('test', false) }}
 

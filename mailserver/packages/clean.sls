@@ -1,4 +1,4 @@
-# The packages that the formula brought, if the pillar says so; and what Debian's leave behind when they go.
+# Remove the packages that the formula installed, if the pillar says so, and what Debian's packages leave behind.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.clean.packages %}
 

@@ -1,4 +1,4 @@
-# Which packages this run brings, so that mailserver.clean can take these away again, and no others.
+# Record which packages this run installs, so that mailserver.clean can remove these, and no others.
 mailserver-packages-before:
   mailserver.packages_noted:
     - name: packages before this run

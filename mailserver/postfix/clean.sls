@@ -11,7 +11,7 @@ mailserver-postfix-clean-config:
 mailserver-postfix-clean-files:
   file.absent:
     - names:
-{#- Those of an earlier pillar, too. #}
+{#- Also those of an earlier pillar. #}
 {%- for path in salt['file.find'](folder, name='mailserver_*', type='f') | sort %}
         - {{ path }}
 {%- endfor %}

@@ -1,4 +1,4 @@
-# main.cf and master.cf are staged here; in_force.sls puts both in place at once, if Postfix's own tools accept them.
+# Stage main.cf and master.cf; in_force.sls puts both in place at once, if Postfix's own tools accept them.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set folder = mailserver.os.postfix.folder %}
@@ -22,7 +22,7 @@ mailserver-postfix-check:
     - group: root
     - mode: '0755'
 
-# What the packages brought; of a host that had files of its own, they are kept already.
+# The packages' own files; if the host had its own, they are kept already.
 mailserver-postfix-distribution:
   mailserver.originals_kept:
     - name: Postfix's files
@@ -43,10 +43,10 @@ mailserver-postfix-sender-login:
     - require:
         - mailserver: mailserver-postfix-distribution
         - pkg: mailserver-postfix-packages
-{#- Postfix keeps it in memory: as with the other tables, in_force.sls has it read anew. #}
+{#- Postfix keeps it in memory: as with the other tables, in_force.sls makes Postfix read it again. #}
 {%- set left = salt['mailserver.left_users'](mailserver.accounts.users | list) %}
 
-# Users that this formula made, and that left the pillar: their mail is refused, and waits for nobody.
+# Users that this formula made and that left the pillar: their mail is refused, and does not wait.
 mailserver-postfix-left:
   file.managed:
     - name: {{ folder }}/mailserver_left
@@ -119,14 +119,14 @@ mailserver-postfix-master:
         - mailserver: mailserver-postfix-main
         - mailserver: mailserver-postfix-distribution
 {%- if mailserver.accounts.type == 'virtual' %}
-        # What Sieve scripts write is signed by the name that Dovecot gives it, which so comes first.
+        # Mail that Sieve scripts write is signed by the name that Dovecot gives it, so that file comes first.
         - file: mailserver-accounts-users
 {%- endif %}
 {%- if mailserver.reflector.address %}
         - sls: mailserver.reflector.config
 {%- endif %}
 
-# What is to be in force, for the operator to see.
+# Show the operator the configuration that will be active.
 mailserver-postfix-shown:
   cmd.run:
     - name: postconf -c /var/lib/mailserver/staged{{ folder }} -n

@@ -1,4 +1,5 @@
-# After what no other state sees to flow: a first run, aliases, tables, mailboxes where IMAP does not look.
+# Test that mail flows where no other state tests it: after a first run, for aliases, tables, and mailboxes that IMAP does
+# not show.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:

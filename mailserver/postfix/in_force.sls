@@ -1,4 +1,5 @@
-# main.cf and master.cf as one change: checked, put in place, Postfix reloaded and seen to serve, or all of it taken back.
+# Activate main.cf and master.cf as one change: check them, put them in place, reload Postfix and test that it serves; or
+# roll all of it back.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set folder = mailserver.os.postfix.folder %}
 {%- set listens = {
@@ -9,7 +10,7 @@
   'dovecot': {'enabled': false},
 } %}
 
-# Without its milter Postfix puts off all mail, so OpenDKIM comes first; where that fails, Postfix goes on all the same.
+# Without its milter Postfix defers all mail, so OpenDKIM comes first; if OpenDKIM fails, Postfix still goes on.
 include:
 {%- if mailserver.opendkim.enabled %}
   - mailserver.opendkim.service
@@ -72,7 +73,7 @@ mailserver-postfix-in-force:
         - mailserver: mailserver-postfix-main
         - mailserver: mailserver-postfix-master
 
-# Tables that Postfix keeps in memory; where main.cf is the same, nothing else tells it that they changed.
+# Tables that Postfix keeps in memory; if main.cf is the same, nothing else makes Postfix read them again.
 mailserver-postfix-tables-read:
   cmd.run:
     - name: postfix reload

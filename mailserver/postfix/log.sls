@@ -1,4 +1,4 @@
-# Postfix's own log file, where the pillar asks for one: there before anything reads it, and rotated.
+# Postfix's own log file, if the pillar asks for one: made before anything reads it, and rotated.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set log, rotation = mailserver.postfix.log, '/etc/logrotate.d/mailserver-postfix' %}
 {%- if log %}
@@ -10,7 +10,7 @@ mailserver-postfix-log-packages:
   pkg.installed:
     - pkgs: {{ mailserver.os.postfix.log_packages | json }}
 
-# postlogd(8) opens it as root; its group is what the distribution lets read logs.
+# postlogd(8) opens it as root; its group is the one that may read logs on this distribution.
 mailserver-postfix-log:
   file.managed:
     - name: {{ log }}

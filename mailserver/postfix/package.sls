@@ -10,7 +10,7 @@ mailserver-postfix-packages:
   pkg.installed:
     - pkgs: {{ mailserver.os.postfix.packages | json }}
 {%- if mailserver.opendkim.enabled %}
-    # Where OpenDKIM's signatures would be lost, Postfix stays as it is, too.
+    # If OpenDKIM's signatures would be lost, Postfix stays as it is, too.
     - require:
         - dkim: mailserver-opendkim-found
 {%- endif %}

@@ -1,4 +1,4 @@
-# Before anything of OpenDKIM is touched: mail waits while it is restarted, whatever a hand-made main.cf says.
+# Before OpenDKIM is touched: make mail wait while it is restarted, whatever a hand-made main.cf says.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
 

@@ -1,7 +1,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set probe = mailserver.os.probe %}
 
-# Postfix, which might deliver there once more, is stopped by then.
+# Postfix, which might deliver there once more, is stopped at this point.
 include:
   - mailserver.postfix.clean
 

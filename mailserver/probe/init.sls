@@ -1,4 +1,4 @@
-# Who gets the formula's own messages, by which it sees that mail flows: a user who is no person, and cannot log in.
+# The recipient of the formula's own test messages: a user who is not a person, and cannot log in.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set probe = mailserver.os.probe %}
 
@@ -36,7 +36,7 @@ mailserver-probe-home:
     - require:
         - file: mailserver-probe-folder
 
-# What others send there is discarded: it is away only while the formula looks for a message of its own.
+# Discards what others send there; it is absent only while the formula waits for its own message.
 mailserver-probe-forward:
   file.managed:
     - name: {{ probe.home }}/.forward

@@ -1,7 +1,7 @@
-# On the master: have the publisher look after the records that the mail host `mailserver_publish` put into the mine: those
-# of keys, or with `mailserver_records` those of its domains' policies.
-# Who publishes, and for which domains, is what the master's own pillar says of that host, never what the host says. The
-# host's name may come from an event, which a minion can make up as it likes: it is taken as the name of one minion, or not.
+# On the master: make the publisher publish the records that the mail host `mailserver_publish` put into the mine: key
+# records, or with `mailserver_records` those of its domains' policies.
+# The master's own pillar decides who publishes for that host, and for which domains, never the host itself. The host's
+# name may come from an event, which a minion can forge: it is accepted as the name of one minion, or not at all.
 {%- set host = pillar.get('mailserver_publish') or raise('mailserver: whose records? pillar={mailserver_publish: MINION}') %}
 {%- if host is not string or (host | length) > 255 or not host | regex_match('([A-Za-z0-9_][A-Za-z0-9_.:@+-]*)\\Z') %}
 {{- raise('mailserver: an event names a host that is no minion; nothing was published') }}

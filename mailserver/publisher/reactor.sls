@@ -1,5 +1,5 @@
-# For the master's `reactor`: a mail host has records to publish, so have the orchestration look after that.
-# Nothing of what a minion put into its event is passed on but a name, as one JSON string; the orchestration judges that.
+# For the master's `reactor`: a mail host has records to publish, so start the orchestration.
+# Of a minion's event only a name is passed on, as one JSON string; the orchestration validates it.
 {%- if data.get('id') is string %}
 mailserver-publish:
   runner.state.orchestrate:

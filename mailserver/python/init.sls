@@ -1,5 +1,5 @@
-# The Python packages that the formula's modules need, in Salt's own Python. Where they are there, not even Salt's pip
-# module is loaded: that alone takes as long as an empty highstate.
+# The Python packages that the formula's modules need, in Salt's own Python. If they are installed, Salt's pip module is
+# not even loaded: that alone takes as long as an empty highstate.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set python = mailserver.os.python %}
 

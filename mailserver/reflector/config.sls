@@ -1,4 +1,4 @@
-# What Postfix needs before it hands the reflector a message: its user, its program and its settings.
+# What Postfix needs before it passes the reflector a message: its user, its program and its settings.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set reflector = mailserver.os.reflector %}
 {%- set settings = {
@@ -17,7 +17,7 @@ mailserver-reflector-user:
     - createhome: false
     - shell: /usr/sbin/nologin
 
-# Others keep something there, too.
+# Other components keep files there, too.
 mailserver-reflector-folder:
   file.directory:
     - name: {{ salt['file.dirname'](reflector.state) }}
@@ -47,7 +47,7 @@ mailserver-reflector-settings:
     - require:
         - user: mailserver-reflector-user
 
-# What the program imports, and what lies beside that.
+# What the program imports, and the files beside that.
 mailserver-reflector-modules:
   file.recurse:
     - name: {{ reflector.folder }}/mailhost
@@ -61,7 +61,7 @@ mailserver-reflector-modules:
 {%- set side_by_side = salt['file.find'](reflector.folder, name='mailserver_*.py', type='f') %}
 {%- if side_by_side %}
 
-# Where an earlier version of this formula had the program's modules.
+# Where an earlier version of this formula kept the program's modules.
 mailserver-reflector-earlier-modules:
   file.absent:
     - names: {{ side_by_side | sort | json }}

@@ -1,4 +1,4 @@
-# An address that answers any message with what a receiver finds of it (mailserver:reflector); without one, none of it.
+# An address that answers any message with what a receiver finds (mailserver:reflector); without an address, none of it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 include:
 {%- if mailserver.reflector.address %}

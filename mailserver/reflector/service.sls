@@ -1,4 +1,4 @@
-# Whether the reflector's user can run it, asked each time: Salt's Python and its packages belong to root, and may change.
+# Test each time that the reflector's user can run it: Salt's Python and its packages belong to root, and may change.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set reflector = mailserver.os.reflector %}
 {%- set check = 'runuser -u ' ~ reflector.user ~ ' -- ' ~ reflector.program ~ ' --check' %}

@@ -13,7 +13,7 @@ mailserver-repositories-epel:
 {%- endif %}
 {%- if repositories.codeready is defined %}
 
-# The command of the repository's own vendor, since what it is called and where it is kept differs.
+# The command of the repository's own vendor, since its name and its place differ.
 mailserver-repositories-codeready:
   mailserver.command:
     - name: {{ repositories.enable }} "{{ repositories.codeready }}"

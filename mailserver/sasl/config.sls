@@ -52,7 +52,7 @@ mailserver-sasl-postfix-config:
         - file: mailserver-sasl-postfix-folder
 {%- if postfix.chroot %}
 
-# The socket must be in the chroot, and services outside of it find it by the same name through the link.
+# The socket must be in the chroot; services outside it find it by the same name through the link.
 mailserver-sasl-socket-parent:
   file.directory:
     - name: {{ salt['file.dirname'](sasl.socket_folder) }}

@@ -1,4 +1,4 @@
-# SMTP logins: saslauthd, or nothing here when Dovecot checks them.
+# SMTP logins: saslauthd, or nothing here if Dovecot checks them.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 include:
 {%- if mailserver.sasl.type == 'cyrus' %}

@@ -1,4 +1,4 @@
-# Who of the host's users may log in: what PAM asks before the system's own rules, for SMTP and for Dovecot.
+# Which of the host's users may log in: PAM checks this before the system's own rules, for SMTP and for Dovecot.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.accounts.type == 'system' %}
 {%- set services = ['smtp', 'dovecot'] if mailserver.dovecot.enabled else ['smtp'] %}
@@ -20,7 +20,7 @@ mailserver-sasl-login-users:
     - mode: '0644'
 {%- for service in services %}
 
-# After the packages: a service's own rules may come with them, and these go on with what is there.
+# After the packages: they may bring a service's own rules, and ours continue with what is there.
 mailserver-sasl-pam-{{ service }}:
   file.managed:
     - name: /etc/pam.d/mailserver-{{ service }}

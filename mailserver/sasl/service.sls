@@ -18,7 +18,7 @@ mailserver-sasl-service:
         - file: mailserver-sasl-socket-folder
 {%- endif %}
 
-# What a saslauthd with a cache left behind: hashes of passwords.
+# Left behind by a saslauthd with a cache: password hashes.
 mailserver-sasl-no-cache:
   file.absent:
     - names:
@@ -27,7 +27,7 @@ mailserver-sasl-no-cache:
     - require:
         - service: mailserver-sasl-service
 
-# Debian 12's saslauthd is an init script that comes disabled, and Salt's own way does not enable such a one.
+# Debian 12's saslauthd is an init script that is disabled at first, and Salt's own state does not enable such a script.
 mailserver-sasl-enabled:
   mailserver.command:
     - name: systemctl enable {{ mailserver.os.sasl.service }}

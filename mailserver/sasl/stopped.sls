@@ -1,4 +1,4 @@
-# Dovecot checks logins: saslauthd, if it was ever there, is not needed.
+# Dovecot checks logins, so saslauthd, if it was ever there, is not needed.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 mailserver-sasl-stopped:

@@ -27,7 +27,7 @@ mailserver-schedule-clean-without-master:
   file.absent:
     - name: {{ salt['file.dirname'](opts.conf_file) }}/minion.d/mailserver-schedule.conf
 
-# What a watch remembers of this mail server is not true of the next one.
+# What a watch remembers about this mail server does not apply to the next one.
 mailserver-schedule-clean-watch-files:
   file.absent:
     - names:

@@ -1,5 +1,5 @@
-# Every host looks after its own keys, and watches its own mail server, whether or not the master can be reached: by the
-# minion's schedule or, where no minion runs one, by timers of systemd. With salt-ssh nothing of Salt's stays on the host.
+# Every host maintains its own keys and watches its own mail server, whether or not the master can be reached: by the
+# minion's schedule or, where no minion runs one, by systemd timers. With salt-ssh, Salt leaves nothing on the host.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set schedule, watch = mailserver.schedule, mailserver.watch %}
 {%- set jobs = {
@@ -9,7 +9,7 @@
 {%- set by = 'nobody' if '_ssh_version' in opts else salt['mailserver.scheduler']() %}
 {%- set folder = salt['file.dirname'](opts.conf_file) %}
 
-# What mailserver.watch goes by, until the next highstate. Nobody's password, not even as a hash, is of use to it.
+# The settings that mailserver.watch uses until the next highstate. It needs no password, not even as a hash.
 {%- set users = {} %}
 {%- for name, user in mailserver.accounts.users.items() %}
 {%- do users.update({name: dict(user, password=none)}) %}
@@ -94,14 +94,14 @@ mailserver-schedule-{{ name }}-units:
 {%- endfor %}
 {%- if not watch.enabled and watch.prometheus %}
 
-# Or it would be taken for what holds now.
+# Otherwise its old figures would look current.
 mailserver-schedule-textfile:
   file.absent:
     - name: {{ watch.prometheus }}
 {%- endif %}
 {%- if by != 'nobody' %}
 
-# Or a minion that starts while the master is away would run no job until it is back.
+# Otherwise a minion that starts while the master is down would run no job until the master is back.
 mailserver-schedule-without-master:
 {%- if by != 'systemd' and jobs.values() | selectattr('runs') | list %}
   file.managed:

@@ -1,4 +1,4 @@
-# Booleans stay as they are: what they were before is not known. So does the label of mail, as mail itself.
+# Booleans stay as they are: their earlier values are not known. The label of mail stays, as mail itself does.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.selinux.enabled %}
 {%- for port in mailserver.selinux.milter_ports %}

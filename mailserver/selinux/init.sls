@@ -1,4 +1,4 @@
-# SELinux: labels for what its policy does not know of, and the booleans of the pillar.
+# SELinux: labels that its policy lacks, and the pillar's booleans.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.selinux.enabled %}
 {%- set own_certificate = mailserver.tls.source != 'files' %}

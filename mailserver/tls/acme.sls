@@ -1,4 +1,4 @@
-# Where the pillar asks for ACME: certbot gets the first certificate, and its own timer renews it.
+# If the pillar asks for ACME, certbot gets the first certificate, and its own timer renews it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set system, tls = mailserver.os.tls, mailserver.tls %}
 {%- if tls.source == 'acme' %}
@@ -27,7 +27,7 @@ mailserver-tls-acme-credentials:
 {%- endif %}
 {%- if tls.acme.ca_file %}
 
-# What certbot's timer runs knows the authority's root no other way.
+# Without this, the certbot that the timer runs would not know the authority's root.
 mailserver-tls-acme-root:
   file.managed:
     - name: /etc/systemd/system/{{ system.certbot.service }}.service.d/mailserver.conf

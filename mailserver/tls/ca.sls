@@ -1,4 +1,4 @@
-# Where the pillar names an authority of Salt's: it signs the key that was made here; a highstate renews in time.
+# If the pillar names Salt's own authority, it signs the key that was made here; a highstate renews the certificate in time.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set tls = mailserver.tls %}
 {%- if tls.source == 'ca' %}

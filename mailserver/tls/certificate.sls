@@ -1,4 +1,4 @@
-# What Postfix and Dovecot serve from the start: a self-signed pair, made once, unless the pillar brings one of its own.
+# The pair that Postfix and Dovecot serve from the start: self-signed, made once, unless the pillar brings its own.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set files, tls = mailserver.os.tls, mailserver.tls %}
 {%- if tls.source != 'files' %}
@@ -15,7 +15,7 @@ mailserver-tls-folder:
 {%- endif %}
 {%- if tls.source in ('self-signed', 'ca', 'acme') %}
 
-# openssl would write into a key file that is there, and leave its mode as it was.
+# openssl would write into an existing key file, and leave its mode as it was.
 mailserver-tls-self-signed:
   mailserver.command:
     - name: >-
@@ -49,7 +49,7 @@ mailserver-tls-{{ tls.source }}-folder:
 {%- endif %}
 {%- if tls.source in ('ca', 'acme') %}
 
-# Served until the first certificate was issued, so that the host comes up; an authority of Salt's signs this very key.
+# Served until the first certificate is issued, so that the host comes up; Salt's own authority signs this very key.
 mailserver-tls-{{ tls.source }}-first:
   mailserver.command:
     - name: >-
@@ -60,7 +60,7 @@ mailserver-tls-{{ tls.source }}-first:
         - mailserver: mailserver-tls-self-signed
         - file: mailserver-tls-{{ tls.source }}-folder
 {%- elif tls.source == 'text' %}
-{#- The settings have made sure that they are a pair. #}
+{#- The settings were checked: they are a pair. #}
 
 mailserver-tls-text-key:
   file.managed:

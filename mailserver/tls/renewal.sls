@@ -1,4 +1,4 @@
-# Whoever renews the certificate, and however: it is served at once.
+# A renewed certificate is served at once, whoever renewed it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set live = mailserver.os.tls.acme.folder ~ '/live/mailserver' %}
 {%- set issued = [live ~ '/fullchain.pem', live ~ '/privkey.pem'] if mailserver.tls.source == 'acme' else [] %}
