@@ -148,7 +148,7 @@ def folders(name, user="opendkim", group="opendkim"):
         with lock:
             ret["changes"], troubles = key_folders.settle(name, owner, test)
     except KeyFileError as err:
-            # Before OpenDKIM's package is installed there is no such user.
+        # Before OpenDKIM's package is installed there is no such user.
         return {**ret, "result": None if test else False, "comment": str(err)}
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
