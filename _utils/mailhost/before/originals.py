@@ -181,7 +181,8 @@ def original(path, state=in_force.STATE):
 def give_back(rows, state=in_force.STATE):
     """Put back what :func:`wanted` returned.
 
-    :raises OriginalsError: a copy is missing. WriteError: a file could not be written.
+    :raises OriginalsError: a copy is missing.
+    :raises WriteError: a file could not be written.
     """
     lost = [path for path, row in rows.items() if row["kind"] == "file" and original(path, state) is None]
     if lost:

@@ -271,10 +271,10 @@ def keeps_revoked(key, policy, now):
 
 
 def settled_until(manifest, policy):
-    """Return until when no key of a domain waits or is due (:data:`NEVER`: for good); ``None`` if one does now.
+    """Return until when nothing is due for a domain's keys (:data:`NEVER`: for good); ``None`` if something is now.
 
-    No key does if one signs and is not given up, none waits to take over, and all retired keys once signed, so that
-    their retention runs.
+    Nothing is due now if one key signs and is not given up, no key waits to take over, and all retired keys once
+    signed, so that their retention runs.
     """
     stages = [key.stage for key in manifest.keys]
     if stages.count("signing") != 1 or not {"generated", "published"}.isdisjoint(stages):

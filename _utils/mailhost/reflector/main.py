@@ -79,7 +79,7 @@ def reflect(message, envelope, settings, world, ledger, now):
     """Return the :class:`Outcome` for a message.
 
     :param message: bytes, as Postfix handed it over.
-    :param settings: address, hostname, language, networks, …
+    :param settings: address, hostname, language, networks.
     :param ledger: a :class:`mailhost.reflector.rate.Ledger`, which counts the answer.
     :param now: seconds.
     :raises Unanswered: DNS did not answer a question that must be settled before an answer is sent.
