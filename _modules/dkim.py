@@ -1,5 +1,5 @@
 """
-DKIM keys of this host: what became of each, the records to publish, and what people may ask for (``salt '*' dkim.…``).
+DKIM keys of this host: their stages, the records to publish, and what an operator can do (``salt '*' dkim.…``).
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
@@ -40,14 +40,14 @@ def __virtual__():
 @arguments.read(CommandExecutionError, domain=arguments.domain, format=arguments.text)
 def records(domain=None, format="zone"):
     """
-    Return the DKIM records of this host's keys, as DNS is to show them now.
+    Return the DKIM records of this host's keys as DNS should show them now.
 
     domain
-        One domain; all, if left out.
+        One domain; all domains, if left out.
     format
         ``zone`` (lines of a zone file, strings of at most 255 bytes), ``string`` (each record's text as one string, for
-        a provider's form), ``json`` or ``data``, ``nsupdate`` (input for nsupdate, which adds what is not there), or
-        ``octodns`` (for each domain the text of a zone file of octoDNS, DOMAIN.yaml).
+        a provider's form), ``json`` or ``data``, ``nsupdate`` (input for nsupdate, which adds the records that are
+        missing), or ``octodns`` (for each domain the text of an octoDNS zone file, DOMAIN.yaml).
 
     A revoked key is returned with an empty ``p=`` (RFC 6376 section 3.6.1), a removed one not at all.
 
@@ -85,10 +85,10 @@ def _octodns(records):
 @arguments.read(CommandExecutionError, domain=arguments.domain)
 def status(domain=None):
     """
-    Return what became of each key: its stage, since when, whether OpenDKIM signs with it, and what it waits for.
+    Return the state of each key: its stage and since when, whether OpenDKIM signs with it, and what it waits for.
 
     domain
-        One domain; all, if left out. A domain that is no longer in the pillar, but whose keys are still here, is shown.
+        One domain; all domains, if left out. A domain that left the pillar is shown as long as its keys are here.
 
     CLI Example:
 
@@ -113,7 +113,7 @@ def status(domain=None):
 
 def plan():
     """
-    Return what :py:func:`advance` would do now, and what would keep it from doing more; nothing is changed.
+    Return what :py:func:`advance` would do now, and what would hold it up. Nothing is changed.
 
     CLI Example:
 
@@ -131,14 +131,15 @@ def plan():
 @arguments.read(CommandExecutionError, everything=arguments.flag)
 def advance(everything=False):
     """
-    Do for all keys of this host what is due: make, publish, look in DNS, sign, revoke, remove. Safe at any time.
+    Do everything that is due for the keys of this host: make, publish, check in DNS, sign, revoke, remove. Safe to run
+    at any time.
 
     everything
-        With more than 500 keys, look in DNS for all of them, and have what is missing published again where the host
-        may publish. Else a run looks for those of which something is awaited or wrong, and for 100 of the others, by
-        turns.
+        With more than 500 keys, check all of them in DNS, and publish missing records again if the host may publish.
+        Otherwise a run checks only the keys that wait for something or have a problem, and 100 of the others in
+        rotation.
 
-    Returns ``changes``, ``notes``, ``waiting`` (what DNS or time has yet to bring) and ``errors``; with errors the
+    Returns ``changes``, ``notes``, ``waiting`` (what DNS or time has yet to bring) and ``errors``. With errors the
     return code is not 0.
 
     CLI Example:
@@ -154,12 +155,12 @@ def advance(everything=False):
 @arguments.read(CommandExecutionError, domain=arguments.domain, force=arguments.flag)
 def rotate(domain=None, force=False):
     """
-    Make successors of the keys that sign; each takes over when DNS shows it everywhere and it has soaked.
+    Make successors for the keys that sign. Each takes over once every server shows it in DNS and its soak is over.
 
     domain
-        One domain; all, if left out.
+        One domain; all domains, if left out.
     force
-        Make one even where a successor waits already.
+        Make a successor even where one is already waiting.
 
     CLI Example:
 
@@ -173,8 +174,8 @@ def rotate(domain=None, force=False):
 @arguments.read(CommandExecutionError, domain=arguments.domain, selector=arguments.text)
 def revoke(domain, selector):
     """
-    Give up a key whose private half others may know: a successor is made at once, needs no soak, and as soon as it
-    signs, the old key's record is to be revoked, without retention.
+    Give up a key whose private half may be known to others. A successor is made at once and needs no soak. As soon as
+    the successor signs, the old key's record is due to be revoked, without retention.
 
     domain
         The domain.
@@ -199,7 +200,7 @@ def revoke(domain, selector):
 @arguments.read(CommandExecutionError, domain=arguments.domain)
 def rollback(domain):
     """
-    Have the key sign again that signed before the present one, which DNS must still show.
+    Sign again with the key that signed before the present one. DNS must still show it.
 
     domain
         The domain.
@@ -222,8 +223,8 @@ def rollback(domain):
 @arguments.read(CommandExecutionError, names=arguments.texts)
 def wanted(names):
     """
-    Return key records of this host as the one that publishes them is to have them; :py:func:`announce` hands it to the
-    mine.
+    Return key records of this host in the form that the publisher should publish. :py:func:`announce` puts this
+    function into the mine.
 
     names
         The records' names, a list.
@@ -244,12 +245,12 @@ def wanted(names):
 @arguments.read(CommandExecutionError, names=arguments.texts)
 def announce(names):
     """
-    Put key records into Salt's mine, where only the publisher may read them, and tell the master that they wait.
+    Put key records into Salt's mine, where only the publisher may read them, and tell the master that they are waiting.
 
     names
-        The records' names, a list; empty, nothing waits any more, and the master is not troubled.
+        The records' names, a list. If it is empty, nothing is waiting any more, and the master is not notified.
 
-    Returns whether the minion passed it on. Each run does this by itself with ``mailserver:dns:publish: central``.
+    Returns whether the minion passed it on. With ``mailserver:dns:publish: central`` each run does this by itself.
 
     CLI Example:
 
@@ -274,16 +275,16 @@ def publish_for(minion, domains, zones=()):
     minion
         Its id.
     domains
-        The domains that it may have records published for. The orchestration ``mailserver.publisher.orchestrate``
+        The domains whose records it may have published. The orchestration ``mailserver.publisher.orchestrate``
         takes them from the pillar that the master gives that minion.
     zones
-        Zones, or names in them, to which aliases (CNAME) of these domains' keys may lead besides: that pillar's
+        Zones, or names in them, that aliases (CNAME) of these domains' keys may also point into: that pillar's
         ``dns:alias_zones``.
 
-    Returns the names that were ``sent`` and those that DNS had ``already``, and a sentence for each record that was
-    ``refused`` or whose fate is ``unknown``; with one of these the return code is not 0. For whom a key was published
-    is remembered here: no other minion gets it replaced. While one call for a minion works and another waits, a third
-    is left to that (``later``).
+    Returns the names that were ``sent`` and those that DNS showed ``already``, and a sentence for each record that was
+    ``refused`` or whose outcome is ``unknown``; with either of these the return code is not 0. This host remembers for
+    which minion it published a key: no other minion can have it replaced. While one call for a minion works and another
+    waits, a third returns at once and leaves the work to that one (``later``).
 
     CLI Example:
 
@@ -316,11 +317,11 @@ def _publish_for(minion, domains, zones, path):
 
 def believe_clock():
     """
-    Have this host's clock believed from now on, because it is right: all that is done to keys goes by it again.
+    Trust this host's clock from now on, because it is right. All work on keys goes by it again.
 
-    Where it is ahead of the time that was witnessed, soaks and retentions that are under way begin anew; where it is
-    behind, stamps of what is the future now become stamps of now. So neither gets shorter. Returns the time (ISO 8601,
-    UTC).
+    If the clock is ahead of the last time that was witnessed, soaks and retentions under way start again. If it is
+    behind, stamps that now lie in the future are set to now. So neither period gets shorter. Returns the time (ISO
+    8601, UTC).
 
     CLI Example:
 
@@ -337,7 +338,7 @@ def believe_clock():
 
 
 def _settings():
-    """Return what the last highstate put in force; another file has it where a minion's option says so."""
+    """Return the settings that the last highstate activated; a minion option may name another file for them."""
     try:
         return dkim_run.applied_settings(__opts__.get("mailserver.dkim_settings", dkim_run.APPLIED))
     except MailserverError as err:
@@ -364,7 +365,7 @@ def _begin(test, settings=None):
 
 
 def _advance(prepare=lambda run: {}):
-    """Do a whole run; ``prepare`` is called with it first, and returns more for
+    """Do a whole run. ``prepare`` is called with the run first; it returns further arguments for
     :func:`mailhost.dkim.advance.advance`.
     """
     settings = _settings()
@@ -377,7 +378,7 @@ def _advance(prepare=lambda run: {}):
 
 
 def _told(run, report):
-    """Return what a run reported as data; with errors, the call's return code says so."""
+    """Return what a run reported as data, and set the call's return code if there were errors."""
     if report.errors:
         __context__["retcode"] = 2
     return {
@@ -389,7 +390,7 @@ def _told(run, report):
 
 
 def _domains(run, domain):
-    """Return the one domain, or all that this host signs for."""
+    """Return the given domain in a list, or all domains that this host signs for."""
     if domain is None:
         return list(run.wanted)
     if domain not in run.wanted:

@@ -80,12 +80,12 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
         The three files of ``mailserver/parameters/`` as a mapping, where there is no file server to read them from:
         ``defaults``, ``families``, ``releases``.
     shared
-        Return what other callers have, too, and which is to be read only: a copy for each SLS file takes long with
-        thousands of domains.
+        Return the object that other callers share, which must not be changed. With thousands of domains, a copy for
+        each SLS file takes long.
 
-    A pillar that asks for something impossible is refused as a whole, with all that is wrong in it. What is returned
-    is the caller's own: changing it changes nothing elsewhere. In it, domains of which the pillar says the same have
-    their settings in common.
+    A pillar that asks for something impossible is refused as a whole, and the error lists everything that is wrong in
+    it. The caller may change what is returned; that changes nothing elsewhere. Domains that have the same pillar share
+    their settings in it.
 
     CLI Example:
 
@@ -108,9 +108,9 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
                 found = pillar_settings.resolve(pillar, system, _host_grains())
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
-        if is_current:  # else an SLS file would get them, and not be told what the file server lacks
+        if is_current:  # otherwise an SLS file would get them and never learn what the file server lacks
             cache[key] = found
-    # By a pickle, because that is the fastest way to a copy.
+    # Pickle is the fastest way to copy this.
     return found if shared else pickle.loads(pickle.dumps(found))
 
 
@@ -121,13 +121,13 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
 )
 def packed(domains, sections=None):
     """
-    Return the settings of domains as short JSON text, for the arguments of a state: what many have in common is in it
-    once.
+    Return the settings of domains as short JSON text, for the arguments of a state. Settings that many domains share
+    are in it once.
 
     domains
-        A mapping of the domains' names to their settings, as ``mailserver.settings`` has it.
+        A mapping of the domains' names to their settings, as ``mailserver.settings`` returns it.
     sections
-        The names of those sections of them that the state needs; all, if left out.
+        The names of the sections that the state needs; all, if left out.
 
     CLI Example:
 
@@ -140,9 +140,9 @@ def packed(domains, sections=None):
 
 def first_user_id():
     """
-    Return the lowest id that a user of this host has who is a person (``UID_MIN`` of ``/etc/login.defs``, or 1000).
+    Return the lowest user id that this host gives to a person (``UID_MIN`` of ``/etc/login.defs``, or 1000).
 
-    Users with a lower one log in to the mail server only if the pillar names them (``accounts:users``).
+    Users with a lower id can log in to the mail server only if the pillar names them (``accounts:users``).
 
     CLI Example:
 
@@ -159,11 +159,11 @@ def first_user_id():
 
 def scheduler():
     """
-    Return what runs jobs regularly on this host: ``minion``; ``systemd``, where no minion runs a schedule; ``later``,
-    where there is no systemd either: the minion, once it is started.
+    Return what runs regular jobs on this host: ``minion``; ``systemd``, where no minion runs a schedule; or ``later``,
+    where there is no systemd either: the minion will run them once it is started.
 
-    A minion runs none if its service is not active, or if it is configured to be without a master and waits for one all
-    the same (``file_client: local`` without ``master_type: disable``): it does not even take a job then.
+    A minion runs no schedule if its service is not active, or if it is configured to have no master but waits for one
+    all the same (``file_client: local`` without ``master_type: disable``): it does not even accept a job then.
 
     CLI Example:
 
@@ -179,12 +179,12 @@ def scheduler():
 @mailhost_arguments.read(CommandExecutionError, names=mailhost_arguments.texts)
 def left_users(names):
     """
-    Return the users that this formula made on the host, and that the pillar does not name any more.
+    Return the users that this formula made on the host and that the pillar no longer names.
 
     names
-        The users that it names.
+        The users that the pillar names.
 
-    Their logins are locked and their mail is refused; what they have stays (docs/accounts.md).
+    Their logins are locked and mail to them is refused; their files stay (docs/accounts.md).
 
     CLI Example:
 
@@ -199,16 +199,16 @@ def left_users(names):
 
 
 def _waits_for_a_master():
-    """Tell whether the minion is configured to have no master, and waits for one all the same."""
+    """Tell whether the minion is configured to have no master but waits for one all the same."""
     if __opts__["file_client"] != "local":
         return False
-    # salt-call --local says that it has no master, too: the minion's own configuration counts.
+    # With salt-call --local, __opts__ always says that there is no master: read the minion's own configuration.
     configured = salt.config.minion_config(__opts__["conf_file"])
     return configured["file_client"] == "local" and configured.get("master_type") != "disable"
 
 
 def _host_grains():
-    """Return the grains without the IPv6 addresses that pass; the grains themselves do not tell them apart."""
+    """Return the grains without temporary IPv6 addresses, which the grains do not tell apart from lasting ones."""
     found = {name: __grains__[name] for name in __grains__}
     with contextlib.suppress(OSError, ValueError):
         flags = Path("/proc/net/if_inet6").read_text(encoding="ascii")
@@ -217,9 +217,9 @@ def _host_grains():
 
 
 def _own_pillar():
-    """Return the pillar ``mailserver`` as it is now: a running minion has in memory what it was when it started.
+    """Return the pillar ``mailserver`` as it is now: a running minion keeps in memory what it was at its start.
 
-    Not by pillar.get, which hands out asterisks instead of values from Salt 3008 on.
+    pillar.get is not used: from Salt 3008 on it returns asterisks instead of values.
     """
     from salt.pillar import get_pillar
 
@@ -232,15 +232,15 @@ def _own_pillar():
 
 
 def _digest(*arguments):
-    """Return a hash of all that settings depend on, so that a changed pillar, or host, never gets the old ones."""
+    """Return a hash of everything that settings depend on, so that a changed pillar or host never gets old settings."""
     known = ("fqdn", "ipv4", "ipv6", "ip4_interfaces", "ip6_interfaces", "osfinger", "oscodename", "os_family")
     grains = _host_grains()
     host = [grains.get(name) for name in known]
     try:
-        # Each SLS file asks, and JSON takes a hundred times as long over thousands of domains.
+        # Each SLS file calls this, and JSON takes a hundred times as long with thousands of domains.
         text = marshal.dumps([*arguments, host], 2)
     except ValueError:
-        # Pairs, because JSON's own objects take no keys but text, and a bad pillar may have others.
+        # Pairs: JSON objects take only text as keys, and a bad pillar may have other keys.
         text = json.dumps(_plain([*arguments, host]), default=str).encode()
     return hashlib.sha256(text).hexdigest()
 
@@ -256,16 +256,16 @@ def _plain(value):
 @mailhost_arguments.read(CommandExecutionError, pillar=mailhost_arguments.as_given, saltenv=mailhost_arguments.text)
 def validate(pillar=None, saltenv=None):
     """
-    Say what is wrong in the pillar ``mailserver``, and touch nothing.
+    Report what is wrong in the pillar ``mailserver``, and change nothing.
 
     pillar
-        The value of the pillar key ``mailserver``; the host's own as it is on the master now, if left out.
+        The value of the pillar key ``mailserver``; if left out, the host's own as it is on the master now.
     saltenv
         The environment of the file server that the formula is in; the minion's own, or ``base``.
 
-    Returns a list with a sentence for each problem, with its place; an empty one, if a highstate would take the pillar.
-    With a problem the exit status is not 0. ``salt-run mailserver.validate`` does the same on the master, before any
-    minion sees the pillar.
+    Returns a list with a sentence for each problem and its place; the list is empty if a highstate would accept the
+    pillar. With a problem the exit status is not 0. ``salt-run mailserver.validate`` does the same on the master,
+    before any minion sees the pillar.
 
     CLI Example:
 
@@ -286,9 +286,9 @@ def _saltenv():
 
 
 def _parameters(given, saltenv, or_in_force=False):
-    """Return the parameters of this host's operating system, and whether they are those of the file server.
+    """Return the parameters of this host's operating system, and whether they come from the file server.
 
-    ``or_in_force``: else those of the last highstate, where there is no file server to read them from (salt-ssh).
+    With ``or_in_force``, fall back to those of the last highstate where there is no file server (salt-ssh).
     """
     try:
         found = given or pillar_parameters.read(
@@ -307,12 +307,12 @@ def _parameters(given, saltenv, or_in_force=False):
 @mailhost_arguments.read(CommandExecutionError, packages=mailhost_arguments.texts)
 def python_ready(packages=None):
     """
-    Tell whether the Python packages that this formula needs are in Salt's own Python, in versions that serve.
+    Tell whether Salt's own Python has the Python packages that this formula needs, in versions that work with it.
 
     packages
         Requirements (``dnspython>=2.6,<3``); the formula's own, if left out.
 
-    Asked before pip is: pip takes seconds to find out that nothing is to be done.
+    States call this before pip, which takes seconds to find out that there is nothing to do.
 
     CLI Example:
 
@@ -359,20 +359,20 @@ def _lack(requirement):
 @mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain, format=mailhost_arguments.text)
 def records(domain=None, format="data"):
     """
-    Return the DNS records that a domain needs: A, AAAA, PTR, MX, SPF, DMARC, MTA-STS, TLS-RPT, TLSA, CAA, and its DKIM
-    keys'.
+    Return the DNS records that a domain needs: A, AAAA, PTR, MX, SPF, DMARC, MTA-STS, TLS-RPT, TLSA, CAA, and those of
+    its DKIM keys.
 
     domain
         One domain; all of the host, if left out.
     format
         ``data`` or ``json`` (a list of name, ttl, type, value; TXT also ``strings`` of at most 255 bytes), ``zone``
         (lines of a zone file), ``string`` (by name and type, each value as one string, for a provider's form), or
-        ``nsupdate`` (input for nsupdate; DNS is asked what is there now, so that exactly the older version of a record
-        is replaced).
+        ``nsupdate`` (input for nsupdate; DNS is asked for the present records, so that exactly the older version of a
+        record is replaced).
 
-    A, AAAA, TLSA and PTR are those of the host, if its name lies in the domain; PTR records belong to a zone of their
-    own, which whoever gave you the addresses has. MTA-STS, TLS-RPT, TLSA and CAA are there if the pillar asks for them.
-    For another program, Salt prints lines without indentation with ``--out=txt``, and the host's name before each.
+    A, AAAA, TLSA and PTR are those of the host, if its name lies in the domain. PTR records belong to a zone of their
+    own, run by whoever gave you the addresses. MTA-STS, TLS-RPT, TLSA and CAA are included if the pillar asks for them.
+    For use by another program, ``--out=txt`` makes Salt print lines without indentation, each after the host's name.
 
     CLI Example:
 
@@ -424,7 +424,7 @@ def _all_records(domains, host):
 
 
 def _formatted(found, format, dns, spf=()):
-    """Return records in a format; ``spf`` are those of them beside which others may have theirs."""
+    """Return records in a format; ``spf`` are those of them whose names may also hold other senders' SPF terms."""
     if format == "nsupdate":
         asked = records_wants.text_questions(found)
         options = lookup.options(dns)
@@ -444,18 +444,18 @@ def _formatted(found, format, dns, spf=()):
 @mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain)
 def selftest(domain=None):
     """
-    Send a message from ``selftest@domain`` through this host's Postfix and back to the host, and judge it.
+    Send a message from ``selftest@domain`` through this host's Postfix back to this host, and judge it.
 
     domain
         One of the host's domains; the host's own, if left out.
 
-    The message is verified as a receiver would, by dkimpy, pyspf and the rules of DMARC (RFC 9989) against live DNS.
-    Returns ``result`` (true if SPF, DKIM and DMARC all pass, and mail arrives), ``overall`` (that in a sentence),
-    ``spf`` (for each address of the domain), ``dkim`` (for each signature), ``dmarc``, ``delivery`` (by which program
-    of Postfix's a user, an alias and others are reached, and that a name which does not exist is refused), and
-    ``report``, all of it as text.
+    The message is verified as a receiver would verify it: by dkimpy, pyspf and the rules of DMARC (RFC 9989), against
+    live DNS. Returns ``result`` (true if SPF, DKIM and DMARC all pass, and mail arrives), ``overall`` (that in a
+    sentence), ``spf`` (for each address of the domain), ``dkim`` (for each signature), ``dmarc``, ``delivery`` (which
+    Postfix program delivers to a user, an alias and others, and that an unknown name is refused), and ``report``, all
+    of it as text.
 
-    A message that Postfix refuses or cannot deliver within a minute is an error with Postfix's own words.
+    If Postfix refuses the message or cannot deliver it within a minute, that is an error with Postfix's own words.
 
     CLI Example:
 
@@ -483,18 +483,18 @@ def selftest(domain=None):
 )
 def check(domain=None, area=None, everything=False):
     """
-    Look at the whole mail server, and at what the world sees of it: is my mail all right?
+    Check the whole mail server, and what the world sees of it: is my mail all right?
 
     domain
         Only one of the host's domains; all, if left out.
     area
         Only ``config``, ``running``, ``protocol``, ``tls`` or ``dns``; all, if left out.
     everything
-        Return what is as wanted, too, and not only what is not.
+        Also return what is as wanted, not only what is not.
 
     Returns ``status`` (the worst of all: ``ok``, ``unknown``, ``warn`` or ``fail``), ``counts``, and ``findings``: each
     with a stable ``id``, its ``status``, what it is ``about``, what was ``wanted``, what was ``seen`` and where, and a
-    ``remedy``. What could not be found out, because a server did not answer, is ``unknown`` and no failure. Nothing is
+    ``remedy``. A check that had no result because a server did not answer is ``unknown``, not a failure. Nothing is
     changed. With a failure the return code is 1.
 
     CLI Example:
@@ -520,16 +520,17 @@ def check(domain=None, area=None, everything=False):
 
 def watch():
     """
-    Look at the whole mail server, and tell what changed since the last run: by an event, and by mail if pillar says so.
+    Check the whole mail server, and report what changed since the last run: by an event, and by mail if the pillar asks
+    for it.
 
-    It goes by the settings that the last highstate put in force; the minion's schedule runs it (pillar ``watch``).
-    Returns ``status`` and ``counts`` as :py:func:`check` does; ``changed``: for each ``change``, ``id``, ``was``,
-    ``status``, ``count``, the first of what it is ``about``, and ``wanted``, ``seen`` and ``remedy`` of the first; and
-    ``troubles``, what could not be told or kept: that is tried again in the next run, and the return code is 1. The
-    first run tells all that is not right. What is ``unknown`` is told only when it has been so for a day.
+    It uses the settings that the last highstate activated; the minion's schedule runs it (pillar ``watch``). Returns
+    ``status`` and ``counts`` as :py:func:`check` does; ``changed``: for each ``change``, ``id``, ``was``, ``status``,
+    ``count``, the first of what it is ``about``, and ``wanted``, ``seen`` and ``remedy`` of the first; and
+    ``troubles``, what could not be reported or saved. The next run tries that again, and the return code is 1. The
+    first run reports everything that is wrong. What is ``unknown`` is reported only after it has been so for a day.
 
-    The event ``mailserver/watch/changed`` holds the same without ``troubles``, and at most fifty changes; ``more`` says
-    how many are left out.
+    The event ``mailserver/watch/changed`` holds the same without ``troubles``, and at most fifty changes; ``more`` is
+    the number of changes that were left out.
 
     CLI Example:
 
@@ -549,9 +550,9 @@ def watch():
 
 def metrics():
     """
-    Return what :py:func:`check` finds, and what becomes of the DKIM keys, in the text format of Prometheus.
+    Return what :py:func:`check` finds, and the state of the DKIM keys, in the text format of Prometheus.
 
-    :py:func:`watch` writes the same into a file, if pillar says so (``watch:prometheus``).
+    :py:func:`watch` writes the same into a file, if the pillar asks for it (``watch:prometheus``).
 
     CLI Example:
 
@@ -565,7 +566,7 @@ def metrics():
 
 
 def _in_force():
-    """Return what the last highstate put in force; another file has it where a minion's option says so."""
+    """Return the settings that the last highstate activated; a minion option may name another file for them."""
     try:
         return watch_run.settings_in_force(__opts__.get("mailserver.settings_in_force", watch_run.SETTINGS))
     except MailserverError as err:
@@ -573,10 +574,10 @@ def _in_force():
 
 
 def _send_event(data):
-    """Send an event, and return whether the master has it; without a master, the minion's own bus has to do.
+    """Send an event, and return whether the master has it. Without a master it goes to the minion's own bus.
 
-    With ``preload`` it goes to the master itself. Otherwise it would go through the minion, which drops it without a
-    word while the master is away.
+    With ``preload`` it goes to the master directly. Otherwise it would go through the minion, which silently drops it
+    while the master is away.
     """
     tag, local = watch_run.EVENT, __opts__.get("file_client") == "local" or __opts__.get("local")
     if (local or __opts__.get("master_type") == "disable") and not __opts__.get("use_master_when_local"):
@@ -590,10 +591,10 @@ def _send_event(data):
 
 def overview():
     """
-    Return what the page of all hosts (``salt-run mailserver.report``) needs of this one; all of it is public.
+    Return what the page of all hosts (``salt-run mailserver.report``) needs of this host; all of it is public.
 
-    That is what :py:func:`check` finds not to be right, and the stamps of each domain's keys. Where it is large, it is
-    compressed. To have it in the mine: ``mine_functions: {mailserver.overview: []}``.
+    That is every finding of :py:func:`check` that is not ok, and the stamps of each domain's keys. A large result is
+    compressed. To put it into the mine: ``mine_functions: {mailserver.overview: []}``.
 
     CLI Example:
 
@@ -611,13 +612,13 @@ def overview():
 @mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain)
 def mta_sts_policy(domain):
     """
-    Return the text of a domain's MTA-STS policy, for who serves ``https://mta-sts.DOMAIN/.well-known/mta-sts.txt``.
+    Return the text of a domain's MTA-STS policy, for the server of ``https://mta-sts.DOMAIN/.well-known/mta-sts.txt``.
 
     domain
         One of the host's domains, with ``mta_sts:mode`` in its pillar.
 
-    It has to be served as ``text/plain``, with a certificate that is valid for ``mta-sts.DOMAIN`` (RFC 8461 section
-    3.3). With ``mailserver:mta_sts:serve: nginx`` this host serves it by itself.
+    It must be served as ``text/plain``, with a certificate that is valid for ``mta-sts.DOMAIN`` (RFC 8461 section
+    3.3). With ``mailserver:mta_sts:serve: nginx`` this host serves it.
 
     CLI Example:
 
@@ -637,7 +638,7 @@ def mta_sts_policy(domain):
 @mailhost_arguments.read(CommandExecutionError, domain=mailhost_arguments.domain, test=mailhost_arguments.flag)
 def publish(domain=None, test=False):
     """
-    Publish the SPF, DMARC, MTA-STS and TLS-RPT records that the pillar wants, by the publisher of DKIM's
+    Publish the SPF, DMARC, MTA-STS and TLS-RPT records that the pillar wants, in the same way as DKIM's
     (``mailserver:dns:publish``).
 
     domain
@@ -646,11 +647,11 @@ def publish(domain=None, test=False):
         Only return the plan: for each record its ``name``, what it is (``record``), what is there ``now``, what is
         ``wanted``, and the ``result``: ``already`` there, ``due`` to be sent, ``refused`` or ``unknown``, with ``why``.
 
-    A record that was not published from here is never replaced, unless it says what is wanted already; other TXT
-    records at the name stay. Nothing is taken away without another in its place. Returns the names that were ``sent``
-    and those that DNS had ``already``, and a sentence for each record that was ``refused`` or whose fate is
-    ``unknown``; with one of these the return code is not 0. With ``publish: central`` it returns ``asked`` instead of
-    ``sent``: the publisher decides.
+    A record that was not published from here is never replaced, unless it already says what is wanted; other TXT
+    records at the name stay. No record is removed without another one in its place. Returns the names that were
+    ``sent`` and those that DNS showed ``already``, and a sentence for each record that was ``refused`` or whose outcome
+    is ``unknown``; with either of these the return code is not 0. With ``publish: central`` it returns ``asked``
+    instead of ``sent``: the publisher decides.
 
     CLI Example:
 
@@ -680,7 +681,7 @@ def publish(domain=None, test=False):
 
 
 def _published(minion=None):
-    """Return the path of what was published; another folder has it where a minion's option says so."""
+    """Return the path of the note of published records; a minion option may name another folder for it."""
     return remembered.place(__opts__.get("mailserver.published", remembered.FOLDER), minion)
 
 
@@ -693,7 +694,7 @@ def _outcomes(outcomes, test):
 
 
 def _ask_for(outcomes, central, test):
-    """Put records that DNS does not show as wanted into the mine, and have the master told; or return the plan."""
+    """Put records that DNS does not show as wanted into the mine, and notify the master; or return the plan."""
     if test:
         return _outcomes(outcomes, test)
     due = [one.change for one in outcomes if one.result == "due"]
@@ -709,11 +710,11 @@ def _ask_for(outcomes, central, test):
 @mailhost_arguments.read(CommandExecutionError, names=mailhost_arguments.texts)
 def wanted(names):
     """
-    Return policy records of this host as the one that publishes them is to have them; :py:func:`publish` hands it to
-    the mine.
+    Return policy records of this host in the form that the publisher should publish. :py:func:`publish` puts this
+    function into the mine.
 
     names
-        Which: a list of kind and name (``SPF example.com``).
+        The records, a list of kind and name (``SPF example.com``).
 
     CLI Example:
 
@@ -739,17 +740,17 @@ def publish_for(minion, domains, pillar=None, test=False):
     minion
         Its id.
     domains
-        The domains that it may have records published for. The orchestration ``mailserver.publisher.orchestrate``
+        The domains whose records it may have published. The orchestration ``mailserver.publisher.orchestrate``
         takes them from the pillar that the master gives that minion.
     pillar
-        What the same pillar says of these domains: of each the sections ``spf``, ``dmarc``, ``mta_sts``, ``tls_rpt``.
-        Records have to say the same. Left out, they only have to be in exactly the form that this formula writes.
+        What that pillar says of these domains: the sections ``spf``, ``dmarc``, ``mta_sts``, ``tls_rpt`` of each.
+        Records must say the same. If left out, they only have to be in exactly the form that this formula writes.
     test
         Only return the plan, as :py:func:`publish` does.
 
-    Returns what :py:func:`publish` does. What was published for that minion earlier is remembered here: it gets no
-    record replaced that it did not have published. While one call for a minion works and another waits, a third is left
-    to that (``later``).
+    Returns what :py:func:`publish` does. This host remembers what it published for that minion: no record is replaced
+    for a minion that did not have it published. While one call for a minion works and another waits, a third returns at
+    once and leaves the work to that one (``later``).
 
     CLI Example:
 
@@ -773,7 +774,7 @@ def _publish_for(minion, domains, pillar, test):
             f"mailserver.publish_for: {minion} has nothing in the mine that this minion may read. Has "
             "mailserver.publish been run there, and does its mailserver:dns:central:publisher match this minion?"
         )
-    # Each name as the pillar spells it, for its sections, and as DNS has it.
+    # Each name as the pillar spells it, to find its sections, and as DNS has it.
     spelled = [(name, known) for name in domains for known in central_keys.domains_of([name])]
     allowed = {known: None if pillar is None else pillar.get(name) or {} for name, known in spelled}
     changes, refused = central_policies.read_rows(given, allowed)

@@ -1,8 +1,8 @@
 """
-Keys as a table, a line each: what ``dkim.status`` returned, for people.
+The keys that ``dkim.status`` returned as a table, one line each, for people.
 
-What needs attention comes first, marked with ``!``, and with all of its words; of the others the last column ends where
-the terminal does. ``--out=json`` and the like have the same as data.
+Keys that need attention come first, marked with ``!``, with their full text. For the others the last column is cut off
+at the width of the terminal. ``--out=json`` and the like show the same as data.
 """
 
 import shutil
@@ -15,11 +15,11 @@ __virtualname__ = "dkim_keys"
 _HEADS = ("domain", "selector", "stage", "since", "signs", "next")
 _STAGES = ("generated", "published", "signing", "retired", "revoked", "removed")
 _LEAST = 16
-"""Columns of the last one, however narrow the terminal is."""
+"""Least width of the last column, however narrow the terminal is."""
 _ROOMY = 100
-"""Columns from which on times are shown to the minute."""
+"""Width in columns from which times are shown to the minute."""
 _WIDTH = 120
-"""Columns where there is no terminal."""
+"""Width in columns where there is no terminal."""
 
 
 def __virtual__():
@@ -28,8 +28,8 @@ def __virtual__():
 
 def output(data, **_kwargs):
     """
-    Return the text that shows ``{minion: {domain: {selector: row}}}``; of another shape, such as an error, as
-    ``nested`` shows it.
+    Return the text that shows ``{minion: {domain: {selector: row}}}``. Anything of another shape, such as an error, is
+    shown by ``nested``.
 
     CLI Example:
 
@@ -73,7 +73,7 @@ def table(minion, domains, width):
 
 
 def _needs_attention(row):
-    """Tell whether somebody, or DNS, is waited for, or a key was given up and is not gone yet."""
+    """Tell whether a key waits for DNS, or was given up and is not removed yet."""
     waits_for_dns = "DNS is to" in row.get("waits", "")
     return row["stage"] != "removed" and (bool(row.get("given_up")) or waits_for_dns)
 
@@ -94,7 +94,7 @@ def _moment(text):
 
 
 def _wrapped(mark, cells, widths, width):
-    """Return a row as lines: what does not fit the first one stands below it."""
+    """Return a row as lines: what does not fit the first line continues below it."""
     begin = mark + "".join(f"{cell:{size}}  " for cell, size in zip(cells, widths, strict=False))
     width = max(width, len(begin) + _LEAST)
     return textwrap.wrap(cells[-1], width, initial_indent=begin, subsequent_indent=" " * 6) or [begin]

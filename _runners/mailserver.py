@@ -1,6 +1,6 @@
 """
-All mail hosts from the master: a page that shows them (``salt-run mailserver.report``), and whether their pillars are
-such as the formula takes (``salt-run mailserver.validate``).
+All mail hosts, seen from the master: a page that shows them (``salt-run mailserver.report``), and a check of their
+pillars (``salt-run mailserver.validate``).
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
@@ -31,9 +31,9 @@ __virtualname__ = "mailserver"
 _FUNCTION = "mailserver.overview"
 _TIMEOUT = 120
 _LONGEST = 1500
-"""Characters of an answer that is shown because it is no overview."""
+"""Most characters to show of an answer that is not an overview."""
 _TRIMMED = "VALUE_TRIMMED"
-"""What Salt's event bus puts in place of what is larger than ``max_event_size``."""
+"""What Salt's event bus puts in place of a value that is larger than ``max_event_size``."""
 
 
 def __virtual__():
@@ -50,25 +50,25 @@ def __virtual__():
 )
 def report(tgt="*", tgt_type="glob", output=None, mine=False, timeout=_TIMEOUT):
     """
-    Write one HTML file that shows all mail hosts: what is not right, each domain on each host, and its keys' lives.
+    Write one HTML file that shows all mail hosts: what is wrong, each domain on each host, and the stages of its keys.
 
     tgt
-        The minions to show; those that are no mail hosts, or have not the formula's modules, are only named.
+        The minions to show. Those that are not mail hosts, or lack the formula's modules, are only listed by name.
     tgt_type
-        How ``tgt`` is to be read: glob, grain, pillar, compound, list …
+        How ``tgt`` is read: glob, grain, pillar, compound, list …
     output
-        The path of the file; by default ``mailserver.html`` below the master's cache, and mode 0644 anyway. It asks for
-        nothing from anywhere, so that it can be mailed, or put on any web server.
+        The path of the file; by default ``mailserver.html`` in the master's cache. Its mode is always 0644. The page
+        loads nothing from elsewhere, so it can be mailed or put on any web server.
     mine
-        Take what the hosts put into the mine (``mine_functions: {mailserver.overview: []}``), in seconds, instead of
-        having each look at itself now. What is older than two hours is shown as old.
+        Use what the hosts put into the mine (``mine_functions: {mailserver.overview: []}``). This takes seconds, since
+        no host has to check itself now. Anything older than two hours is shown as old.
     timeout
-        Seconds without an answer after which a host is asked whether it still works at it.
+        Seconds without an answer after which Salt asks a host whether it is still working on it.
 
-    Returns ``path``, ``status`` (the worst), ``hosts`` (each with its worst), ``domains`` and ``findings`` (how many),
-    and ``others``, the minions that are no mail hosts. A minion that does not answer is shown, as unknown.
+    Returns ``path``, ``status`` (the worst), ``hosts`` (each with its worst status), ``domains`` and ``findings`` (how
+    many), and ``others``, the minions that are not mail hosts. A minion that does not answer is shown as unknown.
 
-    The modules come to the master by ``salt-run saltutil.sync_all``.
+    ``salt-run saltutil.sync_all`` brings the modules to the master.
 
     CLI Example:
 
@@ -90,7 +90,7 @@ def report(tgt="*", tgt_type="glob", output=None, mine=False, timeout=_TIMEOUT):
 
 
 def _asked(tgt, tgt_type, timeout):
-    """Have all minions look at themselves; ``(answers, troubles, others)`` (:func:`mailhost.page.fleet.fleet`)."""
+    """Let all minions check themselves; return ``(answers, troubles, others)`` (:func:`mailhost.page.fleet.fleet`)."""
     answers, troubles, others = {}, {}, []
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
         for name, returned in _returns(client, tgt, tgt_type, timeout):
@@ -106,7 +106,7 @@ def _asked(tgt, tgt_type, timeout):
 
 
 def _returns(client, tgt, tgt_type, timeout):
-    """Yield ``(minion, what it returned)`` for each minion that there is; ``None`` for one that did not answer."""
+    """Yield ``(minion, what it returned)`` for each minion that matches; ``None`` for one that did not answer."""
     try:
         job = client.run_job(tgt, _FUNCTION, (), tgt_type, "", timeout, "", listen=True)
     except SaltClientError as err:
@@ -114,7 +114,7 @@ def _returns(client, tgt, tgt_type, timeout):
     if not job:
         return
     silent = set(job["minions"])
-    # Salt itself makes up answers of minions that gave none; they are not to be taken for answers.
+    # Salt makes up answers for minions that gave none; those must not count as answers.
     for some in client.get_cli_event_returns(job["jid"], job["minions"], timeout, tgt, tgt_type, expect_minions=False):
         for name, returned in (some or {}).items():
             if name in silent and "ret" in returned and returned.get("out") != "no_return":
@@ -125,12 +125,12 @@ def _returns(client, tgt, tgt_type, timeout):
 
 
 def _is_foreign(answer):
-    """Tell whether a minion answered that it has not the formula's modules."""
+    """Tell whether a minion answered that it does not have the formula's modules."""
     return isinstance(answer, str) and f"'{_FUNCTION}' is not available" in answer
 
 
 def _unusable(returned):
-    """Return why there is no overview in what a minion returned; ``""``: there is one."""
+    """Return why a minion's return is not an overview; ``""`` if it is one."""
     answer = returned["ret"]
     if _TRIMMED in (answer, *(answer.values() if isinstance(answer, dict) else ())):
         return "its answer was larger than max_event_size; raise that in the configuration of master and minion"
@@ -139,12 +139,12 @@ def _unusable(returned):
 
 
 def _brief(text):
-    """Return a long text without its middle: of a traceback, the end says what happened."""
+    """Return a long text without its middle: the end of a traceback says what happened."""
     return text if len(text) <= _LONGEST else f"{text[:200]} … {text[200 - _LONGEST :]}"
 
 
 def _mined(tgt, tgt_type, _timeout):
-    """Take what is in the mine; what :func:`_asked` returns."""
+    """Read the mine; return the same as :func:`_asked`."""
     found = __salt__["mine.get"](tgt, _FUNCTION, tgt_type)
     known = salt.utils.minions.CkMinions(__opts__).check_minions(tgt, tgt_type)["minions"]
     missing = {name: page_fleet.not_mined(name) for name in known if name not in found}
@@ -159,18 +159,18 @@ def _mined(tgt, tgt_type, _timeout):
 )
 def validate(tgt="*", tgt_type="glob", saltenv="base"):
     """
-    Say what is wrong in the pillars of minions, before any of them sees it: on the master, and nothing is touched.
+    Report what is wrong in the pillars of minions before any minion sees it. It runs on the master and changes nothing.
 
     tgt
-        The minions; those whose pillar has no ``mailserver`` are left out.
+        The minions. Those whose pillar has no ``mailserver`` are left out.
     tgt_type
-        How ``tgt`` is to be read: glob, grain, pillar, compound, list …
+        How ``tgt`` is read: glob, grain, pillar, compound, list …
     saltenv
         The environment of the master's file server that the formula is in.
 
     Returns ``problems``, which has a list for each minion, with a sentence for each problem and its place, and
-    ``retcode``, the exit status: 1 if there is any. A pillar is rendered with the grains that the master last had from
-    the minion, and judged by what the formula knows of the minion's operating system.
+    ``retcode``, the exit status: 1 if there is any problem. A pillar is rendered with the grains that the master last
+    got from the minion, and checked against what the formula knows of the minion's operating system.
 
     CLI Example:
 
@@ -179,7 +179,7 @@ def validate(tgt="*", tgt_type="glob", saltenv="base"):
         salt-run mailserver.validate
         salt-run mailserver.validate 'mx*'
     """
-    # Grains as the master has them; no minion is asked, since it may be away, or new.
+    # Use the grains that the master has cached. No minion is asked, since it may be away, or new.
     known = {"use_cached_grains": True, "grains_fallback": False, "use_cached_pillar": False, "pillar_fallback": False}
     util = salt.utils.master.MasterPillarUtil(tgt, tgt_type, opts=__opts__, **known)
     grains, parameters = util.get_minion_grains(), _parameters(saltenv)
@@ -191,14 +191,14 @@ def validate(tgt="*", tgt_type="glob", saltenv="base"):
 
 
 def _problems(name, grains, parameters):
-    """Return what is wrong in a minion's pillar; ``None``: it is no mail host."""
+    """Return what is wrong in a minion's pillar; ``None`` if it is not a mail host."""
     from salt.pillar import Pillar
 
     if not grains:
         return [
             "the master has no grains of this minion, which its pillar is rendered with: run saltutil.refresh_grains"
         ]
-    # The operator on the master may see what a minion is not to be told.
+    # The operator on the master may see errors that are hidden from a minion.
     options = {**__opts__, "pillar_safe_render_error": False}
     pillar = Pillar(options, grains, name, None, options["ext_pillar"]).compile_pillar()
     if pillar.get("_errors"):

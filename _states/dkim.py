@@ -1,5 +1,5 @@
 """
-DKIM keys: made, looked for in DNS, and only then signed with. One state handles all domains of a host.
+DKIM keys: make them, check them in DNS, and only then sign with them. One state handles all domains of a host.
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
@@ -39,21 +39,21 @@ def __virtual__():
 
 def found(name, domains, opendkim, hostname, addresses, paths):
     """
-    Look at the OpenDKIM configuration that the host has, and fail if mail that it signs would not be signed the same.
+    Check the OpenDKIM configuration found on the host, and fail if mail that it signs would not be signed the same way.
 
     name
-        Path of opendkim.conf. The formula's own is not looked at any further.
+        Path of opendkim.conf. If it is the formula's own, nothing more is checked.
     domains
         The settings of the domains, as for :py:func:`managed`.
     opendkim
         The settings of the pillar section ``opendkim``.
     hostname, addresses
-        The host's name and addresses, whose mail is its own.
+        The host's name and addresses. OpenDKIM signs mail from them as its own.
     paths
         The parameters of the system for OpenDKIM: ``keys``, ``key_table``, ``signing_table``, ``user``, ``group``,
         ``service``.
 
-    Nothing is changed. Under ``test=True`` it fails just so.
+    Nothing is changed. Under ``test=True`` it fails in the same way.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No signature would be lost"}
     try:
@@ -65,8 +65,9 @@ def found(name, domains, opendkim, hostname, addresses, paths):
 
 def taken_over(name, domains, opendkim, hostname, addresses, paths):
     """
-    Copy the keys that a hand-made OpenDKIM configuration signs with to where the formula has its own, and name them in
-    its tables. What was found stays in place, and OpenDKIM goes on with it until its configuration is replaced.
+    Copy the keys that a hand-made OpenDKIM configuration signs with to the formula's folder, and name them in the
+    formula's tables. The files that were found stay in place, and OpenDKIM uses them until its configuration is
+    replaced.
 
     name, domains, opendkim, hostname, addresses, paths
         As for :py:func:`found`.
@@ -102,12 +103,12 @@ def _place_in(paths, domains):
 
 def tables(name, signing_table):
     """
-    Make OpenDKIM's tables where they do not exist yet, without which it does not start; who signs is not changed.
+    Make OpenDKIM's tables where they do not exist yet: OpenDKIM does not start without them. Who signs is not changed.
 
     name
         Path of the KeyTable.
     signing_table
-        Path of the SigningTable with patterns; the one with bare domains is beside it, ``.domains`` added.
+        Path of the SigningTable with patterns. The one with bare domains lies beside it, with ``.domains`` added.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The tables exist"}
     paths = opendkim_tables.tables(name, signing_table)
@@ -126,15 +127,16 @@ def tables(name, signing_table):
 
 def folders(name, user="opendkim", group="opendkim"):
     """
-    Make the folder of the keys and the domains' folders in it root's own: OpenDKIM reads there, and writes nothing.
+    Make root the owner of the key folder and of the domains' folders in it. OpenDKIM only reads there.
 
     name
         The folder of the keys.
     user, group
-        Who OpenDKIM runs as.
+        The user and group that OpenDKIM runs as.
 
-    A folder that another user could write to is looked at first. What only an intruder would put there (a link, a FIFO,
-    another's file, a list of keys that root did not write) fails the state; the folder then stays as it was.
+    A folder that another user could write to is checked first. The state fails if it holds what only an intruder would
+    put there (a link, a FIFO, another user's file, a list of keys that root did not write). The folder then stays as it
+    was.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The folders are root's"}
     test = __opts__["test"]
@@ -146,7 +148,7 @@ def folders(name, user="opendkim", group="opendkim"):
         with lock:
             ret["changes"], troubles = key_folders.settle(name, owner, test)
     except KeyFileError as err:
-        # Before its package is installed there is no such user.
+        # Before OpenDKIM's package is installed there is no such user.
         return {**ret, "result": None if test else False, "comment": str(err)}
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -161,19 +163,19 @@ def folders(name, user="opendkim", group="opendkim"):
 
 def managed(name, domains, host, key_table, signing_table, user="opendkim", group="opendkim"):
     """
-    Make a key for each domain that has none, or whose key has served its time; settle owner and mode of the others.
+    Make a key for each domain that has none or whose key is due for rotation; set owner and mode of the others.
 
     name
         The folder of the keys, with a folder for each domain.
     domains
-        The settings of the domains (``mailserver.settings``), with defaults filled in; as a mapping or, since YAML
-        takes long over thousands of them, as JSON text (``mailserver.packed``).
+        The settings of the domains (``mailserver.settings``), with defaults filled in: a mapping, or JSON text
+        (``mailserver.packed``), since YAML is slow with thousands of them.
     host
-        The host's name, for selectors.
+        The host's name, used in selectors.
     key_table, signing_table
-        Paths of OpenDKIM's tables: a key that they name already is taken over.
+        Paths of OpenDKIM's tables. A key that they already name is taken over.
     user, group
-        Who OpenDKIM runs as.
+        The user and group that OpenDKIM runs as.
 
     Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
     """
@@ -190,19 +192,19 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
 
 def published(name, domains, dns, key_table, signing_table, host=None, user="opendkim", group="opendkim"):
     """
-    Look for every key in DNS. A key that is not there yet is a warning with the record to publish, and no failure.
+    Check every key in DNS. A key that is not there yet is a warning with the record to publish, not a failure.
 
     name, domains, key_table, signing_table
         As for :py:func:`managed`.
     dns
         The settings of the pillar section ``dns``.
     host, user, group
-        As for :py:func:`managed`: a key that is lost by what DNS shows gets a successor at once. Without ``host``, it
-        is the next run that makes it.
+        As for :py:func:`managed`: a key that is lost because of what DNS shows gets a successor at once. Without
+        ``host``, the next run makes the successor.
 
-    Every authoritative server is asked at each of its addresses. The state fails when a key that signs is not in DNS,
-    and when one has been waited for longer than ``publish_deadline`` (with ``strict``: at once). A retired key is
-    revoked when its retention is over and the mail queue holds no message from its time.
+    Every authoritative server is asked at each of its addresses. The state fails if a key that signs is not in DNS, or
+    if a key has been waited for longer than ``publish_deadline`` (with ``strict``: at once). A retired key is revoked
+    when its retention is over and the mail queue holds no message from the time when it signed.
     """
     place = _place(name, key_table, signing_table, domains, user, group)
 
@@ -222,7 +224,7 @@ def signing(
     name, domains, dns, key_table, signing_table, socket, service="opendkim", user="opendkim", group="opendkim"
 ):
     """
-    Have OpenDKIM sign with each key that DNS shows, and no longer for domains that are not in the pillar.
+    Make OpenDKIM sign with each key that DNS shows, and stop signing for domains that are not in the pillar.
 
     name, domains, dns, key_table, signing_table, user, group
         As for :py:func:`published`.
@@ -231,8 +233,8 @@ def signing(
     service
         OpenDKIM's unit.
 
-    The tables are changed, OpenDKIM is reloaded, and a probe message of each domain has to come back signed by the new
-    key and verified by dkimpy; a domain for which it does not goes back to the key that signed before.
+    The tables are changed and OpenDKIM is reloaded. A probe message of each domain must then come back signed by the
+    new key and verified by dkimpy. A domain for which it does not is rolled back to the key that signed before.
     """
     place = _place(name, key_table, signing_table, domains, user, group)
     return _act(
@@ -257,9 +259,9 @@ def _place(keys, key_table, signing_table, domains, user="opendkim", group="open
 
 
 def _look(run, domains, begins=False):
-    """Return the look at the domains' files that the first of a highstate's DKIM states took, or take it.
+    """Return the look at the domains' files that the first DKIM state of a highstate took, or take it.
 
-    What changes between two of its states, the next run sees; a run is a matter of seconds.
+    Changes made between two of its states are seen by the next run; a run takes seconds.
     """
     taken_of, look = __context__.get("dkim.look", (None, None))
     if begins or taken_of != (run.top, domains):
@@ -269,14 +271,14 @@ def _look(run, domains, begins=False):
 
 
 def _act(place, domains, dns, nothing_to_do, act):
-    """Do a part of the life cycle, and return its report as a state does."""
+    """Do one part of the life cycle, and return its report as a state return."""
     ret = {"name": place.keys, "result": True, "changes": {}, "comment": ""}
     domains, test = packing.unpacked(domains), __opts__["test"]
     try:
         # The lock is a file, and a dry run makes none.
         lock = contextlib.nullcontext() if test else safe_files.locked(place.keys)
         with lock, garbage.kept():
-            # The states of a dry run go by what those before them would have done.
+            # In a dry run each state takes into account what the states before it would have done.
             planned = __context__.setdefault("dkim.planned", dkim_run.Planned()) if test else None
             run = dkim_run.begin(place, domains, dns, test, memory.seen_wrong, planned)
             report = act(run)
@@ -290,7 +292,7 @@ def _act(place, domains, dns, nothing_to_do, act):
     warnings = [*run.warnings, *dkim_report.brief(report.waiting)]
     if warnings:
         ret["warnings"] = warnings
-    # Salt's highstate output wraps warnings, which breaks records; the comment has the lines as they are to be copied.
+    # Salt's highstate output wraps warnings, which breaks records; the comment keeps the lines ready to copy.
     told = [*dkim_report.brief(report.errors), *warnings, *dkim_report.brief(report.notes)]
     ret["comment"] = "\n".join(told) or nothing_to_do
     return ret

@@ -1,5 +1,5 @@
 """
-What a mail host needs beside its daemons: that they serve what was staged, the firewall's mail ports, records in DNS.
+What a mail host needs beside its daemons' files: activating them safely, the firewall's mail ports, records in DNS.
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
@@ -49,12 +49,12 @@ def __virtual__():
 
 def staged(name, **file):
     """
-    Write a file of a daemon's configuration to where it is staged; :py:func:`in_force` then puts it in place.
+    Write a file of a daemon's configuration to its staging place; :py:func:`in_force` then puts it in place.
 
     name
-        The path of the file in place. What is shown as changed is what differs from it.
+        The path of the file in place. The changes shown are the differences from that file.
 
-    All other arguments are those of ``file.managed``. A dry run compares with the file in place, and writes nothing.
+    All other arguments are those of ``file.managed``. A dry run compares with the file in place and writes nothing.
     """
     if __opts__["test"]:
         return __states__["file.managed"](name, **file)
@@ -68,42 +68,43 @@ def staged(name, **file):
 
 def in_force(name, service, files, check="", reload="", restart_for=None, settings=None, **looks):
     """
-    Have a daemon serve with its staged files (:py:func:`staged`), or go on with those that it had.
+    Activate a daemon's staged files (:py:func:`staged`), or roll back to the files that it had.
 
     name
         The daemon: ``postfix``.
     service
-        Its unit.
+        Its systemd unit.
     files
-        The files that are its configuration, together.
+        The files that make up its configuration.
     check
-        The command of its own parser; ``{staged}`` is the folder below which the staged files lie by their own paths.
+        The command of its own parser; ``{staged}`` is the folder that holds the staged files under their full paths.
     reload
-        The command that has it read its files.
+        The command that makes it read its files again.
     restart_for
-        For each file the settings that a reload does not change, or ``true`` for all of them.
+        For each file the settings for which a reload is not enough, or ``true`` for all of them.
     settings
         ``hostname``, ``addresses``, ``postfix`` and ``dovecot`` of the host's settings, as a mapping or as JSON text:
-        they say where Postfix or Dovecot is to answer.
+        they say where Postfix or Dovecot must answer.
     sockets
-        Other places where it is to listen: ``inet:8891@127.0.0.1``, ``443``, ``[::]:443``.
+        Other places where it must listen: ``inet:8891@127.0.0.1``, ``443``, ``[::]:443``.
     log
-        A log file that it has beside the journal.
+        A log file that it writes in addition to the journal.
     recipient
-        An address that it is to take mail for.
+        An address that it must accept mail for.
     certificate, key
-        A pair that it serves, as files.
+        Files of a certificate and its key that it serves.
     main_cf
-        The path of a main.cf, which names such pairs.
+        The path of a main.cf that names such pairs.
     milter_of
-        The folder of the Postfix whose milter it is: mail waits while it is restarted, whatever main.cf says.
+        The folder of the Postfix that uses it as a milter: mail waits while it is restarted, whatever main.cf says.
     delivery
-        The host's setting of that name, as a mapping or as JSON text: Postfix is then to deliver messages of the
-        formula's own, and Dovecot to store one.
+        The host's setting of that name, as a mapping or as JSON text: Postfix must then deliver test messages of the
+        formula, and Dovecot must store one.
 
-    What parsers overlook is looked at, too (a certificate without its key, a port of another daemon's). Only then are
-    all files put in place at once. The daemon must then stay active, answer on every port (hello, TLS, a recipient),
-    say nothing fatal in its log and deliver, else the former files are put back, and the state fails with what it said.
+    First the staged files are checked, also for what parsers overlook (a certificate without its key, a port that
+    another daemon uses). Only then are all files put in place at once. The daemon must then stay active, answer on
+    every port (greeting, TLS, a recipient), log nothing fatal, and deliver. Otherwise the former files are put back,
+    and the state fails with the daemon's own message.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
     configuration = daemons_in_force.Configuration(name, tuple(files), restart_for or {})
@@ -125,7 +126,7 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
 
 
 def _data(given):
-    """Return an argument of a state that is a mapping, or the same as JSON text."""
+    """Return a state's argument as data: it is given as such or as JSON text."""
     return json.loads(given) if isinstance(given, str) else given
 
 
@@ -145,7 +146,7 @@ def _daemon(name, service, check, reload, settings, configuration, looks):
         services=tuple(one for one in asked if one.unit == name),
         sockets=tuple(map(mail_daemon.place_of_socket, looks.get("sockets", ()))),
         log=looks.get("log", ""),
-        # Before a first change was seen to serve, the tables of recipients need not be there yet.
+        # Until a first change has been seen to serve, the tables of recipients may be missing.
         recipient=looks.get("recipient", "") if daemons_in_force.has_served(configuration) else "",
         main_cf=looks.get("main_cf", ""),
         flow=_flow(name, looks.get("delivery"), configuration),
@@ -154,7 +155,7 @@ def _daemon(name, service, check, reload, settings, configuration, looks):
 
 
 def _flow(name, delivery, configuration):
-    """Return the function that sees whether mail arrives (:class:`mailhost.daemons.daemon.Daemon`), or ``None``."""
+    """Return the function that checks whether mail arrives (:class:`mailhost.daemons.daemon.Daemon`), or ``None``."""
     plan = _data(delivery)
     if not plan:
         return None
@@ -167,7 +168,7 @@ def _flow(name, delivery, configuration):
         return stored if any(one["virtual"] for one in plan["places"]) else None
 
     def delivered():
-        # In a first run the aliases are not there yet.
+        # In a first run the aliases do not exist yet.
         rows = selftest_delivery.Delivery(plan).look(aliases=daemons_in_force.has_served(configuration))
         return selftest_delivery.problems(rows), selftest_delivery.notes(rows)
 
@@ -176,16 +177,16 @@ def _flow(name, delivery, configuration):
 
 def delivered(name, delivery):
     """
-    Send messages of the formula's own the whole way, and see that they arrive where IMAP shows them.
+    Send test messages of the formula all the way, and check that they arrive where IMAP shows them.
 
     name
-        What is looked at.
+        A name for what is checked.
     delivery
         The host's setting of that name, as a mapping or as JSON text.
 
-    They go to a user, an alias and a name that does not exist, and to this host itself as mail for others; nobody gets
-    them (:mod:`mailhost.selftest.delivery`). Nothing is taken back: it is to be run after what no other state puts in
-    force as a whole, the first run, aliases and tables.
+    They go to a user, an alias, a name that does not exist, and to this host itself as mail for others; nobody receives
+    them (:mod:`mailhost.selftest.delivery`). Nothing is rolled back. Run it after changes that no other state checks as
+    a whole: the first run, aliases and tables.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "Messages would be sent, to see that mail flows"}
     if __opts__["test"]:
@@ -205,7 +206,7 @@ def delivered(name, delivery):
 
 def mod_watch(name, sfun=None, **kwargs):
     """
-    Say, in a dry run, that what would be staged would be put in force.
+    In a dry run, report that the staged configuration would be activated.
     """
     if sfun == "in_force" and __opts__["test"]:
         comment = f"{name}: the new configuration would be checked, put in force and seen to serve, or taken back"
@@ -215,15 +216,15 @@ def mod_watch(name, sfun=None, **kwargs):
 
 def command(name, done):
     """
-    Run a command of the shell, unless another one tells that there is nothing to do.
+    Run a shell command, unless another command says that there is nothing to do.
 
     name
         The command.
     done
         A command that succeeds if there is nothing to do.
 
-    It is ``cmd.run`` with ``unless``. For that, as for ``onlyif`` and ``creates``, Salt 3008 loads all the modules that
-    it has, which takes longer than the rest of an unchanged run.
+    This is ``cmd.run`` with ``unless``. For ``unless``, ``onlyif`` and ``creates`` Salt 3008 loads all its modules,
+    which takes longer than the rest of a run without changes.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "There is nothing to do"}
     if __salt__["cmd.retcode"](done, python_shell=True, ignore_retcode=True) == 0:
@@ -259,12 +260,12 @@ def python_fits(name, packages):
 
 def packages_noted(name, ended=False):
     """
-    Note which packages a run brings to the host, for :py:func:`packages_removed`; nothing else is changed.
+    Record which packages a run brings to the host, for :py:func:`packages_removed`; nothing else is changed.
 
     name
-        What the note is of.
+        What is recorded.
     ended
-        Whether the run has installed its packages; before that, the note is of what there was.
+        Whether the run has installed its packages. Before that, the packages already present are recorded.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "It is noted which packages this formula brought"}
     if __opts__["test"]:
@@ -284,14 +285,14 @@ def packages_noted(name, ended=False):
 
 def packages_removed(name, queue):
     """
-    Take away the packages that this formula brought, and no other (:py:func:`packages_noted`).
+    Remove the packages that this formula brought, and no others (:py:func:`packages_noted`).
 
     name
         What is removed.
     queue
-        Postfix's queue; with mail in it nothing is removed, since the mail would go, too.
+        Postfix's queue. If it holds mail, nothing is removed, since the mail would be lost as well.
 
-    Where another package needs one of them, or would come in its stead, none is removed, and the state fails.
+    If another package needs one of them, or would be installed in its place, none is removed and the state fails.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No package is left that this formula brought"}
     try:
@@ -330,18 +331,18 @@ def _may_go(names, queue):
 
 def originals_noted(name, files, units, modes=(), zone="", firewall=""):
     """
-    Note, once, how the host was before this formula: its files, units and ports, for mailserver.clean to give back.
+    Record once how the host was before this formula: its files, units and ports. mailserver.clean restores them.
 
     name
-        What the note is of.
+        What is recorded.
     files
-        Paths that the formula replaces; those that are there now are copied.
+        Paths that the formula replaces. The files that exist now are copied.
     units
         Units that it starts or stops.
     modes
         Folders and files whose owners and modes it changes.
     zone, firewall
-        firewalld's zone whose ports are noted, and its unit; none where the pillar leaves the firewall alone.
+        firewalld's zone whose ports are recorded, and its unit; empty where the pillar leaves the firewall alone.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "It is noted how the host was before"}
     try:
@@ -363,12 +364,12 @@ def originals_noted(name, files, units, modes=(), zone="", firewall=""):
 
 def originals_kept(name, files):
     """
-    Keep these files as they are before the formula replaces them, once (``/var/lib/mailserver/original``).
+    Keep a copy of these files as they are before the formula first replaces them (``/var/lib/mailserver/original``).
 
     name
         Whose files they are.
     files
-        Their paths. One that is not there is noted as absent.
+        Their paths. One that does not exist is recorded as absent.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The originals are kept"}
     try:
@@ -382,20 +383,20 @@ def originals_kept(name, files):
 
 def given_back(name, files, unit="", tables=(), modes=False, milter_of=""):
     """
-    Give the host back the files that it had before this formula, with the unit that reads them stopped.
+    Restore the files that the host had before this formula, with the unit that reads them stopped.
 
     name
         Whose files they are.
     files
-        Their paths. One that the host did not have goes; one that is not this formula's any more is left alone.
+        Their paths. One that the host did not have is deleted; one that is no longer this formula's is left alone.
     unit
-        The unit; where nothing is to be given back, it is not touched.
+        The unit. If there is nothing to restore, it is not touched.
     tables
-        Those of the files without which OpenDKIM (the first of the files is its configuration) does not start.
+        Those of the files that OpenDKIM needs to start. The first of ``files`` is its configuration.
     modes
-        Whether owners and modes are given back, too.
+        Whether owners and modes are restored, too.
     milter_of
-        The folder of the Postfix whose milter the unit is: its mail waits, if it runs, since the unit is stopped.
+        The folder of the Postfix that uses the unit as a milter. If it runs, its mail waits while the unit is stopped.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "Nothing of this formula is left"}
     try:
@@ -426,18 +427,19 @@ def given_back(name, files, unit="", tables=(), modes=False, milter_of=""):
 
 def units_given_back(name, units, milter="", firewall=""):
     """
-    Have units run, and start at boot, as they did before this formula.
+    Make units run, and start at boot, as they did before this formula.
 
     name
-        What they are.
+        A name for the units.
     units
         The units, in the order in which they start.
     milter
-        That of OpenDKIM: the next ones start when it listens, or their mail would pass it by.
+        OpenDKIM's unit. The units after it start only when it listens; otherwise their mail would bypass it.
     firewall
-        firewalld's unit: where it did not run, and the host's own mail daemons do again, it would shut them out.
+        firewalld's unit. If it did not run before and the host's own mail daemons run again, it is stopped, since it
+        would block them.
 
-    Where an earlier version of the formula ran first, it is not known how they were, and they stay stopped.
+    If an earlier version of the formula ran first, their state before is unknown, and they stay stopped.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The units are as they were"}
     try:
@@ -464,12 +466,12 @@ def units_given_back(name, units, milter="", firewall=""):
 
 def aliases_given_back(name, entries):
     """
-    Give names in the aliases file back the entries that they had before this formula.
+    Restore the entries that names in the aliases file had before this formula.
 
     name
         The file.
     entries
-        The names; without a note of before they go, but for postmaster, without which no host is to be.
+        The names. Where no original is recorded they are removed, except postmaster, which every host needs.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The aliases are as they were"}
     try:
@@ -493,10 +495,10 @@ def aliases_given_back(name, entries):
 
 def users_noted(name, users):
     """
-    Remember which of the pillar's users this formula is about to make; nothing else is changed.
+    Record which of the pillar's users this formula is about to create; nothing else is changed.
 
     name
-        What the note is of.
+        What is recorded.
     users
         The names of the pillar's users.
     """
@@ -517,14 +519,14 @@ def _has_user(name):
 
 def logins(name, opened=(), locked=()):
     """
-    Lock the logins of some users, and open those that were locked so before; no mail and no home is touched.
+    Lock the logins of some users, and unlock those that this state locked before. Mail and homes are not touched.
 
     name
         Whose logins they are.
     opened
-        Users who may log in; what somebody else locked stays locked.
+        Users who may log in. A login that somebody else locked stays locked.
     locked
-        Users who may not: the pillar says so, or they left it and this formula had made them.
+        Users who may not log in: the pillar says so, or they left it and this formula had created them.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "All logins are as they should be"}
     try:
@@ -549,14 +551,15 @@ def _told(changes, would=""):
 
 def aliases_left(name, entries):
     """
-    Take the aliases out of the file that this formula wrote there and that are in the pillar no more.
+    Remove from the aliases file the aliases that this formula wrote there and that are no longer in the pillar.
 
     name
         The file.
     entries
-        The pillar's aliases, ``{name: targets}``, which are remembered for the next run.
+        The pillar's aliases, ``{name: targets}``. They are recorded for the next run.
 
-    One that had another entry before this formula has that again; one that somebody changed since is left alone.
+    An alias that had another entry before this formula gets that entry back. One that somebody changed since then is
+    left alone.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No alias is left that left the pillar"}
     try:
@@ -574,7 +577,7 @@ def aliases_left(name, entries):
         if left:
             octets = text.encode("utf-8", "surrogateescape")
             daemons_in_force.put({name: daemons_in_force.File(octets, here.mode, here.uid, here.gid)})
-        # One that somebody changed by hand since is theirs now.
+        # One that somebody changed by hand since belongs to them now.
         kept = {one: row for one, row in note["aliases"].items() if one in entries}
         leaving.write({**note, "aliases": kept})
     except MailserverError as err:
@@ -584,16 +587,16 @@ def aliases_left(name, entries):
 
 def lost_settings(name, files):
     """
-    List what the host's own configuration says that the pillar does not, before it is replaced; nothing is changed.
+    List the settings of the host's own configuration that the pillar lacks, before it is replaced; nothing is changed.
 
     name
         ``postfix``, ``dovecot`` or ``opendkim``.
     files
-        Its files, as other states of this run stage them (:py:func:`staged`). The first one tells whose they are: where
-        it is this formula's, or is not there, nothing is to be lost.
+        Its files, as other states of this run stage them (:py:func:`staged`). The first one shows whose they are: if it
+        is this formula's or does not exist, nothing can be lost.
 
-    A setting counts if it differs from the daemon's default and from what is to come. Each is a line with its value
-    (passwords masked), its place, and the pillar key that keeps it.
+    A setting counts if it differs from the daemon's default and from the new configuration. Each is one line with its
+    value (passwords masked), its place, and the pillar key that keeps it.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"No settings of {name}'s are to be lost"}
     if not before_found.text(files[0]) or originals.is_ours(files[0]):
@@ -627,7 +630,7 @@ _RENDERED = {"template": "template", "context": "context", "saltenv": "__env__"}
 
 
 def _render(path, place):
-    """Write a staged file as this run's own state will, to another place."""
+    """Write a staged file, as the state of this run will write it, to another place."""
     for one in __lowstate__:
         if (one.get("state"), one.get("fun"), one.get("name")) == ("mailserver", "staged", path):
             wanted = {name: one.get(key) for name, key in _RENDERED.items() if one.get(key)}
@@ -637,19 +640,19 @@ def _render(path, place):
 
 def lost_ports(name, firewall, services=(), ports=(), shut=()):
     """
-    Fail if firewalld, which does not run yet, would shut what listens now, and the pillar neither opens it nor gives
-    it up; what is to start firewalld requires this state.
+    Fail if firewalld, which does not run yet, would close a port that a program listens on now, and the pillar neither
+    opens that port nor gives it up. The state that starts firewalld requires this one.
 
     name
         The zone.
     firewall
         firewalld's unit.
     services, ports
-        What this run opens.
+        What this run opens in the zone.
     shut
         Ports that the pillar gives up.
 
-    Each listener is named with its program, address and port. Those that only this host reaches do not count.
+    Each listener is listed with its program, address and port. Those that only this host can reach do not count.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No port is to be shut"}
     state = before_given_back.zone_state(name, firewall)
@@ -671,7 +674,7 @@ def lost_ports(name, firewall, services=(), ports=(), shut=()):
     opened = [*services, *(one for one in allowed if "/" not in one)]
     given_up = [*shut, *(one for one in allowed if "/" in one)]
     found = before_shut.shut(before_shut.listeners(shown.out), opened, ports, given_up)
-    # A web server that serves policies of MTA-STS, and that this formula brought, had no visitors before.
+    # A web server that this formula brought for MTA-STS policies had no visitors before.
     found = [one for one in found if one.program not in brought]
     told = before_shut.told(found, ports)
     return {**ret, "result": False, "comment": told} if told else ret
@@ -679,17 +682,17 @@ def lost_ports(name, firewall, services=(), ports=(), shut=()):
 
 def mail_waits(name, files):
     """
-    Have mail wait while OpenDKIM is installed, changed and restarted, where Postfix would let it out unsigned then.
+    Make mail wait while OpenDKIM is installed, changed and restarted, if Postfix would otherwise send it unsigned.
 
     name
-        Postfix's folder of configuration.
+        Postfix's configuration folder.
     files
         Its files, which are kept first (:py:func:`originals_kept`).
 
-    It acts before anything of OpenDKIM is touched, on a host whose main.cf is not this formula's, or where packages are
-    to be installed: ``milter_default_action``, and the ``default_action`` of single milters, become ``tempfail``,
-    Postfix is reloaded, and processes that began before are waited for (60 s; then they are ended, and their clients
-    come again). What the pillar says is in force with the main.cf that the same run puts in place.
+    It acts before anything of OpenDKIM is touched, on a host whose main.cf is not this formula's, or where packages
+    are about to be installed. ``milter_default_action``, and the ``default_action`` of single milters, become
+    ``tempfail``, and Postfix is reloaded. Processes that started before that are waited for; after 60 s they are
+    ended, and their clients try again. The pillar's values return with the main.cf that the same run puts in place.
     """
     postfix = milter_action.Postfix(name)
     ret = {"name": name, "result": True, "changes": {}, "comment": "Mail waits while OpenDKIM is restarted"}
@@ -730,8 +733,8 @@ def firewall_open(name, services=(), ports=()):
     ports
         Ports (``587/tcp``).
 
-    What an earlier run opened, and the pillar no longer wants, is closed again. Nothing else of the zone is touched,
-    and the firewall is not reloaded, so no connection is cut.
+    Anything that an earlier run opened and the pillar no longer wants is closed again. Nothing else in the zone is
+    touched, and the firewall is not reloaded, so no connection is cut.
     """
     try:
         note = leaving.read()
@@ -743,7 +746,7 @@ def firewall_open(name, services=(), ports=()):
 
 
 def _missing_and_noted(note, zone, services, ports):
-    """Return what is missing in a zone; before it is opened, it is noted that this formula does."""
+    """Return what a zone is missing; before it is opened, record that this formula opens it."""
     items = daemons_firewall.missing(zone, services, ports)
     if not __opts__["test"]:
         leaving.write(leaving.with_opened(note, zone, items))
@@ -751,7 +754,7 @@ def _missing_and_noted(note, zone, services, ports):
 
 
 def _close_left(ret, left):
-    """Close what this formula opened for what left the pillar, and add that to what a state returns."""
+    """Close what this formula opened for settings that left the pillar, and add that to the state's return."""
     items = {zone: dict.fromkeys(one for some in rows.values() for one in some) for zone, rows in left.items()}
     said = [f"zone {zone}: {', '.join(names)}" for zone, names in items.items()]
     changes = {**ret["changes"], "closed": said}
@@ -773,13 +776,13 @@ def _close_left(ret, left):
 
 
 def _kinds(items):
-    """Return services and ports apart."""
+    """Return services and ports separately."""
     return [one for one in items if "/" not in one], [one for one in items if "/" in one]
 
 
 def firewall_closed(name, services=(), ports=()):
     """
-    Allow these services and ports in a firewalld zone no longer, but for those that it allowed before this formula.
+    Close these services and ports in a firewalld zone, except those that it allowed before this formula.
     """
     return _firewall(name, services, ports, "remove", _present_by_us, "closed")
 
@@ -787,7 +790,7 @@ def firewall_closed(name, services=(), ports=()):
 def _present_by_us(zone, services, ports):
     note = originals.read()
     if note["units"] is None and not milter_action.is_ours(milter_action.Postfix()):
-        return {}  # The formula is not on this host (any more), so these ports are somebody else's.
+        return {}  # The formula is not (or no longer) on this host, so these ports are somebody else's.
     before = note["firewall"] or {}
     kept = {"permanent": before.get("permanent", ()), "running": before.get("current", ())}
     found = daemons_firewall.present(zone, services, ports)
@@ -796,16 +799,17 @@ def _present_by_us(zone, services, ports):
 
 def firewall_passable(name, service):
     """
-    Look that the firewall keeps the host from neither its master nor those who look after it; change nothing else.
+    Check that the firewall cuts the host off neither from its master nor from its administrators; change nothing else.
 
     name
         The zone.
     service
         firewalld's unit.
 
-    A firewall that keeps the minion from all of its masters, who are reached without it, is stopped and disabled, and
-    the state fails. SSH or a Salt master that listens here on a port that the zone shuts out is a warning. It is waited
-    for the minion's new connection to its master (a minute at most), so that what this run returns gets there.
+    If the firewall cuts the minion off from all of its masters, and they can be reached without it, it is stopped and
+    disabled, and the state fails. If SSH or a Salt master listens here on a port that the zone closes, that is a
+    warning. The state waits up to a minute for the minion's new connection to its master, so that the master gets the
+    result of this run.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"Zone {name}: the master is reached"}
     if __opts__["test"]:
@@ -821,7 +825,7 @@ def firewall_passable(name, service):
 
 
 def _passable(zone, service):
-    """Return what differs from a state's good end."""
+    """Return what to change in the state's return, which otherwise reports success."""
     masters = _masters()
     stop, start = (partial(run_command, ("systemctl", verb, service)) for verb in ("stop", "start"))
     if daemons_firewall.keeps_from_master(masters, stop, start):
@@ -840,7 +844,7 @@ def _passable(zone, service):
 
 
 def _masters():
-    """Return (address, port) of the ports of the master that the minion is connected to; none where it has none."""
+    """Return (address, port) for the ports of the master that the minion is connected to; none without a master."""
     if __opts__.get("file_client") == "local" or not __opts__.get("master_ip"):
         return []
     ports = {__opts__.get("master_port", 4506), __opts__.get("publish_port", 4505)}
@@ -875,10 +879,10 @@ def _firewall(zone, services, ports, verb, find, wanted):
 
 def acme_credentials(name, rfc2136):
     """
-    Have certbot's plugin for RFC 2136 know the server and the TSIG key that the host publishes its records with.
+    Give certbot's RFC 2136 plugin the server and the TSIG key that the host publishes its records with.
 
     name
-        The file, which root alone may read; what is in it is not shown.
+        The file. Only root may read it, and its content is not shown.
     rfc2136
         The section ``dns:rfc2136`` of the host's settings.
     """
@@ -898,10 +902,10 @@ def acme_credentials(name, rfc2136):
 
 def acme_issued(name, dns_names, acme, folder, credentials, reuse_key=False):
     """
-    Have certbot get a certificate, unless it has the one that is wanted; its own timer renews it.
+    Let certbot get a certificate, unless it already has the one that is wanted; certbot's own timer renews it.
 
     name
-        certbot's name of the certificate.
+        certbot's name for the certificate.
     dns_names
         The DNS names in it.
     acme
@@ -913,8 +917,8 @@ def acme_issued(name, dns_names, acme, folder, credentials, reuse_key=False):
     reuse_key
         Whether renewals keep the key, as a TLSA record wants it.
 
-    A certificate that cannot be had yet is awaited: the result is a warning with certbot's words, and the next
-    highstate tries again.
+    If the certificate cannot be obtained yet, the state succeeds with a warning that quotes certbot. The next highstate
+    tries again.
     """
     ret = {
         "name": name,
@@ -942,20 +946,21 @@ def acme_issued(name, dns_names, acme, folder, credentials, reuse_key=False):
 
 def records_published(name, settings):
     """
-    Look whether DNS shows the records that the host and its domains want; those of DKIM keys have states of their own.
+    Check that DNS shows the records that the host and its domains want. DKIM keys have states of their own.
 
     name
-        What the report is of.
+        A name for the report.
     settings
         ``domains``, ``hostname``, ``addresses``, ``own_addresses``, ``families``, ``dns``, ``tls`` and ``os`` of the
-        host's settings (``mailserver.settings``); or the same as JSON text, which an SLS file of thousands of domains
-        loads a hundred times as fast. The domains may be packed (``mailserver.packed``).
+        host's settings (``mailserver.settings``), as a mapping or as JSON text. An SLS file with thousands of domains
+        loads JSON a hundred times as fast. The domains may be packed (``mailserver.packed``).
 
-    With more than 500 domains it looks for those that were not as wanted, those whose settings changed, those that the
-    last ``mailserver.watch`` saw wrong, and 100 of the others, by turns. Nothing is changed, in DNS or here, unless
-    ``publish_records`` in ``dns`` has what is absent or different published (``mailserver.publish``); the next run
-    looks what came of it. What is absent, different or could not be seen is a warning with the line to publish; with
-    ``strict`` in ``dns``, what is absent or different is a failure.
+    With more than 500 domains it checks those that were not as wanted, those whose settings changed, those that the
+    last ``mailserver.watch`` saw wrong, and 100 of the others in rotation. Nothing is changed, in DNS or here, unless
+    ``publish_records`` in ``dns`` is set. Then records that are absent or different are published
+    (``mailserver.publish``), and the next run checks the outcome. A record that is absent, different or could not be
+    seen is a warning with the line to publish. With ``strict`` in ``dns``, one that is absent or different is a
+    failure.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     settings = _data(settings)
@@ -998,9 +1003,9 @@ def records_published(name, settings):
 
 
 def _publish(ret, findings):
-    """Have those policy records published that DNS does not show as wanted; return their names.
+    """Publish the policy records that DNS does not show as wanted; return their names.
 
-    With ``test=True`` they are those that would be.
+    With ``test=True`` these are the records that would be published.
     """
     if not any(records_wants.is_publishable(one) for one in findings):
         return ()
@@ -1010,7 +1015,7 @@ def _publish(ret, findings):
     except CommandExecutionError as err:
         ret["warnings"] = [*ret.get("warnings", ()), f"No record was published: {err}"]
         return ()
-    # What was refused is a warning of this state, and no failure of the whole run.
+    # A record that was refused is a warning of this state, not a failure of the whole run.
     __context__["retcode"] = before
     if __opts__["test"]:
         due = [row["name"] for row in told if row["result"] == "due"]

@@ -1,6 +1,6 @@
-"""A mail host's logic, in a folder for each noun; in memory are the modules that are on disk.
+"""The logic of a mail host, with a folder for each topic. It also makes sure that loaded modules match those on disk.
 
-After an upgrade, a running minion would mix old ones with new.
+After an upgrade, a running minion would otherwise mix old modules with new ones.
 """
 
 import importlib
@@ -10,14 +10,14 @@ from types import ModuleType
 
 _loaded = {}
 _SIDE_BY_SIDE = "mailserver_"
-"""How the formula's modules began before this package held them."""
+"""The prefix of the formula's modules before they were in this package."""
 
 
 def drop_outdated():
-    """Forget the formula's modules if one of their files changed since this was last called: imports load them anew.
+    """Drop the formula's loaded modules if a file changed since the last call, so that imports load them again.
 
-    What Salt loads (``_modules``, ``_states``) calls it before it imports any of them. Salt loads these anew when they
-    are synced, but not what they import: a minion keeps that for as long as it runs.
+    Files that Salt loads (``_modules``, ``_states``) call this before they import any of them. Salt reloads those files
+    when they are synced, but not what they import: a minion keeps that as long as it runs.
     """
     _drop(_SIDE_BY_SIDE)
     on_disk = {str(path): _version(path) for path in Path(__file__).parent.glob("**/*.py")}
@@ -29,7 +29,7 @@ def drop_outdated():
 
 
 def _drop(prefix):
-    """Forget modules, and the attributes of this package that would still lead to them."""
+    """Drop modules, and the attributes of this package that would still lead to them."""
     for name in [name for name in sys.modules if name.startswith(prefix)]:
         del sys.modules[name]
     package = vars(sys.modules[__name__])

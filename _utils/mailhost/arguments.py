@@ -1,4 +1,4 @@
-"""Arguments of execution functions as they were meant: YAML, by which Salt reads them, makes 20210808 a number."""
+"""Arguments of execution functions as they were meant: Salt reads them as YAML, which makes 20210808 a number."""
 
 import functools
 import inspect
@@ -13,10 +13,10 @@ _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 def read(error=ArgumentError, **kinds):
     """Return a decorator that reads the arguments of an execution function.
 
-    :param error: the class that is raised, with one sentence, where an argument cannot be what was written.
-    :param kinds: for each parameter :func:`text`, :func:`texts`, :func:`flag`, :func:`number` or :func:`as_given`.
+    :param error: the class to raise, with one sentence, if an argument cannot be read as what was written.
+    :param kinds: for each parameter one of this module's readers, such as :func:`text` or :func:`flag`.
 
-    ``None`` is left alone where it is the parameter's default. The decorated function has its kinds as ``takes``.
+    ``None`` is left as it is if it is the parameter's default. The decorated function has its kinds as ``takes``.
     """
 
     def decorated(function):
@@ -24,7 +24,7 @@ def read(error=ArgumentError, **kinds):
 
         @functools.wraps(function)
         def called(*given, **named):
-            # What Salt itself adds (__pub_jid …) is none of the function's.
+            # Arguments that Salt adds itself (__pub_jid …) do not belong to the function.
             bound = signature.bind(*given, **named)
             for name, value in bound.arguments.items():
                 if not (value is None and signature.parameters[name].default is None):
@@ -32,7 +32,7 @@ def read(error=ArgumentError, **kinds):
             return function(*bound.args, **bound.kwargs)
 
         called.takes = kinds
-        # Salt's loader, and its documentation, look at what a function takes.
+        # Salt's loader and documentation inspect the signature.
         called.__signature__ = signature
         return called
 
@@ -49,10 +49,10 @@ def _read(kind, value, what, error):
 def text(value):
     """Return an argument as the text that was written.
 
-    A whole number and a date can only have been written in one way that a selector or a name would be. Other values
-    lost what was written: ``2021.10`` is 2021.1, and ``on`` is true.
+    For a whole number and a date, the text that was meant as a selector or a name can be restored. Other values have
+    lost it: ``2021.10`` has become 2021.1, and ``on`` true.
 
-    :raises ArgumentError: it says how to have the value taken literally.
+    :raises ArgumentError: the message says how to pass the value literally.
     """
     if isinstance(value, str):
         return value
@@ -65,14 +65,14 @@ def text(value):
 
 
 def domain(value):
-    """Return the name of a domain as DNS compares names: in small letters, without a final dot."""
+    """Return a domain name as DNS compares names: in lower case, without a final dot."""
     return text(value).strip().lower().removesuffix(".")
 
 
 def texts(value):
-    """Return a list of texts: of a list, of the names of a mapping, or of the one text that is given.
+    """Return a list of texts from a list, from the keys of a mapping, or from a single text.
 
-    :raises ArgumentError: one of them cannot be told any more (:func:`text`).
+    :raises ArgumentError: the text of one of them is lost (:func:`text`).
     """
     if isinstance(value, (list, tuple, set, frozenset, Mapping)):
         return [text(one) for one in value]
@@ -80,14 +80,14 @@ def texts(value):
 
 
 def target(value):
-    """Return a target as Salt takes it: a text or, for the type ``list``, a list of them."""
+    """Return a target as Salt takes it: text or, for the type ``list``, a list of texts."""
     return texts(value) if isinstance(value, (list, tuple)) else text(value)
 
 
 def flag(value):
-    """Return a truth value; ``no`` and ``off`` are false even as text, as a quoted argument or the API hands them over.
+    """Return a truth value; ``no`` and ``off`` are false even as text, as a quoted argument or the API passes them.
 
-    :raises ArgumentError: it is none.
+    :raises ArgumentError: it is not a truth value.
     """
     known = _FLAGS.get(str(value).lower()) if isinstance(value, (bool, int, str)) else None
     if known is None:
@@ -98,7 +98,7 @@ def flag(value):
 def number(value):
     """Return a whole number.
 
-    :raises ArgumentError: it is none.
+    :raises ArgumentError: it is not a whole number.
     """
     try:
         return value if isinstance(value, int) and not isinstance(value, bool) else int(text(value))
@@ -107,7 +107,7 @@ def number(value):
 
 
 def as_given(value):
-    """Return an argument as it is: a mapping of the pillar, or what the called function reads itself."""
+    """Return an argument unchanged: a mapping from the pillar, or something that the function reads itself."""
     return value
 
 

@@ -1,4 +1,4 @@
-"""A time that no jump of the host's clock can move: it grows by what was witnessed, run after run; and its spelling."""
+"""A time that no jump of the host's clock can move: it grows by the time that runs witnessed. Also its text forms."""
 
 import json
 import math
@@ -12,13 +12,13 @@ from mailhost.errors import ClockError
 
 FIRST_PROCESS = Path("/proc/1/stat")
 EARLIEST = 1_767_225_600
-"""2026-01-01: a clock that says less was never set."""
+"""2026-01-01: a clock with an earlier time was never set."""
 TOLERANCE = 6 * 3600
-"""Seconds by which the host's clock and what was witnessed may differ before it counts as a jump."""
+"""Seconds by which the host's clock and the trusted time may differ before that counts as a jump."""
 CREDIT = 3 * 86400
-"""Seconds that the host's clock may add in all to what was witnessed; each second of agreement since proves one."""
+"""Seconds that the host's clock may add in all to what was witnessed; each later second of agreement proves one."""
 SETTLES = 86400
-"""Seconds after a boot for which the host's clock may still be set right, and then tell how long the host was off."""
+"""Seconds after a boot in which the host's clock may still be corrected and then show how long the host was off."""
 MOST_TAKEN_BACK = 7 * 86400
 """Seconds of credit that the host's clock may take back later."""
 
@@ -27,10 +27,10 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True)
 class Reading:
-    """What the host's clocks say: ``wall`` (seconds since 1970), and ``uptime`` (seconds since the boot ``boot``).
+    """A reading of the host's clocks: ``wall`` (seconds since 1970), and ``uptime`` (seconds since the boot ``boot``).
 
-    ``running``: seconds for which the host's first process has run. In a container that has a boot of its own, as
-    systemd-nspawn gives one, ``uptime`` is the machine's all the same.
+    ``running``: seconds for which the host's first process has run. In a container with its own boot, such as one of
+    systemd-nspawn, ``uptime`` is still that of the machine.
     """
 
     wall: float
@@ -41,11 +41,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Clock:
-    """The trusted time as of the last run, and the reading that it was taken with.
+    """The trusted time as of the last run, and the reading on which it is based.
 
-    ``credit`` are seconds of ``trusted`` that nobody witnessed, as far as the host's clock may still take them back,
-    and ``unproved`` those that count against :data:`CREDIT` (less than none: so many were taken back, and may be
-    given again). ``unseen``: how long the host was off before this boot is not settled yet.
+    ``credit`` are seconds of ``trusted`` that nobody witnessed and that the host's clock may still take back.
+    ``unproved`` are those that count against :data:`CREDIT` (a negative number: so many were taken back, and may be
+    added again). ``unseen``: it is not settled yet how long the host was off before this boot.
     """
 
     trusted: float
@@ -58,7 +58,7 @@ class Clock:
 
     @property
     def is_believed(self):
-        """Tell whether the host's clock agreed with what was witnessed."""
+        """Tell whether the host's clock agrees with what was witnessed."""
         return abs(self.wall - self.trusted) <= TOLERANCE
 
 
@@ -70,9 +70,10 @@ def read():
 
 
 def _first_process_began():
-    """Return when process 1 began, in seconds since the machine's boot (proc(5), field 22 of /proc/1/stat).
+    """Return when process 1 started, in seconds since the machine's boot (proc(5), field 22 of /proc/1/stat).
 
-    Where that cannot be seen it began just now: too little is believed to have passed, and never too much.
+    If that cannot be read, it counts as started just now, so that too little time is assumed to have passed, never too
+    much.
     """
     try:
         fields = FIRST_PROCESS.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
@@ -84,14 +85,14 @@ def _first_process_began():
 def advance(clock, reading):
     """Return the :class:`Clock` after a new reading; ``clock`` is ``None`` at the first run.
 
-    The kernel's count of seconds tells how long it was since the last run or, if the host booted in between, how long
-    it was at least. The host's clock is compared with the trusted time, never with what it said itself before:
+    The kernel's count of seconds says how much time passed since the last run or, if the host booted in between, how
+    much at least. The host's clock is compared with the trusted time, never with its own earlier readings:
 
-    * It is ahead by what nobody witnessed, since the host was off: that is believed, up to :data:`CREDIT` in all.
-      What it says for longer in agreement with what is witnessed is proved, and no longer counts against that.
-    * It is behind by what was believed so: the trusted time waits for it. It never goes back, nor grows by less in all
-      than what was witnessed.
-    * Else it is not believed, and leaves the trusted time alone.
+    * If it is ahead by time that nobody witnessed, because the host was off, that is accepted, up to :data:`CREDIT` in
+      all. The longer it then agrees with what is witnessed, the more of that is proved and no longer counts.
+    * If it is behind because too much was accepted before, the trusted time waits for it. The trusted time never goes
+      back, and never grows by less in all than what was witnessed.
+    * Otherwise it is not trusted and does not change the trusted time.
 
     :raises ClockError: at the first run, the host's clock was obviously never set.
     """
@@ -112,14 +113,14 @@ def advance(clock, reading):
 
 
 def _compared(clock, passed):
-    """Return the clock after its trusted time was compared with the host's clock."""
+    """Return the clock after comparing its trusted time with the host's clock."""
     ahead = clock.wall - clock.trusted
     if ahead > 0:
         left = CREDIT - clock.unproved
         return _credited(clock, ahead) if ahead <= (left if clock.unseen else min(left, TOLERANCE)) else clock
-    # A clock that is behind by more than all credit is wrong, whatever that was.
+    # A clock that is behind by more than all credit is wrong, whatever the credit was.
     back = min(-ahead, passed, clock.credit) if -ahead <= clock.credit + TOLERANCE else 0
-    # What was taken back by mistake may be given again.
+    # Seconds that were taken back by mistake may be added again.
     return replace(_credited(clock, -back), unseen=True) if back else clock
 
 
@@ -137,7 +138,7 @@ def _proved(clock, passed):
 
 
 def believe(clock):
-    """Return ``clock`` with the host's clock believed, ahead or behind: an operator says that it is right.
+    """Return ``clock`` with the host's clock trusted, ahead or behind: an operator says that it is right.
 
     :raises ClockError: it was obviously never set.
     """
@@ -156,7 +157,7 @@ def emit(clock):
 
 
 OF_UNKNOWN_CREDIT = {"credit": CREDIT, "unproved": CREDIT, "unseen": True}
-"""What an earlier version of the formula did not write down: it may have believed that much, and more."""
+"""Values that an earlier version of the formula did not save: it may have accepted that much, and more."""
 
 
 def parse(text, where):
@@ -175,15 +176,15 @@ def parse(text, where):
 
 
 def utc(now):
-    """Return the time ``now`` (seconds since 1970, UTC) as time stamps have it."""
+    """Return the time ``now`` (seconds since 1970, UTC) as a time stamp."""
     return datetime.fromtimestamp(int(now), timezone.utc)
 
 
 def shown_time(moment):
-    """Return a time stamp as people read it."""
+    """Return a time stamp in the form for people."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def iso_time(moment):
-    """Return a time stamp as programs read it (ISO 8601, UTC)."""
+    """Return a time stamp in the form for programs (ISO 8601, UTC)."""
     return moment.strftime(_TIME)

@@ -1,4 +1,4 @@
-"""A command is run, and what it printed is read."""
+"""Running a command, and reading its output."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ COMMAND_LIMIT = 60
 
 
 def run_command(words, limit=COMMAND_LIMIT):
-    """Run a command, and return what came of it as :class:`mailhost.command.Done`; never raises."""
+    """Run a command, and return the result as :class:`mailhost.command.Done`; never raises an exception."""
     try:
         done = subprocess.run(
             words,
@@ -26,7 +26,7 @@ def run_command(words, limit=COMMAND_LIMIT):
 
 @dataclass(frozen=True)
 class Done:
-    """What a command printed, and its exit status; ``status`` is ``None`` if it could not be run or took too long."""
+    """A command's output and exit status; ``status`` is ``None`` if it could not be run or took too long."""
 
     status: int | None
     out: str
@@ -34,7 +34,7 @@ class Done:
 
 
 def said(text):
-    """Return the different lines of what a parser printed, without what they repeat of the values in its file.
+    """Return the distinct lines of a parser's output, without values from its file that they repeat.
 
     A line of main.cf that is not understood may hold a password.
     """

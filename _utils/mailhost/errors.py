@@ -3,14 +3,14 @@
 from mailhost.wording import lines, plain
 
 _LONGEST = 8000
-"""Characters of a line of a message."""
+"""Most characters in a line of a message."""
 
 
 class MailserverError(Exception):
-    """Something that the formula was asked to do could not be done; the message says what and why.
+    """The formula could not do what it was asked to do; the message says what and why.
 
-    Strangers may have written parts of it, so that it is made plain: on one line, or on ``many`` where a program of
-    this host has its say.
+    Strangers may have written parts of the message, so it is made plain: on one line, or on ``many`` if it contains the
+    output of a program of this host.
     """
 
     many = False
@@ -21,7 +21,7 @@ class MailserverError(Exception):
 
 
 class PillarError(MailserverError):
-    """The pillar asks for something that is not possible; ``problems`` lists every one that was found."""
+    """The pillar asks for something that is not possible; ``problems`` lists everything that was found."""
 
     many = True
 
@@ -34,11 +34,11 @@ class PillarError(MailserverError):
 
 
 class UnknownSystem(MailserverError):
-    """The host's operating system is none that the formula has parameters for."""
+    """The formula has no parameters for the host's operating system."""
 
 
 class MissingParameters(MailserverError):
-    """The file server has not the files of what differs between operating systems."""
+    """The file server lacks the files with the differences between operating systems."""
 
 
 class MissingPackage(MailserverError):
@@ -46,15 +46,15 @@ class MissingPackage(MailserverError):
 
 
 class DnsError(MailserverError):
-    """A DNS question was for no type of record; trouble with a name or a server is an unknown answer, and no error."""
+    """A DNS question has an unknown record type. Trouble with a name or server is an unknown answer, not an error."""
 
 
 class ResolverError(MailserverError):
-    """This system's resolver is not configured, so that DNS cannot be asked as a receiver would."""
+    """This system's resolver is not configured, so DNS cannot be queried as a receiver would."""
 
 
 class DkimError(MailserverError):
-    """Base of all that can go wrong with a DKIM key."""
+    """Base of all errors about DKIM keys."""
 
 
 class ManifestError(DkimError):
@@ -64,35 +64,35 @@ class ManifestError(DkimError):
 
 
 class KeyFileError(DkimError):
-    """A private key file is missing, unreadable, not owned as it must be, or not the key of its row."""
+    """A private key file is missing or unreadable, has the wrong owner, or is not the key of its row."""
 
 
 class SelectorError(DkimError):
-    """A key cannot have this selector: DNS holds no record of such a name."""
+    """A key cannot have this selector: DNS cannot hold a record of that name."""
 
 
 class KeyInUse(DkimError):
-    """A private key is not destroyed, because OpenDKIM's tables name it, or may."""
+    """A private key is not destroyed, because OpenDKIM's tables name it, or may name it."""
 
 
 class WriteError(DkimError):
-    """A file could not be written, or not for good; it is never half written."""
+    """A file could not be written, or not durably; it is never half written."""
 
 
 class UnsafeFile(DkimError, OSError):
-    """A file or folder is not what root may touch: a link, a FIFO, or another user's; it was left as it is."""
+    """A file or folder must not be touched by root: it is a link, a FIFO, or another user's. It was left as it was."""
 
 
 class CutoverError(DkimError):
-    """New signing tables could not be put in force; the tables that worked are back."""
+    """New signing tables could not be activated; the tables that worked are back."""
 
 
 class ProbeError(DkimError):
-    """A probe message did not come back from the milter signed as it must be."""
+    """A probe message did not come back from the milter with the right signature."""
 
 
 class TakeoverError(DkimError):
-    """A part of an OpenDKIM configuration that was found on the host cannot be read, or not be taken over."""
+    """A part of an OpenDKIM configuration found on the host cannot be read, or cannot be taken over."""
 
 
 class LockHeld(DkimError):
@@ -100,89 +100,89 @@ class LockHeld(DkimError):
 
 
 class FirewallError(MailserverError):
-    """firewalld does not run, or refused what was asked of it."""
+    """firewalld does not run, or refused a request."""
 
     many = True
 
 
 class ConfigurationRefused(MailserverError):
-    """A staged configuration did not pass its checks; the one in force was not touched."""
+    """A staged configuration did not pass its checks; the active one was not touched."""
 
     many = True
 
 
 class NotServing(MailserverError):
-    """A daemon did not serve with a new configuration; the message says what it said and what is in force now."""
+    """A daemon did not serve with a new configuration; the message has its own words, and what is active now."""
 
     many = True
 
 
 class PackagesError(MailserverError):
-    """The note of which packages the formula brought is damaged, or they cannot be taken away without harm."""
+    """The note of the packages that the formula brought is damaged, or they cannot be removed without harm."""
 
     many = True
 
 
 class DaemonError(MailserverError):
-    """A daemon could not be reloaded or restarted; the message has the command and its words."""
+    """A daemon could not be reloaded or restarted; the message has the command and its output."""
 
     many = True
 
 
 class ClockError(DkimError):
-    """The host's clock lies before something that was already seen, so that no time can be trusted."""
+    """The host's clock shows a time before something that already happened, so no time can be trusted."""
 
 
 class SelftestError(MailserverError):
-    """The self-test's message was not taken, or did not come back; nothing could be judged."""
+    """The self-test's message was not accepted, or did not come back; nothing could be judged."""
 
     many = True
 
 
 class NotSeenYet(SelftestError):
-    """A message still waits its turn in a loaded queue, or the way to see it is in use: nothing can be said of it."""
+    """A message still waits in a busy queue, or the means to see it is in use: its outcome is not known."""
 
 
 class RouteUnknown(MailserverError):
-    """Postfix does not say where it would hand an address on to."""
+    """Postfix does not answer where it would send mail for an address."""
 
 
 class LeavingError(MailserverError):
-    """What left the pillar could not be taken away, or the note of what the formula put there is damaged."""
+    """Something that left the pillar could not be removed, or the note of what the formula made is damaged."""
 
 
 class PublishError(MailserverError):
-    """The credential with which records are published is missing, unreadable, malformed, or not kept secret."""
+    """The credential for publishing records is missing, unreadable, malformed, or not kept secret."""
 
 
 class ArgumentError(MailserverError):
-    """An argument of an execution function is not what was written, because YAML read it, or no value at all for it."""
+    """An argument of an execution function is not what was written, because YAML changed it, or is not valid at all."""
 
 
 class SettingsError(MailserverError):
-    """No highstate has put settings in force yet, or the file of them is damaged or of another version."""
+    """No highstate has activated settings yet, or the file with them is damaged or of another version."""
 
 
 class WatchError(MailserverError):
-    """What the last run of mailserver.watch left behind is damaged, or of another version."""
+    """The file that the last run of mailserver.watch left is damaged, or of another version."""
 
 
 class NotTold(MailserverError):
-    """Nobody was told what changed: sendmail(1) did not take the message, or the master the event."""
+    """A channel could not be notified: sendmail(1) did not accept the message, or the master the event."""
 
 
 class CertificateError(MailserverError):
-    """A certificate that is asked for is missing, or cannot be read."""
+    """A certificate that is needed is missing, or cannot be read."""
 
 
 class AcmeError(MailserverError):
-    """certbot got no certificate, or what it needs for that is not there."""
+    """certbot got no certificate, or something that it needs is missing."""
 
     many = True
 
 
 class WireError(MailserverError):
-    """A conversation with a port of the host was cut off, or left its protocol; nothing could be judged."""
+    """A conversation with a port of the host was cut off, or broke the protocol; nothing could be judged."""
 
 
 class NothingListens(WireError):
@@ -198,16 +198,16 @@ class PutOff(WireError):
 
 
 class HandshakeFailed(WireError):
-    """A port of the host said that it speaks TLS, and then did not."""
+    """A port of the host offered TLS, but the handshake failed."""
 
 
 class OverviewError(MailserverError):
-    """What a host told of itself for the page of all hosts is damaged, or of another version of the formula."""
+    """What a host reported for the page of all hosts is damaged, or of another version of the formula."""
 
 
 class MilterActionError(MailserverError):
-    """Postfix could not be made to have mail wait while a milter is away; the message says what it goes by."""
+    """Postfix could not be made to let mail wait while a milter is away; the message says why."""
 
 
 class OriginalsError(MailserverError):
-    """What is kept of the host before this formula is damaged, or could not be given back."""
+    """The record of the host before this formula is damaged, or could not be restored."""

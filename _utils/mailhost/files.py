@@ -1,8 +1,8 @@
-"""Files and folders as root may touch them where another user can write, too: by descriptor, and never through a link.
+"""Safe access by root to files and folders where another user can write, too: by descriptor, never through a link.
 
-Who can write to a folder can put a link there to any file of the host, a FIFO that nobody ever writes to, or a second
-name of another's file. So folders are opened first and files in them by their descriptors, links are not followed, and
-what was opened is looked at before anything is done with it.
+Whoever can write to a folder can put there a link to any file of the host, a FIFO that nobody ever writes to, or a
+second name of somebody's file. So folders are opened first, and files in them by their descriptors. Links are not
+followed, and what was opened is checked before anything is done with it.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from pathlib import Path
 from mailhost.errors import LockHeld, UnsafeFile, WriteError
 
 UNFINISHED = ".unfinished"
-"""How the name of a file ends that is being written (:func:`replace`)."""
+"""The end of the name of a file that is being written (:func:`replace`)."""
 LARGEST = 64 * 1024 * 1024
-"""Bytes that a file may have which is read as a whole."""
+"""Bytes of the largest file that is read as a whole."""
 _MOST_LINKS = 40
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -37,23 +37,23 @@ LOCK_WAIT = 60
 
 
 def is_trusted(found):
-    """Tell whether nobody but root (or who runs this) owns a file or folder or may write to it."""
+    """Tell whether only root (or the user of this process) owns a file or folder and may write to it."""
     return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def is_sticky(found):
-    """Tell whether in this folder nobody may rename or delete what is another's, as in ``/tmp``."""
+    """Tell whether in this folder users may not rename or delete files of others, as in ``/tmp``."""
     return found.st_uid in (0, os.geteuid()) and bool(found.st_mode & stat.S_ISVTX)
 
 
 def kind(found):
-    """Return in words what a file is that is no regular one."""
+    """Return in words what kind of file something is that is not a regular file."""
     return _KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
 
 
 @contextlib.contextmanager
 def opened_folder(path):
-    """Open a folder and yield its descriptor; links on the way count only where nobody but root could put them.
+    """Open a folder and yield its descriptor. Links on the way are followed only where just root could put them.
 
     :raises UnsafeFile: another user could have put a link there.
     :raises OSError: there is no such folder.
@@ -93,7 +93,7 @@ def _names(path):
 
 
 def _target(folder, name, path, err):
-    """Return where a link in a folder leads that is open; whatever else could not be opened is raised on."""
+    """Return the target of a link in an open folder; anything else that could not be opened raises its error again."""
     found = _lstat(folder, name)
     if found is None or not stat.S_ISLNK(found.st_mode):
         raise OSError(err.errno, err.strerror, path) from err
@@ -114,8 +114,8 @@ def _lstat(folder, name):
 def opened(path, flags=_READ, mode=0):
     """Open a regular file and yield its descriptor.
 
-    :raises UnsafeFile: it is a link, a FIFO or another thing that is no regular file.
-    :raises OSError: it cannot be opened, or there is none.
+    :raises UnsafeFile: it is a link, a FIFO or something else that is not a regular file.
+    :raises OSError: it cannot be opened, or does not exist.
     """
     path = Path(path)
     with opened_folder(path.parent) as folder:
@@ -140,7 +140,7 @@ def _open_file(folder, name, path, flags, mode):
 
 
 def check_roots(path, found):
-    """Check that nobody but root can have written what is in a file.
+    """Check that only root can have written the content of a file.
 
     :param found: its ``fstat``.
     :raises UnsafeFile: another user owns it, may write to it, or may have given it this name (a second link).
@@ -154,7 +154,7 @@ def check_roots(path, found):
 
 
 def foreign(found):
-    """Return why a file may say what another user than root wrote (``""``: it cannot)."""
+    """Return why a file's content may come from a user other than root; ``""`` if it cannot."""
     if found.st_uid not in (0, os.geteuid()):
         return f"it belongs to user {found.st_uid}"
     if not is_trusted(found):
@@ -163,9 +163,9 @@ def foreign(found):
 
 
 def read(path, roots=False):
-    """Return what a regular file holds, as bytes, and its ``fstat``.
+    """Return the content of a regular file, as bytes, and its ``fstat``.
 
-    :param roots: only if nobody but root can have written it.
+    :param roots: refuse the file if anybody but root can have written it.
     """
     with opened(path) as descriptor:
         found = os.fstat(descriptor)
@@ -178,12 +178,12 @@ def read(path, roots=False):
 
 
 def read_text(path, roots=False, encoding="utf-8"):
-    """Return what a regular file holds, as text; see :func:`read`."""
+    """Return the content of a regular file, as text; see :func:`read`."""
     return read(path, roots)[0].decode(encoding)
 
 
 def replace(path, octets, mode, owner=None):
-    """Put a new file in place of the one at ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
+    """Replace the file at ``path`` by a new one: a temporary file beside it, fsync, rename, fsync of the folder.
 
     :param owner: ``(uid, gid)``, or ``None`` for the process's own.
     """
@@ -212,7 +212,7 @@ def _fill(file, octets, mode, owner):
 
 
 def delete(path):
-    """Delete a file, if it is there, and sync its folder; of a link the link itself goes."""
+    """Delete a file, if it exists, and sync its folder; if it is a link, the link itself is deleted."""
     path = Path(path)
     try:
         with contextlib.suppress(FileNotFoundError), opened_folder(path.parent) as folder:
@@ -222,12 +222,12 @@ def delete(path):
     except UnsafeFile:
         raise
     except OSError as err:
-        # Of a file in an open folder, the system names the last part only.
+        # For a file in an open folder, the system's error names only the last part of the path.
         raise OSError(err.errno, err.strerror, str(path)) from err
 
 
 def _sweep(folder):
-    """Delete the files in a folder that killed runs left unfinished."""
+    """Delete unfinished files of killed runs in a folder."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened_folder(folder) as descriptor:
         for name in os.listdir(descriptor):
             if name.startswith(".") and name.endswith(UNFINISHED):
@@ -237,7 +237,7 @@ def _sweep(folder):
 
 @contextlib.contextmanager
 def locked(keys, wait=LOCK_WAIT, what="these keys"):
-    """Hold the lock of the folder ``keys``, so that two runs never work on it at once.
+    """Hold the lock of the folder ``keys``, so that two runs never work in it at the same time.
 
     :param what: what they work on; for the message.
     :raises LockHeld: another run held it for ``wait`` seconds.
@@ -245,7 +245,7 @@ def locked(keys, wait=LOCK_WAIT, what="these keys"):
     folder = Path(keys)
     folder.mkdir(parents=True, exist_ok=True)
     with opened(folder / ".lock", os.O_CREAT, 0o600) as file:
-        # Who can read it can hold it, too, and then no run would ever begin.
+        # Whoever can read it can also hold the lock, and then no run could ever begin.
         os.fchmod(file, 0o600)
         ends = time.monotonic() + wait
         while True:
@@ -263,7 +263,7 @@ def replace_file(path, text, mode, owner=None):
     """Write ``text`` (or bytes) to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
 
     :param owner: ``(uid, gid)``, or ``None`` for the process's own.
-    :raises WriteError: it could not; what was there before is untouched, unless the disk failed at the last moment.
+    :raises WriteError: that failed; the old file is untouched, unless the disk failed at the last moment.
     """
     try:
         replace(path, text.encode() if isinstance(text, str) else text, mode, owner)
@@ -273,9 +273,9 @@ def replace_file(path, text, mode, owner=None):
 
 
 def sweep(*folders):
-    """Delete the files that killed runs left unfinished, private keys among them.
+    """Delete unfinished files of killed runs, among them private keys.
 
-    Under the lock only: another run's file that is being written would be deleted as well.
+    Only call this under the lock: it would also delete a file that another run is writing.
     """
     for folder in folders:
         _sweep(folder)
@@ -291,6 +291,6 @@ def folders(keys):
 
 
 def sync_folder(folder):
-    """Have the folder's entries on disk for good."""
+    """Sync a folder, so that its entries are durable."""
     with opened_folder(folder) as descriptor:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""How text that strangers wrote is shown to people: on one line, with nothing in it that a terminal would obey.
+"""How text from strangers is shown to people: on one line, without anything that a terminal would interpret.
 
-DNS, replies of servers, certificates, headers, logs and policies are text of strangers. A carriage return would make a
-line of its own of it, an escape sequence move the cursor, a bidirectional override turn the words around.
+DNS, server replies, certificates, headers, logs and policies contain text from strangers. A carriage return in it would
+forge a line, an escape sequence would move the cursor, and a bidirectional override would reorder the words.
 """
 
 import difflib
@@ -9,20 +9,20 @@ import re
 import unicodedata
 
 LONGEST = 4000
-"""Characters that are shown of a text."""
+"""Characters of a text that are shown."""
 _MOST_MARKS = 2
-"""So many marks in a row stand on a letter in the languages that people write; more cover the lines above."""
-# Default_Ignorable_Code_Point of Unicode: letters and marks, so printable to Python, that nobody sees.
+"""Combining marks in a row on a letter: real languages use no more, and more would cover the lines above."""
+# Default_Ignorable_Code_Point of Unicode: letters and marks that Python calls printable but that are invisible.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 
 def plain(text, most=LONGEST):
-    """Return a text on one line of at most ``most`` characters; what cannot be printed stands there as ``\\x1b``.
+    """Return a text on one line of at most ``most`` characters; unprintable ones are shown like ``\\x1b``.
 
-    :param text: text, or bytes, which should be UTF-8; anything else as ``str`` has it. Text that is plain stays as it
-        is.
+    :param text: text, or bytes, which should be UTF-8; anything else is converted with ``str``. Plain text is returned
+        unchanged.
     """
     if isinstance(text, bytes):
         text = text[: 4 * most + 1].decode("utf-8", "backslashreplace")
@@ -34,7 +34,7 @@ def plain(text, most=LONGEST):
 
 
 def lines(text, most=LONGEST):
-    """Return a text of several lines, each of them plain; for what this formula itself has put together."""
+    """Return a text of several lines, each of them plain; only for text that this formula itself composed."""
     return "\n".join(plain(line, most) for line in str(text).split("\n"))
 
 
@@ -47,7 +47,7 @@ def brief(value, most=300):
 
 
 def told(found):
-    """Return plain data (mappings, lists) with all text in it plain, line by line; names of mappings, too."""
+    """Return plain data (mappings, lists) with all its text made plain, line by line, including keys of mappings."""
     if isinstance(found, dict):
         return {told(name): told(value) for name, value in found.items()}
     if isinstance(found, (list, tuple)):
@@ -56,7 +56,7 @@ def told(found):
 
 
 def is_seen(one):
-    """Tell whether a character is one that people see, and a terminal only shows."""
+    """Tell whether a character is visible and harmless on a terminal."""
     return one.isprintable() and not _UNSEEN.match(one)
 
 
@@ -73,19 +73,19 @@ def _shown(text):
 
 
 def shown(value):
-    """Return ``value`` as a message quotes it: short, on one line."""
+    """Return ``value`` in the form for quoting in a message: short, on one line."""
     text = plain(repr(value[:80]) if isinstance(value, str) else str(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def place_in(where, name):
-    """Return the place of a key within another one, as a message names it: on one line, whatever the name is."""
+    """Return the place of a key within another one for a message: on one line, whatever the name is."""
     text = str(name)
     return f"{where}:{text if text.isprintable() else shown(text)}"
 
 
 def did_you_mean(name, valid):
-    """Return the words that lead from a wrong ``name`` to the nearest of ``valid`` ones, or to all of them."""
+    """Return words that lead from a wrong ``name`` to the nearest one in ``valid``, or list them all."""
     near = difflib.get_close_matches(str(name), [str(one) for one in valid], n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"

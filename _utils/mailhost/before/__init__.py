@@ -1,1 +1,1 @@
-"""What a host had before this formula, and what it brought: found, kept, and given back."""
+"""What a host had before this formula, and what the formula brought: found, kept, and restored."""

@@ -1,4 +1,4 @@
-"""The configuration that a host has before this formula, as its own tools read it, beside the one that is to come."""
+"""The host's configuration before this formula, read by the daemons' own tools, compared with the new one."""
 
 import os
 import re
@@ -33,7 +33,7 @@ _DOVECOT_KEYS = {
 }
 _OPENDKIM_KEYS = {"socket": "mailserver:opendkim:socket", "mode": "mailserver:opendkim:mode"}
 _OF_KEYS = {"keytable", "signingtable", "domain", "keyfile", "selector", "internalhosts", "externalignorelist"}
-"""What says who signs for whom is taken over, or has the run refused (docs/takeover.md)."""
+"""Settings that decide who signs for whom: they are taken over, or the run is refused (docs/takeover.md)."""
 _OPENDKIM_DEFAULTS = {
     "syslog": ("no", "yes"), "syslogsuccess": ("no", "yes"), "logwhy": ("no", "yes"), "mode": ("sv",),
     "subdomains": ("no",), "canonicalization": ("simple/simple",), "userid": ("opendkim",), "umask": ("007", "002"),
@@ -46,17 +46,17 @@ _PORTS = {
     "smtp": 25, "smtps": 465, "submission": 587, "smtp-submission": 587, "imap": 143, "imaps": 993, "pop3": 110,
     "pop3s": 995, "ssh": 22, "http": 80, "https": 443, "managesieve": 4190, "salt-master": 4505,
 }  # fmt: skip
-"""What the names that firewalld has for services mean, as far as mail hosts have them."""
+"""The ports of firewalld's service names, as far as mail hosts use them."""
 
 
 def text(path):
-    """Return a file's text; ``""`` where there is none."""
+    """Return a file's text; ``""`` if it does not exist."""
     here = in_force.look(path) if Path(path).is_file() else None
     return here.octets.decode("utf-8", "replace") if here else ""
 
 
 def postfix(folder, staged, command=run_command, shipped=_SHIPPED):
-    """Return what main.cf and master.cf in ``folder`` lose to those in ``staged``, as
+    """Return the settings that main.cf and master.cf in ``folder`` have and those in ``staged`` do not, as
     :class:`mailhost.before.lost.Lost`.
     """
     main, master = f"{folder}/main.cf", f"{folder}/master.cf"
@@ -99,7 +99,7 @@ def _services(folder, staged, master, command, shipped):
 
 
 def _shipped_master(staged, shipped):
-    """Make a folder below ``staged`` that has the master.cf of the distribution, for its parser; return the folder."""
+    """Make a folder below ``staged`` with the distribution's master.cf, for its parser; return the folder."""
     place = Path(staged, "shipped")
     place.mkdir(exist_ok=True)
     (place / "main.cf").write_text("", encoding="utf-8")
@@ -108,7 +108,7 @@ def _shipped_master(staged, shipped):
 
 
 def _ours(name):
-    """Return how the formula's master.cf calls a service, or an option of it."""
+    """Return the name that the formula's master.cf uses for a service, or for an option of it."""
     service, kind, *option = name.split("/")
     names = {"submissions": "smtps", "465": "smtps", "587": "submission", "25": "smtp"}
     return "/".join([names.get(service, service) if kind == "inet" else service, kind, *option])
@@ -121,7 +121,7 @@ def _option_key(name):
 
 
 def _asked(command, folder, option, name):
-    """Return what postconf says of a folder or, where it is not installed, the file itself."""
+    """Return postconf's output for a folder or, if postconf is not installed, the file itself."""
     done = command(("postconf", "-c", str(folder), option))
     return done.out if done.status == 0 else text(f"{folder}/{name}")
 
@@ -132,7 +132,9 @@ def _said(command, words):
 
 
 def dovecot(folder, staged, command=run_command, shipped=_SHIPPED):
-    """Return what dovecot.conf, and what it includes, loses to the one in ``staged``; nothing without ``doveconf``."""
+    """Return the settings that dovecot.conf and its includes have and the one in ``staged`` does not; none without
+    ``doveconf``.
+    """
     config = f"{folder}/dovecot.conf"
     here, to_come, brought = (
         before_lost.sections(_said(command, ("doveconf", "-n", "-c", str(path))))
@@ -150,7 +152,7 @@ def dovecot(folder, staged, command=run_command, shipped=_SHIPPED):
 
 
 def opendkim(config, staged, trusted):
-    """Return what opendkim.conf, and the hosts that it trusts, lose to those in ``staged``."""
+    """Return the settings and trusted hosts that opendkim.conf has and the files in ``staged`` do not."""
     here, to_come = (before_lost.directives(text(path)) for path in (config, Path(staged, "opendkim.conf")))
     spelled = {name: spelling for name, (spelling, _) in here.items()}
     lost = before_lost.lost(
@@ -174,5 +176,5 @@ def _words(path):
 
 
 def ports_of(names):
-    """Return ports (``25/tcp``) of services and ports as firewalld names them."""
+    """Return the ports (``25/tcp``) of firewalld's services and ports."""
     return {name if "/" in name else f"{_PORTS.get(name, name)}/tcp" for name in names}

@@ -1,4 +1,4 @@
-"""Units, ports and aliases of a host as they were before this formula: noted, and given back."""
+"""Units, ports and aliases of a host as they were before this formula: recorded, and restored."""
 
 import re
 
@@ -19,7 +19,10 @@ def unit_states(units, command=run_command):
 
 
 def zone_state(zone, unit, run=None, command=run_command):
-    """Return what a zone of firewalld allows, and whether it runs: ``{"running", "permanent", "current"}``."""
+    """Return what a firewalld zone allows, and whether firewalld runs and is installed.
+
+    :return: ``{"running", "installed", "permanent", "current"}``.
+    """
     run = run or daemons_firewall.firewall_cmd
     running = command(("systemctl", "is-active", "--quiet", unit)).status == 0
     installed = command(("systemctl", "cat", unit)).status == 0
@@ -36,13 +39,13 @@ def zone_state(zone, unit, run=None, command=run_command):
 
 
 def allowed(text):
-    """Return the services and ports in what ``firewall-cmd --list-all`` printed."""
+    """Return the services and ports in the output of ``firewall-cmd --list-all``."""
     lines = dict(line.strip().partition(": ")[::2] for line in text.splitlines())
     return sorted([*lines.get("services", "").split(), *lines.get("ports", "").split()])
 
 
 def set_unit(unit, state, command=run_command):
-    """Have a unit run and start at boot, or neither, as it was; return the words of what changed.
+    """Make a unit run and start at boot, or neither, as it did before; return the verbs of what changed.
 
     :raises OriginalsError: systemd refused.
     """
@@ -59,7 +62,7 @@ def set_unit(unit, state, command=run_command):
 
 
 def entries(text):
-    """Return the entries of aliases(5), ``{name: its lines}``, in their order; ``""`` has what is before the first."""
+    """Return the entries of aliases(5), ``{name: its lines}``, in order; ``""`` has the lines before the first one."""
     found, name = {"": ""}, ""
     for line in text.splitlines(keepends=True):
         begins = re.match(r'\s*("[^"]+"|[^\s#:][^:]*?)\s*:', line) if not line[:1].isspace() else None
@@ -69,9 +72,10 @@ def entries(text):
 
 
 def aliases_as_they_were(former, present, names):
-    """Return the text of the aliases file with these names as they were; what others changed since is kept.
+    """Return the text of the aliases file with these names restored; changes that others made since then are kept.
 
-    :param former: the file's text before the formula; ``None``: not known, and the names go, but for postmaster.
+    :param former: the file's text before the formula; ``None`` if unknown: then the names are removed, except
+        postmaster.
     """
     names = {name.lower() for name in names}
     now = entries(present)

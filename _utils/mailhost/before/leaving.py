@@ -1,8 +1,8 @@
-"""What the pillar had this formula put on the host, remembered, so that it goes again when it leaves the pillar.
+"""What the pillar made this formula put on the host. It is recorded, so that it is removed when it leaves the pillar.
 
-The note (``/var/lib/mailserver/given.json``, for root alone) has ``users``, ``{name: {"made", "locked", "was"}}``:
-whether the formula made the user, and locked the login, and how that was before (``[is locked, day of expiry]``);
-``aliases``, ``{name: {"targets", "former"}}``: as the formula wrote them, and the lines that there were before; and
+The note (``/var/lib/mailserver/given.json``, only for root) has ``users``, ``{name: {"made", "locked", "was"}}``:
+whether the formula made the user and locked the login, and the state before that (``[is locked, day of expiry]``);
+``aliases``, ``{name: {"targets", "former"}}``: as the formula wrote them, and the lines that were there before; and
 ``firewall``, ``{zone: {"permanent", "running"}}``, the services and ports that it opened. Mail and homes are never
 deleted.
 """
@@ -20,7 +20,7 @@ FORMAT = 1
 EMPTY = {"format": FORMAT, "users": {}, "aliases": {}, "firewall": {}}
 SHADOW = "/etc/shadow"
 _EXPIRED = "1"
-"""The day since 1970 from which a locked account has expired, so that no key of SSH opens it either."""
+"""Day since 1970 on which a locked account expired; an expired account does not accept SSH keys either."""
 
 
 def path(state=None):
@@ -28,7 +28,7 @@ def path(state=None):
 
 
 def read(state=None):
-    """Return the note; an empty one where there is none.
+    """Return the note; an empty one if the file does not exist.
 
     :raises LeavingError: it is damaged, or of another version.
     """
@@ -52,9 +52,9 @@ def read(state=None):
 
 
 def write(note, state=None):
-    """Write the note, if it says anything new.
+    """Write the note, if it has changed.
 
-    :raises WriteError: the disk did not take it; the old one stays.
+    :raises WriteError: it could not be written; the old one stays.
     """
     if note != read(state):
         path(state).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -62,12 +62,12 @@ def write(note, state=None):
 
 
 def left_users(note, names):
-    """Return the users that the formula made and that are not among ``names`` (the pillar's) any more."""
+    """Return the users that the formula made and that are no longer among ``names`` (those of the pillar)."""
     return sorted(name for name, row in note["users"].items() if row["made"] and name not in names)
 
 
 def with_users(note, names, exists):
-    """Return the note with these users of the pillar; one that is new to it, and not on the host, will be made.
+    """Return the note with these users of the pillar; one that is new to it and not on the host will be made.
 
     :param exists: tells whether the host has a user.
     """
@@ -77,7 +77,7 @@ def with_users(note, names, exists):
 
 
 def shadow(name, file=SHADOW):
-    """Return a user's password field and day of expiry of shadow(5), or ``None``."""
+    """Return a user's password field and expiry day from shadow(5), or ``None``."""
     for line in Path(file).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         words = line.split(":")
         if words[0] == name and len(words) > 7:
@@ -88,7 +88,7 @@ def shadow(name, file=SHADOW):
 def to_lock(names, seen):
     """Return which of these users' logins are not locked yet.
 
-    :param seen: returns what :func:`shadow` does.
+    :param seen: returns the same as :func:`shadow`.
     """
     return [name for name in names if not _is_locked(seen(name))]
 
@@ -103,10 +103,10 @@ def to_open(note, names):
 
 
 def lock(note, name, row, command):
-    """Lock a user's login: the password, and the account for keys of SSH; return the note.
+    """Lock a user's login: the password, and the account, so that SSH keys do not work either. Return the note.
 
     :param row: what :func:`shadow` returned.
-    :raises LeavingError: it could not be.
+    :raises LeavingError: that failed.
     """
     if row is None:
         raise LeavingError(
@@ -116,14 +116,14 @@ def lock(note, name, row, command):
     was = known.get("was") or [row[0][:1] in ("!", "*"), row[1]]
     _run(command, "usermod", "--lock", name)
     _run(command, "chage", "--expiredate", _EXPIRED, name)
-    command(("doveadm", "kick", name))  # what is open ends; there may be no Dovecot
+    command(("doveadm", "kick", name))  # ends open sessions; there may be no Dovecot
     return {**note, "users": {**note["users"], name: {**known, "locked": True, "was": was}}}
 
 
 def unlock(note, name, row, command):
-    """Open a user's login as it was before it was locked; return the note.
+    """Unlock a user's login and restore its state before it was locked; return the note.
 
-    :raises LeavingError: it could not be.
+    :raises LeavingError: that failed.
     """
     known = note["users"][name]
     was_locked, expiry = known["was"] or [True, ""]
@@ -140,10 +140,10 @@ def _run(command, *words):
 
 
 def left_aliases(note, given, present):
-    """Return the aliases that have left the pillar, and are still as the formula wrote them.
+    """Return the aliases that left the pillar and are still as the formula wrote them.
 
-    :param given: the pillar's, ``{name: targets}``.
-    :param present: the file's, likewise (:func:`targets`).
+    :param given: the pillar's aliases, ``{name: targets}``.
+    :param present: the file's entries (:func:`targets`).
     """
     given = {name.lower() for name in given}
     return [
@@ -154,10 +154,10 @@ def left_aliases(note, given, present):
 
 
 def with_aliases(note, given, present, original):
-    """Return the note with the pillar's aliases beside those that it has; of one that is new to it what there is now.
+    """Return the note extended by the pillar's aliases; for one that is new to it, it records the present entry.
 
     :param given, present: as in :func:`left_aliases`.
-    :param original: what the file had before this formula, which an earlier version of it may have written over.
+    :param original: the file's entries before this formula, which an earlier version of it may have overwritten.
     """
 
     def row(name, text):
@@ -170,12 +170,12 @@ def with_aliases(note, given, present, original):
 
 
 def without_aliases(note, left, present):
-    """Return the text of the file, and the note, without these aliases, or with what there was before them.
+    """Return the file's text and the note without these aliases, or with the entries that were there before them.
 
-    :param present: the entries of the file, ``{name in small letters: lines}``, in their order.
+    :param present: the entries of the file, ``{name in lower case: lines}``, in order.
     """
     back = {name.lower(): note["aliases"][name]["former"] for name in left}
-    # Without one, no host is to be (RFC 5321 section 4.5.1).
+    # Every host needs a postmaster (RFC 5321 section 4.5.1).
     text = "".join(
         back.get(name) or lines if name == "postmaster" else back.get(name, lines) for name, lines in present.items()
     )
@@ -183,7 +183,7 @@ def without_aliases(note, left, present):
 
 
 def targets(text):
-    """Return the targets of an alias, in whatever form they are given: a list, text with commas, lines of the file."""
+    """Return the targets of an alias, in whatever form it is given: a list, text with commas, or lines of the file."""
     if isinstance(text, str):
         text = (text.partition(":")[2] if "\n" in text else text).split(",")
     return sorted(filter(None, (" ".join(str(one).partition("#")[0].split()) for one in text)))
@@ -199,9 +199,9 @@ def with_opened(note, zone, items):
 
 
 def left_open(note, zone, wanted):
-    """Return what the formula opened that the pillar no longer wants, ``{zone: {where: [...]}}``.
+    """Return what the formula opened and the pillar no longer wants, ``{zone: {where: [...]}}``.
 
-    :param zone: the pillar's; in another one it wants nothing.
+    :param zone: the pillar's zone; in any other zone it wants nothing.
     """
     found = {
         one: {where: [item for item in items if one != zone or item not in wanted] for where, items in rows.items()}
@@ -215,7 +215,7 @@ def left_open(note, zone, wanted):
 
 
 def with_closed(note, closed):
-    """Return the note without what was closed, as :func:`left_open` returns it."""
+    """Return the note without what was closed, given as :func:`left_open` returns it."""
     rows = {
         zone: {
             where: [one for one in items if one not in closed.get(zone, {}).get(where, ())]

@@ -1,6 +1,6 @@
-"""What a hand-made configuration says, and the formula's does not: the settings that a first run would lose. Pure.
+"""Settings that a hand-made configuration has and the formula's does not, so that a first run would lose them. Pure.
 
-A setting counts if it differs from the daemon's default, from what the distribution ships, and from what is to come.
+A setting counts if it differs from the daemon's default, from what the distribution ships, and from the new value.
 """
 
 import re
@@ -10,14 +10,14 @@ from mailhost.daemons import secrets as daemons_secrets
 from mailhost.wording import plain
 
 MOST = 60
-"""Rows of a list that is to be read."""
+"""Rows that a list shows, so that people read it."""
 LONGEST = 200
 """Characters of a value that are shown."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A setting that would go: where it is (``main.cf:12``), what the formula sets instead, and what keeps it."""
+    """A setting that would be lost: where it is (``main.cf:12``), what the formula sets instead, and what keeps it."""
 
     name: str
     value: str
@@ -31,20 +31,20 @@ class Lost:
 
 
 def masked(name, value):
-    """Return a value as it may be shown: no secret in it, on one line of at most ``LONGEST`` characters."""
+    """Return a value for display: without secrets, on one line of at most ``LONGEST`` characters."""
     return plain(daemons_secrets.masked(name.rpartition("/")[2], " ".join(value.split())), LONGEST)
 
 
 def same(one, other):
-    """Tell whether two values mean the same: lists may be set off by commas or by white space."""
+    """Tell whether two values mean the same; lists may be separated by commas or white space."""
     words = [re.split(r"[,\s]+", value.strip().strip('"')) for value in (one, other)]
     return words[0] == words[1] or one.strip().lower() == other.strip().lower()
 
 
 def lost(old, new, defaults, where, key):
-    """Return the settings of ``old`` that are lost, sorted; all are ``{name: value}``.
+    """Return the settings of ``old`` that are lost, sorted; all arguments are ``{name: value}``.
 
-    :param defaults: those of the daemon, and of what the distribution ships; values or tuples of them.
+    :param defaults: those of the daemon and of the distribution; values or tuples of them.
     :param where, key: called with a name; return the place of its line, and what keeps the setting.
     """
     found = []
@@ -61,7 +61,7 @@ def lost(old, new, defaults, where, key):
 
 
 def parameters(text):
-    """Return the settings of a main.cf, or of what ``postconf -n`` prints, ``{name: value}``; the last one counts."""
+    """Return the settings of a main.cf, or of the output of ``postconf -n``, ``{name: value}``; the last one counts."""
     found, name = {}, None
     for line in text.splitlines():
         if not line.strip() or line.lstrip().startswith("#"):
@@ -75,13 +75,13 @@ def parameters(text):
 
 
 def services(text):
-    """Return the services of a master.cf as ``postconf -M`` prints it, ``{"smtp/inet": columns with the command}``."""
+    """Return the services in the output of ``postconf -M``, ``{"smtp/inet": columns with the command}``."""
     rows = [line.split(None, 7) for line in text.splitlines() if line.strip() and not line[0].isspace()]
     return {f"{row[0]}/{row[1]}": " ".join(row[2:]).partition(" -o ")[0] for row in rows if len(row) == 8}
 
 
 def sections(text):
-    """Return the settings of what ``doveconf -n`` prints, ``{"service imap/process_limit": value}``."""
+    """Return the settings in the output of ``doveconf -n``, ``{"service imap/process_limit": value}``."""
     found, stack = {}, []
     for line in map(str.strip, text.splitlines()):
         if line.startswith("}"):
@@ -101,7 +101,7 @@ def directives(text):
 
 
 def line_of(pattern, files):
-    """Return ``path:line`` of the last line that a pattern finds.
+    """Return ``path:line`` of the last line that matches a pattern.
 
     :param files: ``{path: text}``.
     """
@@ -115,7 +115,7 @@ def line_of(pattern, files):
 
 
 def told(found, what):
-    """Return the list as the operator reads it; ``""`` where nothing is lost."""
+    """Return the list as text for the operator; ``""`` if nothing is lost."""
     if not found:
         return ""
     rows = [f"  {one}" for one in found[:MOST]]

@@ -1,9 +1,9 @@
-"""What a host had before this formula: files that it replaces, units, ports; kept once, and given back by clean.
+"""What a host had before this formula: files that it replaces, units, ports. Kept once, and restored by clean.
 
-Below ``/var/lib/mailserver/original`` lie ``note.json`` and, below ``files``, the copies by their own paths. The note
-has ``files``, ``{path: {"kind", "mode", "uid", "gid", "target"}}`` (kind: ``file``, ``link``, ``absent``, or
-``unknown`` where an earlier version of the formula replaced it without a copy), ``units``, ``{unit: {"active",
-"enabled"}}``, ``firewall``, ``{"running", "permanent", "current"}``, and ``modes``, ``{path: [mode, uid, gid]}``.
+``/var/lib/mailserver/original`` has ``note.json`` and, in ``files``, the copies under their full paths. The note has
+``files``, ``{path: {"kind", "mode", "uid", "gid", "target"}}`` (kind: ``file``, ``link``, ``absent``, or ``unknown`` if
+an earlier version of the formula replaced it without a copy), ``units``, ``{unit: {"active", "enabled"}}``,
+``firewall``, ``{"running", "permanent", "current"}``, and ``modes``, ``{path: [mode, uid, gid]}``.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from mailhost.files import replace_file
 
 OURS = b"# Written by Salt (mailserver"
 EDITED = ("/etc/aliases",)
-"""Files that the formula edits, and does not replace: nothing in them says whose work they are."""
+"""Files that the formula edits and does not replace: nothing in them shows who wrote them."""
 FORMAT = 1
 EMPTY = {"format": FORMAT, "files": {}, "units": None, "firewall": None, "modes": {}}
 
@@ -30,7 +30,7 @@ def folder(state=in_force.STATE):
 
 
 def read(state=in_force.STATE):
-    """Return the note; an empty one where there is none.
+    """Return the note; an empty one if the file does not exist.
 
     :raises OriginalsError: it is damaged, or of another version.
     """
@@ -60,26 +60,26 @@ def is_ours(path):
 
 
 def _look(path):
-    """Return a regular file, links followed, or ``None``."""
+    """Return a regular file, also through links, or ``None``."""
     return in_force.look(path) if Path(path).is_file() else None
 
 
 def to_note(files, state=in_force.STATE, existing=False):
-    """Return which paths are not noted yet.
+    """Return which paths are not recorded yet.
 
-    :param existing: only those where something is now: a package may be about to bring the others.
+    :param existing: only those that exist now: a package may be about to install the others.
     """
     known = read(state)["files"]
     return [path for path in files if path not in known and (not existing or os.path.lexists(path))]
 
 
 def keep(files, state=in_force.STATE, existing=False, upgraded=False):
-    """Keep what is in place at these paths, once; return those that were kept now.
+    """Keep the files at these paths as they are, once; return those that were kept now.
 
-    What an earlier version of the formula kept beside a file (``.dist``) is taken over.
+    A copy that an earlier version of the formula kept beside a file (``.dist``) is taken over.
 
-    :param upgraded: an earlier version ran here, so that links are its work, and what it edited is not as it was.
-    :raises WriteError: a disk did not take it, and the note is as it was.
+    :param upgraded: an earlier version ran here, so links are its work, and files that it edited are not original.
+    :raises WriteError: a copy could not be written; the note is unchanged.
     """
     note, new = read(state), to_note(files, state, existing)
     left_over = []
@@ -96,7 +96,7 @@ def keep(files, state=in_force.STATE, existing=False, upgraded=False):
 
 
 def _noted(path, upgraded=False):
-    """Return a path's row of the note, and the file to copy, if any."""
+    """Return a path's row for the note, and the file to copy, if any."""
     if upgraded and (path in EDITED or os.path.islink(path)):
         return {"kind": "unknown" if path in EDITED else "absent"}, None
     if os.path.islink(path):
@@ -117,16 +117,16 @@ def _copy(source, place, state):
 
 
 def is_begun(state=in_force.STATE):
-    """Tell whether it is noted how the host was before."""
+    """Tell whether the host's original state is recorded."""
     return read(state)["units"] is not None
 
 
 def note_host(units, modes, firewall, upgraded, state=in_force.STATE):
-    """Note units, modes and ports, once.
+    """Record units, modes and ports, once.
 
     :param units: ``{unit: {"active", "enabled"}}``.
-    :param modes: folders and files, with all that is in them, whose owners and modes are noted.
-    :param upgraded: an earlier version of the formula ran here, so that all of it is its work and not the host's own.
+    :param modes: folders and files; owners and modes of these and of everything in them are recorded.
+    :param upgraded: an earlier version of the formula ran here, so the present state is its work, not the host's own.
     """
     note = read(state)
     note["units"] = {} if upgraded else units
@@ -145,10 +145,10 @@ def _modes(top):
 
 
 def wanted(files, state=in_force.STATE, stays=()):
-    """Return what is to be in place again, ``{path: row of the note}``, as far as it differs from what is.
+    """Return what must be in place again, ``{path: row of the note}``, where it differs from what is there.
 
-    A file of ours of which no original is known goes, unless it is among ``stays``; one that is not noted, and somebody
-    else's, is left alone.
+    A file of ours without a known original is removed, unless it is in ``stays``. A file that is not recorded and is
+    somebody else's is left alone.
     """
     rows, found = read(state)["files"], {}
     for path in files:
@@ -174,14 +174,15 @@ def _original(path, row, state):
 
 
 def original(path, state=in_force.STATE):
-    """Return the copy of a file as it was, or ``None``."""
+    """Return the copy of the original file, or ``None``."""
     return in_force.look(in_force.beneath(folder(state) / "files", path))
 
 
 def give_back(rows, state=in_force.STATE):
     """Put back what :func:`wanted` returned.
 
-    :raises OriginalsError: a copy is gone. WriteError: a disk did not take it.
+    :raises OriginalsError: a copy is missing.
+    :raises WriteError: a file could not be written.
     """
     lost = [path for path, row in rows.items() if row["kind"] == "file" and original(path, state) is None]
     if lost:
@@ -198,12 +199,12 @@ def give_back(rows, state=in_force.STATE):
 
 
 def give_back_modes(state=in_force.STATE):
-    """Give files and folders the owners and modes that they had; return the paths that differed."""
+    """Restore owners and modes of files and folders; return the paths that differed."""
     return [path for path, row in sorted(read(state)["modes"].items()) if _give_back_mode(path, *row)]
 
 
 def _give_back_mode(path, mode, uid, gid):
-    """Change a file that is no link, nor lies behind one: others than root may write in these folders."""
+    """Change a file that is not a link and not behind one: users other than root may write in these folders."""
     try:
         handle = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
         for part in Path(path).parts[1:]:
@@ -233,8 +234,8 @@ def forget(state=in_force.STATE):
 def tables_to_keep(config, tables, state=in_force.STATE):
     """Return which of OpenDKIM's tables stay although they are ours, and why: ``(paths, sentence or "")``.
 
-    :param config: the path of opendkim.conf. Where it names a table of which no original is known, or an original
-        names a key that is destroyed, OpenDKIM would not start with it or put off all mail.
+    :param config: the path of opendkim.conf. If it names a table without a known original, or the original names a
+        destroyed key, OpenDKIM would not start with it or would defer all mail.
     """
     rows = read(state)["files"]
     here = original(config, state) or (None if is_ours(config) else _look(config)) or _look(f"{config}.dist")

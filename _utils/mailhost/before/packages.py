@@ -1,7 +1,7 @@
-"""Which packages the formula's own runs brought to a host: noted around each run, so that they can be taken away again.
+"""Which packages the formula's runs brought to a host. This is recorded around each run, so that they can be removed.
 
-The note is a file with ``brought``, the names of those packages, and, while a run that installs some is under way,
-``before``: the names of all that there were when it began.
+The note is a file with ``brought``, the names of those packages, and, while a run that installs some is in progress,
+``before``: the names of all packages that were installed when it began.
 """
 
 import json
@@ -17,7 +17,7 @@ QUEUES = ("incoming", "active", "deferred", "hold", "maildrop", "corrupt")
 
 
 def read(path=NOTE):
-    """Return the note; an empty one where there is none.
+    """Return the note; an empty one if the file does not exist.
 
     :raises PackagesError: it is damaged.
     """
@@ -31,7 +31,7 @@ def read(path=NOTE):
 
 
 def write(note, path=NOTE):
-    """Put a note in place of the one on disk.
+    """Replace the note on disk.
 
     :raises WriteError: it could not be written.
     """
@@ -40,20 +40,20 @@ def write(note, path=NOTE):
 
 
 def begun(note, wanted, installed):
-    """Return the note of a run that begins.
+    """Return the note for a run that begins.
 
-    :param wanted: the names of the packages that the run asks for; ``installed``, of all that there are.
+    :param wanted: the names of the packages that the run asks for; ``installed`` are all installed packages.
     """
     brought = set(note["brought"])
     if note["before"] is not None:
-        # The run before was killed. What else came since may be somebody else's, so only what the formula names counts.
+        # The run before was killed. Other packages may be somebody else's, so only those that the formula names count.
         brought |= set(wanted) & set(installed) - set(note["before"])
     is_short = set(wanted) - set(installed)
     return {"brought": sorted(brought), "before": sorted(installed) if is_short else None}
 
 
 def ended(note, installed):
-    """Return the note of a run that has installed all it could."""
+    """Return the note for a run that has installed all it could."""
     if note["before"] is None:
         return note
     return {"brought": sorted({*note["brought"], *(set(installed) - set(note["before"]))}), "before": None}
@@ -70,15 +70,15 @@ def wanted_by(chunks):
 
 
 def to_remove(note, installed):
-    """Return which packages are to be taken away: those that the formula brought, as far as they are still there."""
+    """Return the packages to remove: those that the formula brought and that are still installed."""
     return sorted(set(note["brought"]) & set(installed))
 
 
 def in_turns(names, info=DPKG_INFO):
-    """Return the names in the order in which packages go, a list a turn.
+    """Return the names in the order of their removal, one list for each step.
 
-    Some of Debian's packages ask ``ucf``, as they go, which configuration files are theirs, and leave them all where
-    it, or what it needs, went in the same turn.
+    When removed, some Debian packages ask ``ucf`` which configuration files are theirs. They leave all files in place
+    if ucf, or something that it needs, is removed in the same step.
     """
     first = [name for name in names if name != "ucf" and _asks_ucf(name, info)]
     return [turn for turn in (first, [name for name in names if name not in first]) if turn]
@@ -96,7 +96,7 @@ def simulated(text):
 
 
 def in_the_way(names, command):
-    """Return why packages cannot be taken away without others; ``""`` if they can.
+    """Return why packages cannot be removed without others; ``""`` if they can.
 
     :param command: runs a command (:class:`mailhost.check.findings.Host`).
     """
@@ -114,5 +114,5 @@ def in_the_way(names, command):
 
 
 def queued(queue):
-    """Tell how many messages lie in Postfix's queue: its package takes them with it when it goes."""
+    """Return how many messages are in Postfix's queue: removing its package removes them as well."""
     return sum(1 for name in QUEUES for path in Path(queue, name).rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""What a firewall that starts would shut of what listens now. Pure, but for the definitions of firewalld's services."""
+"""Which present listeners a firewall would block when it starts. Pure, except that it reads firewalld's services."""
 
 import re
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from pathlib import Path
 from mailhost.before import found as before_found
 
 OURS = ("master", "dovecot", "opendkim", "saslauthd")
-"""Programs whose ports are the pillar's matter: Postfix's, Dovecot's, OpenDKIM's, Cyrus SASL's."""
+"""Programs whose ports the pillar decides: those of Postfix, Dovecot, OpenDKIM and Cyrus SASL."""
 DEFAULT = ("ssh", "dhcpv6-client")
-"""What firewalld's own zone ``public`` lets in, before it is installed."""
+"""What firewalld's own zone ``public`` lets in, as long as firewalld is not installed."""
 _DEFINITIONS = ("/etc/firewalld/services", "/usr/lib/firewalld/services")
 _CLIENTS = {68, 123, 323, 546, 1900, 5353}
-"""Ports at which programs await answers to what they asked over UDP, which every firewall lets in."""
+"""Ports on which programs wait for answers to their own UDP queries, which every firewall lets in."""
 _EPHEMERAL = 32768
-"""The first port that Linux gives to programs that name none: whoever has one over UDP is a client."""
+"""The first port that Linux gives to programs that do not choose one: a UDP program on such a port is a client."""
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Something that listens where others reach it; ``program`` is empty for what the kernel itself does."""
+    """A listener that others can reach; ``program`` is empty if it is the kernel itself."""
 
     protocol: str
     address: str
@@ -37,7 +37,7 @@ class Listener:
 
 
 def listeners(text):
-    """Return the listeners that others reach, of what ``ss -Hltunp`` printed, each port of a program once."""
+    """Return the listeners that others can reach, from the output of ``ss -Hltunp``, each port of a program once."""
     found = {}
     for words in map(str.split, text.splitlines()):
         if len(words) < 6 or words[0] not in ("tcp", "udp"):
@@ -53,15 +53,15 @@ def listeners(text):
 
 
 def _is_client(port, program):
-    # What the kernel listens at, as WireGuard does, is nobody's client.
+    # A listener of the kernel itself, such as WireGuard, is not a client.
     return bool(program) and (port in _CLIENTS or port >= _EPHEMERAL)
 
 
 def shut(found, services, ports, given_up=(), folders=_DEFINITIONS):
-    """Return those listeners that a zone with these services and ports shuts.
+    """Return the listeners that a zone with these services and ports would block.
 
     :param found: what :func:`listeners` returned.
-    :param given_up: ports that may be shut.
+    :param given_up: ports that may be blocked.
     """
     spans = [span for item in (*ports, *given_up) for span in _spans(item)]
     spans += [span for service in services for span in service_spans(service, folders)]
@@ -74,14 +74,14 @@ def shut(found, services, ports, given_up=(), folders=_DEFINITIONS):
 
 
 def _spans(item):
-    """Return (protocol, first, last) of ``587/tcp`` or ``60000-61000/udp``."""
+    """Return (protocol, first, last) for ``587/tcp`` or ``60000-61000/udp``."""
     port, _, protocol = item.partition("/")
     first, _, last = port.partition("-")
     return [(protocol, int(first), int(last or first))] if first.isdigit() else []
 
 
 def service_spans(service, folders=_DEFINITIONS, seen=()):
-    """Return (protocol, first, last) of each port of a service, from its definition, or as mail hosts know it."""
+    """Return (protocol, first, last) for each port of a service, from its definition, or else the usual ones."""
     path = next((path for path in (Path(folder, f"{service}.xml") for folder in folders) if path.exists()), None)
     if path is None or service in seen:
         return [span for item in before_found.ports_of([service]) for span in _spans(item)]
@@ -96,9 +96,9 @@ def service_spans(service, folders=_DEFINITIONS, seen=()):
 
 
 def told(found, ports):
-    """Return the sentences that an operator reads: what would be shut, and what to do about it; ``""`` for nothing.
+    """Return sentences for the operator: what would be blocked, and what to do about it; ``""`` if nothing would be.
 
-    :param ports: those that the pillar opens, since a list that is given takes the place of the default.
+    :param ports: the ports that the pillar opens, since a list in the pillar replaces the default.
     """
     if not found:
         return ""

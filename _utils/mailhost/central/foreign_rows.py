@@ -1,26 +1,26 @@
-"""Rows that a minion put into the mine, read with distrust: bounded before anything else looks at them. Pure.
+"""Rows that a minion put into the mine are not trusted: their size is checked before anything else. Pure.
 
-A minion may have written anything: no list, a million rows, lists in lists, numbers without an end. A row that is too
-much is refused by itself, and the sentence repeats none of it.
+A minion may have written anything: something other than a list, a million rows, nested lists, huge numbers. A row that
+is too large is refused on its own, and the refusal does not quote it.
 """
 
 from mailhost.schema import Integer, Wrong
 
 MOST = 50_000
-"""Rows that are read of one minion: what ten thousand domains may ask for at once, and more."""
+"""Rows that are read from one minion: more than ten thousand domains can ask for at once."""
 LONGEST = 8192
-"""Characters of a text in a row."""
+"""Characters that a text in a row may have."""
 TTL = Integer(0, 7 * 86400, "seconds")
-"""A TTL that a minion may ask for: what was wrong for longer than a week would be hard to mend."""
+"""A TTL that a minion may ask for: a wrong record with more than a week would be hard to repair."""
 _MOST_KEYS, _MOST_TEXTS, _MOST_TOLD = 8, 8, 100
 _LONGEST_NAME = 253
 _NOTHING = "; nothing of it was published."
 
 
 def read_each(given, read):
-    """Return what ``read`` makes of each row, and a sentence for each that is refused (at most some hundred).
+    """Return the result of ``read`` for each row, and a sentence for each row that is refused (at most about 100).
 
-    :param read: takes a row and the words for its place; raises ``Wrong``.
+    :param read: takes a row and text that says where it is; raises ``Wrong``.
     """
     if not isinstance(given, (list, tuple)):
         return [], [f"what is in the mine is {_kind(given)}, but a list of records is wanted{_NOTHING}"]
@@ -38,13 +38,13 @@ def read_each(given, read):
 
 
 def brief(sentences):
-    """Return sentences, but of more than a hundred only those and how many there are besides."""
+    """Return at most a hundred of the sentences, and one that counts the rest."""
     rest = len(sentences) - _MOST_TOLD
     return sentences if rest <= 0 else [*sentences[:_MOST_TOLD], f"… and {rest} more like these."]
 
 
 def _check(row, where):
-    """Refuse a row in which there is more than any row has.
+    """Refuse a row that has more in it than any valid row.
 
     :raises Wrong: with its place.
     """

@@ -1,9 +1,8 @@
-"""Central publishing: what a mail host asks for, and what the host that holds the DNS credential makes of it.
+"""Central publishing: what a mail host asks for, and what the host with the DNS credential does about it.
 
-The mail host's rows are believed in nothing: only key records of the domains that the master's pillar gives it, in
-exactly the form that this formula writes, are published; DNS itself says where they lie, which has to be below one of
-these domains or in a zone of that pillar. A key never takes another key's place, and what was published there for
-another host is left alone.
+The mail host's rows are not trusted. Only key records of the domains that the master's pillar gives it, in exactly the
+form that this formula writes, are published. DNS itself says where they lie: that must be below one of these domains or
+in a zone of that pillar. A key never replaces another key, and what was published there for another host is left alone.
 """
 
 import base64
@@ -26,12 +25,12 @@ from mailhost.schema import Domain, Items, Key, Section, Text, Wrong, read
 from mailhost.wording import shown
 
 MINE = "mailserver_dkim"
-"""Under this name the rows are in Salt's mine."""
+"""The name of the rows in Salt's mine."""
 EVENT = "mailserver/dkim/wanted"
 """The tag of the event that asks the master to have them published."""
 
 _BYTES = {"rsa": (130, 1100), "ed25519": (32, 32)}
-"""Bytes that a public key may have: RSA from 1024 bits (RFC 8301 section 3.2) to 8192, Ed25519 (RFC 8463 section 4)."""
+"""Sizes of a public key in bytes: RSA from 1024 bits (RFC 8301 section 3.2) to 8192, Ed25519 (RFC 8463 section 4)."""
 _NAME = Text(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\._domainkey\.[A-Za-z0-9.-]+", "the name of a key record")
 _ROW = Section(
     {
@@ -47,10 +46,10 @@ _ROW = Section(
 
 
 def rows(run, names, oldest_queued):
-    """Return the records at ``names`` (of keys of this host) as a publisher is to have them: plain data, public.
+    """Return the records at ``names`` (of keys of this host) as a publisher needs them: plain data, public.
 
     :param oldest_queued: see :func:`mailhost.dkim.look.check_published`.
-    :return: for each ``{"name", "ttl", "wanted", "expected"}``, as in :class:`mailhost.publish.change.Change`.
+    :return: ``{"name", "ttl", "wanted", "expected"}`` for each, as in :class:`mailhost.publish.change.Change`.
     """
     names = set(names)
     domains = sorted({name.partition("._domainkey.")[2] for name in names})
@@ -71,11 +70,11 @@ def rows(run, names, oldest_queued):
 
 
 def ask_publisher(salt, central, mine, function, names, event):
-    """Put records into the mine, where only the publisher may read them, and tell the master that they wait.
+    """Put records into the mine, where only the publisher may read them, and tell the master that they are waiting.
 
     :param salt: Salt's execution functions, by their names.
     :param central: the pillar section ``dns:central``.
-    :param function: the function that returns the records at ``names``; none, nothing waits and nobody is troubled.
+    :param function: the function that returns the records at ``names``. If there are none, the master is not notified.
     :return: whether the minion passed it on.
     """
     passed_on = salt["mine.send"](
@@ -94,14 +93,14 @@ def ask_publisher(salt, central, mine, function, names, event):
 
 
 def publish_rows(given, domains, dns, minion="", zones=(), path=None):
-    """Publish another host's :func:`rows`; ``{"sent", "already": names, "refused", "unknown": sentences}``.
+    """Publish another host's :func:`rows`; return ``{"sent", "already": names, "refused", "unknown": sentences}``.
 
-    :param domains: the domains that it may have records published for.
+    :param domains: the domains whose records it may have published.
     :param dns: the settings of this host's pillar section ``dns``.
-    :param minion: its id, and ``zones`` those to which aliases of its keys may lead besides.
-    :param path: where it is remembered for whom a key was published (:mod:`mailhost.central.owners`); ``None``:
-        nowhere.
-    :raises PublishError: the credential cannot be read, or what is remembered.
+    :param minion: its id; ``zones`` are further zones that aliases of its keys may lead to.
+    :param path: the file that says for which host a key was published (:mod:`mailhost.central.owners`); ``None`` to
+        use no such file.
+    :raises PublishError: the credential or that file cannot be read.
     """
     credential = publish_credential.read_credential(dns["rfc2136"])
     options, places = lookup.options(dns), Places(frozenset(domains), frozenset(zones))
@@ -123,7 +122,7 @@ def publish_rows(given, domains, dns, minion="", zones=(), path=None):
 
 
 def _placed(changes, options, places, told):
-    """Return the changes at the ends of their aliases, as far as these are the host's; tell of the others."""
+    """Return the changes at the ends of their aliases, if these may be the host's; report the others."""
     found, placed = _seen(changes, options), []
     for change in changes:
         answers = found[change.name]
@@ -139,7 +138,7 @@ def _placed(changes, options, places, told):
 
 
 def _seen(changes, options):
-    """Return what DNS shows at the names of changes, without what wildcards make."""
+    """Return what DNS shows at the names of changes, without records synthesized from wildcards."""
     questions = {change.name: lookup.Question(change.name.lower(), "TXT") for change in changes}
     if not questions:
         return {}
@@ -152,7 +151,7 @@ def _seen(changes, options):
 
 
 def _of_this_host(changes, owners, places, told):
-    """Return the changes of what no other host has; beyond its domains only what was published for it is replaced."""
+    """Return the changes at names that no other host has. Beyond its domains, only its own records are replaced."""
     kept = []
     for change in changes:
         if owners.others(change.name):
@@ -167,10 +166,10 @@ def _of_this_host(changes, owners, places, told):
 def read_row(row, domains, where):
     """Return a row as a :class:`mailhost.publish.change.Change` whose zone is not known yet.
 
-    Its ``expected`` narrow what DNS may show there now, and never widen it: a key has no other key's place, a revoked
-    one has that of one key, and only a revoked one is taken away.
+    Its ``expected`` can only narrow what may be replaced, never widen it: a key replaces no other key, a revoked record
+    replaces one key, and only a revoked record is removed.
 
-    :raises Wrong: it is malformed, of no domain in ``domains``, or no key record as this formula writes them.
+    :raises Wrong: it is malformed, of no domain in ``domains``, or not a key record as this formula writes them.
     """
     problems = []
     found = read(_ROW, row, where, problems)
@@ -211,9 +210,9 @@ def _is_key_record(text):
 
 
 def domains_of(names, underscores=False):
-    """Return the domains of a pillar as DNS has them (lower case, A-labels); what is no domain name is left out.
+    """Return the domains of a pillar as in DNS (lower case, A-labels); anything else is left out.
 
-    :param underscores: names of records are domains, too.
+    :param underscores: also accept names of records, which have underscores.
     """
     found = set()
     for name in names:

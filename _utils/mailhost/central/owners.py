@@ -1,7 +1,7 @@
-"""For which host a publisher had which key record published: none gets what another one has there.
+"""For which host a publisher published which key record, so that no host replaces another's record.
 
-``{name of the record: [minion's id]}``, in the form of :mod:`mailhost.publish.remembered`; a name is written down
-before its record is sent, and taken out when it is gone from DNS.
+The form is ``{name of the record: [minion's id]}``, stored by :mod:`mailhost.publish.remembered`. A name is written
+before its record is sent, and removed once it is gone from DNS.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from mailhost.publish import remembered
 
 _FILE = "publisher.json"
 _WAIT = 120
-"""Seconds that a call waits for the one before it of the same minion."""
+"""Seconds that a call waits for the earlier call for the same minion."""
 LATER = {"later": "Another call for this minion waits for its turn, and will publish what is asked for by now."}
-"""What a call returns that was left to another one."""
+"""The return of a call that left its work to another one."""
 
 
 def place(folder=remembered.FOLDER):
@@ -25,7 +25,7 @@ def place(folder=remembered.FOLDER):
 
 
 class Owners:
-    """What is remembered, as one host that asks sees it; changes are on disk when a method returns."""
+    """The file as seen by one host that asks; changes are on disk when a method returns."""
 
     def __init__(self, path, minion):
         self.path, self._minion = path, minion
@@ -41,7 +41,7 @@ class Owners:
         return [one for one in self._before.get(name, ()) if one != self._minion]
 
     def refusal(self, name):
-        """Return why a name of others is left alone."""
+        """Return why a name that belongs to others is left alone."""
         return (
             f"{name} did not change: its record was published for {', '.join(self.others(name))}, and not for "
             f"{self._minion}. If that host is gone, take the name out of {self.path} on the publisher."
@@ -52,9 +52,9 @@ class Owners:
         self._write({**self._now, **{name: [self._minion] for name in names}})
 
     def settle(self, sent, places):
-        """Write down what became of that: what was not sent goes back to how it was.
+        """Write the outcomes: names whose records were not sent go back to what they were.
 
-        A record that was there already becomes this host's below its own domains only.
+        A record that already existed becomes this host's only below its own domains.
         """
         after = dict(self._now)
         for one in sent:
@@ -76,9 +76,9 @@ class Owners:
 
 @contextmanager
 def held(path, minion):
-    """Hold what is remembered, so that no other call changes it; yield the :class:`Owners` of a minion.
+    """Lock the file, so that no other call changes it; yield the :class:`Owners` of a minion.
 
-    :raises PublishError: it is damaged. :raises LockHeld: another call has held it for too long.
+    :raises PublishError: the file is damaged. :raises LockHeld: another call has held it for too long.
     """
     with locked(path.parent, what="records to publish"):
         yield Owners(path, minion)
@@ -86,10 +86,10 @@ def held(path, minion):
 
 @contextmanager
 def turn(folder, minion):
-    """Have one call at a time work for a minion, and at most one wait; yield whether this one is to work.
+    """Let one call at a time work for a minion, and at most one wait; yield whether this call should work.
 
-    Whoever waits reads what is asked for after it has waited, so what comes meanwhile need not wait as well: a minion
-    that sends event after event keeps two calls busy, and no more.
+    A waiting call reads the requests after it has waited, so later calls need not wait as well. A minion that sends
+    event after event keeps no more than two calls busy.
     """
     mark = hashlib.sha256(minion.encode("utf-8", "replace")).hexdigest()[:16]
     waiting, working = (Path(folder) / ".publishing" / f"{mark}.{word}" for word in ("waits", "works"))

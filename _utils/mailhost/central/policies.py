@@ -1,7 +1,7 @@
-"""Central publishing of policy records: what a mail host asks for, and what the publisher makes of it. Pure.
+"""Central publishing of policy records: what a mail host asks for, and what the publisher does about it. Pure.
 
-The mail host's rows are believed in nothing: only records of the domains that the master's pillar gives it, at the
-names where such records belong, in exactly the form that this formula writes, and saying what that pillar says.
+The mail host's rows are not trusted. Only records of the domains that the master's pillar gives it are accepted, at the
+names where such records belong, in exactly the form that this formula writes, and with the content that pillar wants.
 """
 
 import re
@@ -15,7 +15,7 @@ from mailhost.schema import Choice, Domain, Key, Section, Text, Wrong, read
 from mailhost.wording import shown
 
 MINE = "mailserver_records"
-"""Under this name the rows are in Salt's mine."""
+"""The name of the rows in Salt's mine."""
 EVENT = "mailserver/records/wanted"
 """The tag of the event that asks the master to have them published."""
 
@@ -31,15 +31,15 @@ _SETTINGS = SCHEMA.keys["domains"].kind.of.keys
 
 
 def rows(changes):
-    """Return changes as a publisher is to have them: plain data, public."""
+    """Return changes as a publisher needs them: plain data, public."""
     return [{"name": one.name, "kind": one.kind, "ttl": one.ttl, "wanted": one.wanted} for one in changes]
 
 
 def read_rows(given, allowed):
     """Return the changes that a mail host may ask for, and a sentence for each row that it may not.
 
-    :param allowed: maps the domains that it may have records published for to what its pillar says of them: the
-        sections ``spf``, ``dmarc``, ``mta_sts`` and ``tls_rpt``, or ``None`` where that is not known.
+    :param allowed: maps the domains whose records it may have published to what its pillar says of them: the sections
+        ``spf``, ``dmarc``, ``mta_sts`` and ``tls_rpt``, or ``None`` if that is not known.
     """
     return foreign_rows.read_each(given, lambda row, where: read_row(row, allowed, where))
 
@@ -47,8 +47,8 @@ def read_rows(given, allowed):
 def read_row(row, allowed, where):
     """Return a row as a :class:`mailhost.publish.change.Change` whose zone is not known yet.
 
-    :raises Wrong: it is malformed, of no domain in ``allowed``, at another name than its kind's, or no record as this
-        formula writes them.
+    :raises Wrong: it is malformed, of no domain in ``allowed``, at a name that does not fit its kind, or not a record
+        as this formula writes it.
     """
     problems = []
     found = read(_ROW, row, where, problems)
@@ -69,10 +69,10 @@ def read_row(row, allowed, where):
 
 
 def is_ours(kind, text, pillar=None):
-    """Tell whether a text is the record of a kind that this formula writes for a domain, and that its pillar wants.
+    """Tell whether a text is the record that this formula writes for a domain, and that its pillar wants.
 
-    The pillar has the last word where it is known, but for what it leaves to the host: the id of an MTA-STS policy, and
-    SPF's addresses where it names none.
+    If the pillar is known, it decides, except for what it leaves to the host: the id of an MTA-STS policy, and SPF's
+    addresses if it names none.
     """
     if kind.label == "MTA-STS":
         is_wanted = pillar is None or (pillar.get("mta_sts") or {}).get("mode")
@@ -84,7 +84,7 @@ def is_ours(kind, text, pillar=None):
         if pillar is None:
             section = _section(name, reader(text), problems)
         elif name == "spf" and section["addresses"] is None:
-            # Where the pillar names all hosts of the domain, they stand for their addresses.
+            # If the pillar names all hosts of the domain, their names take the place of addresses.
             said = {} if section["record"] or section["hosts"] else reader(text)
             section["addresses"] = _section(name, said, problems)["addresses"] or []
         if name == "spf":

@@ -1,4 +1,4 @@
-"""All checks of a mail server, by area; what each finds is put together, and none that breaks hides the others."""
+"""All checks of a mail server, by area. Findings are combined, and a check that fails does not hide the others."""
 
 from dataclasses import asdict
 
@@ -20,7 +20,7 @@ AREAS = {
 }
 """The areas of checks in the order of their report, and the module of each: ``findings(host, domains)`` returns a list.
 
-``domains`` are the names to look at, all of the host's or one.
+``domains`` are the names to check: all of the host's, or one.
 """
 
 
@@ -49,7 +49,7 @@ def _of_area(area, host, domains):
 
 
 def summary(findings, everything=False):
-    """Return findings as an operator gets them: ``status``, ``counts``, ``findings``; those that are ok only if asked.
+    """Return findings in the form for an operator: ``status``, ``counts``, ``findings``; ok findings only if asked.
 
     ``status`` is the worst of all, ``counts`` how many there are of each.
     """

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from mailhost.wording import plain
 
 STATUSES = ("ok", "unknown", "warn", "fail")
-"""From the best to the worst. ``unknown``: it could not be found out (time-out, server in trouble), and is no fault."""
+"""From the best to the worst. ``unknown``: there was no result (timeout, server in trouble), which is not a fault."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was checked.
 
-    ``id`` is stable from release to release (``dns.spf.published``), ``about`` what it is of: a domain, an address, a
+    ``id`` is stable from release to release (``dns.spf.published``). ``about`` is its subject: a domain, an address, a
     unit, a file. ``wanted`` and ``seen`` are parts of sentences, ``seen`` with the place (server, address, path).
-    ``remedy`` says what to do, in a sentence or two; only what is ``ok`` has none. Strangers may have written parts of
-    them: each is made plain.
+    ``remedy`` says what to do, in a sentence or two; only an ``ok`` finding has none. Strangers may have written parts
+    of the texts, so each is made plain.
     """
 
     id: str
@@ -34,9 +34,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Host:
-    """What checks look at: the settings (``mailserver.settings``) and, for the rest, functions.
+    """What checks read: the settings (``mailserver.settings``) and, for everything else, functions.
 
-    ``command`` is called with the words of a command, and returns :class:`Done`; it never raises.
+    ``command`` is called with the words of a command and returns :class:`Done`; it never raises an exception.
     """
 
     settings: dict
@@ -44,7 +44,7 @@ class Host:
 
 
 def ok(id, about, wanted, seen=""):
-    """Return a finding of something that is as wanted."""
+    """Return a finding for something that is as wanted."""
     return Finding(id, "ok", about, wanted, seen or wanted)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 READ, WRITE, PASS = 4, 2, 1
 _LINKS = 40
-"""Symbolic links that are followed before they count as a loop, as the kernel does."""
+"""Symbolic links that are followed before they count as a loop, as in the kernel."""
 
 
 @dataclass(frozen=True)
 class Who:
-    """A user of the host, by its numbers."""
+    """A user of the host: its name and numeric ids."""
 
     name: str
     uid: int
@@ -21,7 +21,7 @@ class Who:
 
 
 def who(host, name):
-    """Return :class:`Who` a user is by ``id``; ``None`` where that gave no answer."""
+    """Return the :class:`Who` of a user by ``id``; ``None`` if that gave no answer."""
     uid, gids = (host.command(("id", option, name)) for option in ("-u", "-G"))
     if uid.status != 0 or gids.status != 0:
         return None
@@ -29,7 +29,7 @@ def who(host, name):
 
 
 def may(found, user, rights):
-    """Tell whether a user has rights (:data:`READ`, …) on what ``found``, an ``os.stat_result``, is of."""
+    """Tell whether a user has rights (:data:`READ`, …) on the file whose ``os.stat_result`` is ``found``."""
     if user.uid == 0:
         return True
     if found.st_uid == user.uid:
@@ -42,11 +42,11 @@ def may(found, user, rights):
 
 
 def resolve(path, root="/"):
-    """Return the places that are passed on the way to ``path`` as a process sees it whose root is ``root``.
+    """Return the places on the way to ``path``, for a process whose root folder is ``root``.
 
     The last one is what ``path`` names. An absolute link leads back to ``root``.
 
-    :raises OSError: something on the way is missing or no folder, or the links are a loop.
+    :raises OSError: something on the way is missing or not a folder, or the links form a loop.
     """
     root, links = Path(root), 0
     steps, passed = [part for part in Path(path).parts if part != "/"], [root]
@@ -71,7 +71,7 @@ def resolve(path, root="/"):
 
 
 def socket_problem(path, user, root="/"):
-    """Return why a user whose root folder is ``root`` could not connect to a Unix socket; ``""`` if it can."""
+    """Return why a user whose root folder is ``root`` cannot connect to a Unix socket; ``""`` if it can."""
     try:
         *folders, place = resolve(path, root)
         found = [folder.stat() for folder in folders]
@@ -87,5 +87,5 @@ def socket_problem(path, user, root="/"):
 
 
 def described(path, found):
-    """Return a path with its owner, group and mode in numbers."""
+    """Return a path with its numeric owner and group, and its mode."""
     return f"{path} ({found.st_uid}:{found.st_gid}, {stat.S_IMODE(found.st_mode):04o})"

@@ -1,4 +1,4 @@
-"""What the checks of a host share: commands without an answer, what parsers say, names together, values compared."""
+"""Helpers that checks share: commands without an answer, parser output, one finding for many names, comparisons."""
 
 import re
 from collections.abc import Callable
@@ -11,14 +11,14 @@ _WITH_LOGIN = re.compile(r"\w+://[^/\s]*:[^/\s]*@|\bstatic:|^dsn:")
 
 
 def not_run(id, about, wanted, words, done):
-    """Return the finding that a command could not be run, gave no answer in time, or none that can be read."""
+    """Return the finding that a command could not be run, gave no answer in time, or gave an unreadable one."""
     why = _first_line(done.err) or _first_line(done.out) or f"exit status {done.status}"
     asked = command_line(words)
     return Finding(id, "unknown", about, wanted, f"`{asked}`: {why}", f"Run it by hand: `{asked}`, then check again.")
 
 
 def command_line(words):
-    """Return the words of a command as they are typed in a shell."""
+    """Return the words of a command as typed in a shell."""
     return " ".join(f"'{word}'" if re.search(r"[^\w@%+=:,./-]", word) else word for word in words)
 
 
@@ -27,16 +27,16 @@ def _first_line(text):
 
 
 def brief(items, limit=3):
-    """Return some of these texts, and how many more there are."""
+    """Return the first of these texts, and how many more there are."""
     items = list(items)
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + more
 
 
 def rows_differ(where, wanted, there):
-    """Return which of the wanted rows are not there, and which are besides; ``""``: they are the same.
+    """Return which wanted rows are missing and which rows are extra; ``""`` if they are the same.
 
-    :param where: what has the rows, as the sentence is to call it.
+    :param where: the name of what has the rows, for the sentence.
     """
     lacks, more = sorted({*wanted}.difference(there)), sorted({*there}.difference(wanted))
     told = [lacks and f"{where} lacks {brief(lacks)}", more and f"{where} has {brief(more)} besides"]
@@ -44,7 +44,7 @@ def rows_differ(where, wanted, there):
 
 
 def together(id, names, kind, wanted):
-    """Return one finding, in a list, that all these things are as wanted; none where there are none."""
+    """Return one finding, in a list, that all these are as wanted; an empty list if there are none."""
     names = list(names)
     if not names:
         return []
@@ -53,7 +53,7 @@ def together(id, names, kind, wanted):
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is looked at for each of many names.
+    """One thing to check for each of many names.
 
     ``look`` is called with a name and returns ``None``, or what is wrong as (status, seen, remedy).
     """
@@ -64,9 +64,9 @@ class Step:
 
 
 def chain(steps, names, kind="domains"):
-    """Return the findings of steps that rest on each other: what is wrong with a name hides its later steps.
+    """Return the findings of steps that build on each other: after a failed step, a name's later steps are skipped.
 
-    All names that are in order make one finding for each step.
+    For each step, all names that are right make one finding.
     """
     found, passed = [], {step.id: [] for step in steps}
     for name in names:
@@ -81,10 +81,10 @@ def chain(steps, names, kind="domains"):
 
 
 def drifts(id, where, wanted, seen, remedy):
-    """Return findings of values that are not as the pillar has them: one for each, and one for all the others.
+    """Return findings about values that differ from the pillar: one for each, and one for all the others.
 
-    :param where: the file; ``seen`` is what it says, and ``wanted`` the pillar, each a mapping from names to texts.
-    :param remedy: takes ``{}`` for the name.
+    :param where: the file. ``seen`` are its values, and ``wanted`` the pillar's, each a mapping from names to texts.
+    :param remedy: contains ``{}`` for the name.
     """
     found = []
     for name in dict.fromkeys([*wanted, *seen]):
@@ -101,7 +101,7 @@ def _spaced(value):
 
 
 def _shown(name, value, other):
-    """Return a value for people: of a long list only what the other has not, of a secret nothing."""
+    """Return a value for display: of a long list only what the other lacks; a secret is not shown."""
     if value is None:
         return f"no {name}"
     if _SECRET.search(name) or _WITH_LOGIN.search(value):

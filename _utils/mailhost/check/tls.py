@@ -1,4 +1,4 @@
-"""The TLS of the host's mail ports: what each serves, the files that it comes from, and the versions of TLS."""
+"""The TLS of the host's mail ports: what each serves, the files that it comes from, and the TLS versions."""
 
 import itertools
 import os
@@ -34,22 +34,22 @@ _ISSUED = {
     "ca": _AGAIN,
     "acme": f"certbot renew --cert-name mailserver; if there is none yet, {_AGAIN}",
 }
-"""What renews the certificate of a source that the formula itself puts in place."""
+"""How to renew the certificate of a source that the formula itself installs."""
 _RELOAD = "postfix reload; doveadm reload"
 _LATER = "Check again; if it stays: mailserver.check area=protocol says more"
 
 
 def findings(host, domains):
-    """Return the findings about the TLS of the services that ``host.settings`` ask for; ``domains`` change nothing."""
+    """Return the findings about TLS at the services that ``host.settings`` want; ``domains`` make no difference."""
     return look_at(host.settings, services(host.settings), Budget(), datetime.now(timezone.utc))
 
 
 def look_at(settings, asked, budget, now):
     """Return the findings about these services and the files of the certificate.
 
-    A certificate is one thing, wherever it is served: what is said about it names the ports.
+    A certificate is one subject, wherever it is served: findings about it name its ports.
 
-    :param now: the moment by which certificates are judged.
+    :param now: the moment at which certificates must be valid.
     """
     found = _files(settings)
     ports = defaultdict(list)
@@ -66,7 +66,7 @@ def look_at(settings, asked, budget, now):
 
 
 def _port(settings, service, budget):
-    """Return the chain that a port serves (DER, its own certificate first; empty if none was had), and findings."""
+    """Return the chain that a port serves (DER, the server's own certificate first; empty if unknown), and findings."""
     wanted = "TLS 1.2 or 1.3 can be had (RFC 9325 section 3.1.1)"
     id = "tls.protocol.modern"
     try:
@@ -84,7 +84,7 @@ def _port(settings, service, budget):
 
 
 def _handshake(service, budget, context):
-    """Return the version of TLS that a port agrees on, and the chain that it serves."""
+    """Return the TLS version that a port negotiates, and the chain that it serves."""
     with open_talk(service, budget) as talk:
         talk.connect(context)
         if not service.direct:
@@ -93,12 +93,12 @@ def _handshake(service, budget, context):
             talk.starttls(context)
         found = talk.socket.version(), served_chain(talk.socket)
         if service.direct:
-            talk.greet()  # so that the goodbye is not sent before its time
+            talk.greet()  # so that QUIT is not sent too early
         return found
 
 
 def served_chain(connection):
-    """Return the certificates that a TLS server sent, as DER in its order; before Python 3.13 not a public function."""
+    """Return the certificates that a TLS server sent, as DER in order; public only since Python 3.13."""
     inner = getattr(connection, "_sslobj", None)
     ask = getattr(connection, "get_unverified_chain", None) or getattr(inner, "get_unverified_chain", None)
     chain = ask() if ask else None
@@ -112,7 +112,7 @@ def _old_versions(settings, service, budget):
     try:
         version = _handshake(service, budget, _old_context())[0]
     except HandshakeFailed as err:
-        # An alert is the server's own word, a failure before it this system's.
+        # An alert comes from the server; any other failure before it comes from this system.
         if re.search(r"alert|closed|reset|eof|unsupported protocol|wrong version", str(err).lower()):
             return ok(id, service.about, wanted, str(err))
         remedy = f"This system cannot offer them; elsewhere: openssl s_client -tls1_1 -connect {settings['hostname']}"
@@ -125,7 +125,7 @@ def _old_versions(settings, service, budget):
         "postfix": "Take smtpd_tls_protocols and smtpd_tls_mandatory_protocols out of mailserver:postfix",
         "dovecot": "Take ssl_min_protocol out of mailserver:dovecot:settings",
     }[service.unit]
-    # At port 25 the alternative to weak TLS is none (RFC 7435); at the others people's passwords go through it.
+    # At port 25 the alternative to weak TLS is no TLS (RFC 7435); at the others passwords are sent over it.
     status = "warn" if service.name == "smtp" else "fail"
     remedy = f"{key}, and run a highstate"
     return Finding(id, status, service.about, wanted, f"{service.place}: agreed on {version}", remedy)
@@ -133,7 +133,7 @@ def _old_versions(settings, service, budget):
 
 def _old_context():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that these are old is the point
+        warnings.simplefilter("ignore", DeprecationWarning)  # old versions are the point of this check
         context = any_certificate(ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
     context.set_ciphers("ALL:@SECLEVEL=0")  # above 0, OpenSSL 3 does not offer them at all
     return context
@@ -156,7 +156,7 @@ def _served(settings, service, chain):
 
 
 def _certificate_files(settings, service):
-    """Return the files that the certificate comes from: Postfix's may be several, one of them the key's."""
+    """Return the files that hold the certificate: Postfix may have several, one of which holds the key."""
     listed = settings["postfix"]["main"].get("smtpd_tls_chain_files") if service.unit == "postfix" else None
     return re.split(r"[,\s]+", listed) if listed else [file_of(settings, "certificate")]
 
@@ -195,7 +195,7 @@ def _key_pair(certificate, path, key_path, remedy):
 
 
 def _key_mode(path):
-    """A key below a folder that others may not enter is not readable for them, whatever its own mode."""
+    """Check a key's mode. Below a folder that others may not enter, a key is safe whatever its mode."""
     id, wanted = "tls.key.mode", "only its owner and group can read the key"
     real = Path(os.path.realpath(path))
     try:
@@ -232,7 +232,7 @@ def _names(leaf, hostname, about, place, note, renew, self_signed):
     seen = f"{place}: {note}for {', '.join(names) or 'no DNS name'}"
     if any(covers(name, hostname) for name in names):
         return ok("tls.certificate.names", about, wanted, short(seen))
-    # Nobody goes by the name in a certificate that nobody signed.
+    # Nobody relies on the name in a certificate that nobody signed.
     status = "warn" if self_signed else "fail"
     remedy = f"Have one made that names {hostname}. {renew}"
     return Finding("tls.certificate.names", status, about, wanted, short(seen), remedy)
@@ -280,7 +280,7 @@ def _chain(chain, about, service, self_signed, budget, source):
 
 
 def _trusted(service, budget):
-    """Return whether the system's own authorities vouch for what a service serves."""
+    """Return whether the system's own authorities validate what a service serves."""
     context = ssl.create_default_context()
     context.check_hostname = False
     try:

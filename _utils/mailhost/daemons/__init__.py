@@ -1,1 +1,1 @@
-"""The daemons of a mail host: their ports, their firewall, and how they take a new configuration."""
+"""The daemons of a mail host: their ports, their firewall, and how they activate a new configuration."""

@@ -1,4 +1,4 @@
-"""A daemon under systemd: whether it runs and serves, what it says in its log, and how it takes a new configuration."""
+"""A daemon under systemd: whether it runs and serves, what it logs, and how it takes a new configuration."""
 
 import re
 import shlex
@@ -13,10 +13,10 @@ from mailhost.daemons.talk import Budget, Talk, open_talk
 from mailhost.errors import DaemonError, WireError
 
 FATAL = re.compile(r"\b(fatal|panic): |bad command startup|\[(emerg|alert)\]", re.IGNORECASE)
-"""What a daemon says before it gives up (Postfix, Dovecot, nginx)."""
+"""What a daemon logs before it gives up (Postfix, Dovecot, nginx)."""
 _LATE = re.compile(r"bad command startup")
 _DEFERS = re.compile(r"421|451 4\.3\.|4\d\d 4\.7\.1 Service unavailable")
-"""Replies to a recipient that say that nobody's mail is taken: lookups, the configuration, a milter that is away."""
+"""Replies to a recipient that mean that no mail is accepted: lookups, configuration, a milter that is away."""
 _TROUBLE = re.compile(r"fatal|panic|error|warning|emerg|fail|cannot|unable|no such|not ", re.IGNORECASE)
 _CHATTER = re.compile(
     r"^(Start|Stop|Reload)(ing|ed|pping|pped) |Scheduled restart job|Deactivated successfully|daemon started"
@@ -28,9 +28,9 @@ _MOST_WORDS = 12
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a daemon: whether its units are active, and ``{place: what is wrong}`` of its listeners.
+    """The observed state of a daemon: whether its units are active, and ``{place: what is wrong}`` of its listeners.
 
-    ``undelivered`` is likewise of mail that does not arrive (:attr:`Daemon.flow`).
+    ``undelivered`` is the same for mail that does not arrive (:attr:`Daemon.flow`).
     """
 
     active: bool
@@ -42,12 +42,12 @@ class Seen:
 class Daemon:
     """One daemon of the host.
 
-    ``check`` is the command of its own parser, with ``{staged}`` for the folder of the staged files; ``reload`` the
-    command that has it read its files. ``services`` are those of :mod:`mailhost.daemons.services` that it is to answer
-    for, ``sockets`` other places, (address, port), where it listens. ``log`` is a log file of its own beside the
-    journal, ``recipient`` a mail address for which it is to take mail, ``pair`` the files of a certificate and its key
-    that it serves, and ``main_cf`` the path of a main.cf, which names others. ``flow`` sends messages, and returns
-    ``{what: what is wrong}`` and sentences of what is not known, which are kept in ``notes``.
+    ``check`` is the command of its own parser, with ``{staged}`` for the folder of the staged files. ``reload`` is the
+    command that makes it read its files. ``services`` are those of :mod:`mailhost.daemons.services` that it must
+    answer; ``sockets`` are other places, (address, port), where it listens. ``log`` is a log file of its own besides
+    the journal. ``recipient`` is a mail address that it must accept mail for. ``pair`` are the files of a certificate
+    and its key that it serves, and ``main_cf`` is the path of a main.cf that names more of them. ``flow`` sends
+    messages and returns ``{what: what is wrong}`` and sentences about what is unknown, which go to ``notes``.
     """
 
     unit: str
@@ -67,14 +67,14 @@ class Daemon:
     _units: list = field(default_factory=list)
 
     def refused(self, staged):
-        """Return why the staged files are not to be put in place, in the words of the daemon's parser or our own.
+        """Return why the staged files must not be put in place, in the words of the daemon's parser or our own.
 
         :return: ``""`` if nothing is wrong with them.
         """
         words, since = shlex.split(self.check.format(staged=staged)), self.moment()
         done = self.command(words) if words else None
         if done and done.status != 0:
-            # Postfix's tools may say why in the log alone.
+            # Postfix's tools may give the reason only in the log.
             said = "\n".join(filter(None, [done.err.strip(), done.out.strip(), *self.words(since)]))
             return said or f"{words[0]}: exit status {done.status}"
         places = [(one.address, one.port) for one in self.services] + list(self.sockets)
@@ -109,12 +109,12 @@ class Daemon:
         return [f"{unit}: {state}" for unit, state in states.items() if state not in ("active", "reloading")]
 
     def take(self, how):
-        """Have the daemon take its files, by ``reload`` or ``restart``.
+        """Make the daemon take its files, by ``reload`` or ``restart``.
 
         :raises DaemonError: it refused.
         """
         if how == "restart" or not self.reload:
-            self.command(("systemctl", "reset-failed", *self.units()))  # or systemd may count the start as one too many
+            self.command(("systemctl", "reset-failed", *self.units()))  # or systemd may refuse one more start
             words = ("systemctl", "restart", self.unit)
         else:
             words = shlex.split(self.reload)
@@ -144,7 +144,7 @@ class Daemon:
         return [line.strip() for line in found if line.strip()]
 
     def _journal(self, cursor):
-        """Return what the unit said, and what was said in its name: of what ends at once, the unit is not known."""
+        """Return what the unit logged, and lines in its name: for short-lived processes the unit is unknown."""
         self.command(("journalctl", "--sync"))
         words = ("journalctl", "--quiet", "--no-pager", f"--after-cursor={cursor}")
         found = self.command((*words, "-o", "cat", "-u", f"{self.unit}*")).out.splitlines()
@@ -153,14 +153,14 @@ class Daemon:
         return list(dict.fromkeys([*found, *(one[1] for one in others if one)]))
 
     def words(self, since):
-        """Return what the daemon said since a moment: the last lines, and of many those that sound like trouble."""
+        """Return the last log lines of the daemon since a moment; if there are many, those that look like trouble."""
         lines = [line[:300] for line in self._lines(since) if not _CHATTER.search(line)]
         loud = [line for line in lines if _TROUBLE.search(line)]
-        # Where messages were sent, there are lines about each of them, and what became of it is told anyhow.
+        # Sent messages add log lines of their own, and their outcome is reported in any case.
         return (loud if self.flow or (loud and len(lines) > _MOST_WORDS) else lines)[-_MOST_WORDS:]
 
     def seen(self):
-        """Look at the units, and talk to each listener."""
+        """Check the units, and talk to each listener."""
         if self._inactive():
             return Seen(False, {})
         problems = {one.place: self._talk(one) for one in self.services}
@@ -168,7 +168,7 @@ class Daemon:
         return Seen(True, {place: wrong for place, wrong in problems.items() if wrong})
 
     def _talk(self, service):
-        """Return why a listener does not serve: greeting, hello, TLS and, in plain SMTP, a recipient."""
+        """Return why a listener does not serve: it tries greeting, hello, TLS and, in plain SMTP, a recipient."""
         try:
             with open_talk(service, Budget(answer=8, total=20)) as talk:
                 talk.connect()
@@ -189,7 +189,7 @@ class Daemon:
         return f"{service.place} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
 
     def before(self, delivers):
-        """Look as :meth:`seen` does, before a change; with ``delivers`` whether mail arrives, too."""
+        """Check as :meth:`seen` does, before a change; with ``delivers`` also check whether mail arrives."""
         seen = self.seen()
         return replace(seen, undelivered=self._undelivered()) if delivers and seen.active else seen
 
@@ -200,9 +200,9 @@ class Daemon:
         return wrong
 
     def settled(self, before, since):
-        """Wait until the daemon serves, and goes on to, and see that mail arrives; return what is wrong if not.
+        """Wait until the daemon serves steadily, and check that mail arrives; return what is wrong if not.
 
-        What was wrong before, while the daemon ran, is not held against the change.
+        Problems that existed before the change, while the daemon ran, do not count.
         """
         ends, good = self.clock() + LIMIT, None
         while True:
@@ -220,7 +220,7 @@ class Daemon:
 
     def _wrong(self, before, since):
         inactive = self._inactive()
-        # Of a program that could not start before, the end is told a second later; then the messages decide.
+        # A program that could not start before logs its end a second later; then only the test messages decide.
         late = _LATE if before.undelivered else None
         lines = [line[:300] for line in self._lines(since) if FATAL.search(line)]
         fatal = [line for line in lines if not (late and late.search(line))][-_MOST_WORDS:]
@@ -231,7 +231,7 @@ class Daemon:
 
 
 def place_of_socket(text):
-    """Return the (address, port) to connect to, of ``inet:8891@127.0.0.1``, ``443`` or ``[::]:443``."""
+    """Return the (address, port) to connect to for ``inet:8891@127.0.0.1``, ``443`` or ``[::]:443``."""
     port, _, host = text.removeprefix("inet:").partition("@")
     if not host:
         host, _, port = text.rpartition(":")
@@ -243,14 +243,14 @@ def _connect(host, port):
     try:
         with Talk(Service(host, "", "", host, port), Budget(answer=5)) as talk:
             talk.connect()
-            talk.lost = True  # nothing is said, so no goodbye either
+            talk.lost = True  # nothing was said, so no QUIT is needed
     except WireError as err:
         return str(err)
     return ""
 
 
 def behind(command, unit):
-    """Return the unit that does the work where Postfix's own is an empty wrapper, as on Debian 12.
+    """Return the unit that does the work if Postfix's own is an empty wrapper, as on Debian 12.
 
     :param command: runs a command (:func:`mailhost.command.run_command`).
     """

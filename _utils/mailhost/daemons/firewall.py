@@ -1,4 +1,4 @@
-"""firewalld's zones, permanent and running: what is missing in either, and the commands that add or remove it."""
+"""firewalld's zones, permanent and running: what is missing in each, and the commands that add or remove it."""
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ def missing(zone, services, ports, run=None):
     :raises FirewallError: firewalld does not run, or knows no such zone or service.
     """
     run = run or firewall_cmd
-    with ThreadPoolExecutor() as pool:  # firewall-cmd takes long to start
+    with ThreadPoolExecutor() as pool:  # firewall-cmd is slow to start
         shown = pool.map(lambda options: run(*options, f"--zone={zone}", "--list-all"), _WHERE.values())
         absent = {where: _absent(text, services, ports) for where, text in zip(_WHERE, shown, strict=True)}
     lacking = {name for names in absent.values() for name in names if "/" not in name}
@@ -29,7 +29,7 @@ def missing(zone, services, ports, run=None):
 
 
 def present(zone, services, ports, run=None):
-    """Return which of these services and ports ``zone`` allows, permanent and running, as :func:`missing` does."""
+    """Return which of these services and ports ``zone`` allows, in the form that :func:`missing` returns."""
     lacking = missing(zone, services, ports, run)
     return {where: _without([*services, *ports], absent) for where, absent in lacking.items()}
 
@@ -46,12 +46,12 @@ def _check_services(services, run):
 def change(verb, zone, items, run=None):
     """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded.
 
-    :raises FirewallError: firewalld refused some of it, and what was changed before that is undone.
+    :raises FirewallError: firewalld refused something; what was changed before that is undone.
     """
     run, done = run or firewall_cmd, []
     try:
         for where, kind, names in _steps(items):
-            done.append((where, kind, names))  # firewall-cmd may refuse the last of several after it took the others
+            done.append((where, kind, names))  # firewall-cmd may accept the first of several and refuse the last
             run(*_WHERE[where], f"--zone={zone}", *(f"--{verb}-{kind}={name}" for name in names))
     except FirewallError:
         undo = {"add": "remove", "remove": "add"}[verb]
@@ -72,7 +72,7 @@ def _steps(items):
 
 
 def _absent(shown, services, ports):
-    """Return which services and ports are not in ``shown``, what ``firewall-cmd --list-all`` printed."""
+    """Return which services and ports are missing in ``shown``, the output of ``firewall-cmd --list-all``."""
     lines = dict(line.strip().partition(": ")[::2] for line in shown.splitlines())
     allowed = {"services": lines.get("services", "").split(), "ports": lines.get("ports", "").split()}
     return [*_without(services, allowed["services"]), *_without(ports, allowed["ports"])]
@@ -83,9 +83,9 @@ def _without(wanted, allowed):
 
 
 def firewall_cmd(*arguments):
-    """Run firewall-cmd; return what it printed.
+    """Run firewall-cmd; return its output.
 
-    :raises FirewallError: with what it was asked and what it said.
+    :raises FirewallError: with the command and its error message.
     """
     try:
         done = subprocess.run((_COMMAND, *arguments), capture_output=True, text=True, timeout=60, check=False)
@@ -99,12 +99,12 @@ def firewall_cmd(*arguments):
 
 
 ADMINISTRATION = ("sshd", "salt-master")
-"""Programs by which a host, or a fleet, is looked after."""
+"""Programs by which a host, or many of them, is administered."""
 _USUAL = {"ssh": {"22/tcp"}, "salt-master": {"4505/tcp", "4506/tcp"}}
 
 
 def shut_out(zone, listening, run=None):
-    """Return what a zone shuts out of the programs by which the host is looked after: ``["sshd at 2222/tcp"]``.
+    """Return which administration programs a zone blocks: ``["sshd at 2222/tcp"]``.
 
     :param listening: what ``ss -Hltnp`` printed.
     """
@@ -136,10 +136,10 @@ def is_reached(address, port, limit=5):
 
 
 def keeps_from_master(masters, stop, start, reached=is_reached):
-    """Tell whether the firewall keeps the host from its master; it is then left stopped.
+    """Tell whether the firewall cuts the host off from its master; if so, it is left stopped.
 
     :param masters: (address, port) of each master's ports; one that answers is enough.
-    :param stop, start: have the firewall stop and start. Only what is reached without it is its fault.
+    :param stop, start: stop and start the firewall. It is to blame only if a master is reached without it.
     """
     if not masters or any(reached(*one) for one in masters):
         return False
@@ -151,11 +151,11 @@ def keeps_from_master(masters, stop, start, reached=is_reached):
 
 
 def is_connected(connections, limit=60, clock=time.monotonic, pause=time.sleep):
-    """Wait until the minion has a connection to its master; tell whether it has one after ``limit`` seconds.
+    """Wait until the minion has a connection to its master; tell whether it has one within ``limit`` seconds.
 
-    While a minion of Salt 3008 has none, what it is to return is lost.
+    While a minion of Salt 3008 has none, its returns are lost.
 
-    :param connections: return what ``ss -Htn`` prints of the established connections to the master's publish port.
+    :param connections: returns the output of ``ss -Htn`` with the established connections to the master's publish port.
     """
     until, step = clock() + limit, 0
     while not connections().strip():
@@ -163,5 +163,5 @@ def is_connected(connections, limit=60, clock=time.monotonic, pause=time.sleep):
             return False
         step = 1
         pause(step)
-    pause(step)  # The minion opens its channel for what it returns right after this connection.
+    pause(step)  # The minion opens the channel for its returns right after this connection.
     return True

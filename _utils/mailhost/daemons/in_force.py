@@ -1,9 +1,8 @@
-"""A daemon's configuration is put in force as one change: staged, checked, in place, seen to serve, or taken back.
+"""Activating a daemon's configuration as one change: staged, checked, put in place, seen to serve, or rolled back.
 
-Below ``/var/lib/mailserver`` lie, for each daemon, the files that are to be in force (``staged``), those that were in
-place before a change began (``kept/NAME/former``) and those with which it was last seen to serve
-(``kept/NAME/served``). While a change is under way there is a mark (``kept/NAME/trying``), so that a run that was
-killed is completed or undone by the next.
+``/var/lib/mailserver`` holds for each daemon the files to activate (``staged``), those that were in place before a
+change began (``kept/NAME/former``) and those with which it was last seen to serve (``kept/NAME/served``). During a
+change there is a mark (``kept/NAME/trying``), so that the next run can complete or roll back a run that was killed.
 """
 
 import json
@@ -33,9 +32,9 @@ class File:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The files (absolute paths) that are one daemon's configuration, and where its copies are kept.
+    """The files (absolute paths) of one daemon's configuration, and where copies of them are kept.
 
-    ``restart_for`` maps a path to the settings in it that a reload does not change, or to ``True`` for all of them.
+    ``restart_for`` maps a path to the settings in it for which a reload is not enough, or to ``True`` for all of them.
     """
 
     name: str
@@ -58,21 +57,21 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a configuration: the paths that changed, how the daemon took them (``""``: it had them)."""
+    """The outcome for a configuration: the paths that changed, and how the daemon took them (``""``: no change)."""
 
     changed: tuple = ()
     how: str = ""
 
 
 def staged_folder(state=STATE):
-    """Return the folder below which the files that are to be in force lie, by their own paths."""
+    """Return the folder that holds the files to activate, under their full paths."""
     return Path(state) / "staged"
 
 
 def stage(path, state=STATE):
-    """Copy a file to where it is staged, so that what is staged differs from it only by what is to change.
+    """Copy a file to its staging place, so that the staged file differs from it only by what must change.
 
-    :return: the path of the copy; where there is no such file, there is no copy either.
+    :return: the path of the copy; if the file does not exist, neither does the copy.
     :raises WriteError: it could not be written.
     """
     folder = staged_folder(state)
@@ -87,19 +86,19 @@ def stage(path, state=STATE):
 
 
 def beneath(folder, path):
-    """Return where a file with this absolute path lies below ``folder``."""
+    """Return the path in ``folder`` of a file with this absolute path."""
     return Path(folder) / str(path).lstrip("/")
 
 
 def _make_folder(state, top, folder):
-    """Make a folder below ``top``, which root alone may enter: some of the files hold secrets."""
+    """Make a folder below ``top``, which only root may enter: some of the files hold secrets."""
     state.mkdir(mode=0o755, parents=True, exist_ok=True)
     top.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def look(path):
-    """Return a file as :class:`File`, or ``None`` where there is none."""
+    """Return a file as :class:`File`, or ``None`` if it does not exist."""
     try:
         with open(path, "rb") as file:
             found = os.fstat(file.fileno())
@@ -109,7 +108,7 @@ def look(path):
 
 
 def put(files):
-    """Put files in place, ``{path: File}``; one that is ``None`` is deleted.
+    """Put files in place, ``{path: File}``; a path whose value is ``None`` is deleted.
 
     :raises WriteError: one could not be written.
     """
@@ -121,14 +120,14 @@ def put(files):
 
 
 def relabel(paths):
-    """Give files the labels of their places, where SELinux has some: these came from another folder."""
+    """Set the SELinux labels of files, if SELinux is used: they came from another folder."""
     tool = shutil.which("restorecon")
     if tool and paths:
         subprocess.run((tool, *map(str, paths)), capture_output=True, timeout=60, check=False)
 
 
 def is_cut_short(configuration):
-    """Tell whether a change began that was neither seen to serve nor taken back."""
+    """Tell whether a change began that was neither seen to serve nor rolled back."""
     return configuration.mark.exists()
 
 
@@ -139,18 +138,18 @@ def is_to_change(configuration):
 
 
 def has_served(configuration):
-    """Tell whether the daemon was ever seen to serve with a configuration that was put in force here."""
+    """Tell whether the daemon was ever seen to serve with a configuration that was activated here."""
     return any(_copies(configuration, "served").values())
 
 
 def put_in_force(configuration, daemon):
-    """Have a daemon serve with its staged files, or with those that it had.
+    """Activate a daemon's staged files, or roll back to those that it had.
 
     :param daemon: a :class:`mailhost.daemons.daemon.Daemon`.
     :return: :class:`Outcome`.
     :raises ConfigurationRefused: the files did not pass the checks, and nothing was touched.
-    :raises NotServing: the daemon did not serve with them; the message says with which it serves now.
-    :raises WriteError: a disk did not take the copies, and nothing was touched.
+    :raises NotServing: the daemon did not serve with them; the message says with which files it serves now.
+    :raises WriteError: the copies could not be written, and nothing was touched.
     """
     _make_folder(Path(configuration.state), configuration.kept.parent, configuration.kept)
     with locked(configuration.kept, what=f"{configuration.name}'s configuration"):
@@ -188,7 +187,7 @@ def _wanted(configuration):
 def _try(configuration, daemon, wanted, changed):
     former = _copies(configuration, "former")
     before = daemon.before(has_served(configuration))
-    # What Postfix could not start is held back for a minute, which a reload does not end.
+    # Postfix throttles a program that could not start for a minute, and a reload does not end that.
     is_stuck = not before.active or before.undelivered
     how = "restart" if is_stuck or needs_restart(configuration.restart_for, former, wanted) else "reload"
     since = daemon.moment()
@@ -205,7 +204,7 @@ def _try(configuration, daemon, wanted, changed):
 
 
 def _act(daemon, how, files, before, since):
-    """Put files in place and have the daemon take them; return what keeps it from serving."""
+    """Put files in place and make the daemon take them; return what keeps it from serving."""
     try:
         put(files)
         relabel([path for path, file in files.items() if file])
@@ -216,7 +215,9 @@ def _act(daemon, how, files, before, since):
 
 
 def _take_back(configuration, daemon, before):
-    """Put back what was in place and, if that does not serve, what was last seen to serve; return what is so now."""
+    """Put back the former files and, if the daemon does not serve with them, the last ones that served; return a
+    sentence that says which.
+    """
     former, served = _copies(configuration, "former"), _copies(configuration, "served")
     if not _ran(configuration) and not has_served(configuration):
         put(former)
@@ -225,7 +226,7 @@ def _take_back(configuration, daemon, before):
         return "It did not run before: the old files are back, and it is stopped."
     wrong = []
     for files in [former, *([served] if has_served(configuration) and served != former else [])]:
-        # Not by a reload: what failed may be held back for a minute (Postfix's throttling), or be half loaded.
+        # A reload is not enough: a failed program may be throttled for a minute, or be half loaded.
         wrong = _act(daemon, "restart", files, before, daemon.moment())
         if not wrong:
             configuration.mark.unlink()
@@ -234,7 +235,7 @@ def _take_back(configuration, daemon, before):
 
 
 def _ran(configuration):
-    """Tell whether the daemon ran before the change began; it may have begun in a run that was killed."""
+    """Tell whether the daemon ran before the change began, which may have been in a run that was killed."""
     try:
         return bool(json.loads(configuration.mark.read_text(encoding="ascii"))["ran"])
     except (ValueError, KeyError, TypeError):
@@ -246,7 +247,7 @@ def _sentence(words):
 
 
 def needs_restart(restart_for, former, wanted):
-    """Tell whether the files differ in a setting that a reload does not change."""
+    """Tell whether the files differ in a setting for which a reload is not enough."""
     return any(
         names is True or any(_values(former.get(path), name) != _values(wanted.get(path), name) for name in names)
         for path, names in restart_for.items()
@@ -260,7 +261,7 @@ def _values(file, name):
 
 
 def _keep(configuration, which, files):
-    """Keep copies of files; of one that does not exist there is none."""
+    """Keep copies of files; one that does not exist has no copy."""
     for path, file in files.items():
         place = beneath(configuration.kept / which, path)
         _make_folder(Path(configuration.state), configuration.kept, place.parent)

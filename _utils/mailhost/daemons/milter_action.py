@@ -1,7 +1,7 @@
-"""What Postfix does with mail while a milter is away: before OpenDKIM is restarted, it is made to have mail wait.
+"""What Postfix does with mail while a milter is away. Before OpenDKIM is restarted, Postfix is made to let mail wait.
 
-A hand-made main.cf, or the pillar, may say that mail is let out then (``accept``: unsigned; ``quarantine``: unsigned
-later) or refused for good (``reject``). The setting is that of each process of Postfix, which reads it when it starts.
+A hand-made main.cf, or the pillar, may let mail out in that time (``accept``: unsigned; ``quarantine``: unsigned later)
+or refuse it for good (``reject``). Each Postfix process reads the setting when it starts and keeps it.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from mailhost.daemons import in_force
 from mailhost.errors import MilterActionError, WriteError
 
 WAITS = ("tempfail", "shutdown")
-"""Actions that lose no mail, and let none out: 451, or 421 and the end of the session."""
+"""Actions that neither lose mail nor let it out: 451, or 421 and the end of the session."""
 FILES = ("main.cf", "master.cf")
 OURS = b"# Written by Salt (mailserver"
 NOTE = "# Mail waits while Salt (mailserver) restarts OpenDKIM; the next line said something else."
 DAEMONS = ("smtpd", "cleanup", "qmqpd", "postscreen")
-"""The processes that talk to milters, or hand connections to one that does."""
+"""The processes that talk to milters, or that hand connections to one that does."""
 PATIENCE = 60
-"""Seconds that sessions which began before have to end by themselves; what is left then is ended, and comes again."""
+"""Seconds in which older sessions may end on their own. After that they are ended, and their clients try again."""
 _NAME = "milter_default_action"
 _OF_ONE = re.compile(r"(?<!\w)(default_action\s*=\s*)([^\s,{}]+)")
 _OPTION = re.compile(rf"({_NAME}\s*=\s*)([^\s}}]+)")
@@ -34,7 +34,7 @@ _OPTION = re.compile(rf"({_NAME}\s*=\s*)([^\s}}]+)")
 
 @dataclass(frozen=True)
 class Postfix:
-    """The Postfix of a folder of configuration, and how it and its processes are reached; for tests."""
+    """A Postfix by its configuration folder, and the means to reach it and its processes, which tests replace."""
 
     folder: str = "/etc/postfix"
     state: str = in_force.STATE
@@ -49,7 +49,7 @@ class Postfix:
 
     @property
     def mark(self):
-        """There from the moment that the files say ``tempfail`` until no process is left that says something else."""
+        """Exists from when the files say ``tempfail`` until no process is left with another setting."""
         return Path(self.state) / "milter-action"
 
 
@@ -60,7 +60,7 @@ def is_ours(postfix):
 
 
 def waiting_main(text):
-    """Return main.cf with which mail waits for a milter that is away."""
+    """Return main.cf changed so that mail waits for a milter that is away."""
     lines, inside, said = [], False, False
     for line in text.splitlines():
         begins = re.match(r"([^\s#=]+)\s*=", line)
@@ -76,7 +76,7 @@ def waiting_main(text):
 
 
 def waiting_master(text):
-    """Return master.cf with which mail waits for a milter that is away."""
+    """Return master.cf changed so that mail waits for a milter that is away."""
     lines = [
         line if line.lstrip().startswith("#") else _OPTION.sub(_tempfail, _OF_ONE.sub(_tempfail, line))
         for line in text.splitlines()
@@ -89,9 +89,9 @@ def _tempfail(found):
 
 
 def lets_out(postfix, folder=None):
-    """Return what has mail not wait for a milter that is away: ``["milter_default_action = accept"]``.
+    """Return the settings that let out mail while a milter is away: ``["milter_default_action = accept"]``.
 
-    :param folder: where main.cf and master.cf are looked at, if not in place.
+    :param folder: the folder with main.cf and master.cf, if not the one in place.
     """
     folder = folder or postfix.folder
     shown = [postfix.command(("postconf", "-c", str(folder), *words)) for words in (("-n", "-x"), ("-P", "-x"))]
@@ -101,7 +101,7 @@ def lets_out(postfix, folder=None):
 
 
 def _letting_out(text):
-    """Return the settings of ``postconf -nx`` and ``-Px`` that matter; none where no milter is named."""
+    """Return the relevant settings in the output of ``postconf -nx`` and ``-Px``; none if no milter is named."""
     if not re.search(r"(^|/)(non_)?smtpd_milter(s|_maps)[ ]*=[ ]*\S", text, re.MULTILINE):
         return []
     found = []
@@ -114,7 +114,7 @@ def _letting_out(text):
 
 
 def _tables_letting_out(text):
-    """Return tables by the client's address (``smtpd_milter_maps``) that say so: those are not ours to edit."""
+    """Return tables by client address (``smtpd_milter_maps``) that do so: this formula must not edit those."""
     found = []
     for value in re.findall(r"smtpd_milter_maps[ ]*=(.*)", text):
         for path in re.findall(r"\w+:(/[^\s,{}]+)", value):
@@ -126,10 +126,10 @@ def _tables_letting_out(text):
 
 
 def make_wait(postfix):
-    """Have Postfix make mail wait for a milter that is away, and see that no process is left that would do otherwise.
+    """Make Postfix let mail wait for a milter that is away, and end all processes with another setting.
 
-    :return: what had let mail out, as :func:`lets_out` does.
-    :raises MilterActionError: it cannot be had; nothing was touched, or what was is back.
+    :return: the settings that let mail out, as from :func:`lets_out`.
+    :raises MilterActionError: it is not possible; nothing was touched, or the old files are back.
     """
     former = {postfix.path(name): in_force.look(postfix.path(name)) for name in FILES}
     if former[postfix.path("main.cf")] is None or not shutil.which("postconf"):
@@ -152,7 +152,7 @@ def make_wait(postfix):
 
 
 def _edited(postfix, former):
-    """Return the files with which mail waits, as Postfix's own parser sees them."""
+    """Return the edited files with which mail waits, checked with Postfix's own parser."""
     edits = {"main.cf": waiting_main, "master.cf": waiting_master}
     wanted = {}
     for name, edit in edits.items():
@@ -180,14 +180,14 @@ def is_running(postfix):
 
 
 def take(postfix):
-    """Have a running Postfix take its files, and wait until no process is left that began with others."""
+    """Make a running Postfix take its files, and wait until no process is left that started with older ones."""
     before = _processes(postfix)
     if not before:
         return
     done = postfix.command(("postfix", "-c", postfix.folder, "reload"))
     if done.status != 0:
         raise MilterActionError(f"postfix reload: {(done.err or done.out).strip()}")
-    # The queue manager goes at a reload, and a new one is started after master has taken its files anew.
+    # At a reload the queue manager ends, and a new one is started after master has read its files again.
     _until(postfix, lambda: _queue_manager(postfix) - _queue_manager_of(before), 30)
     old = {one for one, name in _processes(postfix).items() if name in DAEMONS}
     if _until(postfix, lambda: not old & set(_processes(postfix)), PATIENCE):
@@ -218,7 +218,7 @@ def _queue_manager_of(found):
 
 
 def _processes(postfix):
-    """Return ``{(number, when it began): name}`` of the running master's children; none where it does not run."""
+    """Return ``{(process ID, start time): name}`` of the running master's children; empty if it does not run."""
     done = postfix.command(("postconf", "-c", postfix.folder, "-h", "queue_directory"))
     try:
         master = int(Path(done.out.strip(), "pid/master.pid").read_text(encoding="ascii"))
@@ -227,7 +227,7 @@ def _processes(postfix):
     except (OSError, ValueError):
         return {}
     found = {}
-    # A glob would ask for each process's file first, and fail at one that ends meanwhile (ESRCH).
+    # A glob would check each process's file first, and fail for one that ends meanwhile (ESRCH).
     for pid in filter(str.isdecimal, os.listdir(postfix.proc)):
         with contextlib.suppress(OSError, ValueError, IndexError):
             stat = Path(postfix.proc, pid, "stat")
@@ -240,9 +240,9 @@ def _processes(postfix):
 
 @contextlib.contextmanager
 def waiting(postfix, ready=lambda: True):
-    """Have mail wait while the block restarts OpenDKIM; then, where main.cf is ours, what it said is in force again.
+    """Make mail wait while the block restarts OpenDKIM; then restore the setting of a main.cf of this formula.
 
-    :param ready: tells whether OpenDKIM serves again; it is waited for.
+    :param ready: tells whether OpenDKIM serves again, which is waited for.
     """
     former = {postfix.path(name): in_force.look(postfix.path(name)) for name in FILES}
     acts = former[postfix.path("main.cf")] and shutil.which("postconf") and (postfix.mark.exists() or lets_out(postfix))

@@ -1,4 +1,4 @@
-"""The running OpenDKIM: how it takes new tables, and what it loses each time."""
+"""The running OpenDKIM: how it takes new tables, and what it leaks each time."""
 
 import os
 import re
@@ -11,20 +11,19 @@ from mailhost.daemons import milter_action
 from mailhost.errors import CutoverError, MilterActionError
 
 MOST_LOST = 500
-"""Sockets that OpenDKIM may lose before it is restarted instead: 125 resolvers, 34 MB. Where its limit of open files
-is low, half of that."""
+"""Sockets that OpenDKIM may leak before it is restarted instead: 125 resolvers, 34 MB. If its limit of open files is
+low, half of that limit."""
 
 
 def reload_service(service):
-    """Have the running OpenDKIM read its tables (SIGUSR1): it takes them at the next new connection.
+    """Make the running OpenDKIM read its tables (SIGUSR1): it takes them at the next new connection.
 
-    Connections that come while it reads make a resolver each, and it forgets all of them but one (OpenDKIM 2.11.0:
+    Each connection that arrives while it reads creates a resolver, and it leaks all of them but one (OpenDKIM 2.11.0:
     nothing keeps two connections from setting up the resolver of a new configuration at once): 0.27 MB, and four
-    sockets that no time-out closes. Before those reach the limit of open files, where it has mail wait (451), it
-    is restarted, which has it read its tables as well; mail waits meanwhile, whatever the pillar says of a milter that
-    is away.
+    sockets that no timeout closes. At its limit of open files it would defer mail (451). Before that it is restarted,
+    which also makes it read its tables. Mail waits meanwhile, whatever the pillar says about a milter that is away.
 
-    :return: a sentence that tells of a restart; ``None``: the signal was sent.
+    :return: a sentence about a restart; ``None`` if the signal was sent.
     :raises CutoverError: it does not run, or systemd refused.
     """
     pid = main_process(service)
@@ -41,7 +40,7 @@ def reload_service(service):
 
 
 def main_process(service):
-    """Return the number of a unit's main process, as text; ``0``: none runs.
+    """Return the process ID of a unit's main process, as text; ``0`` if none runs.
 
     :raises CutoverError: systemd refused.
     """
@@ -49,7 +48,7 @@ def main_process(service):
 
 
 def most_lost(pid):
-    """Return how many sockets a process may lose: :data:`MOST_LOST`, but no more than half of its open files."""
+    """Return how many sockets a process may leak: :data:`MOST_LOST`, but at most half of its open files."""
     try:
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
     except OSError:
@@ -59,15 +58,15 @@ def most_lost(pid):
 
 
 def words_of(service):
-    """Return the command line of a unit as a list: the running one or, where none runs, the one that would start.
+    """Return the command line of a unit as a list: that of the running process, or else the one that would start.
 
-    It is empty where there is no such unit, or systemd does not say.
+    It is empty if there is no such unit, or systemd does not answer.
     """
     try:
         pid = main_process(service)
         if pid == "0":
             starts = re.search(r"argv\[\]=(.*?) ;", _systemctl("show", "--property=ExecStart", "--value", service))
-            # Variables are systemd's to fill in, and told by nothing but the running process.
+            # systemd fills in variables, so their values are known only from a running process.
             return [one for one in starts[1].split() if not one.startswith("$")] if starts else []
         return [one for one in Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0") if one]
     except (CutoverError, OSError):
@@ -75,7 +74,7 @@ def words_of(service):
 
 
 def lost_sockets(pid):
-    """Return how many sockets without a name a process has, which connections of a milter are not; 0: none runs.
+    """Return how many unnamed Unix sockets a process has, which excludes milter connections; 0 if none runs.
 
     OpenDKIM needs four of them for its resolver, and one for its log.
     """
@@ -91,7 +90,7 @@ def _file(link):
     try:
         return os.readlink(link)
     except OSError:
-        return ""  # Closed meanwhile.
+        return ""  # It was closed meanwhile.
 
 
 def _systemctl(*words):
@@ -106,7 +105,7 @@ def _systemctl(*words):
 
 
 def wait_until_it_listens(unit, limit=15, command=run_command, clock=time.monotonic, pause=time.sleep):
-    """Wait until the unit's main process has a listening socket: mail would pass it by before that."""
+    """Wait until the unit's main process has a listening socket: before that, mail would bypass it."""
     ends = clock() + limit
     while clock() < ends:
         pid = command(("systemctl", "show", "--property=MainPID", "--value", unit)).out.strip()

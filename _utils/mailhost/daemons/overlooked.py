@@ -1,4 +1,4 @@
-"""What daemons' parsers overlook: a certificate without its key, a port that another one has, a table that is gone."""
+"""What daemons' parsers overlook: a certificate without its key, a port in use, a table that does not exist."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def pair_problems(certificate, key):
 
 
 def chain_pairs(main_cf):
-    """Return the (certificate, key) files that a main.cf names, as far as it names files.
+    """Return the (certificate, key) files that a main.cf names.
 
     ``smtpd_tls_chain_files`` has each key before its certificate, or both in one file (``postconf(5)``).
     """
@@ -47,9 +47,9 @@ def _why(err):
 
 
 def table_problems(folder, command):
-    """Return which tables of a Postfix that is staged in ``folder`` cannot be opened: mail for them would wait.
+    """Return which tables of a Postfix staged in ``folder`` cannot be opened, which would make mail for them wait.
 
-    The aliases' database is made after Postfix first runs, and what asks a server may be without it for a while.
+    The alias database is not checked: it is made after Postfix first runs. A table on a server may be away for a while.
 
     :param command: runs a command (:class:`mailhost.check.findings.Host`).
     """
@@ -70,7 +70,7 @@ def table_problems(folder, command):
 
 
 def port_problems(places, unit, command):
-    """Return which of these ports another daemon than ``unit`` listens on.
+    """Return which of these ports a daemon other than ``unit`` listens on.
 
     :param places: (address, port) of each listener.
     :param command: runs a command (:class:`mailhost.check.findings.Host`).
@@ -93,7 +93,7 @@ def port_problems(places, unit, command):
 
 
 def _is_of(pid, unit, proc=Path("/proc")):
-    """Tell whether a process is of a unit, or of an instance of it (``postfix@-``), or gone by now."""
+    """Tell whether a process belongs to a unit or to an instance of it (``postfix@-``), or has ended."""
     try:
         group = (proc / pid / "cgroup").read_text(encoding="ascii", errors="replace")
     except OSError:

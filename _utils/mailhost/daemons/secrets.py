@@ -1,6 +1,6 @@
-"""Secrets among the parameters of daemons: their files are for all to read, and so are diffs and the job cache.
+"""Secrets in the parameters of daemons: everybody can read these files, and diffs and the job cache show them.
 
-Whatever is found, its text is never repeated. What a host has by hand is shown with its secrets masked.
+No secret that is found is ever repeated. What a host has by hand is shown with its secrets masked.
 """
 
 import itertools
@@ -16,7 +16,7 @@ _ABOUT = frozenset(
     "scheme schemes query attrs file files path delimiter format filter command socket service verify mechanism "
     "mechanisms type length iterations fields map mapping result timeout time limit size max min count port".split()
 )
-"""A last word that makes a parameter one about secrets, and its value none."""
+"""Last words that make a parameter one about secrets, whose value is not a secret."""
 _KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----|-----BEGIN OpenSSH PRIVATE|AGE-SECRET-KEY-1")
 _LOGIN = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _PAIR = re.compile(
@@ -25,7 +25,7 @@ _PAIR = re.compile(
 )
 _HEADER = re.compile(r"(?i)\bauthorization:[ \t]{0,9}\S|\b(?:basic|bearer) [A-Za-z0-9+/=._-]{8}")
 _ELSEWHERE = re.compile(r"<?[ \t]{0,9}/\S*|\$\S+|%\{[^}]*\}|(?:[a-z_]+:){1,3}(?:/|\$)\S*", re.IGNORECASE)
-"""A file, a table that is one, or another parameter: no secret itself."""
+"""A file, a table in a file, or another parameter: not a secret itself."""
 _WORDS_OF_NONE = frozenset(("", "yes", "no", "true", "false", "none"))
 _IN_A_NAME = re.compile(r"(?i)pass(?:wd|word|phrase)|secret|token|dnpass|credential|nonce")
 _MASKS = (
@@ -53,17 +53,17 @@ WHERE = {
     "opendkim": "Put the line into a file root:opendkim with mode 0640 on the host, and name it: "
     "Include: /etc/opendkim/NAME.conf",
 }
-"""Where a secret goes that was given among the parameters of a daemon."""
+"""Where a secret should go that was given in the parameters of a daemon."""
 
 
 def problem(daemon, name, value):
-    """Return why a parameter must not be given, without its value, and where it goes; ``""``: it holds no secret.
+    """Return why a parameter must not be given, without its value, and where it should go; ``""`` if it has no secret.
 
     :param daemon: a key of :data:`WHERE`.
-    :param value: as the pillar has it: text, a number, true or false, or a list.
+    :param value: as in the pillar: text, a number, true or false, or a list.
     """
     values = value if isinstance(value, (list, tuple)) else [value]
-    # A password of digits alone is a number in YAML.
+    # In YAML a password of digits only is a number.
     texts = [str(one).strip() for one in values if isinstance(one, (str, int, float)) and not isinstance(one, bool)]
     whole = ", ".join(texts)
     what = _what(name, texts) or _in_text(whole, name)
@@ -73,9 +73,9 @@ def problem(daemon, name, value):
 
 
 def masked(name, value):
-    """Return a value, text, with ``***`` in place of the secrets in it, or of all of it if its name says so.
+    """Return a value, text, with its secrets replaced by ``***``, or all of it if its name marks it as a secret.
 
-    More is taken for a secret here than :func:`problem` refuses: what is masked is not lost.
+    This takes more for a secret than :func:`problem` refuses, since nothing is lost by masking.
     """
     words = [one.lower() for one in _WORDS.findall(name)]
     is_named = _is_secret(words) or _IN_A_NAME.search(name)

@@ -11,14 +11,14 @@ SUBMISSION = {"submission": 587, "submissions": 465}
 SIEVE = 4190
 """The port of ManageSieve (RFC 5804)."""
 MAILBOXES = {"imap": (143, 993), "pop3": (110, 995)}
-"""The ports of a protocol: with STARTTLS or STLS, and with TLS from the first byte."""
+"""The ports of a protocol: with STARTTLS or STLS, and with implicit TLS."""
 
 
 @dataclass(frozen=True)
 class Service:
     """A service of the host: its name as in ``/etc/services``, its protocol, and where it listens.
 
-    ``direct``: TLS from the first byte. ``source``: the address to come from; ``None``: the system chooses.
+    ``direct``: implicit TLS. ``source``: the address to connect from; ``None``: the system chooses.
     """
 
     host: str
@@ -43,7 +43,7 @@ class Service:
 
 
 def services(settings):
-    """Return the services that the settings ask for, at an address by which others see the host, if it has one."""
+    """Return the services that the settings ask for, at an address by which others reach the host, if it has one."""
     host, postfix, dovecot = settings["hostname"], settings["postfix"], settings["dovecot"]
     own = own_address(settings["addresses"])
     first = smtp_service(host, settings["addresses"], postfix["main"].get("inet_interfaces", "all"))
@@ -59,12 +59,12 @@ def services(settings):
 
 
 def smtp_service(hostname, addresses, inet_interfaces="all"):
-    """Return port 25, at an address by which others see the host, if Postfix listens there."""
+    """Return port 25, at an address by which others reach the host, if Postfix listens there."""
     return Service(hostname, "smtp", "smtp", _smtp_address(inet_interfaces, own_address(addresses)), 25)
 
 
 def own_address(addresses):
-    """Return the first of ``addresses`` (or of the routes') that is the host's own, IPv4 if any, else loopback.
+    """Return the first of ``addresses`` (or of the routes') that is the host's own, IPv4 if possible, else loopback.
 
     Behind NAT the settings hold public addresses, which the host itself does not have.
     """
@@ -74,7 +74,7 @@ def own_address(addresses):
 
 
 def _routed():
-    """Yield the addresses that the host would come from; connecting a UDP socket sends nothing."""
+    """Yield the addresses that the host would connect from; connecting a UDP socket sends nothing."""
     for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((somewhere, 9))
@@ -100,8 +100,8 @@ def _smtp_address(inet_interfaces, own):
 def _other_source(address):
     """Return an address that differs from the server's.
 
-    Dovecot takes a connection whose two ends have the same address for safe, and then allows logins in the clear, so
-    that what strangers are offered cannot be seen on it.
+    Dovecot considers a connection with the same address at both ends secure and allows plaintext logins on it, so it
+    does not show what strangers are offered.
     """
     if ":" in address:
         return None

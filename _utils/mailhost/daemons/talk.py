@@ -1,4 +1,4 @@
-"""Conversations with mail ports in SMTP, IMAP and POP3, over TLS too, with a limit on each answer and on all."""
+"""Conversations with mail ports in SMTP, LMTP, IMAP and POP3, also over TLS, with time limits."""
 
 import contextlib
 import re
@@ -23,12 +23,12 @@ class Budget:
     started: float = field(default_factory=time.monotonic)
 
     def ends(self):
-        """Return the moment, of the monotonic clock, by which the next answer must be there."""
+        """Return the moment, on the monotonic clock, by which the next answer must arrive."""
         return min(time.monotonic() + self.answer, self.started + self.total)
 
 
 def any_certificate(minimum=ssl.TLSVersion.TLSv1_2, maximum=ssl.TLSVersion.MAXIMUM_SUPPORTED):
-    """Return a TLS context that takes whatever certificate is served: it is looked at, not relied on."""
+    """Return a TLS context that accepts any certificate: it is inspected, not trusted."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -42,19 +42,20 @@ def short(text, limit=160):
 
 
 def open_talk(service, budget):
-    """Return a :class:`Talk` with a service, in its protocol, which is not connected yet."""
+    """Return an unconnected :class:`Talk` with a service, in its protocol."""
     return {"smtp": SmtpTalk, "imap": ImapTalk, "pop3": Pop3Talk}[service.protocol](service, budget)
 
 
 _PUT_OFF = re.compile(r"(?!454)4\d\d\b|454 4\.3\.")
-"""A reply for now (RFC 5321 section 4.2.1) that says nothing of TLS: it is not STARTTLS's own 454 (RFC 3207 section
-4), or it names the state of the mail system (RFC 3463 section 3.4). Postfix without its milter has `454 4.3.0`."""
+"""A temporary reply (RFC 5321 section 4.2.1) that says nothing about TLS: it is not STARTTLS's own 454 (RFC 3207
+section 4), or it names the state of the mail system (RFC 3463 section 3.4). Postfix without its milter sends
+`454 4.3.0`."""
 
 
 class Talk:
-    """One connection to a service, ended politely; what goes wrong on it is a :class:`WireError`.
+    """One connection to a service, ended properly; errors on it are :class:`WireError`.
 
-    ``capabilities`` is what the server offers, keyword to parameters; ``None`` until :meth:`hello`.
+    ``capabilities`` is what the server offers, from keyword to parameters; ``None`` before :meth:`hello`.
     """
 
     goodbye = "QUIT"
@@ -77,7 +78,7 @@ class Talk:
         self.socket.close()
 
     def connect(self, context=None):
-        """Connect, and where TLS comes first shake hands; ``context`` is TLS's (:func:`any_certificate`)."""
+        """Connect, and with implicit TLS do the handshake; ``context`` is for TLS (:func:`any_certificate`)."""
         service = self.service
         source = (service.source, 0) if service.source else None
         try:
@@ -90,7 +91,7 @@ class Talk:
             self.handshake(context)
 
     def handshake(self, context=None):
-        """Go on in TLS (RFC 8446)."""
+        """Continue over TLS (RFC 8446)."""
         self.asked, self.buffer, self.capabilities = "the TLS handshake", b"", None
         try:
             self.socket.settimeout(self._left())
@@ -102,9 +103,9 @@ class Talk:
             raise HandshakeFailed(f"{self.service.place}: no TLS: {_reason(err)}") from err
 
     def starttls(self, context=None):
-        """Ask for TLS, and go on in it.
+        """Ask for TLS, and continue over it.
 
-        :raises PutOff: no command is taken now, for reasons that have nothing to do with TLS.
+        :raises PutOff: the server takes no command now, for reasons that have nothing to do with TLS.
         """
         positive, words = self.ask_for_tls()
         if _PUT_OFF.match(str(words)):
@@ -118,7 +119,7 @@ class Talk:
         self.send(text.encode() + b"\r\n", text)
 
     def send(self, octets, asked):
-        """Send bytes as they are; ``asked`` is what to call them when no answer comes."""
+        """Send bytes as they are; ``asked`` describes them in an error message."""
         self.asked = short(asked, 60)
         try:
             self.socket.settimeout(self._left())
@@ -127,7 +128,7 @@ class Talk:
             raise self._failed(err) from err
 
     def line(self, ends):
-        """Return the next line without its end; ``ends``: the moment by which it must be there."""
+        """Return the next line without its end; ``ends`` is the moment by which it must arrive."""
         while b"\n" not in self.buffer:
             if len(self.buffer) > _LONGEST_LINE:
                 raise self._not_of_protocol("a line without end")
@@ -143,7 +144,7 @@ class Talk:
         return line.rstrip(b"\r").decode("utf-8", "replace")
 
     def lines(self, is_last):
-        """Return lines up to the one that ``is_last`` is true of, as one answer with one limit."""
+        """Return lines up to the first for which ``is_last`` is true, as one answer with one time limit."""
         ends = self.budget.ends()
         found = [self.line(ends)]
         while not is_last(found[-1]):
@@ -153,7 +154,7 @@ class Talk:
         return found
 
     def first_line(self, beginnings):
-        """Return the greeting, which has one of these beginnings."""
+        """Return the greeting, which must have one of these beginnings."""
         self.asked = "the connection"
         (line,) = self.lines(lambda _: True)
         if not line.upper().startswith(beginnings):
@@ -186,7 +187,7 @@ def _reason(err):
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply of SMTP (RFC 5321 section 4.2): its code, and its lines without it."""
+    """An SMTP reply (RFC 5321 section 4.2): its code, and its lines without the code."""
 
     code: int
     lines: tuple
@@ -211,13 +212,13 @@ class SmtpTalk(Talk):
         return Reply(int(lines[-1][:3]), tuple(line[4:] for line in lines))
 
     def greet(self):
-        """Return whether the server is ready, and its words."""
+        """Return whether the server is ready, and its greeting."""
         self.asked = "the connection"
         reply = self.reply()
         return reply.code == 220, str(reply)
 
     def hello(self):
-        """Introduce ourselves by our address (RFC 5321 section 4.1.3), which no rule on names takes offence at."""
+        """Introduce ourselves by our address (RFC 5321 section 4.1.3), which no rule about host names rejects."""
         mine = self.socket.getsockname()[0]
         reply = self.ask(f"EHLO [{'IPv6:' if ':' in mine else ''}{mine}]")
         words = [line.upper().replace("AUTH=", "AUTH ").split() for line in reply.lines[1:]]
@@ -254,12 +255,12 @@ class LmtpTalk(SmtpTalk):
 
 
 class ImapTalk(Talk):
-    """IMAP (RFC 9051), as much of it as comes before a login."""
+    """IMAP (RFC 9051), as far as it is used before a login."""
 
     goodbye = "LOGOUT"
 
     def ask(self, command):
-        """Send a command, and return the lines of its answer, the tagged one last."""
+        """Send a command, and return the lines of its answer, the tagged line last."""
         self.say(f"a1 {command}")
         return self.lines(lambda line: line.startswith("a1 "))
 
@@ -281,16 +282,16 @@ class ImapTalk(Talk):
         return "STARTTLS" in self.capabilities
 
     def offers_logins(self):
-        """LOGIN is there unless LOGINDISABLED is (RFC 9051 section 6.2.3)."""
+        """LOGIN is available unless LOGINDISABLED is offered (RFC 9051 section 6.2.3)."""
         named = {"AUTH=PLAIN", "AUTH=LOGIN"} & set(self.capabilities)
         return bool(named) or "LOGINDISABLED" not in self.capabilities
 
 
 class Pop3Talk(Talk):
-    """POP3 (RFC 1939; CAPA by RFC 2449, STLS by RFC 2595), as much of it as comes before a login."""
+    """POP3 (RFC 1939; CAPA by RFC 2449, STLS by RFC 2595), as far as it is used before a login."""
 
     def ask(self, command):
-        """Send a command, and return the line of its answer."""
+        """Send a command, and return its answer line."""
         self.say(command)
         (line,) = self.lines(lambda _: True)
         return line
@@ -314,5 +315,5 @@ class Pop3Talk(Talk):
         return "STLS" in self.capabilities
 
     def offers_logins(self):
-        """USER, or a SASL mechanism that shows the password (RFC 2449 sections 6.3 and 6.4)."""
+        """USER, or a SASL mechanism that transmits the password (RFC 2449 sections 6.3 and 6.4)."""
         return "USER" in self.capabilities or bool({"PLAIN", "LOGIN"} & set(self.capabilities.get("SASL", ())))

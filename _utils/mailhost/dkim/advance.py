@@ -1,4 +1,4 @@
-"""All that is done to a host's keys in one run, and what people may have done to a key out of turn."""
+"""A whole run over a host's keys, and what operators may ask for out of turn (revoke, roll back)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from mailhost.errors import DkimError
 
 @dataclass(frozen=True)
 class Host:
-    """What a whole run needs of the host: its name for selectors, and its daemons.
+    """What a whole run needs from the host: its name for selectors, and its daemons.
 
     For ``reload`` and ``probe`` see :func:`mailhost.dkim.sign.sign`, for ``oldest_queued``
     :func:`mailhost.dkim.look.check_published`, for ``announce`` :func:`mailhost.dkim.look.publisher`.
@@ -29,7 +29,7 @@ class Host:
 
 
 def advance(run, host, also=(), instead=(), force=False, everything=False):
-    """Do for all keys what is due: make, publish, look, sign, revoke, remove; all that was done, in one report.
+    """Do everything that is due for all keys: make, publish, check in DNS, sign, revoke, remove. Return one report.
 
     :param also, force: see :func:`mailhost.dkim.make.make_keys`.
     :param instead: see :func:`mailhost.dkim.sign.sign`.
@@ -42,10 +42,11 @@ def advance(run, host, also=(), instead=(), force=False, everything=False):
 
 
 def look_in_dns(run, host, oldest_queued, publish, everything, look):
-    """Look for keys in DNS; where one turns out to be lost, make a successor and look for that, too.
+    """Check keys in DNS. Where a key turns out to be lost, make a successor and check that one as well.
 
-    For the parameters see :func:`mailhost.dkim.look.check_published`, for ``host`` that of
-    :func:`mailhost.dkim.make.make_keys`. Return the report, and the :class:`mailhost.dkim.settled.Look` to go on with.
+    For the parameters see :func:`mailhost.dkim.look.check_published`, and for ``host``
+    :func:`mailhost.dkim.make.make_keys`. Return the report, and the :class:`mailhost.dkim.settled.Look` for the rest of
+    the run.
     """
     seen = check_published(run, oldest_queued, publish, everything, look)
     lost = tuple(name for name in dict.fromkeys(seen.lost) if name not in run.planned.made)
@@ -54,15 +55,15 @@ def look_in_dns(run, host, oldest_queued, publish, everything, look):
     made = make_successors(run, host, lost)
     settled = {name: known for name, known in look.settled.items() if name not in lost}
     fresh = Only(tuple(name for name in run.wanted if name not in settled), settled)
-    # The keys that a dry run would have made cannot be looked for.
+    # The keys that a dry run would have made do not exist, so they cannot be checked.
     again = made.changes and run.do(check_published, run, oldest_queued, publish, False, Only(lost))
     return merged(seen, made, *([again] if again else [])), fresh
 
 
 def give_up(run, name, selector):
-    """Say that a private key is known to others: it never signs again once another can, and is revoked right then.
+    """Give up a key because others may know it. Once another key can sign, it never signs again and is revoked.
 
-    One that OpenDKIM's tables name goes on signing until then, whatever its stamps say.
+    A key that OpenDKIM's tables name keeps signing until then, whatever its stamps say.
 
     :raises DkimError: there is no such key, or it is revoked already.
     """
@@ -77,9 +78,9 @@ def give_up(run, name, selector):
 
 
 def check_can_go_back(run, name):
-    """Check that a domain has a predecessor that can sign again; whether DNS shows it is for the run to find out.
+    """Check that a domain has a predecessor that can sign again. The run itself finds out whether DNS shows it.
 
-    :raises DkimError: it has none, the last one was given up, or its file is not as it must be.
+    :raises DkimError: it has none, the last one was given up, or its key file is missing or wrong.
     """
     manifest = run.manifest(name)
     earlier = life.predecessor(manifest)

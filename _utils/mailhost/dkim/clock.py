@@ -1,4 +1,4 @@
-"""The trusted time beside the keys: kept from run to run, and believed by people where it was wrong."""
+"""The trusted time, kept beside the keys from run to run; an operator can declare the host's clock right."""
 
 from functools import partial
 from pathlib import Path
@@ -12,15 +12,15 @@ from mailhost.errors import ClockError, ManifestError, UnsafeFile
 CLOCK = "clock.json"
 """The file of the trusted time, in the folder of the keys."""
 CLOCK_STEP = 3600
-"""Seconds after which the trusted time is written down anew; a run soon after another writes nothing."""
+"""Seconds after which the trusted time is written again; runs in quick succession write nothing."""
 
 
 def believe_clock(keys):
-    """Have the host's clock believed from now on, because an operator says that it is right; return the trusted time.
+    """Trust the host's clock from now on, because an operator says that it is right; return the trusted time.
 
-    No soak and no retention gets shorter by that. Where the clock was ahead, nobody witnessed the time by which it was,
-    so the waits begin anew; where it was behind, stamps of what is the future now become stamps of now. A call that was
-    cut short is to be repeated.
+    No soak and no retention gets shorter. Where the clock was ahead, nobody witnessed the time in between, so these
+    periods start again. Where it was behind, stamps that now lie in the future are set to now. If a call was cut short,
+    repeat it.
 
     :raises ManifestError: manifests are damaged; nothing was changed.
     :raises ClockError: the clock was never set, or the trusted time's file is damaged.
@@ -29,8 +29,8 @@ def believe_clock(keys):
     before = trusted_clock.advance(read(path), trusted_clock.read())
     clock = trusted_clock.believe(before)
     now, manifests = trusted_clock.utc(clock.trusted), _all_manifests(keys)
-    # Stamps move ahead before the clock does, and back after it: the other way round, a call that is cut short in
-    # between would leave retentions that are over.
+    # Stamps move ahead before the clock does, and back after it. In the other order, a call that is cut short in
+    # between would make retentions look finished.
     if clock.trusted > before.trusted:
         manifests = _rewritten(keys, manifests, lambda manifest: life.wait_anew(manifest, now))
     write(path, clock)
@@ -41,7 +41,7 @@ def believe_clock(keys):
 def _all_manifests(keys):
     """Return the manifests of all domains that have one.
 
-    :raises ManifestError: some are damaged; it names them all.
+    :raises ManifestError: some are damaged; the message names them all.
     """
     names, read = keystore.domains_on_disk(keys), partial(keystore.read_manifest, keys)
     manifests, troubles = keystore.read_each(names, read)
@@ -51,7 +51,7 @@ def _all_manifests(keys):
 
 
 def _rewritten(keys, manifests, change):
-    """Return the manifests after ``change``; those that it changed are written."""
+    """Apply ``change`` to the manifests and write those that it changed; return all of them."""
     changed = [change(manifest) for manifest in manifests]
     for before, after in zip(manifests, changed, strict=True):
         if after != before:

@@ -1,7 +1,7 @@
-"""The folders of keys belong to root, and OpenDKIM's group may pass; those that were OpenDKIM's are moved over.
+"""The key folders: root owns them, and OpenDKIM's group may pass through. Folders that OpenDKIM owned are converted.
 
-Earlier a domain's folder belonged to OpenDKIM. Who broke into it could put anything there: so such a folder is made
-root's first, and what is in it is looked at before root believes or changes any of it.
+In earlier versions OpenDKIM owned a domain's folder, so whoever broke into OpenDKIM could put anything there. Such a
+folder is therefore given to root first. Only after its content is checked does root believe or change any of it.
 """
 
 import grp
@@ -14,22 +14,22 @@ from mailhost import files as safe_files
 from mailhost.errors import UnsafeFile
 
 MODE = 0o750
-"""Root alone writes there, and the group that reads the keys may pass."""
+"""Only root may write there; the group that reads the keys may pass through."""
 UNSEEN = MODE | stat.S_ISVTX
-"""Of a folder that is root's, and in which nobody has looked yet: a killed run leaves it so."""
+"""The mode of a folder that root owns but whose content is not checked yet; a killed run leaves it like this."""
 _OF_ROOT = ("keys.json", "clock.json", "looked.json", "settled", ".lock")
 
 
 def settle(keys, owner, test=False):
-    """Make the folder ``keys`` and those in it root's own (0750), whatever they were.
+    """Make root the owner of the folder ``keys`` and of those in it, with mode 0750.
 
-    At each moment OpenDKIM can read the keys. A folder that somebody else could write to, and that holds what only an
-    intruder has a reason to put there, is given back as it was.
+    OpenDKIM can read the keys at every moment. A folder that somebody else could write to, and that holds what only an
+    intruder would put there, is given back as it was.
 
     :param owner: :class:`mailhost.dkim.keystore.Owner`; who reads the keys.
-    :param test: only look.
-    :return: ``({path: {"old": whose it was, "new": …}}, {name of a folder: why it was left as it was})``.
-    :raises UnsafeFile: the folder ``keys`` itself is to be left as it is.
+    :param test: only report what would change.
+    :return: ``({path: {"old": owner and mode, "new": …}}, {name of a folder: why it was left as it was})``.
+    :raises UnsafeFile: the folder ``keys`` itself must be left as it is.
     """
     if not os.path.isdir(keys):
         return {}, {}
@@ -57,7 +57,7 @@ def _settle_each(top, keys, ids, test, changes):
 
 
 def settle_folder(path, ids):
-    """Make one folder root's; see :func:`settle`."""
+    """Make root the owner of one folder; see :func:`settle`."""
     with safe_files.opened_folder(path) as descriptor:
         _settle_one(descriptor, Path(path), ids, False, {})
 
@@ -91,10 +91,10 @@ def _differs(found, gid):
 
 
 def _take(descriptor, path, found, ids, is_doubtful):
-    # The mode first: with its own, 0700, OpenDKIM could not pass through a folder that is root's.
+    # The mode comes first: with the old one, 0700, OpenDKIM could not pass through a folder that root owns.
     os.fchmod(descriptor, UNSEEN)
     os.fchown(descriptor, os.geteuid(), ids[1])
-    # Its owner might have changed it in between.
+    # The former owner might have changed the mode in between.
     os.fchmod(descriptor, UNSEEN)
     if is_doubtful:
         try:
@@ -115,9 +115,9 @@ def _give_back(descriptor, found, ids):
 
 
 def _check(descriptor, path, reader):
-    """Check what is in a folder that somebody else could write to; return the names of root's files.
+    """Check the content of a folder that somebody else could write to; return the names of root's files in it.
 
-    :raises UnsafeFile: a file is none of root's, or of the reader's, or may be the second name of another's.
+    :raises UnsafeFile: a file belongs neither to root nor to the reader, or may be a second name of somebody's file.
     """
     of_root = []
     for name in sorted(os.listdir(descriptor)):
@@ -141,7 +141,7 @@ def _oddity(found):
 
 
 def _not_readers(found, reader):
-    """Return why a key file may be another's: OpenDKIM can give a file of root's a name here, and none away."""
+    """Return why a key file may be somebody else's. OpenDKIM can link root's file here, but not give one away."""
     return "" if found.st_uid == reader else f"it belongs to user {found.st_uid}, so it may be another's file"
 
 
@@ -156,6 +156,6 @@ def _remedy(path, is_key):
 
 
 def _renew(path):
-    """Write a file anew: who opened the one that was there before it was root's can go on writing to it."""
+    """Write a file anew: whoever had the old one open before root owned it could still write to that one."""
     octets, found = safe_files.read(path, roots=True)
     safe_files.replace(path, octets, stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))

@@ -1,4 +1,4 @@
-"""Which keys are given up, and why: what this host, its tables and DNS show counts, and not what a file says."""
+"""Which keys are given up, and why. What this host, its tables and DNS show decides, not what a file says."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ WHY = {
     IMPOSSIBLE: "no record in DNS can have such a name",
     UNSEEN: "a later key signs, and DNS was never seen to show this one",
 }
-"""Why a key is given up: it is never made to sign again, but for one that is foreign, as long as DNS shows it."""
+"""Why a key is given up. Such a key never signs again, except a foreign one, which may as long as DNS shows it."""
 SIGNS_NO_MORE = (COMPROMISED, REVOKED, FOREIGN_REVOKED, TAKEN, LOST, IMPOSSIBLE)
 
 
@@ -26,8 +26,8 @@ SIGNS_NO_MORE = (COMPROMISED, REVOKED, FOREIGN_REVOKED, TAKEN, LOST, IMPOSSIBLE)
 class View:
     """What is known of a domain's keys besides its manifest.
 
-    ``machine`` is this one's mark (:mod:`mailhost.dkim.machine`), ``named`` the selectors that the tables name, and
-    ``compromised`` those of the keys of which people said that others know them.
+    ``machine`` is this machine's mark (:mod:`mailhost.dkim.machine`). ``named`` are the selectors that the tables name.
+    ``compromised`` are the selectors of keys that an operator reported as known to others.
     """
 
     machine: str = ""
@@ -36,27 +36,27 @@ class View:
 
 
 def may_sign(key):
-    """Tell whether a key may be made to sign: it was not given up, or only because another machine has it, too."""
+    """Tell whether a key may sign: it was not given up, or only because another machine has it as well."""
     return key.given_up in ("", FOREIGN)
 
 
 def may_be_compromised(key):
-    """Tell whether it matters that others know a key: it is neither revoked nor given up for good."""
+    """Tell whether a report that others know a key still matters: it is neither revoked nor given up for good."""
     return key.given_up in ("", FOREIGN, UNSEEN) and not key.revoked
 
 
 def is_left(key, named):
-    """Tell whether a key's record is none of this host's business: nobody is to publish, revoke or remove it for it.
+    """Tell whether a key's record is not this host's business: it must not be published, revoked or removed for it.
 
-    That of a key that DNS shows as revoked is left alone as long as the tables name the key.
+    The record of a key that DNS shows as revoked, or no longer shows, is left alone as long as the tables name the key.
     """
     return key.given_up in LEFT or (named and key.given_up in (REVOKED, LOST))
 
 
 def seen_by(manifest, view, now):
-    """Return a manifest as it is in the light of what the host shows; the same, if nothing contradicts it.
+    """Return the manifest corrected by what the host shows; the same manifest if nothing contradicts it.
 
-    Keys that nothing signs with and that are given up, or were overtaken, are retired.
+    Keys that do not sign and that are given up or were overtaken become retired.
     """
     if not manifest.keys:
         return manifest
@@ -78,7 +78,7 @@ def _marked(domain, key, view, is_foreign):
 
 
 def _overtaken(manifest, view, now):
-    """Return the keys, of which those are retired that were made before the one that signs and never took over."""
+    """Return the keys; those that were made before the present signer and never took over are retired."""
     present, keys = life.signer(manifest), manifest.keys
     earlier = keys[: keys.index(present)] if present else ()
     return tuple(_retired(key, now, UNSEEN) if key in earlier and _waits(key, view) else key for key in keys)
@@ -94,11 +94,11 @@ def _ended(key, view, now):
     if _waits(key, view) or (key.stage == "signing" and key.given_up in SIGNS_NO_MORE):
         key = _retired(key, now)
     if key.given_up == IMPOSSIBLE and key.stage in ("retired", "revoked") and now >= key.since:
-        # DNS shows no such record, and never did.
+        # DNS never showed such a record.
         return replace(key, public="", revoked=key.revoked or now, removed=now)
     return key
 
 
 def _retired(key, now, why=""):
-    """Return the key as retired; where the clock lies before its last stamp, which runs report, as it is."""
+    """Return the key as retired. If the clock is before its last stamp, return it unchanged; runs report that clock."""
     return replace(key, retired=now, given_up=key.given_up or why) if now >= key.since else key

@@ -1,4 +1,4 @@
-"""Keys and manifests on disk: written so that a crash at any point leaves the old or the new, never half of one."""
+"""Keys and manifests on disk. After a crash at any point a file has its old or its new content, never half of one."""
 
 import base64
 import contextlib
@@ -47,9 +47,9 @@ def _ids(user, group):
 _read_before = {}
 """``{path: (version of the file, manifest)}``: the states of a highstate read each manifest one after the other.
 
-A manifest is an immutable object. A file in place of another is another inode, and one that somebody edits has another
-ctime, which no tool sets. An inode's number may be used again, though, within a tick of the clock on a fast disk: so
-what this process writes is dropped from here.
+A manifest is immutable. A file that replaces another has another inode, and a file that somebody edits gets another
+ctime, which no tool can set. On a fast disk, though, an inode number may be reused within one tick of the clock, so
+what this process writes is dropped from this cache.
 """
 
 
@@ -59,9 +59,9 @@ def domains_on_disk(keys):
 
 
 def read_manifest(keys, domain):
-    """Return the :class:`mailhost.dkim.life.Manifest` of ``domain``; one without keys where there is no file.
+    """Return the :class:`mailhost.dkim.life.Manifest` of ``domain``; one without keys if there is no file.
 
-    :raises ManifestError: the file is damaged, cannot be read, or may say what another user than root wrote.
+    :raises ManifestError: the file is damaged, cannot be read, or may have been written by a user other than root.
     """
     path = f"{keys}/{domain}/{MANIFEST}"
     try:
@@ -86,7 +86,7 @@ def _version(found):
 
 
 def write_manifest(keys, manifest):
-    """Put a manifest in place of the one on disk, at once and for good (fsync of file and folder)."""
+    """Replace a manifest on disk atomically and durably (fsync of file and folder)."""
     try:
         safe_files.replace_file(Path(keys) / manifest.domain / MANIFEST, dkim_manifest.emit(manifest), 0o644)
     finally:
@@ -99,9 +99,9 @@ def private_path(keys, domain, selector):
 
 
 def make_folder(keys, domain, owner):
-    """Make the domain's folder and the one above it: root's, and the owner's group may pass (0750).
+    """Make the domain's folder and the one above it. Root owns them, and the owner's group may pass (0750).
 
-    :raises UnsafeFile: there is something else of that name.
+    :raises UnsafeFile: something else has that name.
     """
     top, ids = Path(keys), owner.ids()
     top.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def make_folder(keys, domain, owner):
 
 
 def _settle(descriptor, mode, uid, gid):
-    """Give an open file or folder this mode and owner; return whether it had another."""
+    """Give an open file or folder this mode and owner; return whether it had others before."""
     wrong = _differs(os.fstat(descriptor), mode, uid, gid)
     if wrong:
         os.fchown(descriptor, uid, gid)
@@ -125,7 +125,7 @@ def _differs(found, mode, uid, gid):
 
 
 def generate(bits_wanted):
-    """Yield a new RSA private key as PEM text for each number of bits in the list; all cores work at it meanwhile.
+    """Yield a new RSA private key as PEM text for each number of bits in the list; all cores work in parallel.
 
     PEM is PKCS #1 (``BEGIN RSA PRIVATE KEY``), as opendkim-genkey writes it.
     """
@@ -147,7 +147,7 @@ def public_half(pem, where):
     """Return ``(public, bits)`` of a private key: the base64 text of its SubjectPublicKeyInfo, and its size.
 
     :param pem: the key file's text, never repeated in a message.
-    :raises KeyFileError: it holds no RSA key (one OpenDKIM signs with one algorithm).
+    :raises KeyFileError: it holds no RSA key (an OpenDKIM process signs with one algorithm only).
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
@@ -166,7 +166,7 @@ def public_half(pem, where):
 
 
 def write_private(keys, domain, selector, pem, owner):
-    """Write a private key file (0600, its owner), which must not exist yet.
+    """Write a private key file (0600, with its owner), which must not exist yet.
 
     :raises KeyFileError: a file of that name is there.
     """
@@ -177,17 +177,17 @@ def write_private(keys, domain, selector, pem, owner):
 
 
 def destroy(path):
-    """Delete a private key file, if it is there, and sync its folder, so that no power cut brings it back."""
+    """Delete a private key file, if it exists, and sync its folder, so that it does not come back after a power cut."""
     safe_files.delete(path)
 
 
 def is_compromised(keys, domain, selector):
-    """Tell whether somebody said that a private key is known to others (:func:`mark_compromised`)."""
+    """Tell whether a private key was reported as known to others (:func:`mark_compromised`)."""
     return os.path.lexists(f"{keys}/{domain}/{selector}{_COMPROMISED}")
 
 
 def mark_compromised(keys, domain, selector):
-    """Remember that a private key is known to others: its record is revoked as soon as another key signs."""
+    """Record that a private key is known to others: its record is revoked as soon as another key signs."""
     safe_files.replace_file(_mark(keys, domain, selector), "This key is known to others; see dkim.revoke.\n", 0o644)
 
 
@@ -201,10 +201,10 @@ def write_record(keys, domain, selector, zone_line):
 
 
 def settle_key(keys, domain, key, owner, test=False):
-    """Give a key file the owner and mode that OpenDKIM insists on; return whether they were different.
+    """Give a key file the owner and mode that OpenDKIM insists on; return whether it had others before.
 
-    :param test: only look.
-    :raises KeyFileError: the file is missing, or it may be another's that got this name.
+    :param test: only check.
+    :raises KeyFileError: the file is missing, or it may be somebody else's file under this name.
     """
     path = private_path(keys, domain, key.selector)
     try:
@@ -243,7 +243,7 @@ def _ids_if_there(owner):
 def read_private(path):
     """Return the text of a private key file.
 
-    :raises KeyFileError: it cannot be read, or is no regular file.
+    :raises KeyFileError: it cannot be read, or is not a regular file.
     """
     try:
         return safe_files.read_text(path, encoding="ascii")
@@ -254,9 +254,9 @@ def read_private(path):
 
 
 def check_private(keys, domain, key):
-    """Check that the key file of a row holds the key of that row.
+    """Check that a key's file holds the key whose record the manifest has.
 
-    :raises KeyFileError: missing, unreadable, or another key.
+    :raises KeyFileError: the file is missing, unreadable, or holds another key.
     """
     path = private_path(keys, domain, key.selector)
     pem = read_private(path)

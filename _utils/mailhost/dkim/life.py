@@ -1,4 +1,4 @@
-"""The life of a DKIM key: its stages as one table, and what they allow. Pure."""
+"""The life of a DKIM key: its stages in one table, and what they allow. Pure."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from mailhost.errors import ClockError, ManifestError
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a key's life; it begins when ``evidence`` was seen, never because of the calendar alone."""
+    """A stage of a key's life. It begins when ``evidence`` was seen, never because of the calendar alone."""
 
     name: str
     follows: tuple
@@ -54,13 +54,13 @@ LIFE = (
         "removed", ("revoked",), "DNS shows no record", "nothing: the row stays, so that the selector is never reused"
     ),
 )
-"""All stages in order. ``follows`` names the stages of which one must have been reached before."""
+"""All stages in order. ``follows`` names the stages, one of which must be the key's present stage."""
 
 UNSEEN = "unseen"
-"""Why a key is given up that a hand-made configuration signed with, and that DNS was never seen to show: a later one
-signs."""
+"""Why a key is given up that a hand-made configuration signed with and that DNS was never seen to show: a later key
+signs now."""
 LEFT = ("foreign", "foreign and revoked", "taken")
-"""Why a key is given up whose record is left to others, whatever DNS shows (:mod:`mailhost.dkim.given_up`)."""
+"""Reasons to give up a key and leave its record to others, whatever DNS shows (:mod:`mailhost.dkim.given_up`)."""
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
 STAGES = tuple(stage.name for stage in LIFE)
 _LAST_FIRST = STAGES[::-1]
@@ -71,7 +71,7 @@ class Key:
     """A row of the manifest: a key's public half, and a time stamp for each stage that it has reached.
 
     ``public`` is the base64 text of the record's ``p=`` (RFC 6376 section 3.6.1), empty in a removed row. Time stamps
-    are aware UTC datetimes of whole seconds, or ``None``. ``given_up`` says why another key is to sign in its place
+    are aware UTC datetimes of whole seconds, or ``None``. ``given_up`` says why another key must sign in its place
     (:mod:`mailhost.dkim.given_up`), or is empty.
     """
 
@@ -100,9 +100,9 @@ class Key:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All keys that a host ever made for a domain, oldest first; ``keys.json`` beside the key files.
+    """All keys that a host ever made for a domain, oldest first. On disk this is ``keys.json`` beside the key files.
 
-    ``machine`` is the mark of the machine that wrote it (:mod:`mailhost.dkim.machine`), empty where none is known.
+    ``machine`` is the mark of the machine that wrote it (:mod:`mailhost.dkim.machine`), or empty if it is not known.
     """
 
     domain: str
@@ -114,7 +114,7 @@ class Manifest:
         return next((key for key in self.keys if key.selector == selector), None)
 
     def with_key(self, key):
-        """Return this manifest with ``key`` in place of the row of its selector, or added."""
+        """Return this manifest with ``key`` in place of the row that has its selector, or added at the end."""
         if self.key(key.selector) is None:
             return replace(self, keys=(*self.keys, key))
         return replace(self, keys=tuple(key if one.selector == key.selector else one for one in self.keys))
@@ -123,7 +123,7 @@ class Manifest:
 def stamp(key, stage, now):
     """Return ``key`` with the time stamp ``now`` (aware UTC datetime) for ``stage``.
 
-    :raises ManifestError: the key has not reached a stage that ``stage`` may follow, or is past it.
+    :raises ManifestError: ``stage`` cannot follow the key's present stage.
     :raises ClockError: ``now`` lies before the key's last stamp, so the clock cannot be trusted.
     """
     if key.stage not in LIFE[STAGES.index(stage)].follows:
@@ -137,24 +137,24 @@ def stamp(key, stage, now):
 
 
 def live(manifest):
-    """Return the keys whose record is to be in DNS with its public key: neither revoked nor removed."""
+    """Return the keys whose record must be in DNS with its public key: neither revoked nor removed."""
     return tuple(key for key in manifest.keys if not key.revoked)
 
 
 def signer(manifest):
     """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``.
 
-    Of equal stamps the later row's counts, here and for the predecessor.
+    If stamps are equal, the later row counts. The same holds for the predecessor.
     """
     signing = [key for key in reversed(manifest.keys) if key.stage == "signing"]
     return max(signing, key=lambda key: key.signing, default=None)
 
 
 def waiting(manifest):
-    """Return the keys that may take over signing, oldest first: made after the one that signs, and not retired.
+    """Return the keys that may take over signing, oldest first: made after the present signer, and not retired.
 
-    A key that was made before the one that signs was overtaken by it, and never takes over; nor does one that was given
-    up.
+    A key that was made before the present signer was overtaken by it and never takes over. Nor does a key that was
+    given up.
     """
     present = signer(manifest)
     later = manifest.keys if present is None else manifest.keys[manifest.keys.index(present) + 1 :]
@@ -167,29 +167,29 @@ def successor(manifest):
 
 
 def predecessor(manifest):
-    """Return the key that signed before the present one and that DNS is still to show, or ``None``."""
+    """Return the key that signed before the present one and that DNS should still show, or ``None``."""
     retired = [key for key in reversed(manifest.keys) if key.stage == "retired" and key.signing and not key.given_up]
     return max(retired, key=lambda key: (key.retired, key.signing), default=None)
 
 
 def needs_key(manifest):
-    """Tell whether the domain has no key that may go on signing, and none that may take over."""
+    """Tell whether the domain has no key that may keep signing, and none that may take over."""
     present = signer(manifest)
     return (present is None or bool(present.given_up)) and successor(manifest) is None
 
 
 LONGEST_CACHED = 7 * 86400
-"""Seconds for which resolvers keep a record at most, whatever its TTL: BIND a week (max-cache-ttl), others less;
-RFC 8767 section 4 has the same week. A domain with a TTL of decades would not rotate."""
+"""Seconds for which resolvers keep a record at most, whatever its TTL: BIND a week (max-cache-ttl), others less.
+RFC 8767 section 4 recommends the same week. Without this limit, a domain with a TTL of decades would not rotate."""
 
 
 def soak(manifest, policy, negative_ttl):
     """Return the seconds between *published* and *signing*.
 
-    :param policy: the domain's pillar section ``dkim``; its ``soak``, if given, decides.
-    :param negative_ttl: seconds that a resolver may go on denying the record to those who ask it (RFC 2308).
+    :param policy: the domain's pillar section ``dkim``; its ``soak``, if given, is used as it is.
+    :param negative_ttl: seconds for which a resolver may still deny the record after it was asked for it (RFC 2308).
 
-    A domain's first key has no reason to wait: nobody was told to look for it before.
+    A domain's first key need not soak: nobody had a reason to query it before.
     """
     if policy["soak"] is not None:
         return policy["soak"]
@@ -204,10 +204,10 @@ def signs_from(key, seconds):
 
 
 def rotates_at(domain, key, policy):
-    """Return when a key that signs is to get a successor; ``None``: never (``rotate_after: 0``).
+    """Return when a key that signs gets a successor; ``None`` if never (``rotate_after: 0``).
 
-    Each domain has a moment of its own in the period, from a hash of its name, so that the rotations of many domains
-    are spread evenly. A key signs for half a period at least and, from its second rotation on, for one period.
+    Each domain has its own moment in the period, taken from a hash of its name, so that the rotations of many domains
+    are spread evenly. A key signs for at least half a period and, from its second rotation on, for one period.
     """
     period = policy["rotate_after"]
     if not period:
@@ -218,7 +218,7 @@ def rotates_at(domain, key, policy):
 
 
 def rotation_is_due(manifest, policy, now):
-    """Tell whether a successor is to be made now: the signer's time is over, and no key waits to take over."""
+    """Tell whether a successor must be made now: the signer's time is over, and no key is waiting to take over."""
     key = signer(manifest)
     if key is None or successor(manifest) is not None:
         return False
@@ -232,19 +232,19 @@ def retention_ends(key, policy):
 
 
 def has_retention(key):
-    """Tell whether a retired key's record has to stay for a while, for mail that is on its way.
+    """Tell whether a retired key's record must stay for a while, for mail that is still on its way.
 
-    A key that never signed has nothing to verify; one of a hand-made configuration may have signed unseen. What was
-    given up goes at once: whoever knows a compromised key signs with it as long as the record is there, and the others
-    cannot be verified any more.
+    A key that never signed has nothing to verify; one of a hand-made configuration may have signed unseen. The record
+    of a key that was given up goes at once: whoever knows a compromised key can sign with it as long as the record is
+    there, and the signatures of the others cannot be verified any more.
     """
     return key.given_up == UNSEEN or (key.signing is not None and not key.given_up)
 
 
 def keeps_record(key, policy, now, oldest_queued):
-    """Return why a retired key's record must stay in DNS; ``""``: it is to be revoked now.
+    """Return why a retired key's record must stay in DNS; ``""`` if it must be revoked now.
 
-    :param oldest_queued: when the oldest message in the mail queue arrived; ``now`` for an empty queue, ``None`` where
+    :param oldest_queued: when the oldest message in the mail queue arrived; ``now`` if the queue is empty, ``None`` if
         that is not known.
     """
     if not has_retention(key):
@@ -265,16 +265,16 @@ def revocation_ends(key, policy):
 
 
 def keeps_revoked(key, policy, now):
-    """Return why a revoked key's record, whose ``p=`` is empty, must stay; ``""``: it is to be removed now."""
+    """Return why a revoked key's record, whose ``p=`` is empty, must stay; ``""`` if it must be removed now."""
     ends = revocation_ends(key, policy)
     return f"it stays revoked until {shown_time(ends)} (mailserver:dkim:revoke_for)" if now < ends else ""
 
 
 def settled_until(manifest, policy):
-    """Return until when nothing of a domain's keys is awaited or due (:data:`NEVER`: for good); ``None``: something is.
+    """Return until when nothing is due for a domain's keys (:data:`NEVER`: for good); ``None`` if something is now.
 
-    One key signs and is not given up, none waits to take over, and all that retired once signed, so that their
-    retention runs.
+    Nothing is due now if one key signs and is not given up, no key waits to take over, and all retired keys once
+    signed, so that their retention runs.
     """
     stages = [key.stage for key in manifest.keys]
     if stages.count("signing") != 1 or not {"generated", "published"}.isdisjoint(stages):
@@ -292,7 +292,7 @@ def settled_until(manifest, policy):
 
 
 def _is_due(key):
-    """Tell whether something is to be done about a key whatever the time is: it has no retention."""
+    """Tell whether something is due for a key at any time, because it has no retention."""
     if key.given_up in LEFT:
         return key.stage == "revoked"
     return key.stage == "retired" and (key.signing is None or bool(key.given_up))
@@ -301,8 +301,8 @@ def _is_due(key):
 def go_back(manifest, now):
     """Return the manifest after the predecessor took over again from the key that signs.
 
-    Its ``signing`` stamp is the new one, and its ``retired`` stamp is taken away, since it is in use again. Keys that
-    wait to take over are retired: they would undo within the hour what was asked for.
+    Its ``signing`` stamp is set to now, and its ``retired`` stamp is removed, since it is in use again. Keys that wait
+    to take over are retired: otherwise they would undo the rollback within the hour.
     """
     earlier, present = predecessor(manifest), signer(manifest)
     changed = manifest.with_key(replace(earlier, signing=now, retired=None))
@@ -311,7 +311,7 @@ def go_back(manifest, now):
 
 
 def wait_anew(manifest, now):
-    """Return the manifest with the soaks and retentions that are under way begun anew at ``now``."""
+    """Return the manifest with the soaks and retentions that are under way started again at ``now``."""
     begun = [key for key in manifest.keys if key.stage in ("published", "retired") and key.since < now]
     return with_keys(manifest, [replace(key, **{key.stage: now}) for key in begun])
 
@@ -319,7 +319,7 @@ def wait_anew(manifest, now):
 def not_after(manifest, now):
     """Return the manifest with each stamp that lies after ``now`` set to ``now``.
 
-    A wrong clock made it. What it stands for has been seen by now, so no wait gets shorter.
+    A wrong clock made these stamps. What they stand for has happened by now, so no period gets shorter.
     """
     return with_keys(manifest, [_key_not_after(key, now) for key in manifest.keys])
 
@@ -336,5 +336,5 @@ def with_keys(manifest, keys):
 
 
 def deadline(key, policy):
-    """Return when waiting for the key's record stops being a warning and becomes a failure."""
+    """Return when waiting for the key's record turns from a warning into a failure."""
     return key.generated + timedelta(seconds=0 if policy["strict"] else policy["publish_deadline"])

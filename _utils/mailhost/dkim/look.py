@@ -1,4 +1,4 @@
-"""Every key is looked for in DNS: what is seen is stamped, what is not yet as it must be is published or reported."""
+"""Check every key in DNS. What is seen is stamped; what is not yet as wanted is published or reported."""
 
 import contextlib
 import json
@@ -28,28 +28,28 @@ from mailhost.records.places import Places
 from mailhost.scale import turns as scale_turns
 
 LOOKED = "looked.json"
-"""The file, in the folder of the keys, of the last key whose turn it was, and of those that DNS did not show as it
-must: domain and selector of each."""
+"""The file, in the folder of the keys, with the last key that was checked in rotation, and the keys that DNS did not
+show as wanted: domain and selector of each."""
 
 
 def check_published(run, oldest_queued=None, publish=None, everything=False, look=None):
-    """Look for keys in DNS, and stamp what was seen: published, revoked, removed; keys that are lost are given up.
+    """Check keys in DNS, and stamp what was seen: published, revoked, removed. Keys that are lost are given up.
 
-    With thousands of keys it looks for those of which something is awaited, for those that the last watch saw wrong,
-    and for a share of the others.
+    With thousands of keys it checks those that wait for something, those that the last watch saw wrong, and a share of
+    the others.
 
-    :param oldest_queued: called with the run, returns what :func:`mailhost.dkim.life.keeps_record` wants to know of the
-        mail queue; asked only where it matters.
-    :param publish: has records published (:func:`publisher`); ``None``: people do it.
-    :param everything: look for all keys, and for no share of them.
-    :param look: the :class:`mailhost.dkim.settled.Look` of an earlier part of the same highstate; one of its own, if
-        left out.
+    :param oldest_queued: called with the run; returns what :func:`mailhost.dkim.life.keeps_record` needs to know of the
+        mail queue. It is only called where that matters.
+    :param publish: publishes records (:func:`publisher`); ``None`` if people do that.
+    :param everything: check all keys, not a share of them.
+    :param look: the :class:`mailhost.dkim.settled.Look` of an earlier part of the same highstate; a new one, if left
+        out.
     """
     look = look or dkim_settled.Look(run)
     manifests, done = read_manifests(run, look.rest)
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
     wants = _wants(run, manifests, oldest)
-    # A revoked key has its stamp: nothing is to be seen of it until its record is to go.
+    # A revoked key has its stamp. It need not be checked until its record is due to be removed.
     to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why or wanted.left]
     settled = [place for place in to_ask if _is_settled(*wants[place])]
     settled += ((name, selector) for name, known in look.settled.items() for selector in known.shown)
@@ -90,9 +90,9 @@ def _by_domain(seen):
 
 
 def _give_up_lost(run, manifests, seen):
-    """Give up the keys that DNS shows to be lost, and write that down.
+    """Give up the keys that DNS shows to be lost, and write that to their manifests.
 
-    Return ``{domain: manifest}`` of the domains that this changed, and the steps that were done, or failed.
+    Return ``{domain: manifest}`` of the domains that changed, and the steps that were done or failed.
     """
     changed, done, answers = {}, [], _by_domain(seen)
     for name, manifest in manifests.items():
@@ -112,7 +112,7 @@ def _give_up_lost(run, manifests, seen):
 
 
 def _in_dns(run, manifest, answers):
-    """Return the :class:`mailhost.dkim.plan.InDns` by which keys are lost; the rest is looked up where it matters."""
+    """Return the :class:`mailhost.dkim.plan.InDns` that decides which keys are lost; no other fields are filled in."""
     name, named, keys = manifest.domain, run.named(manifest.domain), manifest.keys
     comes_back = any(key.stage == "signing" and key.selector not in named for key in keys)
     retired = [key.selector for key in keys if key.stage == "retired" and key.selector in answers]
@@ -121,7 +121,7 @@ def _in_dns(run, manifest, answers):
 
 
 def _wants(run, manifests, oldest):
-    """Return ``{(domain, selector): (key, Wanted)}`` of all keys that are not removed."""
+    """Return ``{(domain, selector): (key, Wanted)}`` for all keys that are not removed."""
     return {
         (name, key.selector): (key, wanted_of(run, name, key, oldest))
         for name, manifest in manifests.items()
@@ -131,16 +131,16 @@ def _wants(run, manifests, oldest):
 
 
 def _is_settled(key, wanted):
-    """Tell whether nothing is awaited of a key: what DNS is to show of it was seen before, and is to stay."""
+    """Tell whether a key waits for nothing: DNS showed its record as wanted before, and it must stay so."""
     return not wanted.why and key.stage in ("signing", "retired")
 
 
 def _whose_turn(run, settled):
-    """Return those of the settled keys (sorted) that this run looks for: with many, each run has its share of them.
+    """Return those of the settled keys (sorted) that this run checks: with many keys, each run checks a share of them.
 
-    A share begins behind the end of the last one. What DNS did not show as it must, to a run or to the last watch, is
-    looked for in each run until it does. Should the file of that get lost, nothing else does: one that is damaged is as
-    good as none.
+    A share begins where the last one ended. A key that DNS did not show as wanted, to a run or to the last watch, is
+    checked in each run until DNS does. If the file that records this is lost, only that is lost; a damaged file is
+    treated as missing.
     """
     if len(settled) <= scale_turns.MANY:
         return settled
@@ -163,12 +163,12 @@ def _remember(run, turn, wants, seen):
 
 
 def publisher(run, announce=None):
-    """Return what has records published as the pillar asks for (``dns:publish``), or ``None`` where people do it.
+    """Return the function that publishes records as the pillar says (``dns:publish``), or ``None`` if people do that.
 
     It is called with the run and the records, and returns whether DNS may show them now, and the steps to report.
 
-    :param announce: called with the names of records, for ``central``: asks the master to have them published, and
-        tells whether that was passed on.
+    :param announce: for ``central``: called with the names of records, asks the master to have them published, and
+        returns whether the request was passed on.
     """
     return {"rfc2136": _send, "central": partial(_announce, announce)}.get(run.dns.get("publish"))
 
@@ -189,7 +189,7 @@ def _send(run, missing):
 
 
 def _allowed(run, missing):
-    """Return the changes at the ends of their aliases, as far as a key of this host may lie there, and why not."""
+    """Return the changes that may be made at the ends of their aliases, and for the others why they may not."""
     places = Places(frozenset(run.domains), frozenset(run.dns.get("alias_zones", ())))
     allowed, refused = [], []
     for change, answers in missing:
@@ -205,7 +205,7 @@ def _allowed(run, missing):
 
 
 def _announce(announce, _run, missing):
-    """Have the master told what is missing, or that nothing is any more; it is published after this run, if at all."""
+    """Tell the master which records are missing, or that none are. They are published after this run, if at all."""
     what = f"publish {len(missing)} records (mailserver:dns:publish: central)"
     if not announce([change.name for change, _ in missing]):
         return False, [Step(WAIT, reason=f"The master could not be asked to {what}; the next run asks again.")]
@@ -214,7 +214,7 @@ def _announce(announce, _run, missing):
 
 
 def _publish(run, wants, seen, publish):
-    """Have those records published that DNS does not show as wanted.
+    """Publish the records that DNS does not show as wanted.
 
     Return what DNS shows of them afterwards, and the steps to report.
     """
@@ -228,16 +228,16 @@ def _publish(run, wants, seen, publish):
 
 
 def _look(run, wants, places):
-    """Return what DNS shows of keys, ``{place: Answers}``: of each name itself, and not of a wildcard above it."""
+    """Return what DNS shows of keys, ``{place: Answers}``: of each name itself, not of a wildcard above it."""
     seen = run.answers({place: question_of(*place) for place in places})
     return without_wildcards(wants, seen, lambda asked: run.ask(asked, lookup.options(run.dns)))
 
 
 def _stamp_seen(run, manifest, wants, answers):
-    """Write a domain's manifest with the stamps that its keys have earned, and destroy the keys that are revoked now.
+    """Write a domain's manifest with the stamps that its keys have earned, and destroy the keys that are now revoked.
 
-    Return the steps that were done, those that wait, and what failed; what could not be written down, the next run
-    sees.
+    Return the steps that were done, those that wait, and those that failed. If the manifest cannot be written, the next
+    run earns the stamps again.
     """
     name = manifest.domain
     seen = dkim_plan.InDns(answers, {one: wants[name, one][1] for one in answers}, run.named(name))
@@ -255,7 +255,7 @@ def _stamp_seen(run, manifest, wants, answers):
 
 
 def _reported(run, step, wants):
-    """Return a step as it is reported: one that waits for DNS with all that people are to know and to do."""
+    """Return a step as it is reported; one that waits for DNS gets everything that people must know and do."""
     if step.kind != WAIT or step.verdict is None:
         return step
     return messages.tell(run, step.domain, *wants[step.domain, step.selector], step.verdict)

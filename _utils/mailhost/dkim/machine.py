@@ -1,11 +1,11 @@
-"""The mark of this machine, by which a host finds out that its keys were made on another one."""
+"""The mark of this machine. By it a host notices that its keys were made on another machine."""
 
 import hashlib
 from pathlib import Path
 
 MACHINE_ID = "/etc/machine-id"
-"""systemd's id of the installation (machine-id(5)): it survives reboots, and a clone that was started right gets one of
-its own. Where it did not (an image with the file in it), the static name of the host has to tell them apart."""
+"""systemd's id of the installation (machine-id(5)). It survives reboots, and a clone that was set up correctly gets its
+own. Where it did not (an image that contains the file), the static host name must tell the machines apart."""
 HOSTNAME = "/etc/hostname"
 _SALT = b"mailserver-formula\0"
 """machine-id(5) asks not to show the id itself to others."""
@@ -14,7 +14,7 @@ _SALT = b"mailserver-formula\0"
 def mark(machine_id=MACHINE_ID, hostname=HOSTNAME):
     """Return the mark of this machine, 16 hexadecimal digits; ``""`` where it has no id, or none yet.
 
-    The name is that of ``/etc/hostname``, since the kernel's may be DHCP's and change from boot to boot.
+    The host name is read from ``/etc/hostname``: the kernel's may come from DHCP and change from boot to boot.
     """
     number = _read(machine_id)
     if len(number) != 32 or set(number) <= {"0"}:

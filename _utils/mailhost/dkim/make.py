@@ -1,4 +1,4 @@
-"""Keys are made where a domain needs one, or taken over; the files of those that are there are put right."""
+"""Keys are made where a domain needs one, or taken over. The files of existing keys are put right."""
 
 import os
 from dataclasses import replace
@@ -17,17 +17,17 @@ from mailhost.records import record as mail_records
 
 
 def make_keys(run, host, also=(), force=False, look=None, hold=()):
-    """Make a key for each domain that has none that signs or may sign, or whose signer has served its time.
+    """Make a key for each domain that has none that signs or may sign, or whose signer is due for rotation.
 
-    A key that a hand-written OpenDKIM configuration signs with already, or that an interrupted run left on disk, is
-    taken over and not replaced. The files of the other keys get their owner and mode back; those of revoked keys are
-    destroyed, if a run was cut short before it did.
+    A key that a hand-written OpenDKIM configuration already signs with, or that an interrupted run left on disk, is
+    taken over instead of being replaced. The files of other keys get their owner and mode back. Files of revoked keys
+    are destroyed, if an earlier run was cut short before it did that.
 
     :param host: the host's name, for selectors.
-    :param also: domains that get a successor whether or not it is due; with ``force`` even where one waits already.
-    :param look: a thorough :class:`mailhost.dkim.settled.Look`, to which ``also`` are not settled; one of its own, if
-        left out.
-    :param hold: domains that get no key in this run, since an earlier one is to sign again.
+    :param also: domains that get a successor whether or not it is due; with ``force`` even where one is waiting.
+    :param look: a thorough :class:`mailhost.dkim.settled.Look` in which ``also`` are not settled; a new one, if left
+        out.
+    :param hold: domains that get no key in this run, since an earlier key is about to sign again.
     """
     look = look or dkim_settled.Look(run, also, thorough=True)
     run.do(_sweep, run, look.settled)
@@ -43,13 +43,13 @@ def make_keys(run, host, also=(), force=False, look=None, hold=()):
 
 
 def make_successors(run, host, names):
-    """Make a key for each of these domains, whose present one was given up, unless one waits already."""
+    """Make a key for each of these domains, whose present key was given up, unless one is already waiting."""
     manifests, plans, done = _plans(run, names, dict.fromkeys(names, dkim_plan.SUCCESSOR))
     return run.report([*done, *_make(run, host, manifests, plans)])
 
 
 def _plans(run, names, asked):
-    """Return ``{domain: manifest}`` as the host shows it, ``{domain: steps}``, and the steps of what failed."""
+    """Return ``{domain: manifest}`` as the host shows it, ``{domain: steps}``, and the steps that failed."""
     manifests, failed = read_manifests(run, names, run.on_disk)
     plans = {}
     for name, manifest in manifests.items():
@@ -60,7 +60,7 @@ def _plans(run, names, asked):
 
 
 def _adopts(run, manifest):
-    """Return the selector of a key of the domain that the tables name, that is here, and that its manifest lacks."""
+    """Return the selector of a key that the tables name and whose file is here, but that the manifest lacks."""
     name, signs = manifest.domain, run.in_force.get(manifest.domain)
     if signs is None or manifest.key(signs.selector):
         return ""
@@ -70,7 +70,7 @@ def _adopts(run, manifest):
 
 
 def _note_what_is_seen(run, manifest, steps):
-    """Write down what the host shows of a domain's keys, against what its file says; return the steps of that."""
+    """Write what the host shows of a domain's keys where its manifest says otherwise; return the steps of that."""
     steps = [step for step in steps if step.kind not in (GENERATE, ADOPT)]
     try:
         if steps:
@@ -81,7 +81,7 @@ def _note_what_is_seen(run, manifest, steps):
 
 
 def _make(run, host, manifests, plans):
-    """Make the keys that are planned, or take them over; return the steps that were done, or failed."""
+    """Make or take over the keys that are planned; return the steps that were done or failed."""
     named, failed = [], []
     for step in (step for steps in plans.values() for step in steps if step.kind in (GENERATE, ADOPT)):
         try:
@@ -98,7 +98,7 @@ def _make(run, host, manifests, plans):
 def _write_all(run, manifests, steps):
     """Write the keys of these steps; return ``{domain: failure}``.
 
-    Each key is written while the next are being made, so that the disk's time is not added to the processor's.
+    Each key is written while the next ones are being made, so that disk time is not added to processor time.
     """
     failed = {}
     made = iter(keystore.generate([run.policy(step.domain)["bits"] for step in steps if step.kind == GENERATE]))
@@ -112,14 +112,14 @@ def _write_all(run, manifests, steps):
 
 
 def _sweep(run, settled):
-    """Delete what killed runs left unfinished, but not in folders that are as an earlier run left them: it is swept."""
+    """Delete unfinished files of killed runs. Settled folders are skipped: they were swept before."""
     folders = safe_files.folders(run.place.keys)
     changed = [folder for folder in folders if os.path.basename(folder) not in settled]
     safe_files.sweep(run.place.keys, *changed)
 
 
 def _named(run, manifest, step, host):
-    """Return the step of a new key with its selector; one whose file an interrupted run left is taken over.
+    """Return the step of a new key with its selector; a key file that an interrupted run left is taken over.
 
     :raises DkimError: DNS cannot hold the record.
     """
@@ -134,21 +134,21 @@ def _named(run, manifest, step, host):
 
 
 def _selector(run, manifest, host):
-    """Return a selector for a new key of a domain that was never used."""
+    """Return a selector for a new key, one that this domain never used."""
     name, signs = manifest.domain, run.in_force.get(manifest.domain)
     taken = {key.selector for key in manifest.keys}
-    # Nor is a selector used that the tables name: a new key at its path would sign at once, before DNS shows it.
+    # A selector that the tables name is not used either: a new key at its path would sign at once, before DNS shows it.
     taken |= {signs.selector} if signs else set()
-    # A file of stamps that was put back from a backup knows nothing of later keys, whose files for people remain.
+    # A manifest restored from a backup does not know later keys, but their record files for people are still there.
     known = {path.stem for path in run.path(name, "x").parent.glob("*.txt")}
     taken |= {one for one in known if not run.path(name, one).exists()}
-    # Two machines with the same keys make new ones at the same moment, for their files say the same.
+    # Two machines with the same keys make new ones at the same moment, since their files say the same.
     own = run.machine[:4] if any(key.given_up == FOREIGN for key in manifest.keys) else ""
     return dkim_selectors.new_selector(run.policy(name)["selector"], host, run.now, taken, name, own)
 
 
 def _write(run, manifest, selector, pem):
-    """Write a key's file first (``pem``, unless it is there), then its record for people, and its row last."""
+    """Write a key's file first (``pem``, unless it exists), then its record for people, and its manifest row last."""
     name, keys, owner = manifest.domain, run.place.keys, run.place.owner
     path = run.path(name, selector)
     keystore.make_folder(keys, name, owner)
@@ -163,7 +163,7 @@ def _write(run, manifest, selector, pem):
 
 
 def _settle(run, manifest):
-    """Put the files of a domain's keys right, each of them whatever is wrong with the others; return the steps."""
+    """Put the files of a domain's keys right. One that fails does not keep the others from it. Return the steps."""
     done = []
     for key in manifest.keys:
         try:
@@ -179,13 +179,13 @@ def _settle(run, manifest):
 def _wrong(run, name, key):
     """Return the step that puts a key's file right, or ``None``.
 
-    :raises KeyFileError: the file is missing, and the key is to sign.
+    :raises KeyFileError: the file is missing, and the key must be able to sign.
     """
     if key.revoked:
         is_there = run.path(name, key.selector).exists()
         return Step(DESTROY, name, key.selector, "its record is revoked") if is_there else None
     if key.given_up and not run.path(name, key.selector).exists():
-        # It is not missed: nothing is to sign with it.
+        # The file is not missed: nothing will sign with it.
         return None
     if keystore.settle_key(run.place.keys, name, key, run.place.owner, test=True):
         why = "OpenDKIM insists on its owner and mode"

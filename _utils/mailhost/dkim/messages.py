@@ -1,4 +1,4 @@
-"""What it means that DNS does not show a key as it must: that depends on what the key does at this moment."""
+"""What it means that DNS does not show a key as wanted. That depends on what the key does at this moment."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ _WAITS = {
 
 
 def tell(run, name, key, wanted, verdict):
-    """Return the :class:`mailhost.dkim.steps.Step` that tells of a verdict that is not ``published``, or ``None``."""
+    """Return the :class:`mailhost.dkim.steps.Step` that reports a verdict that is not ``published``, or ``None``."""
     kind = WAIT
     if wanted.left:
         kind, text = _left(run, name, key, verdict)
@@ -54,7 +54,7 @@ def does(run, name, key):
 
 
 def _missed(run, name, key):
-    """Return the sentence of a key that DNS does not show although it signed."""
+    """Return the sentence for a key that DNS does not show as wanted although it signed."""
     if run.is_named(name, key.selector):
         return (
             f"mail is signed with {key.selector}, but DNS does not show this key as it must: recipients cannot verify "
@@ -70,7 +70,7 @@ def _missed(run, name, key):
 
 
 def _left(run, name, key, verdict):
-    """Return the kind and the text of a key whose record is left to others: only as long as mail is signed with it."""
+    """Return kind and text for a key whose record is left to others. It is only reported while it should sign."""
     if not run.is_named(name, key.selector):
         text = f"the key {key.selector} does not sign: {WHY[key.given_up]}." if key.stage == "signing" else ""
         return WAIT, text

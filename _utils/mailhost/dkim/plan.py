@@ -1,8 +1,8 @@
-"""The plan of a run: what is due for the keys of a domain, by their rows and by what was seen. Pure: nothing is done.
+"""The plan of a run: what is due for a domain's keys, by their rows and by what was seen. Pure: nothing is done here.
 
-Making (:mod:`mailhost.dkim.make`), looking (:mod:`mailhost.dkim.look`) and signing (:mod:`mailhost.dkim.sign`) gather
-what the host, DNS and OpenDKIM's tables show, call :func:`plan` for each domain, and apply its steps. A dry run differs
-in that nobody applies them.
+Making (:mod:`mailhost.dkim.make`), checking DNS (:mod:`mailhost.dkim.look`) and signing (:mod:`mailhost.dkim.sign`)
+gather what the host, DNS and OpenDKIM's tables show, call :func:`plan` for each domain, and apply its steps. A dry run
+calls it in the same way and does not apply them.
 """
 
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,8 @@ from mailhost.dkim.steps import (
 from mailhost.errors import DkimError
 
 SUCCESSOR, ANOTHER, EARLIER = "a successor", "another key", "the earlier key"
-"""What people asked for: a successor, unless one waits; a key in any case; that the earlier key sign again."""
+"""What an operator asked for: a successor unless one is waiting; another key in any case; to sign with the earlier key
+again."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class OnHost:
     """What the host itself shows of a domain's keys.
 
     ``view`` is :class:`mailhost.dkim.given_up.View`. ``adopts`` is the selector of a key that the tables name, whose
-    file is in its place, and of which the manifest knows nothing. ``asked`` is what people asked for, or empty.
+    file is in its place, and that the manifest lacks. ``asked`` is what an operator asked for, or empty.
     """
 
     view: View = field(default_factory=View)
@@ -66,10 +67,10 @@ class OnHost:
 class InDns:
     """What DNS shows of a domain's keys, and what OpenDKIM's tables and the disk say of these keys.
 
-    ``answers`` maps the selectors that DNS was asked for to :class:`mailhost.dns.lookup.Answers`, ``wants`` maps them
+    ``answers`` maps the selectors that DNS was asked for to :class:`mailhost.dns.lookup.Answers`. ``wants`` maps them
     to :class:`mailhost.dkim.records.Wanted`; without it, the plan only gives up the keys that are lost. ``named`` are
-    the selectors that the tables name, ``is_signed`` says whether they name any for the domain, and ``missing`` are
-    those whose private key is not on disk.
+    the selectors that the tables name. ``is_signed`` says whether they name any for the domain while its signer by
+    stamps is not among them. ``missing`` are retired keys whose private key is not on disk.
     """
 
     answers: dict
@@ -83,8 +84,8 @@ class InDns:
 class AtTables:
     """Who signs for a domain by OpenDKIM's tables, and what DNS shows of the keys that may sign next.
 
-    ``signer`` is the selector that the tables name, or empty; ``is_own`` says whether they name its file in the folder
-    of the keys, and ``can_sign`` whether this file is there. ``goes_back``: the predecessor is to sign again.
+    ``signer`` is the selector that the tables name, or empty. ``is_own`` says whether they name its file in the folder
+    of the keys, and ``can_sign`` whether this file exists. ``goes_back`` means that the predecessor must sign again.
     ``answers`` maps the selectors of :func:`candidates` to :class:`mailhost.dns.lookup.Answers`.
     """
 
@@ -96,18 +97,18 @@ class AtTables:
 
 
 def plan(manifest, policy, now, seen):
-    """Return the steps that are due for a domain's keys, in their order, each a :class:`mailhost.dkim.steps.Step`.
+    """Return the steps that are due for a domain's keys, in order, each a :class:`mailhost.dkim.steps.Step`.
 
     :param manifest: the rows of the domain's keys (:class:`mailhost.dkim.life.Manifest`).
     :param policy: the domain's pillar section ``dkim``.
     :param now: the trusted time (aware UTC datetime).
-    :param seen: what a part of the run has gathered: :class:`OnHost`, :class:`InDns` or :class:`AtTables`.
+    :param seen: what this part of the run has gathered: :class:`OnHost`, :class:`InDns` or :class:`AtTables`.
     """
     return tuple(_PARTS[type(seen)](manifest, policy, now, seen))
 
 
 def after(manifest, steps, machine=""):
-    """Return the manifest as it is once steps are done, on this ``machine``."""
+    """Return the manifest as it is once the steps are done, on this ``machine``."""
     if not steps:
         return manifest
     changed = life.with_keys(manifest, [step.key for step in steps if step.key and step.kind != WAIT])
@@ -115,7 +116,7 @@ def after(manifest, steps, machine=""):
 
 
 def _on_host(manifest, policy, now, seen):
-    """Yield what the host shows against the rows, and that a key is made or taken over."""
+    """Yield corrections where the rows contradict the host, and the step that makes or takes over a key."""
     shown = seen_by(manifest, seen.view, now)
     yield from _contradicted(manifest, shown)
     if seen.asked == EARLIER:
@@ -132,7 +133,7 @@ def adopted(name, selector, why):
 
 
 def _contradicted(manifest, shown):
-    """Yield the steps by which the rows become what the host shows (:func:`mailhost.dkim.given_up.seen_by`)."""
+    """Yield the steps that correct the rows to what the host shows (:func:`mailhost.dkim.given_up.seen_by`)."""
     name = manifest.domain
     for key, row in zip(manifest.keys, shown.keys, strict=True):
         why = WHY.get(row.given_up, row.given_up)
@@ -146,9 +147,9 @@ def _contradicted(manifest, shown):
 
 
 def _why_made(manifest, policy, now, seen):
-    """Return why the domain gets a new key; ``""``: it gets none."""
+    """Return why the domain gets a new key; ``""`` if it gets none."""
     if seen.asked:
-        # The key of a hand-made configuration waits by its stamps, and signs already: it is no successor of itself.
+        # By its stamps the key of a hand-made configuration waits, but it already signs: it is not its own successor.
         none_waits = all(key.selector in seen.view.named for key in life.waiting(manifest))
         return f"{seen.asked} was asked for" if seen.asked == ANOTHER or none_waits else ""
     if life.rotation_is_due(manifest, policy, now):
@@ -157,7 +158,7 @@ def _why_made(manifest, policy, now, seen):
 
 
 def _in_dns(manifest, policy, now, seen):
-    """Yield what DNS makes due: stamps for what it shows as wanted; for all else, that a key waits."""
+    """Yield what DNS makes due: a stamp for each record that is as wanted; a wait for everything else."""
     if seen.wants is None:
         yield from _lost(manifest, policy, now, seen)
         return
@@ -167,7 +168,7 @@ def _in_dns(manifest, policy, now, seen):
 
 
 def _earned(name, key, now, seen):
-    """Yield the stamp that a key's record in DNS has earned it; an answer that is not as wanted earns none."""
+    """Yield the stamp that a key has earned by its record in DNS. An answer that is not as wanted earns none."""
     wanted, answers = seen.wants[key.selector], seen.answers[key.selector]
     verdict = judge_wanted(key, wanted, answers)
     if verdict.value != "published":
@@ -199,14 +200,14 @@ _STAMPS = {"published": PUBLISH, "revoked": REVOKE, "removed": REMOVE}
 
 
 def _next_stage(key, wanted, is_named):
-    """Return the stage that a key has reached whose record DNS shows as wanted, ``""`` for the one that it is in."""
+    """Return the stage that a key reaches when DNS shows its record as wanted, or ``""`` if it stays where it is."""
     if wanted.why or (wanted.left and key.stage in ("retired", "revoked") and not is_named):
         return "removed" if key.revoked else "revoked"
     return "published" if key.stage == "generated" else ""
 
 
 def _lost(manifest, policy, now, seen):
-    """Yield what becomes of the keys that DNS shows to be lost: they are given up, and another takes their place."""
+    """Yield the steps for keys that DNS shows to be lost: they are given up, and another key takes their place."""
     steps = []
     for key in manifest.keys:
         why = key.selector in seen.answers and _why_lost(manifest, policy, now, key, seen)
@@ -218,7 +219,7 @@ def _lost(manifest, policy, now, seen):
 
 
 def _given_up(name, key, why, now, seen):
-    """Yield the steps of a key that is lost: it is given up, and retired where it does not sign."""
+    """Yield the steps for a lost key: it is given up, and retired if it does not sign."""
     lost = replace(key, given_up=why)
     yield Step(LOSE, name, key.selector, WHY[why], key=lost)
     if key.selector not in seen.named and key.stage != "retired" and now >= key.since:
@@ -226,10 +227,10 @@ def _given_up(name, key, why, now, seen):
 
 
 def _why_lost(manifest, policy, now, key, seen):
-    """Return why a key is lost; ``""``: it is not.
+    """Return why a key is lost; ``""`` if it is not.
 
-    A record that was never seen as ours tells nothing of what became of the key: a wildcard ``*._domainkey`` with an
-    empty ``p=`` is usual where no mail is sent.
+    A record that was never seen as ours says nothing about the key: a wildcard ``*._domainkey`` with an empty ``p=`` is
+    common where no mail is sent.
     """
     if key.given_up not in ("", FOREIGN, UNSEEN) or key.revoked:
         return ""
@@ -239,31 +240,31 @@ def _why_lost(manifest, policy, now, key, seen):
         is_foreign = key.given_up == FOREIGN
         return REVOKED if not is_foreign else "" if key.retired else FOREIGN_REVOKED
     if key.stage == "signing" and not is_named:
-        # It is to sign by its stamps, and does not: it comes back.
+        # By its stamps it should sign, but it does not: it is coming back.
         is_gone = judge(key, answers).value == "absent" and not answers.trouble and seen.is_signed
         return TAKEN if found == "another" else LOST if is_gone and not key.given_up else ""
     is_away = key.stage == "retired" and not is_named and key.selector in seen.missing
     if is_away and judge(key, answers).value == "absent":
-        # An older file of stamps was put back after the key's revocation, or it seems so.
+        # It seems that an older manifest was restored after the key's revocation.
         return LOST
     return TAKEN if found == "another" and _is_urgent(manifest, key) else ""
 
 
 def _may_be_revoked(key, policy, now, is_named):
-    """Tell whether this host may have had the record revoked itself: its retention is over."""
+    """Tell whether this host itself may have asked for the revocation: the key's retention is over."""
     return key.stage == "retired" and not is_named and now >= life.retention_ends(key, policy)
 
 
 def _is_urgent(manifest, key):
-    """Tell whether a key that waits is to replace one that was given up."""
+    """Tell whether a waiting key must replace a signer that was given up."""
     present = life.signer(manifest)
     return key in life.waiting(manifest) and present is not None and bool(present.given_up)
 
 
 def candidates(manifest, seen):
-    """Return the keys of a domain that are to sign next, if DNS shows them; the one that is preferred first.
+    """Return the keys of a domain that may sign next if DNS shows them, the preferred one first.
 
-    What signs by its stamps and is not named by the tables (:class:`AtTables`) is one of them.
+    A key that signs by its stamps but is not named by the tables (:class:`AtTables`) is one of them.
     """
     if seen.goes_back:
         earlier = life.predecessor(manifest)
@@ -276,9 +277,9 @@ def candidates(manifest, seen):
 
 
 def _at_tables(manifest, policy, now, seen):
-    """Yield that the first of the candidates signs that may, or what each of them lacks.
+    """Yield that the first candidate that may sign does so, or what each candidate lacks.
 
-    A candidate signs only if DNS shows it: there is no other way to a step of this kind.
+    A candidate signs only if DNS shows it: a step of this kind is made nowhere else.
     """
     for key in candidates(manifest, seen):
         answers = seen.answers[key.selector]
@@ -296,7 +297,7 @@ def _at_tables(manifest, policy, now, seen):
 
 
 def _lacks(manifest, policy, now, key, verdict, seen, negative_ttl):
-    """Return what keeps a key from signing now, as the end of a sentence about it; ``""``: nothing."""
+    """Return what keeps a key from signing now, as the end of a sentence about it; ``""`` if nothing does."""
     if verdict.value != "published":
         is_unknown = verdict.value == "unknown"
         shown = "DNS cannot be asked whether it shows it" if is_unknown else "DNS no longer shows it"
@@ -310,7 +311,7 @@ def _lacks(manifest, policy, now, key, verdict, seen, negative_ttl):
 def soak(manifest, policy, seen, negative_ttl):
     """Return the seconds of :func:`mailhost.dkim.life.soak`.
 
-    There are none where the key that signs has to go, or cannot sign.
+    There are none if the key that signs must not sign any longer, or cannot sign.
     """
     present = manifest.key(seen.signer) if seen.signer else life.signer(manifest)
     if present and present.given_up in SIGNS_NO_MORE:
@@ -321,10 +322,10 @@ def soak(manifest, policy, seen, negative_ttl):
 
 
 def _takes_over(manifest, key, verdict, now, seen):
-    """Yield that a key signs, and that those which it follows retire.
+    """Yield that a key signs and that its predecessors retire.
 
-    The key of a hand-written configuration signed before anything was stamped, and without the stamp it would lose its
-    retention: it gets the stamp first, since nobody can tell any more once the tables are changed.
+    The key of a hand-written configuration signed before it had any stamp for that, and without the stamp it would have
+    no retention. It gets the stamp first: once the tables are changed, nothing shows any more that it signed.
     """
     name = manifest.domain
     present = seen.signer and manifest.key(seen.signer)
@@ -350,14 +351,14 @@ def _takes_over(manifest, key, verdict, now, seen):
 
 
 def unrecorded(name, selector, err):
-    """Return the failure of a key that signs, while nothing says so."""
+    """Return the failure to record that a key signs."""
     return Step(FAIL, name, selector, f"{selector} signs, but this could not be recorded: {err}")
 
 
 def _signed(manifest, key, signed_before, now):
-    """Return the manifest once a key signs: those that it follows are retired; to one that went back, the later ones.
+    """Return the manifest once a key signs. Earlier keys are retired; after a rollback, the later ones are.
 
-    One that comes back has its stamp already.
+    A key that comes back already has its stamp.
     """
     if key.stage == "retired":
         return life.go_back(manifest, now)
@@ -369,8 +370,8 @@ def _signed(manifest, key, signed_before, now):
 def _followed(key, signed_before, now):
     """Return a key as it is once a later one signs.
 
-    One that signed although nobody saw it in DNS (the key of a hand-made configuration) is noted as such: its mail may
-    be on its way.
+    A key that signed although nobody saw it in DNS (the key of a hand-made configuration) is marked as such: its mail
+    may still be on its way.
     """
     if key.stage not in ("generated", "published", "signing"):
         return key

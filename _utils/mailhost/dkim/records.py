@@ -1,4 +1,4 @@
-"""The TXT records of a host's keys: what DNS is to show of each by now, and whether its answers show that."""
+"""The TXT records of a host's keys: what DNS should show of each key now, and whether it does."""
 
 import base64
 from dataclasses import dataclass, replace
@@ -18,11 +18,10 @@ _NOT_SHOWN = ("absent", "different")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What DNS is to show of a key: ``text`` of its record, ``""`` for none; ``why`` it is no longer the key itself.
+    """What DNS should show of a key: the ``text`` of its record (``""``: none), and ``why`` it is not the key itself.
 
-    ``or_revoked``: the revoked record, or none, does as well, because its revocation may have begun. ``left``: the
-    record is none of this host's business, and nobody is to publish, change or remove it for this host; ``text`` is
-    empty.
+    ``or_revoked``: the revoked record, or none, is right as well, because its revocation may have begun. ``left``: the
+    record is not this host's business and must not be published, changed or removed for it; ``text`` is then empty.
     """
 
     text: str
@@ -41,17 +40,17 @@ def record_of(name, domain, key):
 
 
 def revoked_record_of(name, domain, key):
-    """Return the record of a key as it is from its revocation on."""
+    """Return the record that a key has from its revocation on."""
     return records_key.key_record(name, key.selector, "", domain["dkim"]["ttl"], key.algorithm)
 
 
 def question_of(name, selector):
-    """Return what DNS is to be asked for the record of a key."""
+    """Return the DNS question for the record of a key."""
     return lookup.Question(f"{selector}._domainkey.{name}", "TXT")
 
 
 def wanted_of(run, name, key, oldest_queued):
-    """Return what DNS is to show of a key that is not removed.
+    """Return what DNS should show of a key that is not removed.
 
     :param oldest_queued: see :func:`mailhost.dkim.life.keeps_record`.
     """
@@ -59,7 +58,7 @@ def wanted_of(run, name, key, oldest_queued):
 
 
 def wanted(name, domain, key, is_named, now, oldest_queued):
-    """Return what DNS is to show of a key, as :func:`wanted_of`, by what is known.
+    """Return what DNS should show of a key, like :func:`wanted_of`, without a run.
 
     :param domain: the settings of the domain ``name``.
     :param is_named: OpenDKIM's tables name the key.
@@ -74,16 +73,17 @@ def wanted(name, domain, key, is_named, now, oldest_queued):
     if key.stage == "retired" and not is_named:
         if not life.keeps_record(key, policy, now, oldest_queued):
             return Wanted(revoked_record_of(name, domain, key).value, "it is to be revoked")
-        # An earlier run may have found the queue without old mail; that this one cannot read it takes nothing back.
+        # An earlier run may have begun the revocation when the queue held no old mail. That this run cannot read the
+        # queue does not undo that.
         is_over = now >= life.retention_ends(key, policy)
         return Wanted(record, or_revoked=is_over and oldest_queued is None)
     return Wanted(record)
 
 
 def change_of(run, name, key, wanted):
-    """Return the :class:`mailhost.publish.change.Change` that has DNS show what is wanted of a key.
+    """Return the :class:`mailhost.publish.change.Change` that makes DNS show what is wanted of a key.
 
-    What it may take the place of is nobody's but ours: this key's own record, or its revoked one.
+    It may replace only records that are ours: this key's own record, or its revoked one.
     """
     record = record_of(name, run.domains[name], replace(key, revoked=None))
     revoked = revoked_record_of(name, run.domains[name], key)
@@ -92,13 +92,13 @@ def change_of(run, name, key, wanted):
 
 
 def oldest_if_needed(run, manifests, oldest_queued):
-    """Return ``oldest_queued(run)``, asked only if a key is retired: nothing else waits for the mail queue."""
+    """Return ``oldest_queued(run)``. It is called only if a key is retired: nothing else waits for the mail queue."""
     retired = any(key.stage == "retired" for manifest in manifests for key in manifest.keys)
     return oldest_queued(run) if retired and oldest_queued else None
 
 
 def testing(answers):
-    """Tell whether any server shows a key's record with the flag of a test (t=y, RFC 6376 section 3.6.1)."""
+    """Tell whether any server shows a key's record with the test flag (t=y, RFC 6376 section 3.6.1)."""
     return any(records_key.is_testing(value) for one in answers.seen for value in one.values)
 
 
@@ -108,10 +108,10 @@ def judge(key, answers):
 
 
 def judge_wanted(key, wanted, answers):
-    """Return the verdict on whether DNS shows of a key what is wanted; ``published`` means: as wanted, everywhere.
+    """Return the verdict on whether DNS shows what is wanted of a key; ``published`` means: as wanted, everywhere.
 
-    A key that is to be revoked is so without any record, too; one that is to be removed has to be without. One whose
-    record is left to others signs with it, or has to be gone from DNS.
+    A key that must be revoked is also revoked if there is no record. A key that must be removed needs to have no
+    record. If the record is left to others, DNS must show the key as long as it signs, and must not once it is retired.
     """
     ours = _check(key.public, key.algorithm)
     if wanted.left:
@@ -135,10 +135,10 @@ def judge_wanted(key, wanted, answers):
 
 
 def without_wildcards(wants, seen, ask):
-    """Return what DNS shows of keys, without what wildcards make of names that are not there (RFC 4592).
+    """Return what DNS shows of keys, without what wildcards synthesize for names that do not exist (RFC 4592).
 
-    Names that show what is wanted are not asked for again. A wildcard that shows the very key counts: whoever verifies
-    a signature takes it.
+    Names that show what is wanted are not queried again. A wildcard that shows the very key counts, since a verifier
+    accepts it.
 
     :param wants: ``{place: (key, Wanted)}``.
     :param seen: ``{place: Answers}``.
@@ -160,10 +160,10 @@ def _lacks(values, ours):
 
 
 def shows(key, answers):
-    """Return what DNS shows in place of a key: a ``"revoked"`` record, ``"another"`` key's, or ``""`` for neither.
+    """Return what DNS shows in place of a key: a ``"revoked"`` record, ``"another"`` key, or ``""`` for neither.
 
-    No record of ours had an empty ``p=`` before this host asked for it, so one server that shows it is enough. Another
-    key counts if no server shows ours.
+    No record of ours had an empty ``p=`` before this host asked for that, so one server that shows it is enough.
+    Another key counts only if no server shows ours.
     """
     texts = [seen.values for seen in answers.seen if seen.status == "answer"]
     ours = _check(key.public, key.algorithm)
@@ -176,7 +176,7 @@ def shows(key, answers):
 
 
 def _is_key_record(values, is_empty):
-    """Tell whether TXT values are one key record, with an empty ``p=`` or with a whole key."""
+    """Tell whether TXT values are a single key record, with an empty ``p=`` or with a whole key."""
     if len(values) != 1:
         return False
     try:
@@ -187,7 +187,7 @@ def _is_key_record(values, is_empty):
 
 
 def _is_whole(key):
-    """Tell whether bytes may be a public key that was not cut: 32 of Ed25519's, or as long as its DER says (RSA)."""
+    """Tell whether bytes may be a whole public key: 32 bytes (Ed25519), or as long as its DER says (RSA)."""
     return len(key) == 32 or (key[:2] == b"\x30\x82" and len(key) == 4 + int.from_bytes(key[2:4], "big"))
 
 
@@ -196,7 +196,7 @@ def _check(public, algorithm):
 
 
 def key_records(run, only=None, oldest_queued=None):
-    """Return the records of all keys as DNS is to show them now, of all domains with DKIM or of ``only`` one domain.
+    """Return the records of all keys as DNS should show them now, for all domains with DKIM or for ``only`` one.
 
     :raises DkimError: the host has no such domain, or a manifest is damaged.
     """
@@ -208,7 +208,7 @@ def key_records(run, only=None, oldest_queued=None):
 
 
 def records_by_domain(run, names, oldest_queued=None):
-    """Return ``{domain: records}`` of all keys of these domains, as DNS is to show them now.
+    """Return ``{domain: records}`` of all keys of these domains as DNS should show them now.
 
     :raises ManifestError: a manifest is damaged.
     """

@@ -6,16 +6,16 @@ from mailhost import wording
 from mailhost.dkim import steps as dkim_steps
 
 SHOWN = 25
-"""How many texts of a kind a report is shown with: a minion's answer of megabytes is cut by the master, unreadably."""
+"""How many texts of each kind a report shows. The master would cut an answer of megabytes and make it unreadable."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was done or, in a dry run, would be done; all texts are whole sentences that name the domain.
+    """What was done or, in a dry run, would be done. All texts are whole sentences that name the domain.
 
-    ``changes`` maps a domain to what became of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
-    signer (``{"old": selector, "new": selector}``), ``waiting`` are warnings, and ``errors`` make the run fail.
-    ``lost`` are the domains whose key was given up, so that another is to be made at once.
+    ``changes`` maps a domain to the changes of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
+    signer (``{"old": selector, "new": selector}``). ``waiting`` are warnings, and ``errors`` make the run fail.
+    ``lost`` are the domains whose key was given up, so that another must be made at once.
     """
 
     changes: dict = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Report:
 
 
 def report_of(steps, is_dry):
-    """Return the report of the steps that were done or, in a dry run, are to be done."""
+    """Return the report of the steps that were done or, in a dry run, would be done."""
     report = Report(lost=[step.domain for step in steps if step.kind == dkim_steps.REPLACE])
     for step in steps:
         if step.is_change:
@@ -39,7 +39,7 @@ def report_of(steps, is_dry):
 
 
 def brief(texts):
-    """Return the first of many texts of a report, and last how many more there are and where they are; all plain."""
+    """Return the first of many texts of a report, then how many more there are and where they are; all plain text."""
     texts = [*map(wording.lines, texts[:SHOWN]), *texts[SHOWN:]]
     if len(texts) <= SHOWN:
         return texts

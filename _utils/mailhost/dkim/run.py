@@ -21,10 +21,10 @@ from mailhost.opendkim import tables as opendkim_tables
 from mailhost.scale import packing
 
 APPLIED = "/etc/mailserver/dkim.json"
-"""The settings that the last highstate put in force (mailserver/opendkim/keys.sls). Runs by hand and by schedule go by
-them, and not by the pillar in the minion's memory: that may be older than the last highstate, or empty."""
+"""The settings that the last highstate activated (mailserver/opendkim/keys.sls). Runs by hand and by schedule use them,
+not the pillar in the minion's memory: that may be older than the last highstate, or empty."""
 APPLIED_FORMAT = 2
-"""To be raised, there and here, when what a run needs of these settings changes."""
+"""Raise this, here and in that file, when a run needs other settings than before."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Place:
 
 
 def applied_settings(path=APPLIED, version=APPLIED_FORMAT, what="settings for DKIM", by="mailserver.opendkim"):
-    """Return the settings of the last highstate, as far as keys need them; nested as ``mailserver.settings`` has them.
+    """Return the settings of the last highstate that keys need, nested as in ``mailserver.settings``.
 
-    :param version: the format that is understood.
+    :param version: the format that this code understands.
     :param what, by: what the file holds, and the states that write it; for messages.
     :raises SettingsError: there was no highstate yet, or the file is damaged or of another version of the formula.
     """
@@ -59,7 +59,7 @@ def applied_settings(path=APPLIED, version=APPLIED_FORMAT, what="settings for DK
 
 
 def place_of(settings):
-    """Return the :class:`Place` that the settings of a host name."""
+    """Return the :class:`Place` that a host's settings name."""
     paths = settings["os"]["opendkim"]
     domains = packing.unpacked(settings.get("domains", {}))
     return Place(
@@ -71,28 +71,28 @@ def place_of(settings):
 
 @dataclass(frozen=True)
 class Planned:
-    """What a dry run would have done by now: ``manifests`` as it would have written them, and the domains ``made`` a
-    key for. Its later parts go by that; in a run, what is on disk says it."""
+    """What a dry run would have done so far: ``manifests`` as it would have written them, and the domains that it
+    ``made`` a key for. Its later parts use this; a real run reads the disk."""
 
     manifests: dict = field(default_factory=dict)
     made: set = field(default_factory=set)
 
 
 def _nothing(ids, domains):
-    """Return what no watch saw wrong."""
+    """Report that no watch saw anything wrong."""
     return ()
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: where, for which domains (their settings), at what time (trusted, UTC), and whether it only looks.
+    """One run: where, for which domains (their settings), at what time (trusted, UTC), and whether it is a dry run.
 
-    ``dns`` is the pillar's section of that name; ``ask`` asks DNS (:func:`mailhost.dns.lookup.ask`). The host's clock
-    is ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to believe it. ``refused``
-    maps domains to why what is in their folders is not believed (:func:`mailhost.dkim.folders.settle`). ``machine`` is
-    the mark of this machine (:mod:`mailhost.dkim.machine`); empty, keys are not told from those of another. ``watched``
-    is called with the ids of checks and domains, and returns those of the domains that the last watch saw wrong.
-    ``planned`` is what earlier parts of the same dry run would have done.
+    ``dns`` is the pillar's section of that name; ``ask`` queries DNS (:func:`mailhost.dns.lookup.ask`). The host's
+    clock is ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to be trusted.
+    ``refused`` maps domains to the reason why their folders are not trusted (:func:`mailhost.dkim.folders.settle`).
+    ``machine`` is the mark of this machine (:mod:`mailhost.dkim.machine`); if it is empty, keys of other machines are
+    not recognized. ``watched`` is called with the ids of checks and domains, and returns those of the domains that the
+    last watch saw wrong. ``planned`` is what earlier parts of the same dry run would have done.
     """
 
     place: Place
@@ -110,12 +110,12 @@ class Run:
 
     @cached_property
     def wanted(self):
-        """The settings of those domains that are to have a key."""
+        """The settings of those domains that should have a key."""
         return {name: domain for name, domain in self.domains.items() if domain["dkim"]["enabled"]}
 
     @cached_property
     def top(self):
-        """The folder of the keys, as paths below it begin."""
+        """The folder of the keys, as text that paths in it begin with."""
         return str(Path(self.place.keys))
 
     def policy(self, name):
@@ -127,12 +127,12 @@ class Run:
         return keystore.private_path(self.place.keys, name, selector)
 
     def is_compromised(self, name, selector):
-        """Tell whether somebody said that a private key is known to others."""
+        """Tell whether a private key was reported as known to others."""
         return keystore.is_compromised(self.place.keys, name, selector)
 
     @cached_property
     def in_force(self):
-        """The signers that the tables named when this was first asked, ``{domain: Signer}``."""
+        """The signers that the tables named when this was first read, ``{domain: Signer}``."""
         return opendkim_tables.signers_in_force(self.place.tables)
 
     @cached_property
@@ -140,15 +140,15 @@ class Run:
         return opendkim_tables.named(self.place.tables)
 
     def named(self, name):
-        """Return the selectors of a domain that the tables name, be it in those of a change that was cut short."""
+        """Return the selectors of a domain that the tables name, including tables of a change that was cut short."""
         return frozenset(self._named.get(name, ()))
 
     def is_named(self, name, selector):
-        """Tell whether the tables name a key, be it in those of a change that was cut short."""
+        """Tell whether the tables name a key, including tables of a change that was cut short."""
         return selector in self._named.get(name, ())
 
     def manifest(self, name):
-        """Return a domain's :class:`mailhost.dkim.life.Manifest`: that on disk, in the light of what the host shows."""
+        """Return a domain's :class:`mailhost.dkim.life.Manifest` from disk, corrected by what the host shows."""
         manifest = self.on_disk(name)
         return dkim_given_up.seen_by(manifest, self.view(manifest), self.now)
 
@@ -161,7 +161,7 @@ class Run:
     def on_disk(self, name):
         """Return a domain's manifest as its file says or, in a dry run, as it would say by now.
 
-        :raises ManifestError: it cannot be read, or is not believed.
+        :raises ManifestError: it cannot be read, or its folder is not trusted.
         """
         if name in self.refused:
             raise ManifestError(self.refused[name])
@@ -172,8 +172,8 @@ class Run:
     def destroy(self, name, selector):
         """Destroy a private key file, if it is there.
 
-        :raises KeyInUse: a table names it, so that all mail of the domain would be refused for the time being (451),
-            or there is no KeyTable that could say.
+        :raises KeyInUse: a table names it, so OpenDKIM would temporarily reject all mail of the domain (451), or the
+            KeyTable, which could tell, is missing.
         """
         path = self.path(name, selector)
         if opendkim_tables.may_read(self.place.tables, path):
@@ -184,7 +184,7 @@ class Run:
         keystore.destroy(path)
 
     def do(self, deed, *given):
-        """Do what changes the host, or DNS, unless this is a dry run; return what came of it, or ``None``."""
+        """Call what changes the host or DNS, unless this is a dry run; return its result, or ``None``."""
         return None if self.test else deed(*given)
 
     def report(self, steps):
@@ -192,7 +192,7 @@ class Run:
         return dkim_report.report_of(steps, self.test)
 
     def write(self, manifest):
-        """Write a manifest; a dry run keeps it in mind."""
+        """Write a manifest; a dry run only remembers it."""
         if self.test:
             self.planned.manifests[manifest.domain] = manifest
         self.do(keystore.write_manifest, self.place.keys, manifest)
@@ -204,7 +204,7 @@ class Run:
 
 
 def read_manifests(run, names, read=None):
-    """Return ``({domain: manifest}, steps)`` of these domains; a damaged one is a failure.
+    """Return ``({domain: manifest}, steps)`` of these domains; a damaged manifest is a failure.
 
     :param read: returns a domain's manifest; :meth:`Run.manifest`, if left out.
     """
@@ -213,12 +213,12 @@ def read_manifests(run, names, read=None):
 
 
 def begin(place, domains, dns, test=False, watched=_nothing, planned=None):
-    """Return a :class:`Run` at the trusted time (:mod:`mailhost.clock`); it warns of a clock that is not believed.
+    """Return a :class:`Run` at the trusted time (:mod:`mailhost.clock`). It warns if the clock is not trusted.
 
-    A run that is no test begins under the lock; what killed runs left beside the tables is deleted, and the folders of
-    the keys are made root's.
+    A run that is not a dry run must hold the lock. Files that killed runs left beside the tables are deleted, and root
+    becomes the owner of the key folders.
 
-    :param watched: as in :class:`Run`, for a run that looks for keys in DNS.
+    :param watched: as in :class:`Run`, for a run that checks keys in DNS.
     :param planned: as in :class:`Run`, for a part of a dry run that is not its first.
     :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
     :raises UnsafeFile: another user could write to the folder of the keys, and somebody did.
@@ -255,6 +255,6 @@ def _refused(place, test):
     try:
         place.owner.ids()
     except KeyFileError:
-        # The package that brings the user is not installed yet: nothing can be this user's.
+        # The package that creates the user is not installed yet, so nothing can belong to that user.
         return {}
     return key_folders.settle(place.keys, place.owner, test)[1]

@@ -1,4 +1,4 @@
-"""Selectors: made from the pillar's template, and judged by what a name in DNS, and a signature, can hold. Pure."""
+"""Selectors: made from the pillar's template, and checked against what a DNS name and a signature can hold. Pure."""
 
 import re
 
@@ -12,7 +12,7 @@ _TAKEN_OVER = re.compile(r"[a-z0-9_-]+", re.ASCII | re.IGNORECASE)
 
 def filled(template, host, day):
     """Return the selector that a template makes: ``{date}`` is the day (20261124), ``{host}`` the first label of the
-    host's name. DNS has no capitals, so the selector has none either.
+    host's name. DNS names are not case-sensitive, so the selector is in lower case.
     """
     return template.replace("{date}", day).replace("{host}", host.partition(".")[0]).lower()
 
@@ -42,7 +42,7 @@ def trouble(selector, domain, label=_LABEL):
 
 
 def is_possible(selector, domain):
-    """Tell whether DNS can hold the record of a key that was not made here; people's selectors have underscores."""
+    """Tell whether DNS can hold the record of a key not made here; hand-made selectors may have underscores."""
     return trouble(selector, domain, _TAKEN_OVER) is None
 
 
@@ -59,10 +59,10 @@ def check(selector, domain):
 def new_selector(template, host, now, taken, domain="example.com", own=""):
     """Return a selector made from the pillar's template, different from all that are ``taken``.
 
-    A second key of the same day gets ``-2``; where that makes a label too long, its end goes. Selectors are never used
-    twice (a verifier may have the old key in its cache); they are compared without regard to case, as DNS does.
+    A second key on the same day gets ``-2``; if that makes a label too long, the label's end is cut off. A selector is
+    never used twice, since a verifier may have the old key in its cache. Like DNS, the comparison ignores case.
 
-    :param own: what tells this machine's selectors from those of another with the same keys; empty for nothing.
+    :param own: what distinguishes this machine's selectors from those of another with the same keys; may be empty.
     :raises SelectorError: the template makes no selector for this host and domain.
     """
     name, taken = filled(template, host, f"{now:%Y%m%d}"), {one.lower() for one in taken}

@@ -1,9 +1,9 @@
-"""The domains of a large host that a run need not look into: nothing is due there, and their files are as they were.
+"""The domains of a large host that a run can skip: nothing is due there, and their files are unchanged.
 
-A run over ten thousand domains finds a handful that want anything. Of each of the others an earlier run noted until
-when that is so (:func:`mailhost.dkim.life.settled_until`), and which files it found; a ``stat`` of them tells whether
-they are the same. The note is never needed: without it, or with one that is damaged or of other settings, all is read
-and judged as on a small host, which has none.
+Of ten thousand domains only a handful need anything in one run. For each of the others an earlier run noted until when
+that is so (:func:`mailhost.dkim.life.settled_until`), and which files it found; a ``stat`` tells whether they are still
+the same. A run also works without the note: if it is missing, damaged or made with other settings, everything is read
+and judged, as on a small host, which has no note.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ NOTE = "settled"
 """The file of the note, in the folder of the keys."""
 _FORMAT = 1
 YOUNG = 2
-"""Seconds for which a file that changed is not noted: a second change within a tick of the clock could not be told."""
+"""Seconds after a change in which a file is not noted: a second change in the same clock tick could not be detected."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What was noted of a domain whose files are the same: the selector of the key that signs, and those of the keys
-    that DNS is to show with their public half."""
+    """What was noted of a domain whose files are unchanged: the selector of the key that signs, and those of the keys
+    that DNS should show with their public half."""
 
     signer: str
     shown: tuple
@@ -37,7 +37,7 @@ class Settled:
 
 @dataclass(frozen=True)
 class Only:
-    """A look at a few domains, of which a run wants something: none of them is settled."""
+    """A look at a few domains that need something from a run: none of them is settled."""
 
     rest: tuple
     settled: dict = field(default_factory=dict)
@@ -47,8 +47,8 @@ class Look:
     """A look at the files of a run's domains: ``settled`` maps domains to :class:`Settled`, ``rest`` names the others.
 
     :param but: domains that are not settled, whatever was noted.
-    :param thorough: look at the key files, too, of which the domain's folder and manifest do not tell. The first of the
-        states of a highstate does that for all, which go by what it saw.
+    :param thorough: check the key files as well, since the domain's folder and manifest do not show their changes. The
+        first DKIM state of a highstate does that; the later ones rely on what it saw.
     """
 
     def __init__(self, run, but=(), thorough=False):
@@ -57,13 +57,13 @@ class Look:
         self._noted = _read(run) if self._is_used else {}
         self.settled = dict(self._unchanged(frozenset(but)))
         self.rest = [name for name in run.wanted if name not in self.settled]
-        # Taken before anything is read: of a file that changes from now on, the next run finds another version.
+        # Taken before anything is read: if a file changes from now on, the next run finds another version.
         self._found = {name: _found(self._folder(name)) for name in self.rest} if self._is_used and thorough else {}
 
     def note(self, manifests):
-        """Write down what holds of the domains, unless it is noted already; only after a thorough look.
+        """Write a line for each domain that is settled, unless the file already has it; only after a thorough look.
 
-        :param manifests: ``{domain: manifest}`` of those of ``rest`` that could be read.
+        :param manifests: ``{domain: manifest}`` of those in ``rest`` that could be read.
         """
         if not (self._is_used and self._thorough):
             return
@@ -84,7 +84,7 @@ class Look:
             _, until, signer, selectors, versions = words
             shown = selectors.split(" ")
             files = ["", keystore.MANIFEST, *(map(_key_file, shown) if self._thorough else ())]
-            # A line that somebody edited is as good as none.
+            # A line that somebody edited is treated as missing.
             with contextlib.suppress(OSError, ValueError):
                 if now >= int(until):
                     continue
@@ -93,7 +93,7 @@ class Look:
                     yield name, Settled(signer, tuple(shown))
 
     def _line(self, manifest):
-        """Return what is to be noted of a domain; ``None``: something is due, or its files are not there, or new."""
+        """Return the line to note for a domain; ``None`` if something is due, or its files are missing or too new."""
         name, found = manifest.domain, self._found[manifest.domain]
         until = life.settled_until(manifest, self._run.policy(name))
         shown = [key.selector for key in life.live(manifest)]
@@ -117,13 +117,13 @@ class Look:
 
 
 def _head(run):
-    """Return the first line of the note: what holds for all of it."""
-    # A copy of a whole disk has the same files, of the same inodes and times, on another machine.
+    """Return the first line of the note: what applies to all of it."""
+    # A copy of a whole disk has the same files, with the same inodes and times, on another machine.
     return json.dumps([_FORMAT, run.place.keys, run.place.owner.user, run.place.owner.group, run.machine])
 
 
 def _read(run):
-    """Return what was noted, ``{domain: the rest of its line}``."""
+    """Return the noted lines as ``{domain: rest of its line}``."""
     try:
         head, *lines = safe_files.read_text(Path(run.top, NOTE), roots=True).split("\n")
     except (OSError, UnicodeDecodeError):
@@ -136,7 +136,7 @@ def _key_file(selector):
 
 
 def _found(folder):
-    """Return the versions of a domain's files that matter, by their names; of none if the domain has no folder."""
+    """Return the versions of a domain's relevant files by name; empty if the domain has no folder."""
     try:
         keys = [name for name in os.listdir(folder) if name.endswith(".private")]
         return {name: _version(f"{folder}/{name}") for name in ("", keystore.MANIFEST, *keys)}
@@ -145,9 +145,9 @@ def _found(folder):
 
 
 def _version(path):
-    """Return a file's version, ``number of its inode:when it changed last (ns)``: no tool sets the latter.
+    """Return a file's version, ``inode number:time of its last change (ns)``. No tool can set that time.
 
-    :raises OSError: it is not there.
+    :raises OSError: the file does not exist.
     """
     found = os.lstat(path)
     return f"{found.st_ino}:{found.st_ctime_ns}"

@@ -1,4 +1,4 @@
-"""What became of each key of a host, and what it waits for; neither DNS nor the keys are touched for that."""
+"""The state of each key of a host, and what it waits for. DNS is not queried and keys are not touched for that."""
 
 from mailhost import clock as trusted_clock
 from mailhost.dkim import given_up as dkim_given_up
@@ -11,11 +11,11 @@ from mailhost.opendkim import tables as opendkim_tables
 
 
 def status(run, oldest_queued=None):
-    """Return what became of each key: ``{domain: {selector: {"stage", "since", "bits", "signs", "next"}}}``.
+    """Return the state of each key: ``{domain: {selector: {"stage", "since", "bits", "signs", "next"}}}``.
 
-    A key of a domain in the pillar also has ``waits`` (why it is not in its next stage yet), ``earliest`` (when it may
-    be there, at the earliest) and, as long as it is only generated, ``fails_from``. Times are text (ISO 8601, UTC).
-    Domains that are no longer in the pillar, or for which it turns DKIM off, come too if their keys are still here.
+    A key of a domain in the pillar also has ``waits`` (why it is not in its next stage yet), ``earliest`` (when it can
+    get there at the earliest) and, while it is only generated, ``fails_from``. Times are text (ISO 8601, UTC). Domains
+    that are no longer in the pillar, or for which the pillar turns DKIM off, are included if their keys are still here.
 
     :raises ManifestError: a manifest is damaged.
     """
@@ -59,7 +59,7 @@ def _row(run, manifest, key, signs, known):
 
 
 def earliest(run, manifest, key):
-    """Return when a key may be in its next stage at the earliest (:func:`mailhost.dkim.waits.earliest`)."""
+    """Return when a key can be in its next stage at the earliest (:func:`mailhost.dkim.waits.earliest`)."""
     return dkim_waits.earliest(manifest, key, run.policy(manifest.domain), _known(run, manifest))
 
 

@@ -1,4 +1,4 @@
-"""The steps of a run over keys, as values: what is done to which key, and why; and the words that report it. Pure."""
+"""The steps of a run over keys, as values: what is done to which key, and why; and how it is reported. Pure."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ WAIT, SOAK, FAIL, NOTE = "wait", "wait to sign", "fail", "note"
 
 @dataclass(frozen=True)
 class Step:
-    """A step with a key of a domain, or with the whole domain where ``selector`` is empty.
+    """A step that concerns a key of a domain, or the whole domain if ``selector`` is empty.
 
-    ``reason`` is a clause that says why. ``old`` and ``new`` are the stages, or the signers, before and after, where
-    that is a change to report. ``key`` is the row as it is after the step, and ``verdict`` what DNS shows of it.
+    ``reason`` is a clause that says why. ``old`` and ``new`` are the stages, or the signers, before and after, if that
+    is a change to report. ``key`` is the row as it is after the step, and ``verdict`` what DNS shows of it.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Step:
 
     @property
     def is_signers(self):
-        """Tell whether ``old`` and ``new`` are those of the domain, and not of one of its keys."""
+        """Tell whether ``old`` and ``new`` belong to the domain, not to one of its keys."""
         return self.kind in (SIGN, STOP, WRITE)
 
 
@@ -72,7 +72,7 @@ _MARKED = ("notes", "{} domains' keys {} marked as this machine's.", "would be",
 
 
 def reported(step, is_dry):
-    """Return ``(list of the report, sentence)`` of a step; ``None`` for one that is not reported by itself.
+    """Return ``(list of the report, sentence)`` of a step; ``None`` if it is not reported on its own.
 
     This is the one place where the words of a dry run differ from those of a run.
     """
@@ -84,7 +84,7 @@ def reported(step, is_dry):
 
 
 def reported_together(steps, is_dry):
-    """Return ``[(list of the report, sentence)]`` of what is reported of several domains at once."""
+    """Return ``[(list of the report, sentence)]`` for steps that are reported for several domains together."""
     marked = sum(step.kind == MARK for step in steps)
     where, sentence, would, did = _MARKED
     return [(where, sentence.format(marked, would if is_dry else did))] if marked else []

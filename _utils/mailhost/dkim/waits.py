@@ -1,6 +1,6 @@
-"""What a key waits for, and until when at least, as far as that is known without asking DNS. Pure.
+"""What a key waits for, and at least until when, as far as that is known without asking DNS. Pure.
 
-The times and reasons are those by which :mod:`mailhost.dkim.plan` takes its steps.
+:mod:`mailhost.dkim.plan` takes its steps by the same times and reasons.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Known:
 
 
 def waits(manifest, key, policy, now, known):
-    """Return the step of a key that waits, ``None`` for one that is removed: nothing becomes of it any more."""
+    """Return the waiting step of a key; ``None`` for a removed key, which waits for nothing any more."""
     is_named = key.selector in known.named
     if key.removed:
         return None
@@ -37,7 +37,7 @@ def waits(manifest, key, policy, now, known):
 
 
 def earliest(manifest, key, policy, known):
-    """Return when a key may be in its next stage at the earliest, by time alone; ``None`` for never.
+    """Return when a key can be in its next stage at the earliest, by time alone; ``None`` for never.
 
     For a key that signs, it is when its successor is made.
     """

@@ -1,7 +1,7 @@
-"""Whether what a signed zone answers is valid by DNSSEC (RFC 4035 section 5), as resolvers that validate have it. Pure.
+"""Whether an answer from a signed zone is valid by DNSSEC (RFC 4035 section 5), as a resolver judges it. Pure.
 
-Resolvers give nothing but SERVFAIL for an answer that is not: such a record is not published. That a record does not
-exist is believed without its proof.
+For an answer that is not valid, such resolvers return only SERVFAIL, so the record does not count as published. An
+answer that a record does not exist is accepted without proof.
 """
 
 from datetime import datetime, timezone
@@ -11,20 +11,20 @@ from mailhost.dns.message import dname_above, plain, records_at, type_of
 _ALGORITHMS = frozenset((5, 7, 8, 10, 13, 14, 15, 16))
 _DIGESTS = frozenset((1, 2, 4))
 _MOST = 16
-"""Keys, and signatures of one RRset, that are tried: more are there to make whoever validates them work."""
+"""Keys, and signatures of one RRset, that are tried. More than that only serve to make validators work."""
 
 
 def usable_ds(records):
-    """Return the DS records whose algorithms are known; a zone with others alone counts as unsigned (section 5.2)."""
+    """Return the DS records with known algorithms; a zone that has only others counts as unsigned (section 5.2)."""
     known = [one for one in records or () if one.algorithm in _ALGORITHMS and one.digest_type in _DIGESTS]
-    # Where there is a better digest, SHA-1 does not count (RFC 4509 section 3).
+    # If there is a stronger digest, SHA-1 does not count (RFC 4509 section 3).
     return [one for one in known if one.digest_type != 1] or known
 
 
 def zone_keys(dns, zone, ds, response, now):
-    """Return ``(keys, why not)`` of a zone: what answers are validated with.
+    """Return ``(keys, why not)`` of a zone: the keys that validate its answers, or why there are none.
 
-    :param ds: its usable DS records. :param response: an authoritative one to the question for its DNSKEY records.
+    :param ds: its usable DS records. :param response: an authoritative response with its DNSKEY records.
     :param now: seconds since 1970.
     """
     records = records_at(response.answer, zone, "DNSKEY")
@@ -51,9 +51,9 @@ def _is_of(dns, zone, key, ds):
 
 
 def why_invalid(dns, response, name, rdtype, keys, now):
-    """Return why the records of an answer are not valid, ``""`` if they are: those asked for, or the CNAME or DNAME."""
+    """Return why an answer's records (those asked for, or the DNAME or CNAME) are not valid; ``""`` if they are."""
     found = (records_at(response.answer, name, rdtype), dname_above(response.answer, name))
-    # The CNAME that comes with a DNAME is made on the way, and not signed (RFC 6672 section 5.3.1).
+    # The CNAME that comes with a DNAME is synthesized and not signed (RFC 6672 section 5.3.1).
     found += (records_at(response.answer, name, "CNAME"),)
     records = next((one for one in found if one is not None), None)
     if records is None:

@@ -1,7 +1,7 @@
-"""What DNS shows of a record: every authoritative server asked at every address, and the verdict on what they say.
+"""What DNS shows of a record: every authoritative server is asked at every address, and the answers are judged.
 
-No recursive resolver is asked for the name itself before all authoritative servers have it: the resolver would keep a
-negative answer, and one for ``_domainkey.example.com`` denies all names below it (RFC 8020 section 2).
+A recursive resolver is not asked for the name itself before all authoritative servers have it. The resolver would cache
+a negative answer, and one for ``_domainkey.example.com`` denies all names below it (RFC 8020 section 2).
 """
 
 import asyncio
@@ -28,26 +28,26 @@ from mailhost.scale import garbage
 from mailhost.wording import plain
 
 LONGEST_CHAIN = 11
-"""CNAMEs of a chain that are followed: as many as BIND follows (``max-query-restarts``, MAX_RESTARTS before 9.20), and
-Unbound (MAX_RESTART_COUNT)."""
+"""CNAMEs of a chain that are followed: as many as BIND (``max-query-restarts``, MAX_RESTARTS before 9.20) and Unbound
+(MAX_RESTART_COUNT) follow."""
 
 
 _MOST_ASTRAY = 100
-"""Questions of a run for whose records other places are looked at, too: no report tells of more."""
+"""Questions of a run whose records are also looked for in wrong places: no report shows more than that."""
 
 
 _LATE = 60
-"""Seconds after a run's time is over in which all that is under way has ended: each query has its own bound."""
+"""Seconds after the end of a run's lifetime in which everything has ended: each query has its own limit."""
 _TASKS_A_QUERY = 2
-"""Questions that are under way for each query that may be: one waits for a zone's servers while another asks them."""
+"""Questions in progress for each query in progress: one waits for a zone's servers while another asks them."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Bounds of a run: seconds a query (``timeout``) and for all (``lifetime``), queries at once to one address
-    (``in_flight``).
+    """Limits of a run: seconds for one query (``timeout``) and for all (``lifetime``), and queries at once to one
+    address (``in_flight``).
 
-    ``root_servers`` are addresses at which the way to a zone begins; without any, the resolver is believed.
+    ``root_servers`` are the addresses at which the walk to a zone begins; without any, the resolver is trusted.
     """
 
     timeout: float = 5
@@ -62,7 +62,7 @@ class Options:
 class Question:
     """A name and the type of record that is looked for there (``TXT``, ``MX``, …).
 
-    However the name was spelled, here it is in lower case without a final dot: names are equal so (RFC 4343).
+    The name is kept in lower case without a final dot, since DNS ignores case (RFC 4343).
     """
 
     name: str
@@ -76,9 +76,9 @@ class Question:
 class Seen:
     """What one server answered at one address.
 
-    ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``; ``values`` holds one value
-    a record (TXT: bytes, its strings joined; MX: preference and exchange; CNAME, NS and PTR: a name; others, as A,
-    TLSA and CAA: text), sorted; ``ttl`` is in seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT
+    ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``. ``values`` has one value for
+    each record, sorted (TXT: bytes, its strings joined; MX: preference and exchange; CNAME, NS and PTR: a name; others,
+    such as A, TLSA and CAA: text). ``ttl`` is in seconds. ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT
     record``) or unknown. An empty ``address`` means that the server could not be asked.
     """
 
@@ -95,11 +95,12 @@ class Answers:
     """All that was seen for a question.
 
     ``target`` is the name at the end of the CNAME chain, ``zone`` its zone, ``negative_ttl`` how many seconds a
-    resolver may remember that a name is absent there (RFC 2308 section 5). ``seen`` has the authoritative servers
-    first, then the resolvers named in pillar (server ``resolver``). ``left_out`` has a text on each address that was
-    not asked, ``trouble`` one on why the authoritative servers could not be found. ``remarks`` says what is remarkable
-    of the zones on the way: who is delegated to and who is not, and whether a resolver was believed.
-    ``astray`` has ``(name, values)`` of records that lie where people put them by mistake, looked for if none is there.
+    resolver may cache that a name is absent there (RFC 2308 section 5). ``seen`` has the authoritative servers first,
+    then the resolvers named in the pillar (server ``resolver``). ``left_out`` has a text for each address that was not
+    asked. ``trouble`` says why the authoritative servers could not be found. ``remarks`` are notes on the zones on the
+    way: differences between their delegation and their own NS records, and whether a resolver was trusted. ``astray``
+    has ``(name, values)`` of records at names where people put them by mistake; it is filled if none is at the right
+    one.
     """
 
     question: Question
@@ -115,9 +116,9 @@ class Answers:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``published``, ``absent``, ``different`` or ``unknown``, and a sentence for everything that is not as wanted.
+    """``published``, ``absent``, ``different`` or ``unknown``, and a sentence for each thing that is not as wanted.
 
-    ``zone`` is that of the record, as far as it is known.
+    ``zone`` is the record's zone, if it is known.
     """
 
     value: str
@@ -141,13 +142,13 @@ def options(dns_settings: dict) -> Options:
 
 
 def ask(questions: Iterable[Question], options: Options, recursive: tuple | None = None) -> dict[Question, Answers]:
-    """Ask every authoritative server of every question's zone, all at once, and say what each of them answered.
+    """Ask every authoritative server of every question's zone, all at once, and return what each of them answered.
 
-    What has not been answered when ``options.lifetime`` has passed is unknown, and so is a name that DNS cannot hold;
-    servers in trouble never raise.
+    Questions that have no answer after ``options.lifetime`` are unknown, and so are names that DNS cannot hold. Trouble
+    with servers never raises an exception.
 
-    :param recursive: addresses of the resolvers that find zones and servers; those of ``/etc/resolv.conf`` by default.
-    :raises DnsError: a question's type is no type of record.
+    :param recursive: addresses of the resolvers that find zones and servers; by default those of ``/etc/resolv.conf``.
+    :raises DnsError: a question's type is not a type of record.
     :raises MissingPackage: dnspython is not installed.
     """
     dns = dnspython()
@@ -155,13 +156,13 @@ def ask(questions: Iterable[Question], options: Options, recursive: tuple | None
     for question in dict.fromkeys(questions):
         why = _why_impossible(dns, question)
         if why:
-            # One name that DNS cannot hold is no reason to know nothing of all others.
+            # One name that DNS cannot hold must not hide the answers for all others.
             found[question] = Answers(question, trouble=f"{question.name!r} is no name that DNS can hold: {why}.")
         else:
             asked.append(question)
     run = _Run(dns, options, _system_resolvers(dns) if recursive is None else tuple(map(canonical_address, recursive)))
-    # A thread of its own: Salt may have an event loop in this one, running or not, and asyncio.run() would unset it.
-    # Each question has tasks and futures: with thousands, the search for cycles would take longer than the answers.
+    # This needs its own thread: Salt may have an event loop in this one, running or not, and asyncio.run() would unset
+    # it. Each question has tasks and futures: with thousands, garbage collection would take longer than the answers.
     with garbage.kept(), ThreadPoolExecutor(1) as thread:
         return found | thread.submit(asyncio.run, run.answers(asked)).result()
 
@@ -179,9 +180,9 @@ def _why_impossible(dns, question):
 
 
 def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
-    """Say whether what was seen is what is wanted everywhere: different before absent before unknown before published.
+    """Judge whether everything seen is as wanted. The worst counts: different, then absent, unknown, published.
 
-    :param check: takes a server's values; returns None if they are right, else a sentence of what is different.
+    :param check: takes a server's values; returns None if they are right, else a sentence that says what is different.
     """
     question = answers.question
     found = {"different": [], "absent": [], "unknown": []}
@@ -210,7 +211,7 @@ def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
 
 
 def _found_astray(answers, check):
-    """Say where a record lies that was meant for the name of the question."""
+    """Yield a sentence for each wrong name at which the wanted record was found."""
     name, zone = answers.question.name, answers.zone
     for other, seen in answers.astray:
         if not check(seen):
@@ -221,13 +222,13 @@ def _found_astray(answers, check):
 
 
 def relative(name, zone):
-    """Return a name as a form that adds the zone by itself wants it; ``@`` is the zone's own (RFC 1035 section 5.1)."""
+    """Return a name as it is entered in a form that adds the zone itself; ``@`` is the zone (RFC 1035 section 5.1)."""
     name = canonical_name(name)
     return "@" if name == zone else name.removesuffix(f".{zone}") if zone else name
 
 
 def remarks(answers):
-    """Return what is remarkable of the zones of many answers, each sentence once."""
+    """Return the remarks on the zones of many answers, each sentence once."""
     return list(dict.fromkeys(one for each in answers for one in each.remarks))
 
 
@@ -237,11 +238,11 @@ def place(seen):
 
 
 def starting_name(name, is_domain=False, of_parent=False):
-    """Return the name from which the zone of ``name`` is searched upward with a recursive resolver's help.
+    """Return the name at which the upward search for the zone of ``name`` starts.
 
-    It lies above every label with an underscore. A name without one may not exist yet either, so its parent is taken,
-    except for a mail domain itself (``is_domain``) and for a name of two labels, whose parent would be a registry. A DS
-    record is the parent zone's (``of_parent``; RFC 4035 section 3.1.4.1).
+    It lies above every label with an underscore. A name without one may not exist yet either, so the search starts at
+    its parent, except for a mail domain itself (``is_domain``) and for a name of two labels, whose parent would be a
+    registry. A DS record belongs to the parent zone (``of_parent``; RFC 4035 section 3.1.4.1).
     """
     labels = name.split(".")
     if of_parent:
@@ -253,10 +254,10 @@ def starting_name(name, is_domain=False, of_parent=False):
 
 
 def mistaken_names(name, zone):
-    """Return the names at which people put a record that is meant for ``name``.
+    """Return the names at which people put a record by mistake that is meant for ``name``.
 
-    A form adds the zone to a name that has it already; or the name is entered without its domain below the zone, or
-    without ``_domainkey``.
+    A form may add the zone to a name that already has it, or the name is entered without the part of the domain below
+    the zone, or without ``_domainkey``.
     """
     found = [f"{name}.{zone}"]
     selector, key, domain = name.partition("._domainkey.")
@@ -269,7 +270,7 @@ def mistaken_names(name, zone):
 def _system_resolvers(dns):
     try:
         found = (str(address) for address in dns.resolver.Resolver().nameservers)
-        # dnspython also takes the URL of a resolver by HTTPS, which is none here.
+        # dnspython also accepts the URL of a DNS-over-HTTPS resolver, which cannot be used here.
         return tuple(canonical_address(one) for one in found if "://" not in one)
     except dns.resolver.NoResolverConfiguration:
         return ()
@@ -277,7 +278,7 @@ def _system_resolvers(dns):
 
 @dataclass
 class _Trail:
-    """How far one question has come: through which zones and names, and what was seen on the way."""
+    """How far one question has come: through which zones and names, and what was seen so far."""
 
     target: str = ""
     zone: Zone | None = None
@@ -305,7 +306,7 @@ class _Run:
             for question in waiting:
                 found[question] = await self._answers(question)
 
-        # More would only wait for each other: a task that waits for what another is about to find is woken for it.
+        # More tasks would only wait for each other: a task that waits for another's result wakes up when it is there.
         number = min(len(questions), _TASKS_A_QUERY * self._asking.most_at_once)
         tasks = [asyncio.ensure_future(work()) for _ in range(number)]
         try:
@@ -316,7 +317,7 @@ class _Run:
         return {question: found.get(question) or Answers(question, trouble=late) for question in questions}
 
     async def _ended(self, tasks):
-        """Wait until the tasks have ended, or are so late that they never will: a run holds the lock of the keys."""
+        """Wait until the tasks have ended, or are so late that they never will: the run holds the lock of the keys."""
         if not tasks:
             return
         ended, late = await asyncio.wait(
@@ -348,12 +349,12 @@ class _Run:
         return Answers(question, trail.target, zone, negative_ttl, seen, left_out, trouble, remarks, astray)
 
     async def _follow(self, trail, name, rdtype, zone, chain):
-        """Ask the servers of ``zone`` for ``name``, then those to which they refer: of zones below, and of CNAMEs."""
+        """Ask the servers of ``zone`` for ``name``, then those of zones below and of CNAME targets they refer to."""
         if (name, zone) in trail.visited:
             return
         trail.visited.add((name, zone))
         trail.target, trail.zone = name, zone
-        # What the zone says of its own servers is asked beside the question: one that is dead is waited for once.
+        # The zone's own NS records are queried together with the question, so that a dead server is waited for once.
         further = self._asking.once(self._zones.further, zone)
         told = await self._told(trail, name, rdtype, zone)
         told += await self._told(trail, name, rdtype, await further)
@@ -373,7 +374,7 @@ class _Run:
                 children[child] = (servers | one.child_servers, (*places, place), again)
         for child, (servers, places, again) in children.items():
             below = await self._asking.once(self._zones.below, child, servers, places, zone)
-            # A server of both zones signs what it says of the lower one with that one's keys.
+            # A server of both zones signs its answers from the lower one with the lower zone's keys.
             asked = tuple(dict.fromkeys((*below.asked, *again)))
             await self._follow(trail, name, rdtype, replace(below, asked=asked) if again else below, chain)
         for alias, places in aliases.items():
@@ -387,20 +388,20 @@ class _Run:
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
 
     async def _hidden_zone(self, name, zone, places):
-        """Return the zone between a zone and the labels of a name that these places may have, too, and do not show."""
+        """Return a zone between ``zone`` and ``name`` that these servers also serve without showing it; or ``""``."""
         above = name.partition(".")[2]
         if not within(above, zone.name) or above == zone.name:
             return ""
         return await self._asking.once(self._zones.between, zone, above, places)
 
     async def _told(self, trail, name, rdtype, zone):
-        """Ask all servers of a zone, and return ``(place, Said)`` of each; note what cannot be asked."""
+        """Ask all servers of a zone, and return ``(place, Said)`` of each; note which cannot be asked."""
         trail.left_out.update(dict.fromkeys(zone.left_out))
         trail.remarks.update(dict.fromkeys(zone.remarks))
         for server, address, status, detail in zone.unasked:
             trail.see(name, Seen(server, address, status, detail=detail))
         asked = [self._ask(address, name, rdtype, zone) for _, address in zone.asked]
-        # A task for each of thousands of questions would cost as much as the question.
+        # A task for each of thousands of questions would cost as much as the question, so one is awaited directly.
         said = await asyncio.gather(*asked) if len(asked) > 1 else [await one for one in asked]
         return list(zip(zone.asked, said, strict=True))
 
@@ -428,7 +429,7 @@ class _Run:
         return Seen("resolver", address, said.status, said.values, said.ttl, said.detail)
 
     async def _astray(self, question, trail, seen):
-        """Return what lies where people put a record by mistake, if there is none at its name; one server is asked."""
+        """Return records at names where people put them by mistake, if none is at the right name; asks one server."""
         zone = trail.zone
         absent = [one.address for one in seen if one.status == "absent" and one.server != "resolver"]
         places = [address for _, address in zone.asked if address in absent]

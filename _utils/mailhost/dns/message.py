@@ -1,4 +1,4 @@
-"""What a DNS message says, read from what dnspython made of it; nothing else in the formula imports dnspython."""
+"""What a DNS message says, read from dnspython's form of it; nothing else in the formula imports dnspython."""
 
 import functools
 import importlib
@@ -18,10 +18,10 @@ _known = {}
 def dnspython():
     """Return the package ``dns`` of dnspython with the parts used here."""
     if sys.modules.get("dns") is _known.get("dns", _known):
-        # Asked for each record of thousands: a dozen imports each time would take longer than reading it.
+        # Called for each of thousands of records: a dozen imports each time would take longer than reading them.
         return _known["dns"]
     if not hasattr(sys.modules.get("dns"), "__path__"):
-        # In a process that started without dnspython, an import may have left salt/utils/dns.py under this name.
+        # If the process started without dnspython, an import may have loaded salt/utils/dns.py under this name.
         sys.modules.pop("dns", None)
         importlib.invalidate_caches()
     try:
@@ -54,7 +54,7 @@ def within(name, zone):
 
 @dataclass(frozen=True)
 class Said:
-    """What one response says: a status with what belongs to it, a CNAME's target, or a zone below and its servers."""
+    """What one response says: a status with its details, a CNAME's target, or a zone below and its servers."""
 
     status: str = ""
     values: tuple = ()
@@ -64,16 +64,16 @@ class Said:
     child: str = ""
     child_servers: frozenset = frozenset()
     is_minimal: bool = field(default=False, compare=False)
-    """Nothing came with the answer that shows which zone it is from (RFC 1034 section 4.3.2 wants it; BIND's
+    """The answer has no authority section that shows its zone (RFC 1034 section 4.3.2 wants one; BIND's
     ``minimal-responses``, and many providers, leave it out)."""
 
 
 def read_response(response, name, rdtype, zone):
     """Read an authoritative server's response to a question within ``zone``.
 
-    Only what comes with the AA bit counts; without it, the response refers to a zone below, or the server is lame
-    (RFC 1034 section 4.3.2). A server that has a zone and the one below it answers at once. Unless its responses are
-    minimal, the authority section then shows that ``name`` is in the lower one, which can have servers besides.
+    Only answers with the AA bit count. Without it, the response refers to a zone below, or the server is lame (RFC 1034
+    section 4.3.2). A server that serves a zone and the zone below it answers directly. Unless its responses are
+    minimal, the authority section then shows that ``name`` is in the lower zone, which may have more servers.
     """
     child, servers = _zone_below(response, name, zone)
     if response.flags & AUTHORITATIVE:
@@ -92,7 +92,7 @@ def read_response(response, name, rdtype, zone):
 
 
 def read_resolver(response, rdtype):
-    """Read a recursive resolver's response: it has followed CNAMEs, and has no authority to show."""
+    """Read a recursive resolver's response: it has followed CNAMEs, and it is not authoritative."""
     end = next((plain(records.name) for records in response.answer if type_of(records) == rdtype), "")
     return _read_end(response, end, rdtype, "")
 
@@ -108,7 +108,7 @@ def records_at(section, name, rdtype):
 
 
 def values(records):
-    """Return a value for each record, sorted, as :class:`mailhost.dns.lookup.Seen` has them."""
+    """Return one value for each record, sorted, as in :class:`mailhost.dns.lookup.Seen`."""
     rdtype = type_of(records)
     if rdtype == "TXT":
         return tuple(sorted(b"".join(record.strings) for record in records))
@@ -133,7 +133,7 @@ def _read_end(response, name, rdtype, zone):
 
 
 def _alias(answer, name):
-    """Return what a name is an alias of: its CNAME, or that which a DNAME above it makes (RFC 6672 section 2.2)."""
+    """Return the target of an alias: of its CNAME, or of the DNAME above it (RFC 6672 section 2.2)."""
     records = records_at(answer, name, "CNAME")
     if records is not None:
         return plain(records[0].target)
@@ -159,7 +159,7 @@ def _zone_below(response, name, zone):
 
 
 def type_of(records, rdtype=None):
-    """Return the type of records of dnspython's as text, or that of a number."""
+    """Return the type of dnspython's records as text, or the text of a type's number."""
     return _type_text(records.rdtype if rdtype is None else rdtype)
 
 
@@ -178,7 +178,7 @@ def type_number(rdtype):
 
 
 def plain(name):
-    """Return a name of dnspython's as text: lower case, without a final dot, the root empty."""
+    """Return dnspython's form of a name as text: lower case, without a final dot; the root is empty."""
     joined = b".".join(name.labels)
     if _SHOWN_AS_IS.issuperset(joined) and joined.count(b".") == len(name.labels) - 1:
         return joined.decode().lower().rstrip(".")

@@ -1,4 +1,4 @@
-"""Names and addresses of DNS in the one spelling in which they are compared."""
+"""DNS names and addresses in the canonical spelling that is used for comparison."""
 
 import functools
 import ipaddress
@@ -7,9 +7,9 @@ from mailhost.dns.message import dnspython, plain
 
 
 def canonical_name(name):
-    """Return a domain name in lower case, without a final dot and needless escapes, in A-labels (RFC 4343 section 3).
+    """Return a domain name in lower case and A-labels, without a final dot or needless escapes (RFC 4343 section 3).
 
-    What is no domain name is returned as it is: whoever asks for it is told so.
+    Text that is not a domain name is returned as it is; looking it up gives an error.
     """
     text = str(name)
     if text.isascii() and "\\" not in text:
@@ -23,16 +23,16 @@ def canonical_name(name):
 
 @functools.lru_cache(maxsize=4096)
 def canonical_address(text):
-    """Return an IP address in its canonical form (RFC 5952); of one that IPv6 maps, the IPv4 address.
+    """Return an IP address in its canonical form (RFC 5952); for an IPv4-mapped IPv6 address, the IPv4 address.
 
-    :raises ValueError: it is none.
+    :raises ValueError: the text is not an address.
     """
     address = ipaddress.ip_address(text)
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def canonical(server):
-    """Return a server's name or address in the form in which it is compared."""
+    """Return a server's name or address in its canonical form."""
     try:
         return canonical_address(str(server))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The queries of one run, and the bounds that all of them share."""
+"""The queries of one run, and the limits that all of them share."""
 
 import asyncio
 import collections
@@ -6,7 +6,7 @@ import errno
 import socket
 
 try:
-    # What salt-ssh hands to a host has a module of the name contextvars of which asyncio knows nothing: all tasks would
+    # The tarball that salt-ssh sends to a host has a module contextvars that asyncio does not know: all tasks would
     # share one value.
     from _contextvars import ContextVar
 except ImportError:  # not CPython
@@ -14,9 +14,9 @@ except ImportError:  # not CPython
 
 from mailhost.dns.sockets import Way
 
-# So many unanswered questions, and an address is left alone: a dead server must not use up the time of all questions.
+# After so many unanswered questions an address is left alone: a dead server must not use up the time of all questions.
 PATIENCE = 3
-# So many servers may have their share of queries at once: a resolver that is asked first holds up no other.
+# So many servers can each get their full share of queries at once, so that a busy resolver does not hold up others.
 _SERVERS_AT_ONCE = 4
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _doing = ContextVar("mailserver_dns_doing", default=None)
@@ -29,7 +29,7 @@ class Unanswered(Exception):
 class Trouble(Exception):
     """A zone's servers could not be found.
 
-    ``circular``: because what was needed waits for what asked for it. Asked for from elsewhere, it may be found.
+    ``circular``: because the work that it needs waits for the work that asked. Asked from elsewhere, it may succeed.
     """
 
     def __init__(self, text, circular=False):
@@ -38,7 +38,7 @@ class Trouble(Exception):
 
 
 def no_route(address):
-    """Return whether this host knows no way to ``address``: connecting a UDP socket fails, and sends nothing."""
+    """Return whether this host has no route to ``address``: connecting a UDP socket fails. Nothing is sent."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -49,10 +49,10 @@ def no_route(address):
 
 
 class Asking:
-    """Queries with their bounds, and work that is done once a run however many questions need it.
+    """Queries with their limits, and work that is done once a run however many questions need it.
 
-    It lives in the event loop of the thread that asks. ``silence`` counts, for each address, the questions in a row
-    that it left unanswered.
+    It lives in the event loop of the thread that asks. ``silence`` counts for each address how many questions in a row
+    it left unanswered.
     """
 
     def __init__(self, dns, options):
@@ -61,7 +61,7 @@ class Asking:
         self._tasks, self._waits = {}, {}
 
     def begin(self):
-        """Begin to count the run's time; to be called in the event loop."""
+        """Start the clock of the run; call this in the event loop."""
         self._clock = asyncio.get_running_loop().time
         self._deadline = self._clock() + self.options.lifetime
         self._free = asyncio.Semaphore(self.most_at_once)
@@ -70,7 +70,7 @@ class Asking:
 
     @property
     def most_at_once(self):
-        """Queries that may be under way, to all servers together."""
+        """Queries that may be in progress to all servers together."""
         return _SERVERS_AT_ONCE * self.options.in_flight
 
     def close(self):
@@ -78,10 +78,10 @@ class Asking:
         self._way.close()
 
     def once(self, work, *arguments):
-        """Return what awaits ``work``: done anew, or begun earlier in the run with the same arguments.
+        """Return an awaitable for the result of ``work``, which is started only once a run for the same arguments.
 
-        :raises Trouble: when awaited, if the work needs what waits for it. Servers of two zones whose names lie in each
-            other's, without an address from above, would hang the run.
+        :raises Trouble: when awaited, if the work needs work that waits for it. Two zones whose name servers' names lie
+            in each other, without glue, would otherwise hang the run.
         """
         key = (work.__qualname__, arguments)
         task = self._tasks.get(key)
@@ -112,7 +112,7 @@ class Asking:
             waits[key] -= 1
 
     def _needs(self, key, wanted):
-        """Tell whether work waits, by itself or through others, for what is wanted."""
+        """Tell whether some work waits, directly or through other work, for what is wanted."""
         met, left = set(), [key]
         while left:
             one = left.pop()
@@ -124,10 +124,10 @@ class Asking:
         return False
 
     async def query(self, address, name, rdtype, flags=0, signed=False, brief=False):
-        """Return the response of the server at ``address``, by UDP (asked twice if need be), or by TCP if truncated.
+        """Return the response of the server at ``address``, by UDP (sent twice if needed), or by TCP if truncated.
 
-        :param signed: with the signatures of DNSSEC. :param brief: see :meth:`mailhost.dns.sockets.Way.ask`.
-        :raises Unanswered: it gave none in time, or none that can be read.
+        :param signed: request DNSSEC signatures. :param brief: see :meth:`mailhost.dns.sockets.Way.ask`.
+        :raises Unanswered: there was no response in time, or none that can be read.
         """
         limits, way = self.options, self._way
         async with self._free_at[address], self._free:

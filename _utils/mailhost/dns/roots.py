@@ -1,4 +1,4 @@
-"""Where the way to every zone begins: the addresses of the root's servers."""
+"""Where the walk to every zone begins: the addresses of the root servers."""
 
 INTERNET = (
     "198.41.0.4",
@@ -28,10 +28,10 @@ INTERNET = (
     "2001:500:9f::42",
     "2001:dc3::35",
 )
-"""Of a.root-servers.net to m.root-servers.net, as https://www.internic.net/domain/named.root has them. They change once
-in years, and any one that is right does."""
+"""The addresses of a.root-servers.net to m.root-servers.net, from https://www.internic.net/domain/named.root. They
+change every few years, and a single correct one is enough."""
 
 
 def addresses(given):
-    """Return the root servers to begin at: those given; ``None``: the Internet's; none: the resolver is believed."""
+    """Return the root servers to begin at: those given; the Internet's for ``None``; none to trust the resolver."""
     return INTERNET if given is None else tuple(given)

@@ -1,6 +1,6 @@
-"""The way to name servers: many questions at once through a few sockets, and by TCP what does not fit a datagram.
+"""Sending queries to name servers: many at once through a few UDP sockets, and over TCP what does not fit a datagram.
 
-A socket, a task and a message of dnspython for each question cost ten times what the question itself does.
+With dnspython's socket, task and message for each question, that would cost ten times as much as the question itself.
 """
 
 import asyncio
@@ -13,20 +13,20 @@ from mailhost.dns.message import type_number
 from mailhost.dns.txt_wire import read_texts
 
 SOCKETS = 16
-"""Sockets of each family. An answer has to hit the port as well as the number, so one who guesses needs both."""
+"""Sockets for each address family. A forged answer must match the port as well as the ID."""
 PORT = 53
 _ROOM = 1 << 21
 _PAYLOAD = 1232
-"""Bytes: the largest answer that we take by UDP, which no way on the internet cuts into fragments."""
+"""Bytes: the largest answer that we accept by UDP. Datagrams of this size are not fragmented on the Internet."""
 _AUTHORITATIVE, _TRUNCATED, _HEAD = 0x0400, 0x0200, 12
 _NO_EDNS = (1, 4, 16)
-"""FORMERR, NOTIMP, BADVERS: what servers say to EDNS that they do not know (RFC 6891 section 7)."""
+"""FORMERR, NOTIMP, BADVERS: the replies of servers that do not support EDNS (RFC 6891 section 7)."""
 _SHOWN_NAMES = b"abcdefghijklmnopqrstuvwxyz0123456789-_."
 
 
 @dataclass(frozen=True)
 class Empty:
-    """A response that has no answer; all that matters of it is in its head."""
+    """A response without an answer; only its header matters."""
 
     flags: int
     code: int
@@ -38,12 +38,12 @@ class Empty:
 
 
 def question_wire(dns, name, rdtype):
-    """Return a question's bytes as a message has them (RFC 1035 section 4.1.2), in the class IN."""
+    """Return a question's bytes as in a message (RFC 1035 section 4.1.2), in class IN."""
     return name_wire(dns, name) + type_number(rdtype).to_bytes(2, "big") + b"\0\1"
 
 
 def name_wire(dns, name):
-    """Return a name's bytes as a message has them (RFC 1035 section 3.1).
+    """Return a name's bytes as in a message (RFC 1035 section 3.1).
 
     :raises dns.exception.DNSException: DNS cannot hold it.
     """
@@ -57,20 +57,20 @@ def name_wire(dns, name):
 
 
 def _edns(signed):
-    """Return what asks for EDNS (RFC 6891 section 6.1.2): how much fits, and whether signatures are wanted."""
+    """Return the EDNS record of a query (RFC 6891 section 6.1.2): payload size, and whether to send signatures."""
     return b"\0\0\x29" + _PAYLOAD.to_bytes(2, "big") + b"\0\0" + (b"\x80" if signed else b"\0") + bytes(3)
 
 
 @functools.lru_cache(maxsize=4096)
 def _goal(address):
-    """Return an address as sockets take it and say it: however it is spelled, with the number of its interface."""
+    """Return an address as sockets take and report it: in canonical spelling, with the number of its interface."""
     return socket.getaddrinfo(address, PORT, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)[0][4]
 
 
 class _Socket(asyncio.DatagramProtocol):
-    """One socket, and the questions that wait for an answer at it: ``{(place, number): (question, future)}``.
+    """One socket, and the questions that wait for an answer on it: ``{(place, number): (question, future)}``.
 
-    A place is an address and, for a link-local one, the number of its interface.
+    A place is an address and, for a link-local address, the number of its interface.
     """
 
     def __init__(self):
@@ -85,7 +85,7 @@ class _Socket(asyncio.DatagramProtocol):
         sender = place[0].partition("%")[0], place[3] if len(place) > 2 else 0
         key = (sender, int.from_bytes(wire[:2], "big"))
         question, future = self.waiting.get(key, (None, None))
-        # A late answer to another question, or one that somebody made up, is not it: the right one may still come.
+        # This is a late answer to another question, or a forged one. Ignore it: the right one may still come.
         if question is None or future.done() or place[1] != PORT or not _echoes(wire, question):
             return
         future.set_result(wire)
@@ -93,16 +93,16 @@ class _Socket(asyncio.DatagramProtocol):
 
 def _echoes(wire, question):
     if wire[4:6] == b"\0\0":
-        # A server that refuses, or cannot read the message, may leave the question out.
+        # A server that refuses or cannot read the message may leave out the question.
         return bool(wire[3] & 0x0F)
     return wire[_HEAD : _HEAD + len(question)].lower() == question
 
 
 class Way:
-    """Sockets of one run; it lives in the event loop of the thread that asks.
+    """The sockets of one run; they live in the event loop of the thread that asks.
 
-    Servers are asked with EDNS (RFC 6891). One that does not know it says so or, against section 7, says nothing: it is
-    asked without, then and for the rest of the run. Signatures of DNSSEC are asked for by EDNS alone.
+    Servers are asked with EDNS (RFC 6891). A server that does not support it says so or, against section 7, does not
+    answer. It is then asked without EDNS for the rest of the run. DNSSEC signatures are only requested with EDNS.
     """
 
     def __init__(self, dns):
@@ -115,18 +115,18 @@ class Way:
             one.transport.close()
 
     def doubt(self, address):
-        """Have the next question to a server that gave no answer go without EDNS, if it never answered one with it."""
+        """Send the next question to a silent server without EDNS, if it never answered one with it."""
         if address not in self._speaks:
             self._doubted.add(address)
 
     async def ask(self, address, name, rdtype, flags, timeout, signed=False, brief=False):
-        """Return the response of the server at ``address``: a message of dnspython's, or :class:`Empty`.
+        """Return the response of the server at ``address``: a dnspython message, or :class:`Empty`.
 
-        :param flags: of the message, such as RD.
+        :param flags: flags of the message, such as RD.
         :param timeout: seconds.
-        :param signed: with the signatures of DNSSEC (the bit DO, RFC 3225 section 3).
-        :param brief: what else is in an authoritative response without an answer does not matter.
-        :raises asyncio.TimeoutError: none came. :raises OSError: the question could not be sent.
+        :param signed: request DNSSEC signatures (the DO bit, RFC 3225 section 3).
+        :param brief: if an authoritative response has no answer, do not read the rest of it.
+        :raises asyncio.TimeoutError: there was no answer. :raises OSError: the question could not be sent.
         :raises dns.exception.DNSException: the response cannot be read.
         """
         edns = address not in self._plain and (signed or address not in self._doubted)
@@ -146,7 +146,7 @@ class Way:
         if head & _TRUNCATED:
             return await asyncio.wait_for(self._by_tcp(address, asked, edns), timeout)
         if (flags or (brief and head & _AUTHORITATIVE)) and wire[4:8] == b"\0\1\0\0":
-            # Who recursed, and found nothing, need not be read any further.
+            # A recursive response without an answer need not be read any further.
             return Empty(head, wire[3] & 0x0F)
         return read_texts(self._dns, wire, question) or self._dns.message.from_wire(wire)
 

@@ -1,6 +1,6 @@
-"""Answers with TXT records, read from their bytes: key records are looked for by the thousand.
+"""Answers with TXT records, parsed directly from their bytes, since key records are queried by the thousand.
 
-What is anything but a plain answer of TXT records, and the servers of its zone, is left to dnspython.
+Anything else than a plain answer of TXT records and the NS records of its zone is handed to dnspython.
 """
 
 import functools
@@ -30,7 +30,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Records:
-    """Records of one name and type, as dnspython has them: a name, a type, the least TTL, and each one's data."""
+    """Records of one name and type in dnspython's form: a name, a type, the smallest TTL, and the data of each."""
 
     name: object
     rdtype: int
@@ -46,7 +46,7 @@ class Records:
 
 @dataclass(frozen=True)
 class TextResponse:
-    """A response whose answer is TXT records, with what a message of dnspython's has of it."""
+    """A response whose answer is TXT records, with the same attributes as dnspython's message."""
 
     flags: int
     answer: tuple
@@ -57,9 +57,9 @@ class TextResponse:
 
 
 def read_texts(dns, wire, question):
-    """Return the :class:`TextResponse` that a message is, or ``None`` where dnspython is to read it.
+    """Return the :class:`TextResponse` of a message, or ``None`` if dnspython must read it.
 
-    :param wire: the message, whose question is known to be ``question``.
+    :param wire: the message; its question was already compared with ``question``.
     :param question: the bytes of the question: name, type, class.
     """
     answers = int.from_bytes(wire[6:8], "big")
@@ -75,7 +75,7 @@ def read_texts(dns, wire, question):
 
 
 def _texts(wire, count, at):
-    """Return the data of so many TXT records of the name asked for, their least TTL, and where they end."""
+    """Return the data of ``count`` TXT records of the name asked for, their smallest TTL, and where they end."""
     found, least = [], 2**31 - 1
     for _ in range(count):
         if wire[at : at + 2] != _ASKED:
@@ -91,12 +91,12 @@ def _texts(wire, count, at):
             raise ValueError("a string that is cut off")
         found.append(Text(tuple(strings)))
         least = min(least, ttl)
-    # One record that is there twice is one record (RFC 2181 section 5).
+    # The same record twice counts once (RFC 2181 section 5).
     return tuple(dict.fromkeys(found)), least, at
 
 
 def _servers(dns, wire, count, at):
-    """Return the NS records of the authority section, those of each name together."""
+    """Return the NS records of the authority section, grouped by name."""
     found = {}
     for _ in range(count):
         owner, at = _labels(wire, at)
@@ -114,7 +114,7 @@ def _servers(dns, wire, count, at):
 
 
 def _record(wire, at):
-    """Return a record's type, its TTL, and where its data begins and ends; ``at`` is where its name ended."""
+    """Return a record's type and TTL, and where its data begins and ends; ``at`` is where its name ended."""
     if wire[at + 2 : at + 4] != b"\0\1":
         raise ValueError("another class than IN")
     begin = at + 10
@@ -126,7 +126,7 @@ def _record(wire, at):
 
 
 def _labels(wire, at):
-    """Return the labels of the name at a place, and where what follows begins."""
+    """Return the labels of the name at an offset, and the offset that follows it."""
     labels, ends = [], None
     while size := wire[at]:
         if size >= _POINTER:

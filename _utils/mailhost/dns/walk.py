@@ -1,7 +1,7 @@
-"""The way from the root of DNS down to a zone, as a resolver that knows nothing goes it: who serves it, by its parent.
+"""The walk from the DNS root down to a zone, as a resolver with an empty cache does it: each parent says who serves it.
 
-A zone above the one that is looked for is asked at one server. Of the last one's parent up to three servers say whom
-they delegate to: they can differ. All is asked once a run, however many names lie below.
+For a zone on the way, one server is asked. For the last one's parent, up to three servers are asked for the delegation,
+since they can differ. Everything is asked once a run, however many names lie below.
 """
 
 import asyncio
@@ -13,29 +13,30 @@ from mailhost.dns.names import canonical_address
 from mailhost.dns.queries import ContextVar, Trouble, Unanswered, no_route
 
 PARENTS = 3
-"""Servers of a zone that are asked whom it delegates to, as a courtesy to registries: each zone is asked for there."""
+"""Servers of a zone that are asked for a delegation. Registries get no more queries than that for each zone."""
 MOST_SERVERS = 32
-"""Names of servers that a zone may have. The root has 13, and no zone needs more."""
+"""Name servers that a zone may have. The root has 13, and no zone needs more than this."""
 _MOST_ADDRESSES = 8
 _MOST_TRIED = 5
 _ROOTS_AT_ONCE = 3
 _MOST_ALIASES = 4
-# Servers without an address whose zone has such servers, and so on: somebody may have made a tree of them.
+# Servers without addresses whose own zones have such servers, and so on: somebody may have built a deep tree of them.
 _MOST_UNGLUED = 4
 _depth = ContextVar("mailserver_dns_unglued", default=0)
 _SAMPLE = 5
-"""Names right below a zone, or deeper, that are looked at before the zone is taken to delegate none."""
-# Reverse names of IPv6 have 34 labels: from this many on, several are gone down at once.
+"""Names directly below a zone or deeper that are checked before the zone is assumed to delegate none."""
+# IPv6 reverse names have 34 labels: from this many labels on, the walk takes several at once.
 _DEEP = 8
 ROOT_SERVER = "root server"
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A zone as the servers ``above`` it delegate it.
+    """A zone as the servers of its parent zone, ``above``, delegate it.
 
-    ``servers`` has ``(name, (address, …))`` of each, sorted, the addresses as its parent gives them (glue). ``denied``
-    has ``(server, address, why)`` of those of the parent's servers that delegate nothing there. ``both`` are places,
+    ``servers`` has ``(name, (address, …))`` of each, sorted, with the addresses that the parent gives (glue).
+    ``denied`` has ``(server, address, why)`` of the parent's servers that do not delegate it. ``both`` are places,
+    ``(server, address)``, that serve the parent and also answered for the zone itself.
     ``(server, address)``, that serve the parent and answered for the zone itself, too.
     """
 
@@ -48,7 +49,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class _Told:
-    """What one server says of a name: the zone below its own that holds it, and that zone's servers; or none."""
+    """What one server says of a name: the zone below its own that holds the name and that zone's servers, or none."""
 
     owner: str = ""
     servers: tuple = ()
@@ -57,16 +58,16 @@ class _Told:
 
 
 class Walk:
-    """The zones found so far on the ways down of one run."""
+    """The zones found so far on the walks of one run."""
 
     def __init__(self, asking, is_ignored):
         self._asking, self._is_ignored, self._root = asking, is_ignored, None
         self._samples = {}
         self.denied = set()
-        """Names that do not exist, by an answer from the zone above (RFC 8020)."""
+        """Names that do not exist, according to the zone above (RFC 8020)."""
 
     async def why_not(self):
-        """Return why no way can be gone from the root, ``""`` if one can; three root servers are asked at a time."""
+        """Return why the walk cannot start at the root; ``""`` if it can. Three root servers are asked at a time."""
         hints = dict.fromkeys(map(canonical_address, self._asking.options.root_servers))
         hints = [address for address in hints if not no_route(address)]
         if not hints:
@@ -95,9 +96,9 @@ class Walk:
         return address, redirected if code in USABLE else code
 
     async def cut_of(self, name):
-        """Return the :class:`Cut` of the zone that encloses a name, by what the zones above say.
+        """Return the :class:`Cut` of the zone that encloses a name, according to the zones above.
 
-        :raises Trouble: the servers of a zone on the way do not say.
+        :raises Trouble: the servers of a zone on the way do not answer usably.
         """
         if not name:
             return self._root
@@ -115,16 +116,16 @@ class Walk:
         return cut
 
     async def cut_to_ask(self, name):
-        """Return the :class:`Cut` of the zone whose servers are to be asked for names below ``name``.
+        """Return the :class:`Cut` of the zone whose servers must be asked for names below ``name``.
 
-        It is that which encloses it; or, with many names in one zone, that of this zone as soon as the first few turned
-        out to be its own: whom it delegates after all, its servers say when they are asked for what lies there.
+        This is the zone that encloses it. If one zone has many such names, it is that zone as soon as the first few
+        turned out to be its own; if it delegates one after all, its servers refer to the zone below when asked.
 
-        :raises Trouble: the servers of a zone on the way do not say.
+        :raises Trouble: the servers of a zone on the way do not answer usably.
         """
         cut = await self._asking.once(self.cut_of, name.partition(".")[2])
         sample = self._samples.setdefault(cut.name, [])
-        # Of top-level domains one delegation after the other is asked for: that is what their servers are for.
+        # Top-level domains are asked for each delegation: that is what their servers are for.
         if len(sample) == _SAMPLE and "." in cut.name and await self._asking.once(self._delegates_none, cut):
             return cut
         if len(sample) < _SAMPLE and name not in sample:
@@ -132,7 +133,7 @@ class Walk:
         return await self._asking.once(self.cut_of, name)
 
     async def _delegates_none(self, cut):
-        """Tell whether the first names that were looked at below a cut all lie in its own zone."""
+        """Tell whether the first names that were checked below a cut all lie in its own zone."""
         try:
             found = [await self._asking.once(self.cut_of, name) for name in self._samples[cut.name]]
         except Trouble:
@@ -140,7 +141,7 @@ class Walk:
         return all(one.name == cut.name for one in found)
 
     async def _below(self, cut, name):
-        """Return the cut below one that encloses a name, or ``None``; if there is one, more servers are asked."""
+        """Return the cut below ``cut`` that encloses a name, or ``None``; if there is one, more servers are asked."""
         limit, told, reasons = PARENTS if cut.name else 1, {}, {}
         for find in (self._glued, self._unglued):
             for place in await find(cut, reasons):
@@ -152,7 +153,7 @@ class Walk:
                     continue
                 told[place[0]] = (place, said)
                 if len(told) == 1 and not said.owner:
-                    # Should another one delegate it, the question itself, which goes to all of them, brings that up.
+                    # If another server does delegate it, that shows later: the question itself goes to all of them.
                     self.denied.update([name] * (said.why == "NXDOMAIN"))
                     return None
         if not told:
@@ -160,7 +161,7 @@ class Walk:
         return _joined(cut, list(told.values()))
 
     async def _ask(self, place, cut, name):
-        """Return the :class:`_Told` of a server of a zone on a name below it, or why it says nothing."""
+        """Return the :class:`_Told` of a zone's server on a name below the zone, or why it gives none."""
         brief = name.count(".") == cut.name.count(".") + bool(cut.name)
         try:
             response = await self._asking.query(place[1], name, "NS", brief=brief)
@@ -182,20 +183,20 @@ class Walk:
         return _Told(why="NXDOMAIN" if code == "NXDOMAIN" else "no NS record")
 
     def usable(self, server, addresses):
-        """Return the places of a server that can be asked and are not to be ignored."""
+        """Return the places of a server that can be asked and are not ignored."""
         if self._is_ignored(server):
             return []
         return [(server, one) for one in addresses if not self._is_ignored(one) and not no_route(one)]
 
     async def _glued(self, cut, _reasons):
-        """Return the places of those servers whose addresses the parent gives, in any order; silent ones come last."""
+        """Return the places of the servers with glue, in random order; those that were silent come last."""
         places = [place for server, addresses in cut.servers for place in self.usable(server, addresses)]
         known = {address for _, address in places}
         places += [place for place in cut.both if place[1] not in known]
         return sorted(random.sample(places, len(places)), key=lambda place: self._asking.silence[place[1]])
 
     async def _unglued(self, cut, reasons):
-        """Return the places of some of those whose addresses are to be looked up; note why of those who have none."""
+        """Return the places of some servers whose addresses must be looked up; note why some have none."""
         named = [server for server, addresses in cut.servers if not addresses and not self._is_ignored(server)]
         found, depth = [], _depth.get()
         if depth >= _MOST_UNGLUED:
@@ -210,9 +211,9 @@ class Walk:
         return found
 
     async def first(self, cut, name, rdtype, signed=False):
-        """Return an authoritative response of a zone's servers, that of the first one that gives one.
+        """Return the first authoritative response that a zone's servers give.
 
-        :raises Trouble: none does.
+        :raises Trouble: none of them gives one.
         """
         reasons = {}
         for find in (self._glued, self._unglued):
@@ -231,9 +232,9 @@ class Walk:
         raise _trouble(f"no server of {cut.name or 'the root'} answers for {name} {rdtype}", reasons)
 
     async def addresses(self, name, aliases=0):
-        """Return the addresses of a host by the servers of its own zone.
+        """Return the addresses of a host, from the servers of its own zone.
 
-        :raises Trouble: they do not say.
+        :raises Trouble: they do not answer usably.
         """
         cut, found = await self._asking.once(self.cut_of, name), []
         for rdtype in ("A", "AAAA"):
@@ -249,7 +250,7 @@ class Walk:
 
 
 def _trouble(what, reasons):
-    """Return the trouble that no server says something; ``reasons`` has why, a text or a :class:`Trouble`, of each."""
+    """Return the trouble that no server answers; ``reasons`` has for each server why, a text or a :class:`Trouble`."""
     told = [
         f"{server}{f' ({address})' if address else ''}: {str(why).rstrip('.')}"
         for (server, address), why in reasons.items()
@@ -259,9 +260,9 @@ def _trouble(what, reasons):
 
 
 def _referral(response, cut, name):
-    """Read a response that refers to a zone below ``cut`` that holds ``name``; ``None``: it is none.
+    """Read a referral to a zone below ``cut`` that holds ``name``; ``None`` if the response is not one.
 
-    What refers upward, or to a zone aside, is the response of a server that does not have the zone.
+    A server that refers upward, or to a zone elsewhere, does not serve the zone.
     """
     owners = {plain(one.name) for one in response.authority if type_of(one) == "NS"}
     fit = [one for one in owners if one != cut.name and within(one, cut.name) and within(name, one)]
@@ -275,8 +276,8 @@ def _referral(response, cut, name):
 def _told(owner, named, response, cut, is_own=False):
     """Return the :class:`_Told` of NS records, or why there is none.
 
-    Addresses count as glue only of names within the zone that is asked: of others it knows nothing (RFC 5452
-    section 6).
+    Addresses count as glue only for names within the zone that was asked: it has no authority over other names (RFC
+    5452 section 6).
     """
     servers = {server: [] for records in named for server in values(records)}
     if len(servers) > MOST_SERVERS:
@@ -290,7 +291,7 @@ def _told(owner, named, response, cut, is_own=False):
 
 
 def _joined(cut, told):
-    """Return the cut that some of a zone's servers told of, with all servers that any of them names."""
+    """Return the cut that some of a zone's servers described, with all servers that any of them names."""
     owner, servers = told[0][1].owner, {}
     for _, said in told:
         for server, addresses in said.servers if said.owner == owner else ():

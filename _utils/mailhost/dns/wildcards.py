@@ -1,8 +1,8 @@
-"""Whether what DNS shows at a name is a record of that name, or made from a wildcard (RFC 4592).
+"""Whether what DNS shows at a name is a record of that name, or synthesized from a wildcard (RFC 4592).
 
-A wildcard (``*._domainkey.example.com``) answers for each name that is not there, and for those below it, too; below a
-name that is there, it does not (RFC 4592 section 4.3.2: the closest encloser). So a name that nobody ever made is asked
-for below the one in question: where both show the same, a wildcard made it.
+A wildcard (``*._domainkey.example.com``) answers for each name that does not exist, and for the names below it. It does
+not answer below a name that exists (RFC 4592 section 4.3.2: the closest encloser). So a random name is queried below
+the one in question: if both show the same, a wildcard synthesized it.
 """
 
 import secrets
@@ -18,7 +18,7 @@ _LONGEST_NAME = 253
 
 @dataclass(frozen=True)
 class _End:
-    """The name at which a record belongs, its zone, the alias that a wildcard makes of it, or why none is known."""
+    """The name at which a record belongs, its zone, the alias that a wildcard makes of it, or why that is not known."""
 
     name: str
     zone: str = ""
@@ -27,20 +27,20 @@ class _End:
 
 
 def below(name):
-    """Return a name right below another one that nobody ever made."""
+    """Return a random name directly below another one."""
     return f"{secrets.token_hex(6)}.{name}"
 
 
 def unmasked(found: dict, ask: Callable, counts: Callable = lambda question, values: False) -> dict:
-    """Return answers to questions for TXT as they would be without wildcards.
+    """Return answers to TXT questions as they would be without wildcards.
 
-    What a wildcard made is *absent*, with what it shows in its detail. ``target`` and ``zone`` are the place where the
-    record belongs: an alias (CNAME) that is at its name is followed, one that a wildcard makes is not. Where that
+    What a wildcard synthesized is *absent*, with the synthesized values in its detail. ``target`` and ``zone`` say
+    where the record belongs: an alias (CNAME) at the name itself is followed, one from a wildcard is not. If that
     cannot be found out, there is no zone, and ``trouble`` says why.
 
     :param found: ``{Question: Answers}``.
-    :param ask: takes questions and returns the same (:func:`mailhost.dns.lookup.ask`).
-    :param counts: takes a question and values: do they count, whatever made them?
+    :param ask: takes questions and returns the same kind of mapping (:func:`mailhost.dns.lookup.ask`).
+    :param counts: takes a question and values; tells whether they count even if a wildcard synthesized them.
     """
     asked = {question: one for question, one in found.items() if _may_be_made(question, one)}
     if not asked:
@@ -71,7 +71,7 @@ def _answered(answers):
 
 
 def _ends(found, ask):
-    """Return the :class:`_End` of each question: its chain of aliases is gone along, as far as it is not made up."""
+    """Return the :class:`_End` of each question: its chain of aliases is followed up to one from a wildcard."""
     ends = {question: _End(question.name, one.zone) for question, one in found.items()}
     open_ends = {question: one.target for question, one in found.items() if _is_alias(question, one)}
     for _ in range(_MOST_LINKS):
@@ -92,7 +92,7 @@ def _ends(found, ask):
 
 
 def _step(name, own, probe):
-    """Return the end of a chain that has come to ``name``; without zone and trouble: the next link of it."""
+    """Return the end of a chain that has come to ``name``, or the next link: that has neither zone nor trouble."""
     aliases, made = _aliases(own), _aliases(probe)
     if not _told(own) or (aliases and not _told(probe)):
         why = (own if not _told(own) else probe).trouble or "its name servers did not answer"
@@ -119,7 +119,7 @@ def _told(answers):
 
 
 def _without(question, answers, probe, counts):
-    """Return what servers show of a name without what they show below it, too."""
+    """Return what servers show at a name, without values that they also show below it."""
     made = {(one.server, one.address): one.values for one in probe.seen if one.status == "answer"} if probe else {}
     return tuple(
         replace(one, status="absent", values=(), ttl=None, detail=_detail(one.values))

@@ -1,4 +1,4 @@
-"""The zones of a run and all their servers: by the way down from the root or, where none can be gone, by a resolver."""
+"""The zones of a run and all their servers, found by a walk from the root or, if that fails, by a resolver."""
 
 import asyncio
 import itertools
@@ -22,9 +22,9 @@ from mailhost.dns.walk import MOST_SERVERS, PARENTS, ROOT_SERVER, Cut, Walk
 
 IGNORED = "ignored by mailserver:dns:ignore_servers"
 NEGATIVE_CAP = 86400
-"""Seconds for which a resolver goes on denying a name, whatever the zone says.
+"""Longest time in seconds for which a resolver denies a name, whatever the zone says.
 
-RFC 2308 section 5 calls one to three hours sensible, and more than a day problematic; resolvers have limits of their
+RFC 2308 section 5 calls one to three hours sensible, and more than a day problematic. Resolvers have limits of their
 own: BIND 3 hours (max-ncache-ttl), Unbound and PowerDNS 1 hour (cache-max-negative-ttl, max-negative-ttl), Knot a day.
 """
 _MOST_ADDRESSES = 64
@@ -36,10 +36,9 @@ _BELIEVED = (
 
 @dataclass(frozen=True)
 class Zone:
-    """A zone, the (server, address) pairs to be asked, what is known of others, and what is remarkable of all that.
+    """A zone, the (server, address) pairs to ask, what is known of its other servers, and remarks.
 
-    ``unasked`` has ``(server, address, status, detail)``, ``cut`` how it is delegated
-    (:class:`mailhost.dns.walk.Cut`).
+    ``unasked`` has ``(server, address, status, detail)``; ``cut`` is its delegation (:class:`mailhost.dns.walk.Cut`).
     """
 
     name: str
@@ -50,13 +49,13 @@ class Zone:
     cut: Cut | None = None
 
     def __hash__(self):
-        # Asked for with each of thousands of questions: that of all servers and remarks would take longer than those.
+        # Computed for each of thousands of questions: hashing all servers and remarks would take longer than those.
         return hash(self.name)
 
 
 @dataclass(frozen=True)
 class Signed:
-    """What vouches for a zone: ``keys`` of DNSSEC, none where it is not signed, or ``wrong``, why they do not."""
+    """What authenticates a zone: its DNSSEC ``keys``, none if it is not signed; or ``wrong``, why they do not."""
 
     keys: dict | None = field(default=None, hash=False)
     wrong: str = ""
@@ -74,8 +73,8 @@ class Zones:
     async def enclosing(self, start, for_below=False):
         """Return the zone that encloses a name, with all its servers.
 
-        :param for_below: for a question that is for a name below ``start``. A zone above may do, then: its servers
-            refer such a question down to the right one.
+        :param for_below: the question is for a name below ``start``. Then a zone above is good enough: its servers
+            refer such a question to the right zone.
         :raises Trouble: it could not be found.
         """
         why = await self._why_not_walked(start)
@@ -89,7 +88,7 @@ class Zones:
         return replace(zone, remarks=(*((f"{why}: {_BELIEVED}.",) if why else ()), *zone.remarks))
 
     async def _why_not_walked(self, start):
-        """Return ``None`` if the way from the root leads to a name, or why not; ``""``: it is not to be gone."""
+        """Return ``None`` if the walk from the root leads to a name, or why not; ``""`` if no walk is wanted."""
         if not self._asking.options.root_servers:
             return ""
         why = await self._asking.once(self._walk.why_not)
@@ -100,7 +99,7 @@ class Zones:
         return f"The root of DNS has no {top}, so its names are internal ones" if top in self._walk.denied else None
 
     async def below(self, child, servers, places, zone):
-        """Return a zone below ``zone``, to which some of its ``places`` refer, with the servers that anybody names."""
+        """Return a zone below ``zone``, to which some of its ``places`` refer, with the servers that anyone names."""
         if (zone.cut is not None and zone.cut.above is not None) or await self._is_walked():
             cut = await self._asking.once(self._walk.cut_of, child)
             if cut.name != child:
@@ -113,9 +112,9 @@ class Zones:
         return await self._asking.once(self.whole, Cut(child, tuple((one, ()) for one in sorted(servers))))
 
     async def between(self, zone, name, places):
-        """Return the zone below ``zone`` that encloses a name, ``""`` for none, as far as its servers tell.
+        """Return the zone below ``zone`` that encloses a name, as far as its servers show it; ``""`` if there is none.
 
-        Where the resolver is believed, some of these places are asked: it would go on denying what is not there yet.
+        Where the resolver is trusted, some of these places are asked instead: the resolver might cache a denial.
         """
         if zone.cut.above is None:
             labels, above = name.split("."), zone.name.split(".") if zone.name else []
@@ -134,7 +133,7 @@ class Zones:
         return bool(self._asking.options.root_servers) and not await self._asking.once(self._walk.why_not)
 
     async def whole(self, cut):
-        """Return a zone with the servers that it is delegated to; :meth:`further` has those that it names itself."""
+        """Return a zone with the servers of its delegation; :meth:`further` has those that only it names itself."""
         denied = tuple(
             (server, address, "absent", f"{why}: it does not delegate {cut.name}")
             for server, address, why in cut.denied
@@ -143,9 +142,9 @@ class Zones:
         return replace(zone, unasked=(*denied, *zone.unasked))
 
     async def further(self, zone):
-        """Return a zone with those servers alone that it names itself, at any of its servers, and what differs there.
+        """Return a zone with only the servers that it names itself, at any of its servers, and the differences.
 
-        :raises Trouble: they are too many.
+        :raises Trouble: there are too many.
         """
         cut, own = zone.cut, {}
         names, parts, fresh = {server for server, _ in cut.servers}, {}, zone.asked if cut.name else ()
@@ -162,12 +161,12 @@ class Zones:
         return replace(_put_together(cut, parts), remarks=tuple(_differences(cut, own)))
 
     async def _servers(self, cut, glue):
-        """Return ``{server: its part of a zone}``; ``glue`` has their addresses as far as the delegation gives them."""
+        """Return ``{server: its part of a zone}``; ``glue`` has the addresses that the delegation gives."""
         found = await asyncio.gather(*(self._server(cut, *one) for one in glue.items()))
         return dict(zip(glue, found, strict=True))
 
     async def _server(self, cut, name, glue):
-        """Return a name server's part of a :class:`Zone`: places to ask, why there are none, what is left out."""
+        """Return a name server's part of a :class:`Zone`: places to ask, why there are none, and what is left out."""
         if name in self._ignored:
             return [], [], [f"{name}: {IGNORED}"]
         addresses, troubles = list(glue), []
@@ -203,7 +202,7 @@ class Zones:
         return tuple(found)
 
     async def _told_by_resolver(self, start):
-        """Return the zone that encloses a name by the system's resolver."""
+        """Return the zone that encloses a name, found by the system's resolver."""
         labels = start.split(".") if start else []
         for name in (".".join(labels[number:]) for number in range(len(labels) + 1)):
             found = await self._asking.once(self._recurse, name, "SOA")
@@ -215,7 +214,7 @@ class Zones:
         raise Trouble(f"The system's resolver knows no zone that encloses {start}.")
 
     async def negative_ttl(self, zone):
-        """Return for how many seconds resolvers may deny a name of a zone, ``None`` if it does not say."""
+        """Return for how many seconds resolvers may deny a name of a zone, or ``None`` if that is not known."""
         found = await self._apex(zone.name, "SOA", zone.asked)
         return None if found is None else min(found[0].minimum, found.ttl, NEGATIVE_CAP)
 
@@ -224,7 +223,7 @@ class Zones:
         return frozenset() if found is None else frozenset(values(found))
 
     async def _apex(self, zone, rdtype, places):
-        """Return the records of a zone's own name from the first server that has them; silent servers come last."""
+        """Return the records at a zone's apex from the first server that has them; silent servers come last."""
         for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):
             try:
                 response = await self._asking.query(address, zone, rdtype)
@@ -236,7 +235,7 @@ class Zones:
         return None
 
     async def signed(self, zone):
-        """Return how a zone is :class:`Signed`, by its DS record at its parent (RFC 4035 section 5.2).
+        """Return how a zone is :class:`Signed`, by the DS record at its parent (RFC 4035 section 5.2).
 
         :raises Trouble: it could not be found out.
         """
@@ -266,10 +265,10 @@ class Zones:
         return Signed(*dnssec.zone_keys(self._asking.dns, cut.name, ds, response, self._now))
 
     async def _is_insecure_above(self, name):
-        """Tell whether a zone above a name, the root aside, is known to have no DS record.
+        """Tell whether a zone above a name, other than the root, is known to have no DS record.
 
-        Then nobody validates what is below it (RFC 4035 section 4.3), and it does not matter that the zone's parent
-        does not say whether the zone itself has one.
+        Then nothing below it is validated (RFC 4035 section 4.3), and it does not matter that the zone's parent does
+        not answer whether the zone itself has one.
         """
         labels = name.split(".")
         for above in (".".join(labels[-count:]) for count in range(1, len(labels))):
@@ -283,7 +282,7 @@ class Zones:
         return False
 
     async def _response(self, cut, name, rdtype, places):
-        """Return a response with signatures: of these places, a zone's servers or, without any, the resolver."""
+        """Return a response with signatures from these places, the zone's servers or, without a cut, the resolver."""
         if cut is None:
             return await self._recurse(name, rdtype)
         for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):
@@ -296,11 +295,11 @@ class Zones:
         return await self._walk.first(cut, name, rdtype, signed=True)
 
     def why_invalid(self, response, name, rdtype, keys):
-        """Return why an answer of a signed zone is not valid; ``""``: it is."""
+        """Return why an answer of a signed zone is not valid; ``""`` if it is."""
         return dnssec.why_invalid(self._asking.dns, response, name, rdtype, keys, self._now)
 
     async def _recurse(self, name, rdtype):
-        """Ask the system's resolvers, one after the other until one has an answer; silent ones come last."""
+        """Ask the system's resolvers, one after another, until one has an answer; silent ones come last."""
         reasons = []
         for address in sorted(self._recursive, key=self._asking.silence.__getitem__):
             try:
@@ -322,7 +321,7 @@ def _put_together(cut, parts):
 
 
 def _differences(cut, own):
-    """Say where the servers of a zone name others than its delegation does."""
+    """Yield a sentence for each set of servers that a zone names differently from its delegation."""
     parent = {server for server, _ in cut.servers}
     by_set = {}
     for place, named in own.items():

@@ -1,1 +1,1 @@
-"""OpenDKIM: its tables, its script's rows and the milter protocol."""
+"""OpenDKIM: its tables, the rows for its script, and the milter protocol."""

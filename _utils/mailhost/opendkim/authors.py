@@ -1,9 +1,9 @@
-"""Whose signature a message may have: the rules of OpenDKIM's script (authors.lua), and the table that it reads.
+"""Whose signature a message may get: the rules of OpenDKIM's script (authors.lua), and the table that it reads.
 
-A row is ``LOGIN AUTHOR``, in lower case and in the order of its bytes, which the script relies on. An author is an
-address, ``@domain``, ``@.domain`` (all names below it) or ``*``. ``= @domain`` says that a user NAME of the system may
-write as NAME@domain, as smtpd_sender_login_maps says of the envelope; ``LOGIN NAME`` beside it, that LOGIN reads the
-mail of the alias NAME.
+A row is ``LOGIN AUTHOR``, in lower case and sorted by bytes, which the script relies on. An author is an address,
+``@domain``, ``@.domain`` (all names below it) or ``*``. ``= @domain`` says that a system user NAME may write as
+NAME@domain, like smtpd_sender_login_maps for the envelope. ``LOGIN NAME`` says that LOGIN receives the mail of the
+alias NAME.
 """
 
 from mailhost.opendkim.milter import PROBE
@@ -18,9 +18,9 @@ _BINDING = "reject_sender_login_mismatch"
 
 
 def settled(settings):
-    """Return ``rules`` and ``rows`` of the script, before main.cf is computed; ``None`` where OpenDKIM runs none.
+    """Return ``rules`` and ``rows`` of the script, before main.cf is computed; ``None`` if OpenDKIM runs no script.
 
-    Without Lua it cannot, and a ``SetupPolicyScript`` of the operator's decides instead.
+    It cannot run one without Lua. A ``SetupPolicyScript`` of the operator's replaces it.
     """
     opendkim, given = settings["opendkim"], settings["postfix"]["main"]
     has_lua = settings["os"].get("opendkim", {}).get("lua", True)
@@ -37,8 +37,8 @@ def settled(settings):
 def lines(settings, given):
     """Return the table's rows.
 
-    :param given: the pillar's ``postfix:main``. A map of senders there is not ours to read: the script then goes by
-        the envelope's sender, which Postfix compares with that map. An account's own addresses stay its own.
+    :param given: the pillar's ``postfix:main``. This code cannot read a sender map in it. The script then uses the
+        envelope sender, which Postfix checks against that map. An account's own addresses stay its own.
     """
     rows = {(login, one) for login, those in settings["opendkim"]["authors"].items() for one in those}
     if is_virtual(settings):
@@ -49,7 +49,7 @@ def lines(settings, given):
 
 
 def rules(settings, given):
-    """Return what the script goes by, beside the table; all values are text or booleans."""
+    """Return the script's rules apart from the table; all values are text or booleans."""
     services = [settings["postfix"][name] for name in ("submission", "submissions")]
     enabled = [one for one in services if one["enabled"]]
     virtual = is_virtual(settings)
@@ -65,7 +65,7 @@ def rules(settings, given):
 
 
 def has_own_map(settings, given):
-    """Tell whether the pillar has a map of its own of which login may send as whom."""
+    """Tell whether the pillar has its own map of which login may send as whom."""
     services = (settings["postfix"][name]["options"] for name in ("submission", "submissions"))
     return _MAPS in given or any(_MAPS in options for options in services)
 
@@ -75,7 +75,7 @@ def _daemon_name(service):
 
 
 def _is_bound(service):
-    """Tell whether Postfix takes a login's own addresses alone at a service."""
+    """Tell whether Postfix restricts a login to its own addresses at a service."""
     restrictions = service["options"].get(_SENDERS, _BINDING)
     text = " ".join(map(str, restrictions)) if isinstance(restrictions, (list, tuple)) else str(restrictions)
     words = needs.bound(text, {}).replace(",", " ").split()
@@ -83,13 +83,13 @@ def _is_bound(service):
 
 
 def _extension(delimiters):
-    """Return the Lua pattern of a name and what begins its extension (``+tag``); ``""``: names have none."""
+    """Return the Lua pattern of a name and the start of its extension (``+tag``); ``""`` if there are no extensions."""
     marks = "".join(f"%{char}" for char in sorted(set(delimiters)))
     return f"^([^{marks}]+)[{marks}]" if marks else ""
 
 
 def _virtual(settings):
-    """Return rows for the domains of each account's addresses, and for users of the system at the host's own name."""
+    """Return rows for the domains of each account's addresses, and for system users at the host's own name."""
     owners = postfix_accounts.senders(settings)
     domains = {(login, address.rpartition("@")[2]) for address, login in owners.items()}
     own = {(login, place) for login, domain in domains for place in _places(settings, domain)}
@@ -97,7 +97,7 @@ def _virtual(settings):
 
 
 def _places(settings, domain):
-    """Return a domain as rows have it, and the names below it where its key signs for them."""
+    """Return a domain in the form of a row, and the names below it if its key signs for them."""
     below = settings["domains"].get(domain, {}).get("dkim", {}).get("subdomains")
     return (f"@{domain}", f"@.{domain}") if below else (f"@{domain}",)
 
@@ -110,7 +110,7 @@ def _system(settings):
 
 
 def _readers(settings, name, seen=()):
-    """Return the names of whom an alias of the host leads to, through other aliases."""
+    """Return the names that an alias of the host leads to, through other aliases."""
     targets = settings["accounts"]["aliases"].get(name)
     if targets is None:
         return {name}

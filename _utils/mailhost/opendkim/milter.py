@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from mailhost.errors import ProbeError
 
 PROBE = "mailserver-probe"
-"""The probe's ``{daemon_name}``, by which OpenDKIM's script knows that no login's mail is before it."""
+"""The probe's ``{daemon_name}``; it tells OpenDKIM's script that this is not the mail of a login."""
 
 _VERSION = 6
 _ALL_ACTIONS = 0x1FF
 _BODY_CHUNK = 65535
 _LEADING_SPACE = 0x100000
 
-# What the MTA may leave out, or need not await an answer to, when the milter asks for it (SMFIP_NO…, SMFIP_NR_…).
+# What the MTA may leave out, or may send without waiting for an answer, if the milter asks for it (SMFIP_NO…,
+# SMFIP_NR_…).
 _NOT_SENT = {b"C": 0x1, b"H": 0x2, b"M": 0x4, b"R": 0x8, b"B": 0x10, b"L": 0x20, b"N": 0x40, b"T": 0x200}
 _NOT_ANSWERED = {
     b"C": 0x1000,
@@ -49,9 +50,9 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class Session:
-    """What an MTA tells a milter of where a message comes from.
+    """What an MTA tells a milter about where a message comes from.
 
-    ``macros``: those of MAIL FROM beside the queue's number, as ``{auth_authen}``; ``None``: the sender is logged in.
+    ``macros``: those of MAIL FROM besides the queue ID, such as ``{auth_authen}``; ``None``: the sender is logged in.
     """
 
     daemon: str = PROBE
@@ -66,14 +67,14 @@ class Session:
 
 
 def sign(socket, message, sender, recipients, timeout=10.0, session=None):
-    """Have the milter at ``socket`` filter ``message``, and return the header fields that it added, the top one first.
+    """Let the milter at ``socket`` filter ``message``, and return the header fields that it added, the top one first.
 
     :param socket: in OpenDKIM's spelling: ``inet:8891@127.0.0.1``, ``inet6:…``, ``local:/path``, ``unix:/path``.
     :param message: bytes; lines end in LF or CRLF.
-    :param sender: the address of MAIL FROM; it is also the login that the milter is told of, so that it signs whether
-        or not it trusts 127.0.0.1.
+    :param sender: the address of MAIL FROM. The milter is also given it as the login, so that it signs whether or not
+        it trusts 127.0.0.1.
     :param timeout: seconds for the whole conversation.
-    :param session: what else the milter is told, as :class:`Session`; by default what the probe tells.
+    :param session: further data for the milter, a :class:`Session`; by default the probe's.
     :return: a list of (name, value); the value is all that follows the colon, folded with CRLF.
     :raises ProbeError: no connection, no answer in time, a temporary failure, a rejection, or not the milter protocol.
     """
@@ -103,7 +104,7 @@ def _split(message):
 
 
 def _send(milter, fields, body, sender, recipients, session):
-    """Send all but the end of the message; false if the milter took it early, and so leaves it as it is."""
+    """Send all but the end of the message; return false if the milter accepted it early and leaves it unchanged."""
     job = session.number or f"PROBE{secrets.token_hex(4).upper()}"
     login = session.told(job, sender)
     milter.macros(b"C", {"j": net.gethostname(), "{daemon_name}": session.daemon, "v": "Postfix"})
@@ -135,7 +136,7 @@ def _send(milter, fields, body, sender, recipients, session):
 
 
 def _changed(fields, answers):
-    """Return ``fields`` after the header changes among ``answers``, each of which is (code, data)."""
+    """Return ``fields`` after the header changes in ``answers``, each of which is (code, data)."""
     fields = list(fields)
     for code, data in answers:
         if code == b"h":
@@ -184,7 +185,7 @@ def _connect(socket, ends):
             raise ProbeError(f"{socket!r} is not an OpenDKIM socket (inet:8891@127.0.0.1, local:/path)")
         port, _, host = place.partition("@")
         connection = net.create_connection((host.strip("[]") or "localhost", int(port)), left)
-        # Macros go in a packet of their own, for which the kernel would await the milter's delayed acknowledgement.
+        # Macros are sent in a packet of their own; without this the kernel would wait for the milter's delayed ACK.
         connection.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
         return connection
     except (OSError, ValueError) as err:
@@ -212,7 +213,7 @@ class _Milter:
             )
 
     def outgoing(self, value):
-        """Return a header field's value as this milter wants it: with the space after the colon or without."""
+        """Return a header field's value as this milter wants it: with or without the space after the colon."""
         if self.protocol & _LEADING_SPACE:
             return value
         return value[1:] if value[:1] in (" ", "\t") else value
@@ -222,7 +223,7 @@ class _Milter:
             self._send(b"D", command + b"".join(_text(part) for pair in values.items() for part in pair))
 
     def step(self, command, data=b""):
-        """Send one command and return the answers to it as (code, data), the one that ends the step last."""
+        """Send one command and return its answers as (code, data); the one that ends the step comes last."""
         if self._left_out(command):
             return []
         self._send(command, data)
@@ -246,7 +247,7 @@ class _Milter:
         return bool(self.protocol & _NOT_SENT.get(command, 0)) or (command == b"T" and self.version < 4)
 
     def _spaced(self, code, data):
-        """Put in the space after the colon that the MTA adds where the milter leaves it to the MTA."""
+        """Add the space after the colon where the milter leaves that to the MTA."""
         if code not in (b"h", b"i", b"m") or self.protocol & _LEADING_SPACE:
             return data
         start = 0 if code == b"h" else 4

@@ -1,4 +1,4 @@
-"""The probe: whether mail of a domain comes back from a milter signed as it must be."""
+"""The probe: whether a milter returns mail of a domain with the right signature."""
 
 import re
 import secrets
@@ -12,14 +12,14 @@ ALGORITHM = "rsa-sha256"
 
 
 def probe(socket, domain, selector, record, timeout=10.0, sender=None):
-    """See that mail from ``domain`` comes back through a new connection signed with ``selector`` and verifiable.
+    """Check that a milter signs mail from ``domain`` with ``selector``, over a new connection, and that it verifies.
 
-    A milter that was told to reload proves nothing until a new connection sees the new tables.
+    A new connection is needed: only that shows whether the milter has taken its new tables.
 
     :param record: the text of the key's TXT record, as DNS shows it.
     :param timeout: seconds for the whole conversation.
     :param sender: the domain that the message is from, if ``domain`` signs for others as well.
-    :raises ProbeError: with what came back instead.
+    :raises ProbeError: with what the milter did instead.
     :raises MissingPackage: dkimpy or dnspython is not installed.
     """
     receiver_dkim.dkimpy()
@@ -37,7 +37,7 @@ def probe(socket, domain, selector, record, timeout=10.0, sender=None):
 def signature_problem(fields, body, domain, selector, record):
     """Return what is wrong with the signature of ``domain`` that a milter put on a message, or ``None``.
 
-    :param fields: (name, value, added) of every header field, the top one first.
+    :param fields: (name, value, added) of each header field, the top one first.
     :param body: bytes with CRLF.
     :param record: the text of the TXT record at ``selector._domainkey.domain``; other names do not exist.
     """

@@ -1,4 +1,4 @@
-"""OpenDKIM's tables: who signs for which domain, and the change from some signers to others as one transaction."""
+"""OpenDKIM's tables: who signs for which domain, and changing the signers as one transaction."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from mailhost.files import replace_file, sweep, sync_folder
 
 PROBE_LIMIT = 15
 PROBED_SENDERS = 20
-"""Of how many senders that a domain signs for besides itself a probe is sent, when its signer changes."""
+"""How many further senders that a domain signs for are probed when its signer changes."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Signer:
 class Tables:
     """The paths of OpenDKIM's tables.
 
-    The signing table exists twice: with patterns (``*@domain``, read as ``refile:``) and, beside it and with
-    ``.domains`` added to its name, with bare domains (read as ``file:``). Both always name the same signers, so that
-    OpenDKIM signs the same whichever of them a change of its configuration makes it read.
+    The signing table exists twice: with patterns (``*@domain``, read as ``refile:``) and, beside it with ``.domains``
+    added to its name, with bare domains (read as ``file:``). Both always name the same signers, so that OpenDKIM signs
+    the same with either of them.
 
-    ``senders`` are those whose mail another domain signs (:func:`senders_of`); ``foreseen`` the signers that a dry run
-    of a highstate would have taken over by now (:mod:`mailhost.takeover.plan`).
+    ``senders`` are those whose mail another domain signs (:func:`senders_of`). ``foreseen`` are the signers that the
+    dry run of a highstate would have taken over so far (:mod:`mailhost.takeover.plan`).
     """
 
     key_table: Path
@@ -50,22 +50,22 @@ class Tables:
 
     @property
     def kept(self):
-        """Where the tables that worked are kept while others are tried."""
+        """Where the working tables are kept while others are tried."""
         return {path: path.with_name(f".{path.name}.worked") for path in self.all}
 
 
 def tables(key_table, signing_table, domains=None, foreseen=None):
-    """Return :class:`Tables` for two paths, and for the settings of the host's domains."""
+    """Return :class:`Tables` for two paths and the settings of the host's domains."""
     return Tables(Path(key_table), Path(signing_table), senders_of(domains or {}), foreseen or {})
 
 
 def senders_of(domains):
-    """Return ``{sender: domain that signs}`` of the senders whose mail a domain other than their own signs.
+    """Return ``{sender: domain that signs}`` for senders whose mail another domain signs.
 
-    A sender is a domain or, with a dot before it, all that lies below one: what OpenDKIM looks for in a ``file:``
+    A sender is a domain or, with a dot before it, everything below one: the keys that OpenDKIM tries in a ``file:``
     table when the domain itself has no row, the nearest first (opendkim.conf(5), SigningTable).
 
-    :param domains: the settings of the domains; those of an earlier version of the formula lack both keys.
+    :param domains: the settings of the domains; in those of an earlier version of the formula both keys are missing.
     """
     senders = {}
     for name, domain in domains.items():
@@ -79,7 +79,7 @@ def senders_of(domains):
 
 
 def key_rows(signers):
-    """Return a KeyTable's rows, ``{name of the record: "<domain>:<selector>:<key file>"}``."""
+    """Return the rows of a KeyTable, ``{name of the record: "<domain>:<selector>:<key file>"}``."""
     return {_record(domain, one): f"{domain}:{one.selector}:{one.path}" for domain, one in signers.items()}
 
 
@@ -89,15 +89,15 @@ def key_table_text(rows):
 
 
 def rows_text(rows):
-    """Return the text of a table of pairs, in the order that they have."""
+    """Return the text of a table of pairs, in their order."""
     return _text(f"{name} {value}" for name, value in rows)
 
 
 def signing_table_text(names, pattern):
     """Return a SigningTable: ``<pattern> <name of the KeyTable's row>`` for each sender.
 
-    Of patterns the first that fits counts, so the domains come first, and after them what lies below them, the longest
-    names before the others.
+    Of the patterns the first match counts, so domains come first. The names below them follow, longer ones before
+    shorter ones.
 
     :param names: ``{sender: name}`` (:func:`senders_of`).
     :param pattern: ``*@{}`` or ``{}``.
@@ -122,10 +122,10 @@ def _text(lines):
 
 
 def parse(key_table, signing_table):
-    """Return the signers, ``{domain: Signer}``, that a KeyTable and a SigningTable (texts, either form) name.
+    """Return the signers, ``{domain: Signer}``, named by a KeyTable and a SigningTable (texts, either form).
 
-    Lines that mean something else (a single address, another domain's signature, a KeyTable entry that no line uses)
-    are left out.
+    Lines with another meaning (a single address, another domain's signature, a KeyTable row that no line uses) are
+    left out.
     """
     return _signers(_keys(key_table), signing_table)
 
@@ -145,7 +145,7 @@ def _keys(key_table):
 
 
 def _names(keys, signing_table):
-    """Return ``{domain: name of the row in keys}``, as a SigningTable has it."""
+    """Return ``{domain: name of the row in keys}`` for a SigningTable."""
     names = {}
     for pattern, name in pairs(signing_table):
         domain = pattern.lower().removeprefix("*@")
@@ -155,7 +155,7 @@ def _names(keys, signing_table):
 
 
 def pairs(text):
-    """Yield the two words of each row of a table; comments and other lines are left out."""
+    """Yield the two words of each row of a table; comments and other lines are skipped."""
     for line in text.splitlines():
         words = line.partition("#")[0].split()
         if len(words) == 2:
@@ -163,7 +163,7 @@ def pairs(text):
 
 
 def signers_in_force(paths):
-    """Return the signers of the tables on disk or, when an earlier change was cut short, of those that worked."""
+    """Return the signers of the tables on disk or, if an earlier change was cut short, of the kept working tables."""
     kept = paths.kept
     source = kept if is_cut_short(paths) else {path: path for path in paths.all}
     keys = _keys(_read(source[paths.key_table]))
@@ -173,14 +173,14 @@ def signers_in_force(paths):
 
 
 def _senders_in_force(paths):
-    """Return ``{sender: domain}`` of the senders that the table of domains on disk has another domain sign for."""
+    """Return ``{sender: domain}`` for senders that another domain signs for in the table of domains on disk."""
     keys = _keys(_read(paths.key_table))
     rows = ((sender.lower(), keys[name][0]) for sender, name in pairs(_read(paths.domains_table)) if name in keys)
     return {sender: domain for sender, domain in rows if sender != domain}
 
 
 def named(paths):
-    """Return ``{domain: selectors}`` of all that the tables on disk name and, of a change cut short, those kept."""
+    """Return ``{domain: selectors}`` of the tables on disk and, if a change was cut short, of the kept ones."""
     found = {}
     for sources in ({path: path for path in paths.all}, paths.kept):
         keys = _keys(_read(sources[paths.key_table]))
@@ -191,7 +191,7 @@ def named(paths):
 
 
 def may_read(paths, key_file):
-    """Tell whether OpenDKIM may read a private key file: a KeyTable names it, in whatever form, or there is none."""
+    """Tell whether OpenDKIM may read a private key file: a KeyTable names it in some form, or there is no KeyTable."""
     texts = [_read(path) for path in (paths.key_table, paths.kept[paths.key_table])]
     files = {word.rpartition(":")[2] for text in texts for line in text.splitlines() for word in line.split()}
     own = {str(key_file), os.path.realpath(key_file)}
@@ -199,23 +199,23 @@ def may_read(paths, key_file):
 
 
 def is_cut_short(paths):
-    """Tell whether a change began, and neither its success nor its undoing was completed."""
+    """Tell whether a change began and neither its success nor its rollback was completed."""
     return paths.kept[paths.key_table].exists()
 
 
 def _read(path):
     try:
-        # A link is the operator's; a FIFO in place of a table would have the run wait for ever, with the lock held.
+        # A symbolic link is the operator's. A FIFO in place of a table would block the run with the lock held.
         return safe_files.read_text(path.resolve())
     except FileNotFoundError:
         return ""
 
 
 def ensure_tables(paths):
-    """Make the tables that do not exist; a missing form of the signing table is made from the other.
+    """Make the tables that do not exist; a missing form of the signing table is made from the other one.
 
-    It names the rows of the key table as the other does, and not as they would be called here: a hand-written table
-    calls them as it likes, and a name that the key table lacks would make all mail of the domain wait.
+    The new form names the rows of the key table as the other form does. A hand-written table may use any names, and
+    with a name that the key table lacks OpenDKIM would defer all mail of the domain.
 
     :return: the paths that were made.
     """
@@ -234,7 +234,7 @@ def missing_tables(paths):
 
 
 def is_written(paths, signers):
-    """Tell whether the tables on disk say exactly what ``signers`` wants."""
+    """Tell whether the tables on disk have exactly the content that ``signers`` wants."""
     return all(_read(path) == text for path, text in _texts(paths, signers).items())
 
 
@@ -244,7 +244,7 @@ def _texts(paths, signers):
 
 
 def signing_texts(paths, names):
-    """Return ``{path: text}`` of both signing tables, for ``{domain: name of the KeyTable's row}``."""
+    """Return ``{path: text}`` of both signing tables, given ``{domain: name of the KeyTable's row}``."""
     senders = {sender: names[domain] for sender, domain in paths.senders.items() if domain in names}
     names = {**senders, **names}
     return {
@@ -254,20 +254,20 @@ def signing_texts(paths, names):
 
 
 def cutover(paths, old, new, reload, probe, unproven=()):
-    """Put the signers ``new`` in force in place of ``old``: tables, reload, and a probe of every domain that changes.
+    """Replace the signers ``old`` by ``new``: write tables, reload, and probe each domain that changes.
 
-    A domain whose probe fails goes back to the signer that it had; the others go on. If the reload itself fails, all
-    go back. At no moment does the signing table name a key that the key table lacks, and the tables that worked are
-    kept on disk until the end, so that a run that was killed is completed or undone by the next.
+    A domain whose probe fails is rolled back to its old signer; the others continue. If the reload itself fails, all
+    are rolled back. The signing table never names a key that the key table lacks. The working tables are kept on disk
+    until the end, so that the next run can complete or roll back a run that was killed.
 
     :param old, new: ``{domain: Signer}``.
-    :param reload: has OpenDKIM read its tables; raises :class:`CutoverError`.
-    :param probe: called with (domain, Signer) and, for the first of other senders whose mail the domain signs, the
-        domain of the sender; raises :class:`ProbeError` unless a message came back signed, verified.
+    :param reload: makes OpenDKIM read its tables; raises :class:`CutoverError`.
+    :param probe: called with (domain, Signer) and, for the first of the further senders that the domain signs for,
+        also with the sender's domain. It raises :class:`ProbeError` unless a message came back signed and verified.
     :param unproven: domains to probe even though their signer is the same in ``old`` and ``new``.
-    :return: ``{domain: message}`` of those that were put back.
-    :raises CutoverError: nothing could be changed, and what worked is in force again; or, where the disk fails in the
-        middle of it, it is neither done nor undone, which the next call does: old and new tables both work.
+    :return: ``{domain: message}`` of those that were rolled back.
+    :raises CutoverError: nothing could be changed, and the working tables are active again. Or the disk failed in the
+        middle, and the next call completes or rolls back the change; both old and new tables work until then.
     """
     try:
         ensure_tables(paths)
@@ -300,7 +300,7 @@ def cutover(paths, old, new, reload, probe, unproven=()):
 
 
 def _probed_senders(paths, signers):
-    """Return ``{domain: domains of senders}`` to probe besides the domain itself; below one, a name that nobody has."""
+    """Return ``{domain: domains of senders}`` to probe besides the domain itself; below a domain, an unused name."""
     probed = {}
     for sender, domain in paths.senders.items():
         if sender not in signers and len(probed.setdefault(domain, [])) < PROBED_SENDERS:
@@ -334,8 +334,8 @@ def _go_back(paths, signers, reload, reason):
 
 
 def _put(paths, signers):
-    """Write the tables so that the key table still knows all that it knew: whatever OpenDKIM has in memory or reads
-    next, an old signing table or a new one, it finds the keys that are named there.
+    """Write the tables with a key table that still has all its old rows. Whichever signing table OpenDKIM has in
+    memory or reads next, old or new, the keys that it names are found.
     """
     known = dict(pairs(_read(paths.key_table)))
     rows = {**known, **key_rows(signers)}
@@ -354,7 +354,7 @@ def _write(texts):
 
 
 def _keep(paths):
-    """Keep copies of the tables that work; those of a run that was cut short are older, and better."""
+    """Keep copies of the working tables; copies of a run that was cut short are older, and known to work."""
     if is_cut_short(paths):
         return
     for path in reversed(paths.all):
@@ -362,7 +362,7 @@ def _keep(paths):
 
 
 def tidy(paths):
-    """Delete what killed runs left beside the tables; copies that are kept of all three are needed."""
+    """Delete files that killed runs left beside the tables. Kept copies are needed as long as a change is cut short."""
     sweep(*{path.parent for path in paths.all})
     if not is_cut_short(paths):
         for kept in paths.kept.values():
@@ -376,9 +376,9 @@ def _forget(paths):
 
 
 def patient(probe, limit=PROBE_LIMIT, clock=time.monotonic, pause=time.sleep):
-    """Return ``probe``, repeated until it succeeds; all its calls together repeat for ``limit`` seconds at most.
+    """Return ``probe``, repeated until it succeeds; all its calls together repeat for at most ``limit`` seconds.
 
-    OpenDKIM takes new tables some moments after its signal, so the first answer may be that of the old ones.
+    OpenDKIM takes new tables some moments after its signal, so the first answers may come from the old ones.
     """
     ends = None
 

@@ -1,1 +1,1 @@
-"""The pillar of this formula: each key, and the reading of it into settings."""
+"""The pillar of this formula: each key, and how it is read into settings."""

@@ -1,4 +1,4 @@
-"""The pillar of virtual accounts: mailboxes that are no users of the system; read, and filled with defaults."""
+"""The pillar of virtual accounts: mailboxes that are not system users; read, with defaults filled in."""
 
 import re
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ _WHERE = "mailserver:accounts:virtual"
 
 @dataclass(frozen=True)
 class Script:
-    """A Sieve script (RFC 5228); what its compiler says of it is seen on the host."""
+    """A Sieve script (RFC 5228); its compiler checks it later, on the host."""
 
     form: str = "a Sieve script, text of several lines"
 
@@ -58,7 +58,7 @@ class Script:
 
 
 _WEAK = ("$1$", "{SSHA}")
-"""Hashes that Dovecot 2.4 takes only where it is told to (``auth_allow_weak_schemes``)."""
+"""Hashes that Dovecot 2.4 accepts only if configured to (``auth_allow_weak_schemes``)."""
 
 _USER = Section(
     {
@@ -117,9 +117,9 @@ KEYS = {
 
 
 def fill(settings, problems):
-    """Fill in what depends on other keys, and append what is wrong.
+    """Fill in what depends on other keys, and append problems.
 
-    Hashes and scripts are judged and then taken out: settings are shown and stored, and these are for their files.
+    Hashes and scripts are checked and then removed: settings are shown and stored, but these belong only in files.
     """
     accounts = settings["accounts"]
     virtual = accounts["virtual"]
@@ -165,7 +165,7 @@ def _check_daemons(settings, problems):
 
 
 def _check_addresses(settings, problems):
-    """Check that each address lies in a received domain, is there once, and that no alias leads to nobody."""
+    """Check that each address lies in a received domain and occurs once, and that no alias leads nowhere."""
     virtual, domains = settings["accounts"]["virtual"], postfix_domains.received(settings)
     own = [(f"{_WHERE}:users:{name}", name) for name in virtual["users"]]
     delimiters = settings["postfix"]["delimiter"]

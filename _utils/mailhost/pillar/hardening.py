@@ -1,4 +1,4 @@
-"""The pillar of standing on the Internet: limits for clients, postscreen, fail2ban; read and filled with defaults."""
+"""The pillar for a host on the open Internet: client limits, postscreen, fail2ban; read, with defaults filled in."""
 
 import ipaddress
 import re
@@ -134,11 +134,11 @@ HOST_KEYS = {
 }
 
 MAIL_PORTS = ("25", "110", "143", "465", "587", "993", "995", "4190")
-"""All that a banned client finds shut, whether the host serves it or not."""
+"""Ports that are closed to a banned client, whether or not the host serves them."""
 
 
 def fill(settings, grains, problems):
-    """Fill in who is never banned, and say what cannot be: fail2ban bans by firewalld."""
+    """Fill in who is never banned, and append problems: fail2ban bans through firewalld."""
     fail2ban = settings["fail2ban"]
     fail2ban["ports"] = list(MAIL_PORTS)
     fail2ban["ignore"] = list(dict.fromkeys([*_own(settings), *_masters(grains), *fail2ban["ignore"]]))
@@ -158,7 +158,7 @@ def _own(settings):
 
 
 def _networks(mynetworks):
-    """Return the addresses and networks of ``mynetworks`` that fail2ban can read: no files, tables or exceptions."""
+    """Return the addresses and networks in ``mynetworks`` that fail2ban can read: no files, tables or exceptions."""
     words = mynetworks if isinstance(mynetworks, (list, tuple)) else re.split(r"[,\s]+", str(mynetworks or ""))
     plain = (re.sub(r"[\[\]]", "", str(word)) for word in words)
     return [word for word in plain if re.fullmatch(r"[0-9a-fA-F:.]+(/\d+)?", word)]

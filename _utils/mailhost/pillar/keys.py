@@ -1,4 +1,4 @@
-"""The pillar of this formula: every key with its kind, default and meaning."""
+"""The pillar of this formula: each key with its kind, default and meaning."""
 
 from mailhost.pillar import accounts as pillar_accounts
 from mailhost.pillar import hardening as pillar_hardening

@@ -1,4 +1,4 @@
-"""Which of the host's users are people, by login.defs(5): the ids from UID_MIN on; root and daemons have lower ones."""
+"""Which of the host's users are people, by login.defs(5): their ids start at UID_MIN, and all others are lower."""
 
 import re
 
@@ -7,9 +7,9 @@ USUAL = 1000
 
 
 def first_user_id(text):
-    """Return UID_MIN of the text of login.defs: decimal, octal (``01750``) or hexadecimal (``0x3e8``), the last counts.
+    """Return UID_MIN from the text of login.defs: decimal, octal (``01750``) or hexadecimal (``0x3e8``); the last one.
 
-    Where it is not given, or is none of these, or 0, which would let root in, it is 1000, as shadow-utils has it.
+    If it is not given, not a number, or 0, which would let root log in, it is 1000, as in shadow-utils.
     """
     given = re.findall(r"^[ \t]*UID_MIN[ \t]+(\S{1,20})", text, re.MULTILINE)
     return _number(given[-1]) or USUAL if given else USUAL

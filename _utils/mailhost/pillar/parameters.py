@@ -1,4 +1,4 @@
-"""What differs between operating systems: the files of ``mailserver/parameters/``, put together for one host."""
+"""What differs between operating systems: the files in ``mailserver/parameters/``, merged for one host."""
 
 import functools
 import json
@@ -12,10 +12,10 @@ _NAMES = ("defaults", "families", "releases")
 
 
 def read(text_of, saltenv):
-    """Return what the three files hold, by their names.
+    """Return the contents of the three files by their names.
 
-    :param text_of: takes a file's URL (``salt://…``), and returns its text, or nothing if the file server has it not.
-    :raises MissingParameters: one is not there.
+    :param text_of: takes a file's URL (``salt://…``) and returns its text, or nothing if the file server lacks it.
+    :raises MissingParameters: one of them is missing.
     """
     return {name: salt.utils.yaml.safe_load(_text(text_of, name, saltenv)) for name in _NAMES}
 
@@ -34,9 +34,9 @@ def _text(text_of, name, saltenv):
 def of_system(parameters, grains):
     """Return the parameters of a host's operating system, plain data.
 
-    :param parameters: what the three files hold, by their names.
-    :param grains: of the host; ``osfinger``, ``oscodename`` and ``os_family`` count.
-    :raises UnknownSystem: the formula does not know it.
+    :param parameters: the contents of the three files by their names.
+    :param grains: those of the host; ``osfinger``, ``oscodename`` and ``os_family`` are used.
+    :raises UnknownSystem: the formula does not know the system.
     """
     releases, system = parameters["releases"], name_of(grains)
     if system not in releases:
@@ -50,7 +50,7 @@ def of_system(parameters, grains):
 def name_of(grains):
     """Return a host's system as releases.yaml names it: by the grain osfinger, or by its code name (Debian-forky).
 
-    A Debian that is not released yet has no number; its osfinger is Debian-forky/sid, or Debian-n/a by lsb_release.
+    A Debian that is not released yet has no number: its osfinger is Debian-forky/sid, or Debian-n/a from lsb_release.
     """
     osfinger, codename = grains.get("osfinger", "a system without a name"), grains.get("oscodename")
     name, _, release = osfinger.rpartition("-")

@@ -1,4 +1,4 @@
-"""The pillar's ``postfix:main`` where other daemons, and other keys, have to go by it: each is said in one place."""
+"""The parts of the pillar's ``postfix:main`` that other daemons and keys depend on, so that each is said only once."""
 
 import ipaddress
 
@@ -20,13 +20,13 @@ _DELIVERERS = (
     "mailbox_transport_maps",
     "local_transport",
 )
-"""What delivers to users of the system in place of local(8), if it is given."""
+"""Parameters that replace local(8) as the delivery agent for system users."""
 
 
 def text_of(settings, name, usual=""):
-    """Return a parameter's text, ``$name`` filled in; ``None``: it depends on what is not known here.
+    """Return a parameter's text with ``$name`` filled in; ``None`` if it depends on something unknown here.
 
-    :param usual: what the formula has for it; ``null`` in the pillar is ``""``.
+    :param usual: the formula's value for it; ``null`` in the pillar means ``""``.
     """
     main = settings["postfix"]["main"]
     if name not in main:
@@ -38,7 +38,7 @@ def text_of(settings, name, usual=""):
 
 
 def fill_names(settings, problems):
-    """Have ``hostname`` and ``domain`` be what main.cf is given for them: records and checks go by these."""
+    """Set ``hostname`` and ``domain`` to what main.cf is given for them, since records and checks use these keys."""
     for key, parameter in (("domain", "mydomain"), ("hostname", "myhostname")):
         given = text_of(settings, parameter)
         if not given:
@@ -57,14 +57,14 @@ def fill_names(settings, problems):
 
 
 def fill(settings, problems):
-    """Fill in what Dovecot, OpenDKIM and fail2ban have to have as Postfix does, and append what cannot be had."""
+    """Fill in what Dovecot, OpenDKIM and fail2ban must share with Postfix, and append problems."""
     postfix = settings["postfix"]
     postfix["delimiter"] = _delimiter(settings, problems)
     postfix["log"] = _log(settings, problems)
     settings["dovecot"]["mail"] = _mailbox(settings, problems)
     settings["dovecot"]["lmtp_socket"] = _has_lmtp_socket(settings, problems)
     _fill_logins(settings, problems)
-    # saslauthd takes names as they are typed; where it checks logins at Postfix, Dovecot's are to be the same.
+    # saslauthd takes names as they are typed. If it checks Postfix's logins, Dovecot must do the same.
     settings["dovecot"]["folds_case"] = _checker(settings) == "dovecot" or settings["dovecot"]["lmtp_socket"]
     _fill_trusted(settings, problems)
 
@@ -106,9 +106,9 @@ def _log(settings, problems):
 
 
 def _mailbox(settings, problems):
-    """Return where Dovecot finds what local(8) delivers: ``driver``, ``path`` and, of an mbox, ``inbox``.
+    """Return where Dovecot finds the mail of local(8): ``driver``, ``path`` and, for an mbox, ``inbox``.
 
-    ``{user}`` in them stands for the user's name.
+    ``{user}`` in these stands for the user's name.
     """
     home = text_of(settings, "home_mailbox", "Maildir/")
     if settings["accounts"]["type"] == "virtual":
@@ -146,7 +146,7 @@ def _check_dovecot_place(settings, problems):
 
 
 def _has_lmtp_socket(settings, problems):
-    """Tell whether Dovecot's LMTP needs a socket in Postfix's queue: with virtual accounts, or where it is named."""
+    """Tell whether Dovecot's LMTP needs a socket in Postfix's queue: with virtual accounts, or if it is named."""
     places = {_WHERE: settings["postfix"]["main"]}
     for service in ("submission", "submissions"):
         places[f"mailserver:postfix:{service}:options"] = settings["postfix"][service]["options"]
@@ -165,7 +165,7 @@ def _has_lmtp_socket(settings, problems):
 
 
 def _fill_logins(settings, problems):
-    """Have one key say who checks logins, and where Dovecot listens for them."""
+    """Make one key decide who checks logins, and where Dovecot listens for them."""
     sasl = settings["sasl"]
     kind = text_of(settings, "smtpd_sasl_type")
     if kind in ("cyrus", "dovecot"):
@@ -205,7 +205,7 @@ def _check_service_login(settings, service, name, problems):
 
 
 def _fill_trusted(settings, problems):
-    """Have OpenDKIM sign for whom Postfix relays for; hosts that the pillar lists itself are all."""
+    """Let OpenDKIM sign for those that Postfix relays for. A list of hosts in the pillar is taken as it is."""
     opendkim, main = settings["opendkim"], settings["postfix"]["main"]
     style, networks = text_of(settings, "mynetworks_style"), text_of(settings, "mynetworks")
     if style not in ("", "host") and main.get("mynetworks", "") is not None:
@@ -227,7 +227,7 @@ def _fill_trusted(settings, problems):
 
 
 def _networks(text):
-    """Return the networks of ``mynetworks`` in OpenDKIM's form, and what of it only Postfix can read."""
+    """Return the networks of ``mynetworks`` in OpenDKIM's form, and the parts that only Postfix can read."""
     found, unread = [], []
     for word in words(text):
         mark, bare = ("!", word[1:]) if word.startswith("!") else ("", word)
@@ -243,10 +243,10 @@ def _networks(text):
 
 
 def _network(mark, text):
-    """Return an address or network as OpenDKIM compares it, in a list; none for loopback, and for what is none."""
+    """Return an address or network in OpenDKIM's form, in a list; empty for loopback and for anything else."""
     try:
         network = ipaddress.ip_network(text.replace("[", "").replace("]", ""))
-    except ValueError:  # told of where the parameter is judged
+    except ValueError:  # reported where the parameter is checked
         return []
     if network.version == 6 and network.subnet_of(_MAPPED):
         network = ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))

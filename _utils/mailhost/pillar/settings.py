@@ -1,4 +1,4 @@
-"""The pillar is read into settings: filled with defaults, and refused in words where parts of it contradict."""
+"""Reads the pillar into settings: defaults are filled in, and contradictions are refused with an explanation."""
 
 import re
 
@@ -38,13 +38,13 @@ _FIREWALLD_SERVICES = {"imap": ("imap", "imaps"), "pop3": ("pop3", "pop3s")}
 
 
 def resolve(pillar, parameters, grains):
-    """Read the pillar into settings: defaults filled, names and numbers normalised, main.cf computed.
+    """Read the pillar into settings: defaults filled in, names and numbers normalized, main.cf computed.
 
     :param pillar: the value of the pillar key ``mailserver``.
     :param parameters: what differs between operating systems (``mailserver/parameters/``); returned under ``os``.
     :param grains: the minion's grains; ``fqdn``, ``ipv4`` and ``ipv6`` give defaults.
-    :return: a dict of plain data with the nesting of the pillar.
-    :raises PillarError: with all that is wrong, each with its place and the nearest valid name.
+    :return: a dict of plain data, nested like the pillar.
+    :raises PillarError: with everything that is wrong, each with its place and the nearest valid name.
     """
     problems = []
     settings = read(SCHEMA, pillar, "mailserver", problems)
@@ -100,7 +100,7 @@ def resolve(pillar, parameters, grains):
 
 
 def problems(pillar, parameters, grains):
-    """Return what is wrong in a pillar, a sentence each with its place; the arguments are those of :func:`resolve`."""
+    """Return what is wrong in a pillar, a sentence for each problem; the arguments are those of :func:`resolve`."""
     try:
         resolve(pillar, parameters, grains)
     except PillarError as err:
@@ -155,7 +155,7 @@ def _fill_domains(settings, problems):
 
 
 def _check_sign_as(domains, problems):
-    """Have each domain that another one signs for go without a key, and look that the other one can sign."""
+    """Turn off the key of each domain that another one signs for, and check that the other one can sign."""
     for name, domain in domains.items():
         other = domain["dkim"]["sign_as"]
         if not other:
@@ -182,9 +182,9 @@ def _cannot_sign(name, other, domains):
 
 
 def _fill_shared(name, domain, hostname, problems):
-    """Fill in what a domain's records say of all hosts that have it."""
+    """Fill in what a domain's records say about all hosts that have it."""
     spf, hosts = domain["spf"], domain["hosts"]
-    # What is no name in the list was told of already.
+    # An entry that is not a name was reported already.
     if hosts and None not in hosts and hostname not in hosts:
         problems.append(
             f"mailserver:domains:{name}:hosts: {', '.join(hosts)} and not this host, {hostname}; list all hosts that "
@@ -206,7 +206,7 @@ def _check_retention(policy, where, problems):
 
 
 def _check_selector(template, domain, hostname, where, problems):
-    """Report a template of which no key record of the domain can be made (RFC 6376 section 3.1)."""
+    """Report a template from which no key record of the domain can be made (RFC 6376 section 3.1)."""
     if not template:
         return
     unknown = set(re.findall(r"{([^}]*)}", template)) - {"date", "host"}
@@ -238,7 +238,7 @@ def _fill_firewall(settings):
 
 
 def _fill_system(settings, parameters, grains):
-    """Switch off what the system has no use for, and find the milter's port, if the policy has no label for it."""
+    """Turn off what the system does not use, and find the milter's port if the SELinux policy has no label for it."""
     selinux, opendkim = settings["selinux"], settings["opendkim"]
     if selinux["enabled"] is None:
         selinux["enabled"] = bool((grains.get("selinux") or {}).get("enabled"))
@@ -268,7 +268,7 @@ def _check_publishing(settings, problems):
 
 
 def _check_secrets(pillar, problems):
-    """Refuse secrets among parameters that come into files for all to read; what else is wrong there may quote them."""
+    """Refuse secrets in parameters that end up in public files; drop other messages, which may quote them."""
     places = ["postfix:main", "postfix:submission:options", "postfix:submissions:options"]
     for place in (*places, "dovecot:settings", "opendkim:settings"):
         for name, value in _given(pillar, place).items():
@@ -349,7 +349,7 @@ def _check_reflector(settings, problems):
 
 
 def _with_reflector(parameters):
-    """Return the parameters of the system with what the reflector's Python needs besides."""
+    """Return the system's parameters, extended by the Python packages that the reflector needs."""
     more = parameters.get("reflector", {}).get("python_packages", [])
     python = parameters.get("python", {})
     packages = list(dict.fromkeys([*python.get("packages", []), *more]))
@@ -357,7 +357,7 @@ def _with_reflector(parameters):
 
 
 def _read_main(given):
-    """Return the pillar's parameters as main.cf has them; what refers to another parameter stays as it is."""
+    """Return the pillar's parameters as values for main.cf; one that refers to another parameter stays as it is."""
     return {
         name: MAIN_KINDS[name].read(value)
         if name in MAIN_KINDS and value is not None and "$" not in as_text(value)

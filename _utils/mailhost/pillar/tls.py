@@ -1,4 +1,4 @@
-"""The pillar of the host's certificate: where it comes from, and the reading of what each of the sources needs."""
+"""The pillar of the host's certificate: its source, and how the keys of each source are read."""
 
 import re
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ _KEYS_OF = {
     "ca": ("ca:server",),
     "acme": ("acme:challenge",),
 }
-"""What names each source; the first of its keys stands for it in a message."""
+"""The keys that select each source; the first one stands for it in a message."""
 _BESIDE = {
     "ca": ("signing_policy", "chain"),
     "acme": ("email", "server", "ca_file", "webroot"),
 }
-"""Keys that say nothing without the one that names their source."""
+"""Keys that have no meaning without the key that selects their source."""
 SELF_SIGNED = "self-signed"
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
 @dataclass(frozen=True)
 class Pem:
-    """PEM text with blocks of one kind; what is wrong is said without quoting it: it may be a key."""
+    """PEM text with blocks of one kind. Messages do not quote it, since it may be a key."""
 
     label: str
     form: str
@@ -133,11 +133,12 @@ HOST_KEY = Key(
 
 
 def fill(settings, problems, folder):
-    """Fill in ``source``, the files that are served and what depends on other keys; append what is wrong.
+    """Fill in ``source``, the files that are served and what depends on other keys; append problems.
 
-    Text of the pillar is judged and then taken out: settings are shown and stored, and a key is for its file alone.
+    Certificate and key text is checked and then removed: settings are shown and stored, and a key belongs only in its
+    file.
 
-    :param folder: where the files of certificates lie that the formula itself puts there.
+    :param folder: the folder for certificates that the formula itself writes.
     """
     tls = settings["tls"]
     sources = [source for source, keys in _KEYS_OF.items() if any(_at(tls, key) for key in keys)]
@@ -167,7 +168,7 @@ def _at(tls, key):
 
 
 def _check_alone(tls, problems):
-    """Append what is given by half: a certificate without its key, or what belongs to a source that none is named."""
+    """Report incomplete settings: a certificate without its key, or keys of a source that is not selected."""
     for one, other in (_KEYS_OF["files"], _KEYS_OF["text"]):
         if bool(tls[one]) != bool(tls[other]):
             given, missing = (one, other) if tls[one] else (other, one)

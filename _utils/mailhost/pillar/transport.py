@@ -1,4 +1,4 @@
-"""The pillar of TLS between mail servers: MTA-STS and who serves it, TLS-RPT, CAA; read and filled with defaults."""
+"""The pillar for TLS between mail servers: MTA-STS and its server, TLS-RPT, CAA; read, with defaults filled in."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from mailhost.schema import Address, Choice, Duration, Items, Key, Section, Text
 from mailhost.wording import shown
 
 LONGEST_SERVED = 4000
-"""Bytes: nginx takes no longer parameter than its buffer of 4096, and a policy is one."""
+"""Bytes: nginx accepts no parameter longer than its buffer of 4096, and a policy is one parameter."""
 _PATH = Text(r"/\S+", "an absolute path")
 _PLACEHOLDER = "{domain}"
 _CAA_TAGS = ("issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone")
@@ -28,7 +28,7 @@ class Caa:
 
 
 def domain_keys(report_uri):
-    """Return the keys of a domain; ``report_uri`` is the kind of an address that reports go to."""
+    """Return the keys of a domain; ``report_uri`` is the kind for report addresses."""
     return {
         "mta_sts": Key(
             Section(
@@ -101,7 +101,7 @@ def served(settings):
 
 
 def fill(settings, problems):
-    """Fill in what depends on other keys, and append what is wrong to ``problems``."""
+    """Fill in what depends on other keys, and append problems."""
     serving = served(settings)
     by_us = frozenset(serving)
     for name, domain in each_kind(settings["domains"], problems):

@@ -1,4 +1,4 @@
-"""What Postfix is told of received domains and of virtual accounts: parameters, and the tables that they name."""
+"""Postfix's settings for received domains and virtual accounts: parameters, and the tables that they name."""
 
 from mailhost.postfix import senders as postfix_senders
 from mailhost.postfix.domains import host_names, is_virtual, received
@@ -10,37 +10,37 @@ DOMAINS, MAILBOXES, ALIASES, SENDERS = (
     f"/etc/postfix/mailserver_{name}" for name in ("domains", "mailboxes", "aliases", "senders")
 )
 MOST_LISTED = 100
-"""So many received domains are a list in main.cf, which Postfix reads from top to bottom for each address; of more, it
-has a table."""
+"""Up to so many received domains are a list in main.cf, which Postfix reads from top to bottom for each address; more
+than that go into a table."""
 
 
 def local_domains(settings):
-    """Return the received domains whose mail is for users of the system."""
+    """Return the received domains whose mail is for system users."""
     return [] if is_virtual(settings) else received(settings)
 
 
 def is_long(domains):
-    """Tell whether these are more domains than a list of Postfix's is good for."""
+    """Tell whether these are too many domains for a list in main.cf."""
     return len(domains) > MOST_LISTED
 
 
 def local_list(settings):
-    """Return the received domains whose mail is for users of the system, as a parameter of Postfix names them."""
+    """Return the value by which a Postfix parameter names the received domains whose mail is for system users."""
     return domain_list(settings) if local_domains(settings) else []
 
 
 def domain_list(settings):
-    """Return the received domains as a parameter of Postfix names them."""
+    """Return the value by which a Postfix parameter names the received domains."""
     domains = received(settings)
     return [f"texthash:{DOMAINS}"] if is_long(domains) else domains
 
 
 def parameters(settings):
-    """Return the parameters of main.cf that virtual accounts want; none for users of the system.
+    """Return the parameters of main.cf for virtual accounts; none for system users.
 
-    Whether a mailbox is full is asked before mail is taken, since nobody can be told later without a bounce to whoever
-    is named as its sender. Dovecot being away is no reason to refuse: LMTP puts off what does not fit.
-    A name without a domain, as in /etc/aliases, is that of a user of the system, and so at the host's own name.
+    Whether a mailbox is full is checked before mail is accepted: later it would have to be bounced to a sender address
+    that may be forged. If Dovecot is away, mail is still accepted, since LMTP defers what does not fit.
+    A name without a domain, as in /etc/aliases, belongs to a system user, and so to the host's own name.
     """
     if not is_virtual(settings):
         return {}
@@ -58,7 +58,7 @@ def parameters(settings):
 
 
 def needed_tables(settings):
-    """Return the tables without which virtual accounts get no mail, or may not send, by parameter."""
+    """Return, by parameter, the tables that virtual accounts need to receive and send mail."""
     if not is_virtual(settings):
         return {}
     return {
@@ -87,17 +87,17 @@ def _mailboxes(settings):
 
 
 def _probe(settings, name):
-    """Return an address of the formula's own (:mod:`mailhost.selftest.recipients`), or ``None``."""
+    """Return one of the formula's own addresses (:mod:`mailhost.selftest.recipients`), or ``None``."""
     return settings.get("delivery") and settings["delivery"][name]
 
 
 def _aliases(settings):
-    """Return whose mail goes where: the host's own aliases in each domain, unless somebody has the address."""
+    """Return where mail goes: the host's own aliases apply in each domain, unless somebody has the address."""
     virtual = settings["accounts"]["virtual"]
     host = {
         f"{name}@{one}": f"{name}@{settings['hostname']}" for one in received(settings) for name in host_names(settings)
     }
-    # A catch-all is asked before mailboxes are, so each of these has to lead to itself.
+    # Postfix looks up a catch-all before it looks up mailboxes, so each mailbox must lead to itself.
     caught = {name: name for name in _mailboxes(settings) if name.rpartition("@")[2] in virtual["catch_all"]}
     given = {name: ", ".join(recipients) for name, recipients in virtual["aliases"].items()}
     own = {alias: name for name, user in virtual["users"].items() for alias in user["aliases"]}
@@ -109,6 +109,6 @@ def _aliases(settings):
 
 
 def senders(settings):
-    """Return which login may send as which address: a user as each of their own, and as these with +anything."""
+    """Return which login may send as which address: a user as each of their own, and with +anything added."""
     users = settings["accounts"]["virtual"]["users"]
     return {address: name for name, user in users.items() for address in (name, *user["aliases"])}

@@ -1,6 +1,6 @@
-"""Whether Postfix's configuration fits together: each part may be fine by itself, and stop all mail with another.
+"""Whether Postfix's configuration fits together: two parts may each be valid and still stop all mail together.
 
-The pillar is judged by it before a run, and what is in force by mailserver.check.
+The pillar is checked with this before a run, and mailserver.check checks the active configuration with it.
 """
 
 import re
@@ -11,14 +11,14 @@ from mailhost.postfix.versions import PARAMETERS, is_parameter
 from mailhost.wording import did_you_mean, shown
 
 SIZES = {"message_size_limit": 10240000, "mailbox_size_limit": 51200000, "virtual_mailbox_limit": 51200000}
-"""Bytes, as Postfix itself has them; 0 is no limit."""
+"""Postfix's own defaults in bytes; 0 is no limit."""
 _AGENTS = {"mailbox_size_limit": "local(8)", "virtual_mailbox_limit": "virtual(8)"}
 _TRANSPORTS = frozenset(
     "address_verify_default_transport address_verify_local_transport address_verify_relay_transport "
     "address_verify_virtual_transport content_filter default_transport fallback_transport local_transport "
     "mailbox_transport relay_transport virtual_transport".split()
 )
-"""Parameters that are a transport, ``transport:nexthop`` (postconf(5))."""
+"""Parameters whose value is a transport, ``transport:nexthop`` (postconf(5))."""
 _TRANSPORT_MAPS = frozenset(
     "address_verify_sender_dependent_default_transport_maps address_verify_transport_maps fallback_transport_maps "
     "mailbox_transport_maps sender_dependent_default_transport_maps transport_maps".split()
@@ -29,19 +29,19 @@ SERVICES = frozenset(
     "anvil bounce cleanup defer discard error flush lmtp local mailserver-local mailserver-reflector pickup postlog "
     "proxymap proxywrite qmgr relay retry rewrite scache showq smtp tlsmgr trace verify virtual".split()
 )
-"""What the formula's master.cf has by these names, for Postfix itself to ask."""
+"""Services in the formula's master.cf that Postfix itself asks by these names."""
 _POSTSCREEN = frozenset(("dnsblog", "smtpd", "tlsproxy"))
 SELFTEST = "mailserver-selftest"
-"""The transport by which the formula sends a message to itself."""
+"""The transport for the formula's message to itself."""
 _NO_DELIVERY = frozenset(("error", "discard", "retry"))
 
 
 def sizes(main):
-    """Return ``{limit: (bytes, bytes of message_size_limit)}`` of the mailboxes that are too small for a message.
+    """Return ``{limit: (bytes, bytes of message_size_limit)}`` for mailbox limits smaller than a message may be.
 
-    With such a limit the delivery agent gives up on every message (local(8), virtual(8)).
+    With such a limit the delivery agent fails on every message (local(8), virtual(8)).
 
-    :param main: parameters and their texts, ``$name`` filled in or not.
+    :param main: parameters and their texts, with or without ``$name`` filled in.
     """
     most, found = size(main, "message_size_limit"), {}
     for name in _AGENTS:
@@ -52,13 +52,13 @@ def sizes(main):
 
 
 def size(main, name):
-    """Return a limit of :data:`SIZES` in bytes, 0 for none; ``None``: it depends on what is not known here."""
+    """Return a limit of :data:`SIZES` in bytes, 0 for none; ``None`` if it depends on something unknown here."""
     text = expanded(str(main.get(name, SIZES[name])), main, is_parameter)
     return int(text) if text and text.strip().isdigit() else None
 
 
 def transports(values):
-    """Return ``[(parameter, transport)]`` of all transports that parameters name, in tables within values, too.
+    """Return ``[(parameter, transport)]`` for all transports that parameters name, also in tables within values.
 
     :param values: parameters and their texts, ``$name`` filled in.
     """
@@ -73,13 +73,13 @@ def transports(values):
 
 
 def _transport(text):
-    """Return the transport of ``transport:nexthop`` in a list; none of ``:nexthop``, of nothing, and of a table."""
+    """Return the transport of ``transport:nexthop`` in a list; the list is empty for ``:nexthop``, "" and tables."""
     name = _NAME.match(text.strip())
     return [name[0]] if name else []
 
 
 def _results(text):
-    """Return what tables within a value answer: ``inline:``, ``static:``, and patterns in braces."""
+    """Yield the results of tables within a value: ``inline:``, ``static:``, and patterns in braces."""
     for word in words(text):
         kind, _, name = word.removeprefix("proxy:").partition(":")
         if kind == "static":
@@ -89,10 +89,10 @@ def _results(text):
 
 
 def problems(settings, given, options):
-    """Return what of the pillar cannot work, each with its place.
+    """Return a sentence for each thing in the pillar that cannot work, with its place.
 
     :param settings: with main.cf computed.
-    :param given: the pillar's ``postfix:main``; ``options``, by service, what it gives these.
+    :param given: the pillar's ``postfix:main``; ``options`` are the pillar's options for each service.
     """
     main = settings["postfix"]["main"]
     where = {"mailserver:postfix:main": main}
@@ -123,20 +123,20 @@ def _of_sizes(main, given):
 
 
 def _full(values, main):
-    """Return parameters with each ``$name`` filled in, without those that depend on what is not known."""
+    """Return parameters with each ``$name`` filled in, without those that depend on something unknown."""
     whole = {name: expanded(text, {**main, **values}, is_parameter) for name, text in values.items()}
     return {name: text for name, text in whole.items() if text is not None}
 
 
 def services(settings):
-    """Return the services of the formula's master.cf that others may name."""
+    """Return the services in the formula's master.cf that parameters may name."""
     has = set(SERVICES) | (_POSTSCREEN if settings["postscreen"]["enabled"] else set())
     has |= {"tlsproxy"} if wants_tlsproxy(settings["postfix"]["main"]) else set()
     return has - (set() if settings["reflector"]["address"] else {"mailserver-reflector"})
 
 
 def wants_tlsproxy(main):
-    """Tell whether outgoing mail goes through tlsproxy(8) (``smtp_tls_connection_reuse``), without which it waits."""
+    """Tell whether outgoing mail goes through tlsproxy(8) (``smtp_tls_connection_reuse``); it waits without that."""
     return any(main.get(f"{name}_tls_connection_reuse") == "yes" for name in ("smtp", "lmtp"))
 
 
@@ -163,7 +163,7 @@ def _of_services(settings, where):
 
 
 def _of_domains(settings, main):
-    """Check that no received domain is in two of Postfix's address classes (ADDRESS_CLASS_README)."""
+    """Check that no received domain is in two address classes of Postfix (ADDRESS_CLASS_README)."""
     received = {name for name, one in settings["domains"].items() if one["receive"]}
     is_virtual = settings["accounts"]["type"] == "virtual"
     others = ("mydestination",) if is_virtual else ("virtual_mailbox_domains",)
@@ -275,7 +275,7 @@ def _of_utf8(settings, main):
 
 
 def utf8_problem(settings):
-    """Return why this host cannot offer SMTPUTF8; ``""``: it can."""
+    """Return why this host cannot offer SMTPUTF8; ``""`` if it can."""
     if settings["accounts"]["type"] == "virtual":
         return "Dovecot's LMTP has no SMTPUTF8, so that such mail is taken and then bounced"
     ours = [name for name in settings["domains"] if "xn--" in name]

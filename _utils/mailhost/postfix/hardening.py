@@ -1,4 +1,4 @@
-"""main.cf for a host on the open Internet: what one client may ask for, and postscreen in front of port 25."""
+"""main.cf for a host on the open Internet: limits for each client, and postscreen in front of port 25."""
 
 import ipaddress
 
@@ -23,14 +23,14 @@ def limits(settings):
 
 
 def exempt(settings):
-    """Return the clients that no limit holds for, as Postfix's lists have them: the host's own check asks often."""
+    """Return the clients without limits, in the form of Postfix's lists; the host's own checks connect often."""
     return [_bracketed(place) for place in dict.fromkeys([*_own(settings), *settings["limits"]["exempt"]])]
 
 
 def postscreen(settings):
-    """Return postscreen's parameters, under the names that the host's version has for them (RELEASE_NOTES-3.6).
+    """Return postscreen's parameters, under the names that the host's version uses (RELEASE_NOTES-3.6).
 
-    The tests after the greeting stay off: a client that passes them is told to come again (POSTSCREEN_README).
+    The tests after the greeting stay off: they make even a client that passes them reconnect (POSTSCREEN_README).
     """
     given, system = settings["postscreen"], settings["os"]["postfix"]
     if not given["enabled"]:
@@ -54,7 +54,7 @@ def postscreen(settings):
 
 
 def access_lines(settings):
-    """Return the lines of postscreen's access list: the first match counts there, so the most exact comes first."""
+    """Return the lines of postscreen's access list, the most specific network first, since the first match counts."""
     given = settings["postscreen"]
     own = dict.fromkeys(_own(settings), "permit")
     rows = [(ipaddress.ip_network(place), action) for place, action in {**own, **given["access"]}.items()]
@@ -63,11 +63,11 @@ def access_lines(settings):
 
 
 def _own(settings):
-    """Return all addresses by which the host may come to itself, private ones, too, each once."""
+    """Return all addresses from which the host may connect to itself, including private ones, each once."""
     return list(dict.fromkeys([*(settings["addresses"] or ()), *settings.get("own_addresses", ())]))
 
 
 def _bracketed(place):
-    """Return an address or network as Postfix's lists have it: IPv6 in brackets."""
+    """Return an address or network in the form of Postfix's lists: IPv6 in brackets."""
     address, slash, prefix = place.partition("/")
     return f"[{address}]{slash}{prefix}" if ":" in address else place

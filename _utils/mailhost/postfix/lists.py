@@ -1,17 +1,17 @@
-"""Values of Postfix's parameters: the words of a list, what `$name` stands for, and the tables that they name. Pure."""
+"""Values of Postfix parameters: the words of a list, the meaning of `$name`, and the tables that they name. Pure."""
 
 import re
 
 _BETWEEN = ", \t\r\n"
 _NAME = re.compile(r"\w+")
 _KEY = re.compile(r"/(?:[^/\\]|\\.)*/|[^\s=]*")
-"""What comes first in a row of a table: a pattern between slashes, or a word."""
+"""The key of a row in a table: a pattern between slashes, or a word."""
 
 TYPES = frozenset(
     "btree cdb cidr dbm environ fail hash inline internal ldap lmdb memcache mongodb mysql netinfo nis nisplus pcre "
     "pgsql pipemap proxy randmap regexp sdbm socketmap sqlite static tcp texthash unionmap unix".split()
 )
-"""All types of tables there are (DATABASE_README); a host's own has fewer (``postconf -m``)."""
+"""All table types of Postfix (DATABASE_README); a host's Postfix may have fewer (``postconf -m``)."""
 
 _LIST_ENDS = tuple(
     f"_{end}"
@@ -30,17 +30,17 @@ _LISTS = frozenset(
 
 
 def is_list(name):
-    """Tell whether a parameter of Postfix's own takes several values (postconf(5))."""
+    """Tell whether one of Postfix's own parameters takes several values (postconf(5))."""
     return name in _LISTS or name.endswith(_LIST_ENDS)
 
 
 def is_map(name):
-    """Tell whether each word of a parameter has to be a table, ``type:name``."""
+    """Tell whether each word of a parameter must be a table, ``type:name``."""
     return name.endswith(("_maps", "_checks")) or name in ("address_verify_map", "alias_database")
 
 
 def words(text):
-    """Return the words of a list, between blanks and commas; what is in braces is one of them (postconf(5))."""
+    """Return the words of a list, separated by blanks and commas; text in braces is one word (postconf(5))."""
     found, word, depth = [], [], 0
     for char in text:
         if char in _BETWEEN and depth == 0:
@@ -53,19 +53,19 @@ def words(text):
 
 
 def inner(word):
-    """Return what is in the braces of a word, ``""`` where it has none: ``{ inet:localhost:11332, timeout = 5s }``."""
+    """Return the text in the braces of a word, ``""`` if it has none: ``{ inet:localhost:11332, timeout = 5s }``."""
     return word[1:-1].strip() if word.startswith("{") and word.endswith("}") else ""
 
 
 class _Unknown(Exception):
-    """A value depends on what is not known here."""
+    """A value depends on something that is unknown here."""
 
 
 def expanded(text, values, is_builtin=lambda name: False):
-    """Return ``text`` with each ``$name`` filled in, as postconf(5) has it; ``None``: it depends on what is not known.
+    """Return ``text`` with each ``$name`` filled in (postconf(5)); ``None`` if it depends on something unknown.
 
     :param values: parameters and their texts.
-    :param is_builtin: tells which other parameters have a value of Postfix's own; the rest are empty.
+    :param is_builtin: tells which other parameters have a default value in Postfix; the rest are empty.
     """
     try:
         return _expanded(text, values, is_builtin, ())
@@ -91,7 +91,7 @@ def _expanded(text, values, is_builtin, within):
 
 
 def _reference(text, at):
-    """Return what follows a ``$``, without brackets, and the position after it."""
+    """Return the text after a ``$``, without brackets, and the position after it."""
     if text[at : at + 1] in ("{", "("):
         ends = _closing(text, at)
         return text[at + 1 : ends], ends + 1
@@ -111,9 +111,9 @@ def _closing(text, at):
 
 
 def _filled(written, values, is_builtin, within):
-    """Return what ``name``, ``name?text``, ``name:text`` or ``name?{text}:{text}`` stands for."""
+    """Return the value of ``name``, ``name?text``, ``name:text`` or ``name?{text}:{text}``."""
     name = _NAME.match(written)
-    if not name or name[0] in within:  # a comparison of two texts, or a circle
+    if not name or name[0] in within:  # a comparison of two texts, or a circular reference
         raise _Unknown
     rest = written[name.end() :]
     if name[0] not in values and is_builtin(name[0]):
@@ -140,12 +140,12 @@ def _chosen(mark, text, is_given):
 
 
 def names(text):
-    """Return the parameters whose values a text refers to."""
+    """Return the parameters that a text refers to."""
     return set(re.findall(r"\$[{(]?(\w+)", text))
 
 
 def tables(text):
-    """Yield (type, name) of each table that a value names, also within ``proxy:``, ``pipemap:`` and ``unionmap:``."""
+    """Yield (type, name) for each table in a value, also within ``proxy:``, ``pipemap:`` and ``unionmap:``."""
     for word in words(text):
         if inner(word):
             yield from tables(inner(word))

@@ -1,6 +1,6 @@
-"""What the formula needs of Postfix beside what the pillar gives: both are put together.
+"""What the formula itself needs in Postfix's parameters: it is merged with what the pillar gives.
 
-Without its own part mail would leave unsigned, or be refused, lost or deferred, while everything looks right.
+Without it mail would leave unsigned, or be refused, lost or deferred, while everything looks right.
 """
 
 import re
@@ -13,22 +13,22 @@ MACROS = {
     "milter_connect_macros": ("{daemon_name}",),
     "milter_mail_macros": ("i", "{auth_type}", "{auth_authen}"),
 }
-"""What OpenDKIM's script has to be told of a session (authors.lua)."""
+"""What OpenDKIM's script (authors.lua) must know about a session."""
 
 LOCAL, LOGINS = "mailserver-local", "ORIGINATING"
-"""``{daemon_name}`` of what sendmail(1) was given, and of the services for logins with ``safe_options``."""
+"""``{daemon_name}`` of mail from sendmail(1), and of the services for logins with ``safe_options``."""
 
 
 def full(text, values):
-    """Return a value with each ``$name`` filled in as far as that is known."""
+    """Return a value with each ``$name`` filled in, or unchanged if that is not possible."""
     found = expanded(text, values, is_parameter)
     return text if found is None else found
 
 
 def beside(text, needed, values):
-    """Return a list that has all words of ``needed``; those that it lacks come last.
+    """Return a list extended by the words of ``needed`` that it lacks; they are added at its end.
 
-    :param values: the texts of all parameters, for what ``$name`` stands for.
+    :param values: the texts of all parameters, to fill in ``$name``.
     """
     there = {_plain(word) for word in words(full(text, values))}
     missing = [one for one in needed if not {_plain(word) for word in words(full(one, values))} <= there]
@@ -36,25 +36,25 @@ def beside(text, needed, values):
 
 
 def _plain(word):
-    """Return a word so that those that mean the same are the same: a milter with options, a table through proxymap."""
+    """Return a word in the form in which equal ones are equal: a milter without options, a table without proxymap."""
     first = (words(inner(word)) or [word])[0].lower().removeprefix("proxy:")
     return re.sub(r"^inet:(localhost|\[::1\])(?=:)", "inet:127.0.0.1", first)
 
 
 def merged(needs, given, values):
-    """Return those of the pillar's parameters in which the formula has a part, with it.
+    """Return the pillar's parameters that change when the formula's own words are added.
 
-    :param needs: ``{parameter: words}`` that the formula has to have in lists of Postfix's.
-    :param given: ``{parameter: text}`` of the pillar; ``values`` the texts of all parameters.
+    :param needs: ``{parameter: words}`` that must be in Postfix's lists.
+    :param given: ``{parameter: text}`` of the pillar; ``values`` are the texts of all parameters.
     """
     found = {name: beside(text, needs[name], values) for name, text in given.items() if name in needs}
     return {name: text for name, text in found.items() if text != given[name]}
 
 
 def relaying(given, own, values):
-    """Return the two lists that keep strangers from relaying, where the pillar's own would not.
+    """Return the restriction list that keeps strangers from relaying, if the pillar's own lists would not.
 
-    :param given: ``{parameter: text}`` of the pillar, ``own`` that of the formula.
+    :param given: ``{parameter: text}`` of the pillar; ``own`` is that of the formula.
     """
     relay, recipient = "smtpd_relay_restrictions", "smtpd_recipient_restrictions"
     texts = {name: given.get(name, own.get(name, "")) for name in (relay, recipient)}
@@ -65,16 +65,16 @@ def relaying(given, own, values):
 
 
 def with_restriction(text, restriction, values):
-    """Return a list of restrictions that has one of the formula's."""
+    """Return a list of restrictions with one of the formula's added."""
     whole = full(text, values)
     if restriction.split()[-1] in whole.replace("}", " ").replace(",", " ").split():
         return text
-    # Where a parameter of the pillar's may end the list, what comes after it would never be asked.
+    # If a parameter of the pillar may end the list, a restriction after it would never be evaluated.
     return restrictions.added(whole if "$" in text else text, restriction)
 
 
 def for_logins(text, values):
-    """Return the relay restrictions of a service for logins with what lets these send elsewhere; ``""`` stays."""
+    """Return relay restrictions of a service for logins that let them send elsewhere; ``""`` stays as it is."""
     listed = [word.lower() for word in words(full(text, values))]
     if not listed or "permit_sasl_authenticated" in listed or "$" in text:
         return text
@@ -82,7 +82,7 @@ def for_logins(text, values):
 
 
 def bound(text, values):
-    """Return the restrictions of senders with the one by which a login sends as its own addresses alone."""
+    """Return sender restrictions with the one that limits a login to its own addresses."""
     listed = {word.lower() for word in words(full(text, values))}
     if not listed or listed & restrictions.BINDINGS:
         return text

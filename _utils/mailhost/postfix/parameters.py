@@ -1,4 +1,4 @@
-"""Postfix's parameters: which there are, what values they take, and the main.cf that the formula asks for."""
+"""Postfix's parameters: which exist, what values they take, and the main.cf that the formula wants."""
 
 import ipaddress
 import re
@@ -15,18 +15,18 @@ from mailhost.wording import did_you_mean, shown
 SENDER_LOGIN_MAP = "regexp:/etc/postfix/sender_login"
 SELFTEST_DOMAIN = "selftest.invalid"
 SELFTEST = fits.SELFTEST
-"""The transport back to this host, whatever the rules are by which mail leaves it: a service of master.cf."""
+"""The transport back to this host, a service of master.cf. Mail takes it whatever the routes for other mail are."""
 REFLECTOR = "mailserver-reflector"
 """The transport to the reflector, a service of master.cf."""
 TRANSPORT_FILE, RECIPIENT_FILE = "/etc/postfix/mailserver_transport", "/etc/postfix/mailserver_recipients"
-"""Tables of a Postfix that has no ``inline:``."""
+"""Tables for a Postfix without ``inline:``."""
 LEFT_FILE = "/etc/postfix/mailserver_left"
-"""Users who left the pillar, and for whom no mail is taken (mailserver/postfix/config.sls)."""
+"""Users who left the pillar, and whose mail is refused (mailserver/postfix/config.sls)."""
 LOCAL_HEADERS = "/etc/postfix/mailserver_local_headers"
-"""Has milters see who handed a message to sendmail(1)."""
+"""Header checks that show milters who handed a message to sendmail(1)."""
 
 _LEVELS = (((3, 11), "3.11"), ((3, 6), "3.6"), ((0,), "2"))
-"""From which version on to have which compatibility_level: Postfix warns where a default of an older version holds."""
+"""Which compatibility_level to set from which version on: otherwise Postfix warns about defaults of older versions."""
 
 _YES_NO = Choice(("yes", "no"))
 
@@ -94,17 +94,17 @@ MAIN_KINDS = {
         _YES_NO,
     ),
 }
-"""Parameters whose values are checked here; ``postfix check`` accepts nonsense for most of them."""
+"""Parameters whose values are checked here; ``postfix check`` accepts invalid values for most of them."""
 
 
 def parameter_problem(name, value, given, system):
     """Return what is wrong with the parameter ``name`` of main.cf or ``-o``, or ``None``.
 
-    A name that is not Postfix's own is a parameter of the operator's, as long as one of the values uses it: as
-    ``$name``, as a class of restrictions, or for a table that is set up in main.cf (``ldap:name``: ``name_bind``), as
-    Postfix itself sees it.
+    A name that Postfix does not define is the operator's own parameter, if one of the values uses it: as ``$name``, as
+    a restriction class, or for a table that is configured in main.cf (``ldap:name``: ``name_bind``). Postfix decides it
+    in the same way.
 
-    :param given: all parameters that main.cf and the services' options are given, ``{name: values}``.
+    :param given: all parameters that are given for main.cf and the services' options, ``{name: values}``.
     :param system: ``version`` of the host's Postfix, and ``lacks``, the table types that it is built without.
     """
     if not is_parameter(name) and not _is_used(name, given):
@@ -119,7 +119,7 @@ def parameter_problem(name, value, given, system):
         return wrong
     texts = {one: as_text(values[0]) for one, values in given.items() if values and values[0] is not None}
     whole = expanded(as_text(value), texts, is_parameter)
-    if whole is None:  # it depends on what Postfix itself has
+    if whole is None:  # it depends on Postfix's own defaults
         return _value_problem(name, as_text(value), system)
     if name in MAIN_KINDS:
         try:
@@ -130,7 +130,7 @@ def parameter_problem(name, value, given, system):
 
 
 def _list_problem(name, value):
-    """Return why a list of YAML's cannot be the value of a parameter, which may be text that begins with a bracket."""
+    """Return why a YAML list cannot be the value of a parameter; the value may be text that begins with a bracket."""
     if is_parameter(name) and not is_list(name):
         one = f"[{as_text(value)}]"
         port = f" or '{one}:587'" if name == "relayhost" else ""
@@ -147,7 +147,7 @@ def _list_problem(name, value):
 
 
 def _words_problem(name, text, texts):
-    """Return which word of a list is none that Postfix knows; it would answer all mail with 451."""
+    """Return which word of a list Postfix does not know; because of it, all mail would be answered with 451."""
     if name.endswith("_restrictions"):
         classes = words(texts.get("smtpd_restriction_classes", ""))
         if found := restrictions.unknown(text, classes):
@@ -196,7 +196,7 @@ def _is_used(name, given):
 
 
 def as_text(value):
-    """Return a pillar value as main.cf has it: ``yes``/``no``, a list with commas."""
+    """Return a pillar value as text for main.cf: ``yes``/``no``, a list with commas."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
@@ -205,7 +205,7 @@ def as_text(value):
 
 
 def main_cf(settings, given):
-    """Return main.cf as an ordered mapping from parameter to text: the formula's values, and ``given`` over them.
+    """Return main.cf as an ordered mapping from parameter to text: the formula's values, overridden by ``given``.
 
     :param settings: the settings of :func:`mailhost.pillar.settings.resolve`, before ``postfix:main`` is computed.
     :param given: parameters from the pillar; a value ``None`` leaves the parameter out.
@@ -238,7 +238,7 @@ def main_cf(settings, given):
 
 
 def needed_words(settings):
-    """Return the words that lists of Postfix's have to have, by parameter: of what the pillar gives, too."""
+    """Return, by parameter, the words that must be in Postfix's lists, including lists from the pillar."""
     milter = [_milter(settings)] if settings["opendkim"]["enabled"] else []
     aliases = [_aliases(settings)]
     signed = {"smtpd_milters": milter, "non_smtpd_milters": milter, **needs.MACROS} if milter else {}
@@ -256,7 +256,7 @@ def needed_words(settings):
 
 
 def _with_needs(settings, needed, own, given):
-    """Return those of the pillar's parameters that have to be another thing, with the formula's part in them."""
+    """Return the pillar's parameters that must change, with the formula's part added."""
     values = {**own, **given}
     found = needs.merged(needed, given, values)
     found.update(needs.relaying(given, own, values))
@@ -273,7 +273,7 @@ def _with_needs(settings, needed, own, given):
 
 
 def _transports(settings):
-    """Return which of the formula's own addresses and domains go where."""
+    """Return the routes of the formula's own addresses and domains."""
     routes = {SELFTEST_DOMAIN: f"{SELFTEST}:[127.0.0.1]:{settings['selftest']['port']}"}
     if settings["reflector"]["address"]:
         routes[settings["reflector"]["address"]] = f"{REFLECTOR}:"
@@ -281,9 +281,9 @@ def _transports(settings):
 
 
 def _recipients(settings, given):
-    """Return what has Postfix take mail for whom the formula knows, beside whom it takes mail for anyhow.
+    """Return the setting that makes Postfix also accept mail for recipients that only the formula knows.
 
-    These are the reflector, which is no user, and where the pillar has a list of its own, users and aliases.
+    These are the reflector, which is not a user, and the pillar's users and aliases if it has its own recipient list.
     """
     others = given.get("local_recipient_maps")
     if others == "" or (others is None and not settings["reflector"]["address"]):  # "": it takes mail for every name
@@ -299,21 +299,23 @@ def _own_recipients(settings, given):
     reflector = settings["reflector"]["address"]
     own = [reflector] if reflector else []
     if given.get("local_recipient_maps"):
-        # The user whom the formula's own messages are for, too: without that no change would be seen to let mail in.
+        # Also the recipient of the formula's test messages: otherwise no change would be seen to let mail in.
         probe = settings["os"].get("probe")
         own += [*settings["accounts"]["users"], *([probe["user"]] if probe else [])]
     return dict.fromkeys(own, "x")
 
 
 def _table(settings, path, rows):
-    """Return the table of these rows as main.cf names it; without ``inline:`` it is a file (:func:`extra_files`)."""
+    """Return the value that names the table of these rows in main.cf; without ``inline:`` it is a file
+    (:func:`extra_files`).
+    """
     if has_table(settings["os"]["postfix"]["version"], "inline"):
         return f"inline:{{ {', '.join(f'{{{name} = {value}}}' for name, value in rows.items())} }}"
     return f"texthash:{path}"
 
 
 def extra_files(settings):
-    """Return the lines of the files that this Postfix needs beside main.cf, by their paths."""
+    """Return the lines of the files that this Postfix needs besides main.cf, by their paths."""
     files = postfix_accounts.tables(settings)
     if settings["authors"]:
         files[LOCAL_HEADERS] = [
@@ -353,7 +355,7 @@ def _delivery(settings):
         "alias_database": aliases,
         "recipient_delimiter": settings["postfix"]["delimiter"],
         "message_size_limit": 52428800,
-        # Below message_size_limit, as their own defaults are, local(8) and virtual(8) deliver nothing.
+        # If these are below message_size_limit, as their defaults are, local(8) and virtual(8) deliver nothing.
         "mailbox_size_limit": 0,
         "virtual_mailbox_limit": 0,
         "append_dot_mydomain": "no",
@@ -384,7 +386,7 @@ def _tls(settings):
 
 
 def _profile(system, version):
-    """Return Mozilla's profile for what the host serves; as a client it takes what other hosts have (docs/tls.md)."""
+    """Return Mozilla's profile for what the host serves. As a client it accepts what other hosts have (docs/tls.md)."""
     if "ciphers" not in system:
         return {}
     return {
@@ -406,7 +408,7 @@ def _certificate(settings, key, certificate):
 
 def _logins(settings):
     dovecot = settings["sasl"]["type"] == "dovecot"
-    # The name of PAM's rules for saslauthd; Dovecot has that of its own (mailserver/sasl/logins.sls).
+    # The name of PAM's rules for saslauthd. Dovecot uses its own (mailserver/sasl/logins.sls).
     rules = {} if dovecot else {"smtpd_sasl_service": "mailserver-smtp"}
     return {
         **rules,
@@ -420,8 +422,8 @@ def _logins(settings):
 
 
 def _sender_login_map(settings):
-    """Return the map of who may send as whom: of many domains it takes tens of megabytes, which proxymap(8) then has
-    once, and not each smtpd. A list of the operator's own, or of an old Postfix, may not let proxymap open it.
+    """Return the map of who may send as whom. For many domains it takes tens of megabytes; proxymap(8) then holds it
+    once instead of each smtpd. proxymap may not open it if the operator sets proxy_read_maps, or if Postfix is old.
     """
     is_long = postfix_accounts.is_long(received(settings)) and _version(settings) >= (3, 0)
     is_open = "proxy_read_maps" not in settings["postfix"]["main"]
@@ -442,10 +444,10 @@ def _restrictions(settings):
 
 
 def _smuggling(version):
-    """Return what closes SMTP smuggling (CVE-2023-51764) as far as this version can.
+    """Return the parameters against SMTP smuggling (CVE-2023-51764) that this version has.
 
-    ``normalize`` came in the same releases as the reply code. Before them, without BDAT no message can end in a form
-    that ``reject_unauth_pipelining`` overlooks.
+    ``normalize`` came in the same releases as the reply code. In earlier ones BDAT is turned off; without it, no
+    message can end in a form that ``reject_unauth_pipelining`` overlooks.
     """
     if knows(version, "smtpd_forbid_bare_newline_reject_code"):
         return {"smtpd_forbid_bare_newline": "normalize", "smtpd_forbid_unauth_pipelining": "yes"}
@@ -471,10 +473,11 @@ def _milter(settings):
 
 
 def local_options(settings):
-    """Return the ``-o`` parameters of the service that takes what sendmail(1) was given; none: it is as any other.
+    """Return the ``-o`` parameters of the service that takes mail from sendmail(1); empty if it needs none.
 
-    Postfix shows milters all header fields but the first, its own Received, which says whose user id it was; so a
-    second one goes on top, with the same. OpenDKIM's script reads whichever it is shown (authors.lua).
+    Postfix shows milters all header fields except the first. That is its own Received field, which names the user id of
+    the submitter. So a second field with the same content is put on top. OpenDKIM's script reads whichever of the two
+    it is shown (authors.lua).
 
     :param settings: with main.cf computed.
     """
@@ -523,7 +526,7 @@ def _option(text, version):
 
 
 def option_problem(value, version):
-    """Return why master.cf cannot take ``value`` for an option, or ``None``: before 3.0 none may have blanks in it."""
+    """Return why master.cf cannot take ``value`` for an option, or ``None``: before 3.0 it must not have blanks."""
     if value is None or takes_braces(version) or not re.search(r"\s", _option(as_text(value), version)):
         return None
     return (
@@ -533,7 +536,7 @@ def option_problem(value, version):
 
 
 def master_syntax(version):
-    """Return what master.cf may have, each true or false.
+    """Return what master.cf may contain, each true or false.
 
     ``braces``: ``-o { name = value }``; ``service_name``: ``$service_name`` in an option; ``postlogd``: the service
     that writes the log (RELEASE_NOTES-3.0, -3.3, -3.4).
@@ -546,7 +549,7 @@ def master_syntax(version):
 
 
 def takes_braces(version):
-    """Tell whether an option of master.cf may have blanks in it (RELEASE_NOTES-3.0)."""
+    """Tell whether an option in master.cf may contain blanks (RELEASE_NOTES-3.0)."""
     return parsed(version) >= (3, 0)
 
 

@@ -1,4 +1,4 @@
-"""Postfix's mail queue: how old the oldest message in it is, by the host's clock and by the trusted one."""
+"""Postfix's mail queue: the age of its oldest message, by the host's clock and by the trusted one."""
 
 import json
 import subprocess
@@ -8,14 +8,14 @@ from mailhost.clock import TOLERANCE, utc
 
 
 def oldest(now, offset, run=None):
-    """Return when the oldest message in the queue arrived; ``now`` for an empty queue, ``None`` if that is not known.
+    """Return when the oldest message in the queue arrived; ``now`` if the queue is empty, ``None`` if that is unknown.
 
-    A message from the future arrived while the host's clock was wrong, and nobody knows when that was.
+    A message from the future arrived while the host's clock was wrong, so nobody knows when that was.
 
     :param now: the trusted time, an aware UTC datetime.
     :param offset: seconds by which the host's clock is ahead of the trusted time now. A message may have arrived
-        before the clock jumped or after it; the earlier of both readings counts.
-    :param run: returns what ``postqueue -j`` prints; for tests.
+        before or after the clock jumped; the earlier of both readings counts.
+    :param run: returns the output of ``postqueue -j``; for tests.
     """
     try:
         lines = (run or _postqueue)().splitlines()
@@ -24,7 +24,7 @@ def oldest(now, offset, run=None):
         return None
     ahead = timedelta(seconds=max(offset, 0))
     moments = [moment - ahead for moment in moments]
-    # Some arrive while this run is under way, and are no reason to doubt.
+    # Messages that arrive during this run are normal.
     if max(moments, default=now) > now + timedelta(seconds=TOLERANCE):
         return None
     return min(moments, default=now)

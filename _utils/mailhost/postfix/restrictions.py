@@ -1,4 +1,4 @@
-"""Postfix's lists of restrictions: which words there are, what keeps strangers from relaying, how lists are joined."""
+"""Postfix's restriction lists: which words exist, what keeps strangers from relaying, and how lists are merged."""
 
 from mailhost.postfix.lists import TYPES, inner, words
 from mailhost.wording import did_you_mean
@@ -31,20 +31,20 @@ _TAKING = frozenset(
     reject_rhsbl_reverse_client reject_rhsbl_sender sleep
     """.split()
 )
-"""Restrictions that take the next word as their own (postconf(5))."""
+"""Restrictions that take the next word as their argument (postconf(5))."""
 
 GUARDS = frozenset(("reject_unauth_destination", "defer_unauth_destination", "check_relay_domains", "reject", "defer"))
-"""What keeps strangers from relaying; smtpd(8) itself wants one of them, or takes no mail."""
+"""Restrictions that keep strangers from relaying; smtpd(8) accepts no mail without one of them."""
 BINDINGS = frozenset(
     f"reject_{kind}sender_login_mismatch" for kind in ("", "authenticated_", "known_", "unauthenticated_")
 )
-"""What has a login send as its own addresses alone."""
+"""Restrictions that limit a login to its own addresses."""
 _ENDS = frozenset(("permit", "reject", "defer", "permit_auth_destination", "permit_mx_backup"))
-"""After these, a stranger's recipient is not asked about any more."""
+"""After these, nothing more is evaluated for a stranger's recipient."""
 
 
 def unknown(text, classes):
-    """Return the first word that is no restriction, and what may have been meant; ``None``: there is none.
+    """Return the first word that is not a restriction, and what may have been meant; ``None`` if there is none.
 
     :param text: a list of restrictions, ``$name`` filled in.
     :param classes: the names in ``smtpd_restriction_classes``.
@@ -62,7 +62,7 @@ def unknown(text, classes):
 
 
 def guards(text):
-    """Tell whether a list keeps strangers from relaying: it refuses before it lets everybody by."""
+    """Tell whether a list keeps strangers from relaying: it refuses before it permits everybody."""
     for word in map(str.lower, words(text)):
         if word in GUARDS:
             return True
@@ -72,12 +72,12 @@ def guards(text):
 
 
 def lets_all_by(text):
-    """Tell whether a list has a bare ``permit``, after which nothing of it counts."""
+    """Tell whether a list has a bare ``permit``, after which nothing in it counts."""
     return "permit" in map(str.lower, words(text))
 
 
 def added(text, restriction):
-    """Return a list with a restriction that is to be asked about strangers: before what ends the list, if anything."""
+    """Return a list with a restriction that must apply to strangers added: before the word that ends it, if any."""
     listed = words(text)
     at = next((at for at, word in enumerate(listed) if word.lower() in _ENDS), None)
     if at is None:
@@ -86,7 +86,7 @@ def added(text, restriction):
 
 
 def _joined(listed):
-    """Return words as a list that people can read: what belongs to a restriction stands beside it."""
+    """Return words as a list in readable form: a restriction's argument follows it without a comma."""
     text, takes = "", False
     for word in listed:
         text += f"{' ' if takes else ', '}{word}" if text else word

@@ -5,11 +5,11 @@ import re
 from mailhost.postfix.domains import received
 
 _MOST_IN_A_LINE = 50
-"""Domains. With a line for each of 10,000, every smtpd took 200 MB for them, and 30 ms for a sender."""
+"""Domains in one line. With a line for each of 10,000, every smtpd needed 200 MB, and 30 ms for each sender."""
 
 
 def of_system(settings):
-    """Return the lines of a regexp_table(5): a user sends as NAME@ and NAME+anything@ each received domain.
+    """Return the lines of a regexp_table(5): a user may send as NAME@ and NAME+anything@ each received domain.
 
     The first line that matches counts.
     """
@@ -30,10 +30,10 @@ def of_system(settings):
 
 
 def of_others(settings):
-    """Return ``{address: logins}`` of domains that the host only sends for; ``@domain`` is all of one.
+    """Return ``{address: logins}`` for domains that the host only sends for; ``@domain`` means the whole domain.
 
-    They have no users; who writes as them is named in ``opendkim:authors``. What is exact comes first, with whoever may
-    write as all of the domain.
+    They have no users; ``opendkim:authors`` names who may write as them. Exact addresses come first, together with the
+    logins that may write as the whole domain.
     """
     exact, whole = {}, {}
     domains = [name for name, one in settings["domains"].items() if not one["receive"]]
@@ -54,9 +54,9 @@ def _at_home(login, domain):
 
 
 def _user(delimiters):
-    """Return the pattern of a user's name in an address, the names that it may stand for, and where the domain is.
+    """Return the pattern of a user's name in an address, the names that it may mean, and the domain's place in it.
 
-    A delimiter that may be in a name as well leaves two: ``anne-marie`` is that user, or ``anne``.
+    A delimiter that may also be part of a name makes it ambiguous: ``anne-marie`` is that user, or ``anne``.
     """
     if not delimiters:
         return "([^@]+)", ["${1}"], "${2}"
@@ -65,14 +65,14 @@ def _user(delimiters):
 
 
 def _tail(delimiters):
-    """Return the pattern of what may follow a name."""
+    """Return the pattern for the text that may follow a name."""
     if delimiters == "+":
         return r"(\+[^@]*)?"
     return f"([{_class(delimiters)}][^@]*)?" if delimiters else ""
 
 
 def _class(delimiters):
-    """Return characters as they stand between brackets: a ``-`` last, or it would mean a range."""
+    """Return characters in the form for use between brackets: a ``-`` comes last, since it would mean a range."""
     return "".join(sorted(set(delimiters), key=lambda char: (char == "-", char == "^", char)))
 
 

@@ -1,4 +1,4 @@
-"""The tables that Postfix's configuration names, and what Postfix complains of with them."""
+"""The tables that Postfix's configuration names, and Postfix's complaints about them."""
 
 import re
 from pathlib import Path
@@ -7,18 +7,18 @@ from mailhost.command import said
 from mailhost.postfix.lists import is_map, tables, words
 
 _WITHOUT_A_LOOK = frozenset("environ fail inline internal pipemap randmap static unionmap unix".split())
-"""Types that have nothing outside of the value itself, or are the system's own."""
+"""Types that have no content outside the value itself, or belong to the system."""
 _KEY = "check@example.invalid"
 _FILES = re.compile(
     r"(mydestination|mynetworks|debug_peer_list|\w+_(domains|networks|exceptions|exclusions|hosts|clients))"
 )
-"""Parameters whose lists may name files of their own (match_list of Postfix's): ``/file/name``."""
+"""Parameters whose lists may name files (Postfix's match_list): ``/file/name``."""
 
 
 def named(texts):
-    """Return the different tables, (type, name), that parameters and their texts name and that can be looked at.
+    """Return the tables, (type, name), that the texts of parameters name and that can be checked, each once.
 
-    Where a parameter takes tables alone, a type that there is not counts, too.
+    If a parameter takes only tables, one of an unknown type is included as well.
     """
     found = [table for text in texts.values() for table in tables(text)]
     for place, text in texts.items():
@@ -29,7 +29,7 @@ def named(texts):
 
 
 def missing_files(texts):
-    """Return ``{place: path}`` of the files that lists name and that are not there: all who ask such a list give up."""
+    """Return ``{place: path}`` of files that lists name but that do not exist: every lookup in such a list fails."""
     found = {}
     for place, text in texts.items():
         if _FILES.fullmatch(place.rpartition("/")[2]):
@@ -40,10 +40,10 @@ def missing_files(texts):
 
 
 def problem(command, kind, name):
-    """Return what `postmap -q` complains of with a table: ``("", lines)`` for nothing, ``fail`` or ``warn``.
+    """Return the complaints of `postmap -q` about a table: ``("", lines)`` for none, else ``fail`` or ``warn``.
 
     :param command: runs a command (:class:`mailhost.check.findings.Host`).
-    :return: ``(status, lines)``; the status is ``None`` where the command could not be run.
+    :return: ``(status, lines)``; the status is ``None`` if the command could not be run.
     """
     done = command(words_for(kind, name))
     if done.status is None:
@@ -60,5 +60,5 @@ def words_for(kind, name):
 
 
 def parameters(text):
-    """Return ``{name: value}`` of what postconf printed."""
+    """Return ``{name: value}`` for the output of postconf."""
     return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in text.splitlines())}

@@ -1,4 +1,4 @@
-"""Which of Postfix's parameters, table types and restrictions each of its versions has, from 2.10 on."""
+"""Which parameters, table types and restrictions each version of Postfix has, from 2.10 on."""
 
 import math
 import re
@@ -9,9 +9,9 @@ LATEST = (3, 11, math.inf)
 
 @dataclass(frozen=True)
 class Term:
-    """The first version that has something, the last one (``None``: it is still there), and earlier patch releases.
+    """The first version that has something, the last one (``None``: it still exists), and earlier patch releases.
 
-    ``backports``: from these on, later patch releases of the same minor version have it, too.
+    ``backports``: from these on, later patch releases of the same minor version have it as well.
     """
 
     first: tuple
@@ -25,14 +25,14 @@ class Term:
         return self.first <= version and (self.last is None or version[:2] <= self.last[:2])
 
     def said(self):
-        """Return in words which versions have it: ``3.9 and later (also from 3.5.23, 3.6.13 on)``."""
+        """Return a text that says which versions have it: ``3.9 and later (also from 3.5.23, 3.6.13 on)``."""
         also = f" (also from {', '.join(map(_text, self.backports))} on)" if self.backports else ""
         until = f" to {_text(self.last)}" if self.last else " and later"
         return f"{_text(self.first)}{until}{also}"
 
 
 def parsed(version):
-    """Return a version as numbers; ``3.7`` without a patch level stands for the last of its patch releases."""
+    """Return a version as numbers; ``3.7`` without a patch level means the last of its patch releases."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", str(version))[:3])
     return numbers if len(numbers) == 3 else (*numbers, math.inf)
 
@@ -47,13 +47,13 @@ def is_parameter(name):
 
 
 def knows(version, parameter):
-    """Tell whether Postfix ``version`` (``3.5.8``) has the parameter; names of no version are not judged here."""
+    """Tell whether Postfix ``version`` (``3.5.8``) has the parameter; unknown names are not judged and return true."""
     term = PARAMETERS.get(parameter)
     return term is None or term.covers(parsed(version))
 
 
 def has_table(version, kind):
-    """Tell whether Postfix ``version`` has tables of this type (``inline``), if it is built with them."""
+    """Tell whether Postfix ``version`` can have tables of this type (``inline``); a build may still lack them."""
     return kind not in TABLES or TABLES[kind].covers(parsed(version))
 
 
@@ -73,14 +73,14 @@ TABLES = {
     "lmdb": Term((2, 11)),
     "mongodb": Term((3, 9)),
 }
-"""Table types that came after 2.10 (RELEASE_NOTES-2.11, -3.0, -3.9); a build may lack any."""
+"""Table types that were added after 2.10 (RELEASE_NOTES-2.11, -3.0, -3.9); a build may lack any of them."""
 
 RESTRICTIONS = {
     "check_relay_domains": Term((2, 0), (3, 8)),
     "permit_naked_ip_address": Term((2, 0), (3, 8)),
     "reject_maps_rbl": Term((2, 0), (3, 8)),
 }
-"""What a list of restrictions may no longer name (RELEASE_NOTES-3.9, Incompat 20240218): all mail would wait."""
+"""Words that restriction lists may no longer contain (RELEASE_NOTES-3.9, Incompat 20240218): all mail would wait."""
 
 _BACKPORTS = {
     "cleanup_replace_stray_cr_lf smtpd_forbid_bare_newline_reject_code": "3.5.24 3.6.14 3.7.10 3.8.5",
@@ -90,10 +90,10 @@ _BACKPORTS = {
     "smtpd_forbid_unauth_pipelining tls_config_file tls_config_name": "3.5.20 3.6.10 3.7.6 3.8.1",
     "tls_fast_shutdown_enable": "3.1.13 3.2.10 3.3.5 3.4.6",
 }
-"""Parameters that patch releases of older versions got as well, and the first such release of each."""
+"""Parameters that patch releases of older versions also got, and the first such release of each version."""
 
 # The first version whose postconf(5) and mail_params.h have a parameter, by the tags of Postfix's own source; 2.10
-# stands for all that came before. What real versions of postconf say of these names is compared in test/systems.
+# stands for everything before it. test/systems compares this with the output of real postconf versions.
 _SINCE = {
     "2.10": """
         2bounce_notice_recipient access_map_defer_code access_map_reject_code
@@ -367,7 +367,7 @@ _SINCE = {
 _PATCHES = {name: _patches(versions) for names, versions in _BACKPORTS.items() for name in names.split()}
 
 _LAST = {"tls_legacy_public_key_fingerprints": (3, 10)}
-"""Parameters that were taken away, and the last version that has them (postconf(5) of 3.11)."""
+"""Parameters that were removed, and the last version that has them (postconf(5) of 3.11)."""
 
 _TRANSPORT_SUFFIXES = (
     "_delivery_slot_cost",
@@ -394,4 +394,4 @@ PARAMETERS = {
     for version, names in _SINCE.items()
     for name in names.split()
 }
-"""Each parameter of main.cf, and which versions have it."""
+"""Each parameter of main.cf, and the versions that have it."""

@@ -1,1 +1,1 @@
-"""Publishing: TXT records are sent to a zone's primary server, and remembered."""
+"""Publishing: TXT records are sent to a zone's primary server, and remembered as ours."""

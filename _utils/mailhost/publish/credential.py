@@ -19,7 +19,7 @@ _TOKEN = re.compile(r'(?:\s+|//[^\n]*|#[^\n]*|/\*.*?\*/)|("[^"\n]*"|[{};]|[^\s{}
 
 @dataclass(frozen=True)
 class Credential:
-    """A server that takes updates, and the TSIG key for it; ``secret`` is base64, ``timeout`` in seconds a message."""
+    """A server that accepts updates, and its TSIG key; ``secret`` is base64, ``timeout`` is seconds a message."""
 
     server: str
     port: int
@@ -32,9 +32,9 @@ class Credential:
 def read_credential(rfc2136_settings: dict) -> Credential:
     """Return the credential that the pillar's section ``dns:rfc2136`` names.
 
-    The key file is as ``tsig-keygen`` makes it: ``key "mx1" { algorithm hmac-sha256; secret "…"; };``
+    The key file has the form that ``tsig-keygen`` prints: ``key "mx1" { algorithm hmac-sha256; secret "…"; };``
 
-    :raises PublishError: no server is named, or the file is missing, malformed, or others than root and this
+    :raises PublishError: no server is named, or the file is missing or malformed, or users other than root and this
         process's user can read it.
     """
     if rfc2136_settings["server"] is None:
@@ -58,7 +58,7 @@ def _private_text(path):
     except OSError as err:
         raise PublishError(f"{path}: the TSIG key file cannot be read: {err.strerror}") from err
     except UnicodeDecodeError:
-        # Without its cause: that holds the bytes of the file.
+        # Not raised from its cause: that holds the bytes of the file.
         raise PublishError(f"{path}: the TSIG key file is not text") from None
 
 
@@ -71,7 +71,7 @@ def _check_private(found, path):
 
 
 def _read_key(text, path):
-    """Return the name, algorithm and secret of BIND's ``key`` statement; what is wrong is said without quoting it."""
+    """Return the name, algorithm and secret of BIND's ``key`` statement; errors do not quote the file."""
     tokens = [found[1].strip('"') for found in _TOKEN.finditer(text) if found[1]]
     count = tokens.count("key")
     if count != 1 or tokens[0] != "key" or tokens[2:3] != ["{"] or [one for one in tokens[-2:] if one != ";"] != ["}"]:

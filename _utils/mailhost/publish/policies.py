@@ -1,4 +1,4 @@
-"""The policy records of domains (SPF, DMARC, MTA-STS, TLS-RPT) are published: planned, sent, and remembered."""
+"""Publishing the policy records of domains (SPF, DMARC, MTA-STS, TLS-RPT): planned, sent, and remembered."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from mailhost.records import shared as shared_records
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a record, or would (``due``); the others are those of :class:`mailhost.publish.change.Sent`.
+    """The outcome of a record: that of :class:`mailhost.publish.change.Sent`, or ``due`` if it would be sent.
 
     ``now`` are the texts of its kind that were there, ``wanted`` is ours.
     """
@@ -24,7 +24,7 @@ class Outcome:
     now: tuple = ()
 
     def as_data(self):
-        """Return a row of a plan."""
+        """Return the outcome as a row of a plan."""
         row = {"name": self.change.name, "record": self.change.kind, "result": self.result, "now": list(self.now)}
         return row | {"wanted": self.change.wanted} | ({"why": self.detail} if self.detail else {})
 
@@ -43,16 +43,16 @@ def _is_beside(kind, domain):
 
 
 def publish(changes, path, dns, test=False, read=None):
-    """Send changes to the primary server, but for those in whose way is a record that was not published from here.
+    """Send changes to the primary server, except where a record is in the way that was not published from here.
 
-    A record that says already what is wanted becomes ours, whoever put it there: the pillar says the same.
+    A record that already says what is wanted becomes ours, whoever published it: the pillar says the same.
 
-    :param path: what is remembered (:mod:`mailhost.publish.remembered`).
+    :param path: the file of published records (:mod:`mailhost.publish.remembered`).
     :param dns: the settings ``dns`` of this host, with its credential.
     :param test: only plan.
     :return: an :class:`Outcome` for each change, in their order.
-    :raises PublishError: the credential cannot be read, or what is remembered.
-    :raises WriteError: nothing can be remembered, so nothing was sent.
+    :raises PublishError: the credential or the file of published records cannot be read.
+    :raises WriteError: that file cannot be written, so nothing was sent.
     """
     credential, options = publish_credential.read_credential(dns["rfc2136"]), lookup.options(dns)
     if test:
@@ -74,7 +74,7 @@ def _with_wanted(before, changes):
 
 
 def _known(before, outcomes):
-    """Return what is ours after a run: of a record whose fate is unknown, the older text as well as the new one."""
+    """Return what is ours after a run. For a record with an unknown outcome that is the older text and the new one."""
     after = dict(before)
     for one in outcomes:
         if one.result in ("sent", "already"):
@@ -90,7 +90,7 @@ def _remember(path, texts):
 
 
 def _outcomes(changes, ours, credential, options, test, read):
-    """Return what becomes of changes, in their order; DNS says which zone each belongs to."""
+    """Return the outcomes of changes, in their order; DNS says which zone each belongs to."""
     answers = _ask(changes, options)
     known = [replace(change, expected=tuple(ours.get(_key(change), ()))) for change in changes]
     troubles = {change: _trouble(change, answers[change.name]) for change in known}
@@ -104,7 +104,7 @@ def _outcome(sent):
 
 
 def _trouble(change, answers):
-    """Return the outcome of a change that cannot be sent by what DNS says of its name, or ``None``."""
+    """Return the outcome of a change that cannot be sent because of what DNS says of its name, or ``None``."""
     if not answers.zone:
         return Outcome(change, "unknown", f"{change.name}: its zone could not be found out: {answers.trouble}")
     if answers.target not in ("", change.name):
@@ -114,7 +114,7 @@ def _trouble(change, answers):
 
 
 def _ask(changes, options):
-    """Return what DNS shows at the names of changes, without what wildcards make: ``{name: Answers}``."""
+    """Return what DNS shows at the names of changes, without wildcards' records: ``{name: Answers}``."""
     questions = {change.name: lookup.Question(change.name, "TXT") for change in changes}
 
     def ask(asked):
@@ -127,7 +127,7 @@ def _ask(changes, options):
 def seen(changes, dns):
     """Return an :class:`Outcome` for each change by what DNS shows: ``already``, ``due`` or ``unknown``.
 
-    For a host without a credential: whether a record in the way is its own, only the publisher knows.
+    This is for a host without a credential: only the publisher knows whether a record in the way is its own.
     """
     answers = _ask(changes, lookup.options(dns))
     return [_seen(change, answers[change.name]) for change in changes]
@@ -147,8 +147,8 @@ def _seen(change, answers):
 
 
 def told(outcomes):
-    """Return what became of records: the names of those that were ``sent``, those that are there ``already``, and
-    sentences of those that were ``refused`` or are ``unknown``.
+    """Return outcomes as data: the names of records that were ``sent`` and of those that are there ``already``, and
+    sentences for those that were ``refused`` or are ``unknown``.
     """
     found = {"sent": [], "already": [], "refused": [], "unknown": []}
     for one in outcomes:

@@ -1,6 +1,6 @@
-"""Which policy records were published from here: remembered on disk, so that nobody else's is ever replaced.
+"""Which policy records were published from here. This is kept on disk, so that nobody else's record is ever replaced.
 
-What is to be sent is written down before it is, so that a run which was cut short knows its own record again.
+A record is noted before it is sent, so that after a run that was cut short the host still recognizes it as its own.
 """
 
 import json
@@ -17,18 +17,18 @@ _FILE = Section({"format": Key(Text(), "Of this file."), "records": Key(Names(Te
 
 
 def place(folder=FOLDER, minion=None):
-    """Return the path of what is remembered of this host's records, or of those that it published for a minion."""
+    """Return the path of the note of this host's records, or of those that it published for a minion."""
     name = "published.json" if minion is None else f"published.{quote(minion, safe='')}.json"
     return Path(folder) / name
 
 
 def key_of(name, kind):
-    """Return under what a record is remembered: its name, and its kind (``SPF``), since a name may hold others."""
+    """Return the key under which a record is noted: its name and its kind (``SPF``), since a name may have several."""
     return f"{name} {kind}"
 
 
 def read_texts(path):
-    """Return what was published: ``{"NAME KIND": [text, …]}``; several where the last run does not know which it is.
+    """Return what was published: ``{"NAME KIND": [text, …]}``; several texts if the last outcome is unknown.
 
     :raises PublishError: the file is damaged.
     """
@@ -56,9 +56,9 @@ def _damaged(path, why):
 
 
 def write_texts(path, texts):
-    """Put what was published in place of what is on disk, at once and for good.
+    """Replace the file of published records, atomically and durably.
 
-    :raises WriteError: it could not; what was there is untouched.
+    :raises WriteError: it could not be written; the old file is untouched.
     """
     whole = {"format": FORMAT, "records": dict(sorted(texts.items()))}
     replace_file(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n", 0o644)

@@ -1,7 +1,7 @@
 """Publishing: TXT records are sent to a zone's primary server by RFC 2136, signed with TSIG (RFC 8945).
 
-Nobody else's record is ever touched: each change goes with prerequisites (RFC 2136 section 2.4) which say that the name
-holds what was read there a moment before, and that what is taken away was known to be ours.
+Nobody else's record is ever touched. Each change has prerequisites (RFC 2136 section 2.4): the name still holds what
+was read there a moment before. Only records that are known to be ours are deleted.
 """
 
 import base64
@@ -21,10 +21,10 @@ from mailhost.records.tags import tags
 from mailhost.wording import plain, shown
 
 _BATCH = 100
-# So many records are read and then sent before the next are read: a run whose time ends has done the first of them.
+# So many records are read and sent before the next are read: if the run's time ends, the first ones are done.
 _ROUND = 1000
 _UNLIKE = ("YXDOMAIN", "YXRRSET", "NXDOMAIN", "NXRRSET")
-# What a server says because of one record of many; the others may still go through.
+# Response codes that may be caused by one of many records; the others may still be accepted.
 _OF_ONE_RECORD = (*_UNLIKE, "REFUSED", "NOTZONE", TOO_LONG)
 
 
@@ -38,13 +38,13 @@ def publish(
     read: Callable | None = None,
     test: bool = False,
 ) -> list[Sent]:
-    """Send changes to the server, those of a zone together, and return what became of each, in their order.
+    """Send changes to the server, grouped by zone, and return their outcomes in order.
 
-    A record that the server does not let pass holds up no other. Trouble with the server never raises.
+    A record that the server refuses does not hold up the others. Trouble with the server never raises an exception.
 
     :param options: a :class:`mailhost.dns.lookup.Options`; ``lifetime`` limits the run, ``in_flight`` queries at once.
-    :param read: takes the server and changes, and returns a :class:`Present` for each; a test has things happen then.
-    :param test: send nothing, and say what would be sent.
+    :param read: takes the server and changes, and returns a :class:`Present` for each; tests use it as a hook.
+    :param test: send nothing, and report what would be sent.
     :raises MissingPackage: dnspython is not installed.
     """
     changes = list(changes)
@@ -70,10 +70,10 @@ def publish(
 
 
 def _first(server, changes):
-    """Send what DNS has nothing of without reading it there first; return (change, told) of what went through.
+    """Send records whose names are empty in DNS, without reading them first; return (change, outcome) for successes.
 
-    The server takes a message only if none of its names is in use, with any type of record; all that is in one that it
-    does not take is read and sent as everything else.
+    The server accepts a message only if no name in it has a record of any type. The records of a message that it
+    refuses are then read and sent like all others.
     """
     zones, told = {}, []
     for change in changes:
@@ -94,7 +94,7 @@ def _first(server, changes):
 
 
 def _round(server, changes, present, test):
-    """Send what is to be sent, by what the server has at the names, and return what became of each change."""
+    """Send what is due, given what the server has at the names; return the outcome of each change."""
     told, zones = {}, {}
     for change in changes:
         step = _step(change, present.get(change))
@@ -122,7 +122,7 @@ def _sentence(place, change, result, said):
 
 
 def _step(change, present):
-    """Return what to send for a change, or its result and what there is to say of it."""
+    """Return the step to send for a change, or its result and a detail."""
     if present is None:
         return "refused", "the name does not lie in this zone"
     if present.trouble:
@@ -136,13 +136,13 @@ def _step(change, present):
     if strange is not None:
         return "refused", _somebody_elses(change, _text(strange))
     older = tuple(one for one in present.records if _counting(change, [b"".join(one.strings)]))
-    # Others' records at the name are of one set with ours, and would get its TTL (RFC 2181 section 5.2).
+    # The TXT records of others at the name are in the same RRset and would get its TTL (RFC 2181 section 5.2).
     ttl = present.ttl if len(older) < len(present.records) and present.ttl is not None else change.ttl
     return Step(change, present.records, older, ttl, present.is_made)
 
 
 def _counting(change, values):
-    """Return those of the TXT values at a name that are of the kind of a change."""
+    """Return the TXT values at a name that are of the change's kind."""
     return [one for one in values if KINDS[change.kind].counts(one)] if change.kind else list(values)
 
 
@@ -163,7 +163,7 @@ def _somebody_elses(change, text):
 
 
 def _is_right(change, value, wanted):
-    """Tell whether a TXT value serves as the wanted one: it may differ in what does not count in such a record."""
+    """Tell whether a TXT value is as good as the wanted one: it may differ in what has no meaning in such a record."""
     if change.is_beside:
         return check_spf_beside((value,), wanted) is None
     if change.kind:
@@ -175,7 +175,7 @@ def _is_right(change, value, wanted):
 
 
 def _is_same(change, value, known):
-    """Tell whether a TXT value is a known one: the same key or policy, or the same text."""
+    """Tell whether a TXT value matches a known one: the same key or policy, or the same text."""
     if change.kind:
         return KINDS[change.kind].same(value, known)
     key = _key(known)
@@ -183,7 +183,7 @@ def _is_same(change, value, known):
 
 
 def _key(text):
-    """Return the algorithm and the bytes of a DKIM key record; ``None`` if it is none."""
+    """Return the algorithm and the bytes of a DKIM key record; ``None`` if the text is not one."""
     try:
         found = tags(text)
         return found.get("k", "rsa"), base64.b64decode(re.sub(r"\s", "", found["p"]), validate=True)
@@ -192,7 +192,7 @@ def _key(text):
 
 
 def _send(server, zone, steps):
-    """Send steps in one message, or in several if the server does not let one of them pass; return (change, told)."""
+    """Send steps in one message, or in several if the server refuses one of them; return (change, outcome)."""
     try:
         said = server.update(zone, steps)
     except Refused as err:
@@ -207,7 +207,7 @@ def _send(server, zone, steps):
 
 
 def _meaning(code, key_name):
-    """Return a response's code with what it means to an operator (RFC 2136 section 3.8)."""
+    """Return a response code with its meaning for an operator (RFC 2136 section 3.8)."""
     told = {
         "REFUSED": f"its update-policy or allow-update does not let the key {key_name} change it",
         "NOTAUTH": "it is not a primary server of this zone",
@@ -237,10 +237,10 @@ def read_present(server, changes):
 
 
 def _made_by_wildcards(server, found):
-    """Return the changes at whose names there is nothing: what is shown there is made from a wildcard (RFC 4592).
+    """Return the changes whose names are empty: what the server shows there is synthesized from a wildcard (RFC 4592).
 
-    The server shows the same below such a name. Should it be at the name besides, the server refuses the update, which
-    is to find nothing there.
+    The server shows the same at a random name below. If the record does exist at the name as well, the server refuses
+    the update, whose prerequisite is that nothing exists there.
     """
     odd = [change for change, present in found.items() if present.alias or not _serves(change, present)]
     queries = {}
@@ -259,7 +259,7 @@ def _made_by_wildcards(server, found):
 
 
 def _serves(change, present):
-    """Tell whether what is at a name is nothing, or what is wanted there, so that no wildcard matters."""
+    """Tell whether a name holds nothing, or what is wanted there, so that no wildcard matters."""
     values = _counting(change, present.values)
     if not present.values or change.wanted is None:
         return not present.values

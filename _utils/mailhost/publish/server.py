@@ -1,4 +1,4 @@
-"""A conversation with the primary server of a zone: queries and updates by TCP, signed."""
+"""A conversation with the primary server of a zone: signed queries and updates over TCP."""
 
 import socket
 import struct
@@ -10,16 +10,16 @@ from mailhost.dns.message import rcode
 from mailhost.publish.change import Change
 from mailhost.records.record import txt_strings
 
-# So many lost answers, and the server is left alone: one that is dead must not hold up a run for each of its zones.
+# After so many lost answers the server is left alone: a dead one must not hold up a run for each of its zones.
 _PATIENCE = 2
 TOO_LONG = "its records do not fit one message"
 
 
 @dataclass(frozen=True)
 class Present:
-    """What the server has at a name: TXT values with the records that they are in, or why that is not known.
+    """What the server has at a name: TXT values and their records, or why that is not known.
 
-    ``alias`` is the target of a CNAME that is there. ``is_made``: a wildcard made what the server shows there.
+    ``alias`` is the target of a CNAME there. ``is_made``: a wildcard synthesized what the server shows there.
     """
 
     values: tuple = ()
@@ -32,9 +32,9 @@ class Present:
 
 @dataclass(frozen=True)
 class Step:
-    """A change that is to be sent, the records that are at its name, and those in whose place it comes.
+    """A change to send, the records that are at its name, and those that it replaces.
 
-    ``unused``: nothing at all may be at the name.
+    ``unused``: nothing at all may exist at the name.
     """
 
     change: Change
@@ -45,11 +45,11 @@ class Step:
 
 
 class Refused(Exception):
-    """The server did not do what it was asked for, or was not asked."""
+    """The server refused the request, or was not asked."""
 
 
 class Lost(Exception):
-    """A message was sent, and no answer came that can be trusted."""
+    """A message was sent, but no trustworthy answer came."""
 
 
 class _Closed(Lost):
@@ -57,7 +57,7 @@ class _Closed(Lost):
 
 
 class Server:
-    """The primary server in one run: how it is reached, and whether there is still any use in asking it."""
+    """The primary server in one run: how to reach it, and whether asking it is still of any use."""
 
     def __init__(self, dns, credential, options):
         self.dns, self.key_name = dns, credential.name
@@ -69,25 +69,25 @@ class Server:
         self._lost, self._useless = 0, ""
 
     def query(self, name, number):
-        """Return a signed question for the TXT records at ``name``; a view may be chosen by the key."""
+        """Return a signed question for the TXT records at ``name``; the server may choose a view by the key."""
         message = self.dns.message.make_query(name, "TXT", flags=0)
         message.id = number % 0x10000
         message.use_tsig(self._key)
         return message
 
     def ask(self, queries):
-        """Send queries, many at once; return pairs of their key and a response, or a :class:`Present` with trouble."""
+        """Send queries, many at once; return pairs of their key and a response or a :class:`Present` with trouble."""
         waiting, told = dict(queries), []
         while waiting:
             said = []
             try:
-                # A server may close a connection early: what it left unanswered is asked again, unless that was all.
+                # A server may close a connection early. Ask its unanswered questions again, unless it answered none.
                 self._ask(dict(list(waiting.items())[: self._in_flight]), said)
                 trouble = ""
             except (Refused, Lost) as err:
                 trouble = str(err)
                 if isinstance(err, _Closed) and not said and self._in_flight > 1:
-                    # Some servers take one question a connection; then the others' arrival costs that one its answer.
+                    # Some servers accept one question a connection, and further ones cost even the first its answer.
                     self._in_flight = 1
                     continue
             if not said:
@@ -115,9 +115,9 @@ class Server:
             return Present(trouble=str(err))
 
     def update(self, zone, steps):
-        """Send an update; return its response's code, or what keeps it from being sent if that is one of its records.
+        """Send an update; return the code of its response, or why it cannot be sent because of one of its records.
 
-        :raises Refused: nothing was changed. :raises Lost: that is not known.
+        :raises Refused: nothing was changed. :raises Lost: whether something was changed is not known.
         """
         message = self._message(zone, steps)
         try:
@@ -125,7 +125,7 @@ class Server:
         except self.dns.exception.TooBig:
             return TOO_LONG
         try:
-            # A connection of its own: one that the server closes in between would make the result unknown.
+            # Each update has its own connection: if the server closed one in between, the result would be unknown.
             with self._connected() as (connection, ends):
                 _put(connection, wire, ends)
                 response = self._response(_get(connection, ends), message)
@@ -193,7 +193,7 @@ class Server:
         return f"time-out, {self._timeout} s" if isinstance(err, TimeoutError) else (err.strerror or str(err)).lower()
 
     def _response(self, wire, request):
-        """Read a response; errors of TSIG itself hold for all messages (RFC 8945 section 5.2)."""
+        """Read a response. TSIG errors apply to all messages of the run (RFC 8945 section 5.2)."""
         dns, tsig = self.dns, self.dns.tsig
         try:
             response = dns.message.from_wire(wire, keyring=self._key, request_mac=request.mac)
@@ -210,7 +210,7 @@ class Server:
         return response
 
     def _unsigned(self, wire):
-        """Return what to say of an answer without a signature; nothing if it has one, or cannot be read."""
+        """Return a text for an answer without a signature; empty if the answer cannot be read."""
         try:
             code = rcode(self.dns.message.from_wire(wire))
         except (self.dns.exception.DNSException, ValueError):

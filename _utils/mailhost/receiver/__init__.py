@@ -1,1 +1,1 @@
-"""What a receiver makes of a message: SPF, DKIM and DMARC."""
+"""What a receiver finds when it checks a message: SPF, DKIM and DMARC."""

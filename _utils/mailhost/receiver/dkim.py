@@ -1,4 +1,4 @@
-"""What a receiver finds of a message's DKIM signatures, with dkimpy."""
+"""Verifying a message's DKIM signatures as a receiver does, with dkimpy."""
 
 import importlib
 import logging
@@ -11,37 +11,37 @@ from mailhost.receiver.dmarc import Unanswered
 from mailhost.wording import plain
 
 LONGEST_KEY = 2048
-"""Characters of a key record: RSA with 8192 bits has some 1,400, and with more bits a verification takes seconds."""
+"""Characters of a key record: an RSA key of 8192 bits has about 1,400, and larger keys take seconds to verify."""
 
 LONGEST = 16384
-"""Characters of a TXT record, and bytes of a signature, that are read: a key of 16,384 bits takes 2,800."""
+"""Characters of a TXT record, and bytes of a signature, that are read: a key of 16,384 bits has 2,800."""
 _MOST_BLANKS = 100
 
 
 def dkim_results(message, lookup, most=None):
-    """Verify the signatures of ``message``: a list of dicts of domain, selector, result and reason, the top one first.
+    """Verify the signatures of ``message``; return dicts of domain, selector, result and reason, the top one first.
 
     The result is pass, fail, neutral (it cannot be read) or temperror (DNS did not answer): RFC 8601 section 2.7.1.
 
     :param lookup: a function from a name to the texts of its TXT records; it raises :class:`Unanswered`.
-    :param most: no more signatures than this are verified; all, if left out.
+    :param most: verify no more signatures than this; all, if left out.
     """
     found = (_verified(message, number, field, lookup) for number, field in enumerate(signatures(message)[:most]))
     return [{name: plain(value) for name, value in one.items()} for one in found]
 
 
 def signatures(message):
-    """Return the values of the DKIM-Signature fields, as dkimpy numbers them; none of a header that it cannot read."""
+    """Return the values of the DKIM-Signature fields in dkimpy's order; none if it cannot read the header."""
     dkim = dkimpy()
     try:
         fields, _ = dkim.rfc822_parse(message)
-    except (dkim.DKIMException, IndexError):  # the latter where the first line continues one that is not there
+    except (dkim.DKIMException, IndexError):  # IndexError: the first line is a continuation line
         return []
     return [value for name, value in fields if name.lower() == b"dkim-signature"]
 
 
 def _verified(message, number, field, lookup):
-    if len(field) > LONGEST or re.search(rb"\s{%d}" % _MOST_BLANKS, field):  # dkimpy takes the square of their time
+    if len(field) > LONGEST or re.search(rb"\s{%d}" % _MOST_BLANKS, field):  # dkimpy needs quadratic time for these
         return {"domain": "", "selector": "", "result": "neutral", "reason": "it is longer than any that can be read"}
     named = _named(field)
     found = {"domain": named.get("d", "").lower(), "selector": named.get("s", "")}
@@ -53,13 +53,13 @@ def _verified(message, number, field, lookup):
         return {**found, "result": "temperror", "reason": str(err)}
     except _NoKey as err:
         return {**found, "result": "fail", "reason": str(err)}
-    except Exception as err:  # whatever dkimpy trips over in what a stranger wrote
+    except Exception as err:  # whatever dkimpy raises on input from a stranger
         return {**found, "result": "neutral", "reason": f"dkimpy cannot read it: {type(err).__name__}: {err}"}
     return {**found, "result": "pass" if valid else "fail", "reason": reason}
 
 
 def _named(field):
-    """Return the tags of a signature as dkimpy reads them, which alone are those that it verifies by."""
+    """Return the tags of a signature as dkimpy reads them, since it verifies by those."""
     dkim = dkimpy()
     try:
         tags = dkim.util.parse_tag_value(field)
@@ -69,12 +69,12 @@ def _named(field):
 
 
 class _NoKey(Exception):
-    """There is no single key of a reasonable size at a key's name."""
+    """There is not exactly one key of a reasonable size at a key's name."""
 
 
 def _key_text(name, lookup):
     texts = lookup(name)
-    if len(texts) > 1:  # which of them a verifier takes is undefined (RFC 6376 section 3.6.2.2)
+    if len(texts) > 1:  # which of them a verifier uses is undefined (RFC 6376 section 3.6.2.2)
         raise _NoKey(f"there are {len(texts)} TXT records at {name}; verifiers take any of them, or none")
     if texts and len(texts[0]) > LONGEST_KEY:
         raise _NoKey(f"the TXT record at {name} has more than {LONGEST_KEY} characters")
@@ -82,7 +82,7 @@ def _key_text(name, lookup):
 
 
 def verify(message, index, txt):
-    """Verify a DKIM signature with dkimpy: a pair of whether it is valid, and the reason if it is not.
+    """Verify a DKIM signature with dkimpy; return whether it is valid, and the reason if it is not.
 
     :param index: the number of the signature, 0 for the top one.
     :param txt: a function from a name (text, no final dot) to the text of its TXT record, ``None`` if there is none.
@@ -107,9 +107,9 @@ def verify(message, index, txt):
 
 
 def dkimpy():
-    """Return the package ``dkim`` (dkimpy), imported whatever Salt left in ``sys.modules`` under that name.
+    """Return the package ``dkim`` (dkimpy), even if Salt left another module of that name in ``sys.modules``.
 
-    Salt puts its folder of execution modules into the path while it loads them, and one of them is called dkim.py.
+    While Salt loads execution modules, their folder is in the path, and one of them is called dkim.py.
 
     :raises MissingPackage: dkimpy or dnspython is not installed.
     """
@@ -135,7 +135,7 @@ def _missing(reason):
 
 
 class _Reasons(logging.Handler):
-    """What dkimpy logs when it finds a key or a signature bad; it returns nothing but False."""
+    """Collects what dkimpy logs about a bad key or signature; its return value is only False."""
 
     def __init__(self):
         super().__init__(logging.ERROR)

@@ -1,4 +1,4 @@
-"""DMARC's judgement of a message, by RFC 9989: the tree walk, alignment and the policy that applies."""
+"""Judging a message by DMARC (RFC 9989): the tree walk, alignment and the policy that applies."""
 
 import re
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ _POLICIES = ("none", "quarantine", "reject")
 
 
 class Unanswered(Exception):
-    """DNS gave no answer to a question: neither a record nor its absence."""
+    """DNS did not answer a question: neither with a record nor with its absence."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A DMARC policy record and the domain under whose ``_dmarc`` it is."""
+    """A DMARC policy record, and the domain whose ``_dmarc`` name has it."""
 
     domain: str
     tags: dict
 
 
 def walk(domain, lookup):
-    """Return the policy records found on the way from ``domain`` up to the root, the longest name first.
+    """Return the policy records on the way from ``domain`` up to the root, the longest name first.
 
-    The name itself is asked; above it, at most seven labels are, and a record with ``psd=n`` or ``psd=y`` ends the walk
-    (RFC 9989 section 4.10: eight queries at most).
+    The name itself is queried, and at most seven labels above it. A record with ``psd=n`` or ``psd=y`` ends the walk
+    (RFC 9989 section 4.10: at most eight queries).
 
     :param lookup: a function from a name to the texts of its TXT records; it raises :class:`Unanswered`.
     """
@@ -43,13 +43,13 @@ def walk(domain, lookup):
 
 
 def policy_record(texts):
-    """Return the tags of the one DMARC record among ``texts``; ``None`` if there is none, or more than one."""
+    """Return the tags of the single DMARC record among ``texts``; ``None`` if there is none, or more than one."""
     records = [text for text in texts if re.match(r"v\s*=\s*DMARC1\s*(;|$)", text)]
     return tags(records[0]) if len(records) == 1 else None
 
 
 def tags(text):
-    """Return the tags of a DMARC record, names in lower case; what is no tag is passed over (RFC 9989 section 4.8)."""
+    """Return the tags of a DMARC record, names in lower case; anything else is ignored (RFC 9989 section 4.8)."""
     pairs = (part.partition("=") for part in text.split(";") if "=" in part)
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
@@ -66,7 +66,7 @@ def organizational_domain(domain, found):
 
 
 def aligned(author, authenticated, mode, organization):
-    """Tell whether a domain that SPF or DKIM authenticated stands for the author's domain (RFC 9989 section 3.2.10).
+    """Tell whether a domain authenticated by SPF or DKIM is aligned with the author's (RFC 9989 section 3.2.10).
 
     :param mode: ``s`` strict: the same domain; ``r`` relaxed: the same organizational domain.
     :param organization: a function from a domain to its organizational domain.
@@ -78,11 +78,11 @@ def aligned(author, authenticated, mode, organization):
 
 
 def judge(author, spf, dkim, lookup):
-    """Return DMARC's result for mail from ``author`` as a dict: result, domain, policy, reason.
+    """Return DMARC's result for mail from ``author`` as a dict of result, domain, policy and reason.
 
     :param author: the domain in From.
     :param spf: the domain that passed SPF, or ``None``.
-    :param dkim: the domains whose signature passed.
+    :param dkim: the domains whose signatures passed.
     :param lookup: as for :func:`walk`.
 
     The result is pass, fail, none (no record), permerror (a record without a usable policy) or temperror (no answer).
@@ -101,7 +101,7 @@ def _judge(author, spf, dkim, lookup):
 
 
 def conclude(author, spf, dkim, found, organization):
-    """Return what :func:`judge` does, by the record that was ``found`` (``None``: none) for a lower-case ``author``.
+    """Return what :func:`judge` returns, given the record ``found`` (or ``None``) for a lower-case ``author``.
 
     :param organization: a function from a domain to its organizational domain.
     """
@@ -125,9 +125,9 @@ def conclude(author, spf, dkim, found, organization):
 
 
 def applicable(author, lookup):
-    """Return the record for ``author``: its own, else its organizational domain's, else the public suffix's.
+    """Return the record that applies to ``author``: its own, its organizational domain's, or the public suffix's.
 
-    Names above the author's are asked only if it has none (RFC 9989 section 4.10.1).
+    Names above the author's are only queried if it has none of its own (RFC 9989 section 4.10.1).
     """
     own = policy_record(lookup(f"_dmarc.{author}"))
     if own is not None:
@@ -139,7 +139,7 @@ def applicable(author, lookup):
 
 
 def policy_for(author, found):
-    """Return the policy that ``found`` asks for; ``None`` if it asks for none that counts (RFC 9989 section 4.10.1)."""
+    """Return the policy that ``found`` asks for; ``None`` if it is not usable (RFC 9989 section 4.10.1)."""
     own = found.domain == author
     asked = found.tags.get("p", "") if own else found.tags.get("sp", found.tags.get("p", ""))
     given = [found.tags[name].lower() for name in ("p", "sp", "np") if name in found.tags]

@@ -1,9 +1,9 @@
-"""DMARC's judgement by the older rules (RFC 7489) and the public suffix list, with authheaders.
+"""Judging a message by the older DMARC rules (RFC 7489) and the public suffix list, with authheaders.
 
-Many receivers still follow them, so that a message can pass at one and fail at another.
-authheaders reads the records and the public suffix list. What follows is concluded here, since authheaders 0.16 applies
-``sp=`` to the domain that published it, cuts an SPF domain off at its first hyphen, and takes all names of a top-level
-domain that is not in its list for one organization.
+Many receivers still use them, so a message can pass at one receiver and fail at another. authheaders reads the records
+and the public suffix list; the conclusion is drawn here. authheaders 0.16 applies ``sp=`` to the domain that published
+it, cuts off an SPF domain at its first hyphen, and takes all names in a top-level domain that is not in its list for
+one organization.
 """
 
 import functools
@@ -15,7 +15,7 @@ from mailhost.receiver.dmarc import Found, Unanswered
 
 
 def authheaders():
-    """Return the module of authheaders that looks DMARC records up.
+    """Return the module of authheaders that looks up DMARC records.
 
     :raises MissingPackage: it is not installed.
     """
@@ -39,7 +39,7 @@ def organizational_domain(domain):
 
 
 def judge(author, spf, dkim, lookup):
-    """Return DMARC's result as :func:`mailhost.receiver.dmarc.judge` does, by the rules of RFC 7489."""
+    """Return DMARC's result like :func:`mailhost.receiver.dmarc.judge`, by the rules of RFC 7489."""
     author = author.lower().rstrip(".")
     package = authheaders()
     try:
@@ -60,6 +60,6 @@ def _applicable(author, dnsfunc):
 
 
 def _record(texts):
-    """Return the one DMARC record, as authheaders takes it from a resolver that is handed to it; else ``None``."""
+    """Return the single DMARC record in the form that authheaders takes from a resolver function; else ``None``."""
     records = [text for text in texts if receiver_dmarc.policy_record([text]) is not None]
     return records[0] if len(records) == 1 else None

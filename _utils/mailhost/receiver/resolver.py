@@ -1,4 +1,4 @@
-"""This system's resolver, as a receiver asks it."""
+"""The system's resolver, used as a receiver uses it."""
 
 import re
 
@@ -11,9 +11,9 @@ _NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\Z
 
 
 class Resolver:
-    """This system's resolver, anew from resolv.conf.
+    """The system's resolver, with the present resolv.conf.
 
-    :param timeout: seconds for one query; a question takes twice as long at most.
+    :param timeout: seconds for one query; a question takes at most twice as long.
     :raises ResolverError: it is not configured.
     :raises MissingPackage: dnspython is not installed.
     """
@@ -27,14 +27,14 @@ class Resolver:
         self._resolver.timeout, self._resolver.lifetime = timeout, 2 * timeout
 
     def texts(self, name):
-        """Return the texts of the TXT records at ``name``, none if there are none.
+        """Return the texts of the TXT records at ``name``; empty if there are none.
 
-        :raises Unanswered: DNS said neither that there are some nor that there are none.
+        :raises Unanswered: DNS neither returned records nor said that there are none.
         """
         return [b"".join(one.strings).decode("utf-8", "surrogateescape")[:LONGEST] for one in self._ask(name, "TXT")]
 
     def takes_mail(self, domain):
-        """Tell whether mail to ``domain`` has anywhere to go (RFC 5321 section 5.1, RFC 7505).
+        """Tell whether mail to ``domain`` can be delivered anywhere (RFC 5321 section 5.1, RFC 7505).
 
         :raises Unanswered: as for :meth:`texts`.
         """
@@ -51,7 +51,7 @@ class Resolver:
         return any(self._ask(name, rdtype) for rdtype in ("A", "AAAA"))
 
     def _ask(self, name, rdtype):
-        if not _NAME.match(name):  # a name that cannot be in DNS, as a message may have it
+        if not _NAME.match(name):  # a message may contain a name that cannot be in DNS
             return []
         dns = self._dns
         try:

@@ -1,4 +1,4 @@
-"""SPF as a receiver evaluates it: by pyspf, whose look-ups go to this system's resolver."""
+"""SPF as a receiver evaluates it: by pyspf, with lookups through the system's resolver."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from mailhost.errors import MissingPackage
 from mailhost.wording import plain
 
 LONGEST = 4096
-"""Bytes of an SPF record that is evaluated: pyspf takes a time that grows with the square of a term's length. A record
-should fit into 512 bytes with all else (RFC 7208 section 3.4)."""
+"""Bytes of an SPF record that is evaluated: pyspf's time grows with the square of a term's length. A record should fit
+into 512 bytes together with everything else at the name (RFC 7208 section 3.4)."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What became of an evaluation.
+    """The outcome of an evaluation.
 
-    ``result`` is pass, fail, softfail, neutral, none, permerror or temperror; ``lookups`` are the terms that asked DNS,
-    ``void`` the look-ups that found nothing: at most 10 and 2 (RFC 7208 section 4.6.4).
+    ``result`` is pass, fail, softfail, neutral, none, permerror or temperror. ``lookups`` counts the terms that queried
+    DNS, ``void`` the lookups that found nothing: at most 10 and 2 are allowed (RFC 7208 section 4.6.4).
     """
 
     result: str
@@ -26,11 +26,11 @@ class Evaluated:
 
 
 def evaluator(timeout):
-    """Return the function that evaluates SPF for (address, sender, HELO name), and returns an :class:`Evaluated`.
+    """Return the function that evaluates SPF for (address, sender, HELO name) and returns an :class:`Evaluated`.
 
-    Its ``strict`` may be given as ``False``: then too many look-ups are counted, instead of ending the evaluation.
+    With ``strict=False`` too many lookups are counted and do not end the evaluation.
 
-    :param timeout: seconds for a look-up; an evaluation takes four times as long at most.
+    :param timeout: seconds for a lookup; an evaluation takes at most four times as long.
     :raises MissingPackage: dnspython or pyspf is not installed.
     """
     dns = dnspython()
@@ -43,7 +43,7 @@ def evaluator(timeout):
         ) from err
 
     class Query(spf.query):
-        """pyspf's, which sees no text that takes long to read; a record that is too long is a permerror."""
+        """A pyspf query that never gets a text that takes long to parse; a record that is too long is a permerror."""
 
         def dns_txt(self, *arguments, **options):
             found = super().dns_txt(*arguments, **options)
@@ -53,7 +53,7 @@ def evaluator(timeout):
 
     def evaluate(address, sender, hostname, strict=True):
         try:
-            # pyspf asks the resolver that dnspython keeps for the whole process, as resolv.conf was when Salt started.
+            # pyspf uses dnspython's resolver for the whole process, whose resolv.conf was read when Salt started.
             dns.resolver.reset_default_resolver()
             query = Query(i=address, s=sender, h=hostname, strict=strict, timeout=timeout, querytime=4 * timeout)
             result, _, explanation = query.check()
@@ -65,9 +65,9 @@ def evaluator(timeout):
 
 
 def spf_check(timeout):
-    """Return the function that checks SPF: from (address, sender, HELO name) to SPF's (result, explanation).
+    """Return the function that checks SPF: from (address, sender, HELO name) to (result, explanation).
 
-    :param timeout: seconds for a look-up.
+    :param timeout: seconds for a lookup.
     :raises MissingPackage: dnspython or pyspf is not installed.
     """
     evaluate = evaluator(timeout)

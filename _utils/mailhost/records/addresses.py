@@ -1,11 +1,11 @@
-"""Which of a host's addresses others see its mail coming from, and so belong into SPF, A and AAAA. Pure."""
+"""Which of a host's addresses others see its mail come from, and so belong in SPF, A and AAAA. Pure."""
 
 import ipaddress
 import re
 
-# What no mail can come from on the Internet: RFC 1122 section 3.2.1.3, 1918, 6598, 3927, 6890, 5771, 1112; RFC 4193,
-# 4291, 3879, 6052. Python's own is_private would take in the addresses for documentation (RFC 5737, 3849) and those for
-# benchmarks (RFC 2544): no router or container network gives these by default; who has one wanted it, for a laboratory.
+# No mail on the Internet can come from these: RFC 1122 section 3.2.1.3, 1918, 6598, 3927, 6890, 5771, 1112; RFC 4193,
+# 4291, 3879, 6052. Python's own is_private would also match addresses for documentation (RFC 5737, 3849) and
+# benchmarks (RFC 2544). No router or container network hands these out by default; who has one chose it, for a lab.
 _PRIVATE = [
     ipaddress.ip_network(one)
     for one in (
@@ -18,7 +18,7 @@ _PRIVATE = [
 _OF_CONTAINERS = re.compile(
     r"(docker|podman|veth|virbr|vnet|lxcbr|lxdbr|incusbr|cni|flannel|cali|kube|vmnet|vboxnet)[\w.-]{0,15}|br-[0-9a-f]{12}"
 )
-"""Bridges and ends of cables that container and virtual machine software makes."""
+"""Bridges and virtual interfaces that container and virtual machine software creates."""
 _TEMPORARY, _DUPLICATE, _DEPRECATED = 0x01, 0x08, 0x20
 """Flags of /proc/net/if_inet6 (linux/if_addr.h)."""
 _BOUND = ("smtp_bind_address", "smtp_bind_address6", "proxy_interfaces")
@@ -26,28 +26,29 @@ _BOUND = ("smtp_bind_address", "smtp_bind_address6", "proxy_interfaces")
 
 
 def is_private(address):
-    """Tell whether an address has no meaning on the Internet."""
+    """Tell whether an address is not usable on the Internet."""
     address = ipaddress.ip_address(address)
     return any(address in network for network in _PRIVATE)
 
 
 def families(main):
-    """Return the families, 4 and 6, that Postfix uses by its ``inet_protocols`` in the pillar's ``postfix:main``."""
+    """Return the families, 4 and 6, that Postfix uses according to ``inet_protocols`` in ``postfix:main``."""
     given = re.findall(r"ipv([46])", str(main.get("inet_protocols") or "")[:80])
     return sorted({int(one) for one in given}) or [4, 6]
 
 
 def own_addresses(grains):
-    """Return all of the host's addresses by which another host may know it: neither loopback nor link-local."""
+    """Return all addresses of the host by which another host may reach it: neither loopback nor link-local."""
     found = [ipaddress.ip_address(one) for one in [*grains.get("ipv4", ()), *grains.get("ipv6", ())]]
     usable = (one for one in found if not (one.is_loopback or one.is_link_local or one.is_unspecified))
     return [str(one) for one in sorted(set(usable), key=_order)]
 
 
 def outward_addresses(grains, main=None):
-    """Return the addresses that others may see the host's mail coming from.
+    """Return the addresses that others may see the host's mail come from.
 
-    Those of containers' bridges are not; those that ``main`` (``postfix:main``) binds to, or names as NAT's, are.
+    Addresses of container bridges do not count. Addresses that ``main`` (``postfix:main``) binds to, or names as those
+    of NAT, do.
     """
     main = main or {}
     inner = _of_containers(grains)
@@ -76,7 +77,7 @@ def _interfaces(grains):
 
 
 def _literal(value):
-    """Return the addresses in the value of a parameter, without what is none (a ``$name``)."""
+    """Return the addresses in a parameter's value; anything else (a ``$name``) is left out."""
     words = value if isinstance(value, (list, tuple)) else re.split(r"[,\s]", str(value or ""))
     for word in words:
         try:
@@ -86,7 +87,7 @@ def _literal(value):
 
 
 def lasting(addresses, if_inet6):
-    """Return IPv6 addresses without those that pass: temporary (RFC 8981), deprecated, or another host's as well.
+    """Return IPv6 addresses without temporary (RFC 8981), deprecated and duplicate ones.
 
     :param if_inet6: the text of ``/proc/net/if_inet6``: address, interface, prefix, scope, flags, name; hexadecimal.
     """
@@ -99,7 +100,7 @@ def lasting(addresses, if_inet6):
 
 
 def no_public(settings):
-    """Return what is wrong, if no public address of the host is known; else ``""``."""
+    """Return what is wrong if no public address of the host is known, else ``""``."""
     if settings["addresses"]:
         return ""
     own = ", ".join(settings.get("own_addresses") or ()) or "none"

@@ -1,4 +1,4 @@
-"""The records of a host's addresses and of where mail for a domain goes, and how DNS differs. Pure."""
+"""Records of a host's addresses and of where a domain's mail goes, and how DNS differs from them. Pure."""
 
 import ipaddress
 
@@ -8,7 +8,7 @@ from mailhost.records.spf import spf_record
 
 
 def mx_records(name, domain):
-    """Return the MX records of a domain, the first host with the best preference."""
+    """Return the MX records of a domain; the first host is the most preferred one."""
     return [Record(name, domain["ttl"], "MX", f"{10 * place} {host}") for place, host in enumerate(domain["mx"], 1)]
 
 
@@ -18,7 +18,7 @@ def address_records(hostname, addresses, ttl):
 
 
 def domain_records(name, domain, hostname, addresses):
-    """Return all that a domain needs in DNS but its DKIM keys; the host's addresses if its name lies in the domain."""
+    """Return all records of a domain except its DKIM keys; the host's addresses if its name lies in the domain."""
     host = address_records(hostname, addresses, domain["ttl"]) if within(hostname, name) else []
     policies = (spf_record(name, domain), dmarc_record(name, domain))
     return [*host, *mx_records(name, domain), *(record for record in policies if record)]
@@ -30,7 +30,7 @@ def within(hostname, domain):
 
 
 def check_mx(values, hosts):
-    """Compare MX values, pairs of preference and host, with the hosts wanted; preferences are free."""
+    """Compare MX values, pairs of preference and host, with the hosts wanted; preferences may differ."""
     seen = sorted({host.lower().rstrip(".") for _, host in values})
     if seen == [""]:
         return "the MX record is the null MX (RFC 7505), which says that the domain takes no mail"

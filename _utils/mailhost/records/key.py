@@ -1,4 +1,4 @@
-"""The record of a DKIM key, and how what DNS shows differs from it. Pure."""
+"""The record of a DKIM key, and how DNS differs from it. Pure."""
 
 import base64
 import binascii
@@ -27,11 +27,11 @@ def key_text(public, algorithm="rsa"):
 
 
 def check_key(values, public, algorithm="rsa"):
-    """Compare the TXT values at a key's name with our key; return ``None`` or a sentence of what is wrong.
+    """Compare the TXT values at a key's name with our key; return ``None`` or a sentence that says what is wrong.
 
-    :param public: base64 text of our public key; empty if the key is to be revoked.
+    :param public: base64 text of our public key; empty if the key must be revoked.
 
-    Keys are equal if their decoded bytes and ``k=`` are; white space within ``p=`` and other tags do not count.
+    Keys are equal if their decoded bytes and ``k=`` are equal; white space within ``p=`` and other tags do not matter.
     """
     if not values:
         return "there is no key record"
@@ -39,7 +39,7 @@ def check_key(values, public, algorithm="rsa"):
         return _several_keys(values, public, algorithm)
     text = as_text(values[0])
     if text == key_text(public, algorithm):
-        return None  # as it is of thousands of keys: nothing needs to be taken apart
+        return None  # the usual case for thousands of keys: nothing needs to be parsed
     if "\\" in text:
         return PASTED
     if '"' in text:
@@ -79,13 +79,13 @@ def _wrong_use(seen, algorithm):
     if "h" in seen and "sha256" not in records_tags.listed(seen["h"]):
         return f"it allows only h={seen['h']}, but we sign with sha256 (RFC 8301); take h= away"
     if "s" in seen and seen["s"] not in ("*", "email"):
-        # A list with email in it would do (RFC 6376 section 3.6.1), but dkimpy, and so others' filters, take none.
+        # A list that includes email is valid (RFC 6376 section 3.6.1), but dkimpy, and filters that use it, reject it.
         return f"it is for s={seen['s']} only, which not every verifier takes for email; take s= away"
     return None
 
 
 def is_testing(value):
-    """Tell whether a key record has t=y: verifiers may take its signatures for none (RFC 6376 section 3.6.1)."""
+    """Tell whether a key record has t=y: verifiers may ignore its signatures (RFC 6376 section 3.6.1)."""
     if not _FLAGS.search(value):
         return False
     try:
@@ -127,7 +127,7 @@ def _other_key(seen, public):
     start = next(
         (place for place, pair in enumerate(zip(seen, public, strict=False)) if len(set(pair)) > 1), len(public)
     )
-    # All RSA keys of a size begin alike, so only the place where they part tells anything.
+    # All RSA keys of a size begin alike, so only the place where they start to differ says anything.
     return (
         f"it holds a different key: from character {start + 1} on p= is {_from(seen, start)}, "
         f"ours is {_from(public, start)}. If ours was made anew, publish ours; if another host signs with this "

@@ -1,4 +1,4 @@
-"""MTA-STS (RFC 8461): the record and the policy of a domain, read; and the policy fetched as senders do."""
+"""MTA-STS (RFC 8461): reading a domain's record and policy, and fetching the policy as senders do."""
 
 import hashlib
 import http.client
@@ -28,17 +28,17 @@ class Policy:
 
 
 class PolicyError(Exception):
-    """A domain's policy is not to be had, or is none; senders go on without it, or by an older one."""
+    """A domain's policy cannot be fetched or is not valid; senders ignore it, or use an older one."""
 
 
 class Unfetched(Exception):
-    """It could not be found out whether there is a policy: a time-out, or trouble with DNS."""
+    """Whether there is a policy is unknown: a timeout, or trouble with DNS."""
 
 
 def policy_text(domain):
-    """Return the policy file of a domain (section 3.2), by its settings.
+    """Return the text of a domain's policy file (section 3.2), made from its settings.
 
-    The order of its hosts says nothing, so they are sorted: another preference of the MX records is no new policy.
+    The order of its hosts has no meaning, so they are sorted: changed MX preferences do not make a new policy.
     """
     policy = domain["mta_sts"]
     hosts = (f"mx: {host}" for host in sorted(filter(None, domain["mx"] or ())))
@@ -47,12 +47,12 @@ def policy_text(domain):
 
 
 def policy_id(text):
-    """Return the ``id`` of a policy: another one for each text, and always the same for the same (section 3.1)."""
+    """Return the ``id`` of a policy: the same for the same text, another one for any other text (section 3.1)."""
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def url(domain):
-    """Return where a domain's policy is (section 3.3)."""
+    """Return the URL of a domain's policy (section 3.3)."""
     return f"https://mta-sts.{domain}/.well-known/mta-sts.txt"
 
 
@@ -67,7 +67,7 @@ def record_problem(value):
 
 
 def id_of(value):
-    """Return the ``id`` of a record; ``None`` if it has not one that is valid."""
+    """Return the ``id`` of a record; ``None`` if it has none that is valid."""
     fields = [one.strip() for one in value.decode("utf-8", "replace").split(";")]
     ids = [one.partition("=")[2].strip() for one in fields if re.match(r"id[ \t]*=", one)]
     return ids[0] if len(ids) == 1 and re.fullmatch(r"[A-Za-z0-9]{1,32}", ids[0]) else None
@@ -76,11 +76,11 @@ def id_of(value):
 def parse(text):
     """Read a policy file (section 3.2).
 
-    :raises PolicyError: with what is wrong.
+    :raises PolicyError: the file is not valid; the message says what is wrong.
     """
     pairs = [line.partition(":") for line in text.splitlines() if line.strip()]
     fields = [(name.strip(), value.strip()) for name, colon, value in pairs if colon]
-    # The first of several counts, except of mx.
+    # If a field is repeated, the first one counts, except for mx.
     first = dict(reversed(fields))
     if first.get("version") != "STSv1":
         raise PolicyError("it does not say version: STSv1")
@@ -96,7 +96,7 @@ def parse(text):
 
 
 def allows(policy, host):
-    """Tell whether a policy lets mail be sent to an MX host; ``*.`` stands for one label (section 4.1)."""
+    """Tell whether a policy allows mail to an MX host; ``*.`` stands for one label (section 4.1)."""
     return any(host == one or (one.startswith("*.") and host.partition(".")[2] == one[2:]) for one in policy.mx)
 
 
@@ -110,10 +110,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def fetch(domain, limit=LIMIT, context=None):
     """Return the text of a domain's policy file, by HTTPS with the certificate checked (section 3.3).
 
-    :param context: a :class:`ssl.SSLContext`; the system's, with its authorities, if not given.
-    :raises PolicyError: there is none: another status than 200, a redirect, a certificate that is not valid for the
-        name, a type other than text/plain, nobody who listens.
-    :raises Unfetched: no answer in ``limit`` seconds, or none from DNS.
+    :param context: a :class:`ssl.SSLContext`; by default the system's, with its certificate authorities.
+    :raises PolicyError: there is none: a status other than 200, a redirect, a certificate that is not valid for the
+        name, a type other than text/plain, or no connection.
+    :raises Unfetched: no answer within ``limit`` seconds, or none from DNS.
     """
     context = context or ssl.create_default_context()
     context.sslsocket_class = _socket_until(time.monotonic() + limit)
@@ -130,7 +130,7 @@ def fetch(domain, limit=LIMIT, context=None):
 
 
 def _socket_until(ends):
-    """Return a class of sockets whose reads end by a moment of the monotonic clock, however slowly bytes come in."""
+    """Return a class of sockets that stop reading at a moment of the monotonic clock, however slowly bytes arrive."""
 
     class Socket(ssl.SSLSocket):
         def recv_into(self, *arguments, **options):

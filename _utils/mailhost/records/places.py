@@ -1,4 +1,4 @@
-"""Where a host's key records may lie: below its own domains, and where the pillar says that aliases lead. Pure."""
+"""Where a host's key records may lie: below its own domains, and where the pillar lets aliases lead. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from mailhost.dns.message import within
 
 @dataclass(frozen=True)
 class Places:
-    """The domains of a host, and the zones that its pillar gives it besides (``dns:alias_zones``); lower case."""
+    """The domains of a host, and further zones that its pillar gives it (``dns:alias_zones``); lower case."""
 
     domains: frozenset
     zones: frozenset = frozenset()
 
     def is_of_domain(self, name):
-        """Tell whether a name is for a key of one of these very domains; one of a domain below them may be others'."""
+        """Tell whether a name is for a key of exactly one of these domains: subdomains may belong to others."""
         selector, _, domain = name.lower().rpartition("._domainkey.")
         return bool(selector) and domain in self.domains
 
@@ -22,7 +22,7 @@ class Places:
         return self.is_of_domain(name) or any(within(name.lower(), zone) for zone in self.zones)
 
     def refusal(self, name, place):
-        """Return why the record of ``name`` may not be published at the end of its aliases; ``""``: it may."""
+        """Return why the record of ``name`` may not be published at the end of its aliases; ``""`` if it may."""
         if self.has(place):
             return ""
         return (

@@ -1,4 +1,4 @@
-"""TXT records that say how a domain's mail is to be taken: SPF, DMARC, MTA-STS, TLS-RPT; a table of their kinds."""
+"""TXT records with policies for a domain's mail: SPF, DMARC, MTA-STS, TLS-RPT; a table of their kinds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from mailhost.records import transport as transport_records
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of record, of which a name has at most one.
+    """One kind of record, of which a name may have one.
 
-    ``label`` is what people call it, ``prefix`` stands before the domain in its name. ``make`` takes a domain's name
-    and settings and returns its :class:`mailhost.records.record.Record` or ``None``. ``counts`` tells whether a TXT
-    value is of the kind, as verifiers do: others at the name are others'. ``check`` takes the values there and the text
-    wanted, and returns ``None`` or what is wrong.
+    ``label`` is its usual name; ``prefix`` comes before the domain in its DNS name. ``make`` takes a domain's name and
+    settings and returns its :class:`mailhost.records.record.Record` or ``None``. ``counts`` tells whether a TXT value
+    is of this kind, as verifiers decide it; other values at the name are not touched. ``check`` takes the values there
+    and the wanted text, and returns ``None`` or what is wrong.
     """
 
     label: str
@@ -26,11 +26,11 @@ class Kind:
     check: Callable
 
     def name_of(self, domain):
-        """Return the name at which a domain has its record."""
+        """Return the DNS name of a domain's record of this kind."""
         return self.prefix + domain
 
     def same(self, value, text):
-        """Tell whether a TXT value says what a text does."""
+        """Tell whether a TXT value means the same as a text."""
         return self.counts(value) and self.check((value,), text) is None
 
 
@@ -55,12 +55,12 @@ KINDS = {
 
 
 def of_domain(name, domain):
-    """Return pairs of :class:`Kind` and record, of all that the settings of a domain want."""
+    """Return pairs of :class:`Kind` and record for all policy records that a domain's settings want."""
     made = ((kind, kind.make(name, domain)) for kind in KINDS.values())
     return [(kind, record) for kind, record in made if record]
 
 
 def kind_at(name):
-    """Return the kind of policy record that a name is for, by its first labels; SPF for any other name."""
+    """Return the kind of policy record that belongs at a name, by its first labels; SPF for any other name."""
     named = (kind for kind in KINDS.values() if kind.prefix and name.startswith(kind.prefix))
     return next(named, KINDS["SPF"])

@@ -1,4 +1,4 @@
-"""A DNS record and its text: in zone files, in forms of providers, for octoDNS; and of what DNS shows. Pure."""
+"""A DNS record and its text: for zone files, providers' web forms and octoDNS, and in messages. Pure."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def zone_line(record):
 
 
 def as_strings(records):
-    """Return ``{"NAME TYPE": value}`` with each value as a web form wants it, or a list of several at one place."""
+    """Return ``{"NAME TYPE": value}``, with the value as a web form wants it, or a list if there are several."""
     found = {}
     for record in records:
         found.setdefault(f"{record.name} {record.rdtype}", []).append(one_string(record))
@@ -96,7 +96,7 @@ def octodns(records, zone):
 
 
 def _natural(name):
-    """Return a key that sorts numbers in names by their value: octoDNS refuses a file in another order."""
+    """Return a sort key that orders numbers in names by their value: octoDNS refuses any other order."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
@@ -128,7 +128,7 @@ def _escaped(byte):
 
 
 def lacks_and_has(missing, surplus):
-    """Return what is missing from a record and what is too much in it, as the end of a sentence; empty for neither."""
+    """Return what a record lacks and what it has too much, as the end of a sentence; empty if neither."""
     halves = []
     if missing:
         halves.append(f"lacks {' '.join(missing)}")

@@ -1,7 +1,7 @@
-"""SPF and MX records of a domain that another host or a service has, too: extended, never made narrower. Pure.
+"""SPF and MX records that a domain shares with other hosts or services: extended, never narrowed. Pure.
 
-A host knows its own name and addresses. What a record in DNS says besides may be another host's, so it stays unless the
-pillar says that it has the whole of it (``spf:exact``, ``hosts``, ``mx``).
+A host knows its own name and addresses. Anything else in a DNS record may belong to another host, so it stays unless
+the pillar says that it describes the whole record (``spf:exact``, ``hosts``, ``mx``).
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from mailhost.records.spf import check_spf, is_spf, spf_terms
 
 _END = re.compile(r"[-~?+]?all", re.IGNORECASE)
 _REDIRECT = re.compile(r"redirect=\S+", re.IGNORECASE)
-# RFC 7208 section 12; a term that no verifier knows is a permerror, and is not kept.
+# RFC 7208 section 12. A term that no verifier knows makes the record a permerror, so it is not kept.
 _TERM = re.compile(
     r"[-~?+]?(include:\S+|exists:\S+|ip4:[0-9./]+|ip6:[0-9A-Fa-f:./]+|(a|mx|ptr)(:[^\s/]+)?(/\d+)?(//\d+)?)"
     r"|(?!redirect=|v=)[A-Za-z][A-Za-z0-9_.-]*=\S*",
@@ -22,10 +22,10 @@ _TERM = re.compile(
 
 
 def spf_beside(text, values):
-    """Return the SPF record that a name is to have, given its TXT values now: ours, with what others have there.
+    """Return the SPF record for a name, given its TXT values now: our terms, and the terms of others there.
 
-    Our terms come first, so that none of others' ends an evaluation before them. ``-all`` for others' senders would be
-    narrower than their ``~all``, which stays.
+    Our terms come first, so that no other term ends an evaluation before them. The others' ``~all`` stays, since our
+    ``-all`` would be stricter for their senders.
     """
     found = [value.decode("utf-8", "replace") for value in values if is_spf(value)]
     found = [one for one in found if not set('\\"') & set(one)]
@@ -42,7 +42,7 @@ def spf_beside(text, values):
 
 
 def _is_term(term):
-    """Tell whether verifiers know a term; one address that is none has them all give up (RFC 7208 section 4.6)."""
+    """Tell whether verifiers know a term. One invalid address makes the record a permerror (RFC 7208 section 4.6)."""
     if not _TERM.fullmatch(term):
         return False
     kind, _, address = term.lstrip("-~?+").lower().partition(":")
@@ -55,9 +55,9 @@ def _is_term(term):
 
 
 def check_spf_beside(values, wanted):
-    """Compare the TXT values at a name with an SPF record beside which others may have theirs.
+    """Compare the TXT values at a name with an SPF record that may also have terms of others.
 
-    What :func:`mailhost.records.spf.check_spf` returns.
+    Returns what :func:`mailhost.records.spf.check_spf` returns.
     """
     return check_spf(values, spf_beside(wanted, values))
 
@@ -67,7 +67,7 @@ def _redirect(text):
 
 
 def _end(found, text):
-    """Return how the record is to end: as softly as one of those found, but never so that every address passes."""
+    """Return the last term: the softest one found, but never one by which every address passes."""
     ends = [term for one in found for term in one.split()[1:] if _END.fullmatch(term)]
     strict = sorted((term for term in ends if term[0] in "~-"), key=_is_strict)
     if ends:
@@ -84,14 +84,14 @@ def _last(text):
 
 
 def has_mx_of_others(domain, hostname):
-    """Tell whether the MX records may name hosts of which the settings of a domain say nothing."""
+    """Tell whether the MX records may name hosts that a domain's settings do not mention."""
     return not domain["hosts"] and domain["mx"] == [hostname]
 
 
 def mx_beside(records, values):
-    """Return the MX records that a name is to have, given its values now: ours, after those that others have there.
+    """Return the MX records for a name, given its values now: ours, and those of others there.
 
-    A host that is not there yet comes last: mail goes on to where it went.
+    A new host of ours comes last, so that mail keeps going where it went.
     """
     ours = {record.value.split()[1] for record in records}
     others = sorted((preference, host) for preference, host in values if host and host not in ours)
@@ -104,6 +104,6 @@ def mx_beside(records, values):
 
 
 def check_mx_beside(values, hosts):
-    """Compare MX values with the host wanted, beside which there may be others; what ``check_mx`` returns."""
+    """Compare MX values with the wanted host; there may be others. Returns what ``check_mx`` returns."""
     said = check_mx(values, hosts)
     return said and said.replace("which is not wanted", "of which this host's pillar says nothing (domains:NAME:hosts)")

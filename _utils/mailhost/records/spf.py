@@ -1,4 +1,4 @@
-"""SPF: the record, and how what DNS shows differs from it. Pure."""
+"""The SPF record, and how DNS differs from it. Pure."""
 
 import ipaddress
 import re
@@ -8,9 +8,9 @@ from mailhost.wording import shown
 
 
 def spf_record(name, domain):
-    """Return the SPF record of a domain (RFC 7208), or ``None`` if it is to have none.
+    """Return the SPF record of a domain (RFC 7208), or ``None`` if it should have none.
 
-    Nor has it one while the addresses are not known (``None``) that its mail leaves from: that would forbid them.
+    While the addresses that its mail leaves from are not known (``None``), there is none: it would forbid that mail.
 
     :param domain: the domain's settings, as in the pillar with all defaults.
     """
@@ -24,10 +24,11 @@ def spf_record(name, domain):
 
 
 def check_spf(values, wanted):
-    """Compare the TXT values at a domain's name with its SPF record; return ``None`` or a sentence of what is wrong.
+    """Compare the TXT values at a domain's name with its SPF record; return ``None`` or a sentence that says what is
+    wrong.
 
-    Others' TXT values do not count. Equal are records that a verifier reads alike: letters' case, white space, ``+``,
-    the order of terms with the same qualifier and the spelling of an address are free.
+    Other TXT values do not count. Two records are equal if a verifier reads them alike: case, white space, ``+``, the
+    order of terms with the same qualifier, and the spelling of an address may differ.
     """
     found = [as_text(value) for value in values if is_spf(value)]
     if len(found) > 1:
@@ -54,12 +55,12 @@ def is_spf(value):
 
 
 def spf_terms(text, only=None):
-    """Return an SPF record's terms in one spelling each, or ``only`` these of them."""
+    """Return the terms of an SPF record, or the terms in ``only``, each in canonical spelling."""
     return [_spf_term(term) for term in (text.split()[1:] if only is None else only)]
 
 
 def _spf_term(term):
-    # In a macro the letter's case has a meaning (RFC 7208 section 7.3).
+    # In a macro the case of the letter has a meaning (RFC 7208 section 7.3).
     term = "".join(part if part.startswith("%{") else part.lower() for part in re.split(r"(%\{[^{}%]*\})", term))
     term = term.removeprefix("+")
     network = re.fullmatch(r"([-~?]?)(ip[46]):(.+)", term)
@@ -74,7 +75,7 @@ def _spf_term(term):
 
 
 def _spf(text):
-    """Return an SPF record as what a verifier makes of it: runs of terms with one qualifier, and modifiers."""
+    """Return an SPF record as a verifier reads it: runs of terms with the same qualifier, and modifiers."""
     runs, modifiers = [], set()
     for term in spf_terms(text):
         if re.match(r"[a-z][a-z0-9_.-]*=", term):

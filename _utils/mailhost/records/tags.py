@@ -1,4 +1,4 @@
-"""A list of tags, as records of DKIM and DMARC are (RFC 6376 section 3.2)."""
+"""A tag list, as in DKIM and DMARC records (RFC 6376 section 3.2)."""
 
 import re
 
@@ -12,7 +12,7 @@ _TAG_VALUE = re.compile(r"[\x21-\x3a\x3c-\x7e \t\r\n]*\Z")
 def tags(text):
     """Return a tag=value list as a dict in its own order (RFC 6376 section 3.2).
 
-    :raises ValueError: with the reason why it is none.
+    :raises ValueError: it is not such a list; the message says why.
     """
     specs = text.split(";")
     if len(specs) > 1 and not specs[-1].strip(_FWS):

@@ -1,4 +1,4 @@
-"""Records on TLS between mail servers: MTA-STS, TLS-RPT, TLSA, CAA; and PTR. Their text, and how DNS differs. Pure."""
+"""Records for TLS between mail servers (MTA-STS, TLS-RPT, TLSA, CAA), and PTR; and how DNS differs. Pure."""
 
 import ipaddress
 import re
@@ -16,7 +16,7 @@ _RPT = re.compile(rb"v=TLSRPTv1[ \t]*(;|\Z)")
 
 
 def mta_sts_record(name, domain):
-    """Return the MTA-STS record of a domain (RFC 8461 section 3.1), or ``None``; its id is that of the policy."""
+    """Return the MTA-STS record of a domain (RFC 8461 section 3.1), or ``None``; its id is computed from the policy."""
     if not domain["mta_sts"]["mode"]:
         return None
     id = mta_sts.policy_id(mta_sts.policy_text(domain))
@@ -24,13 +24,13 @@ def mta_sts_record(name, domain):
 
 
 def tls_rpt_record(name, domain):
-    """Return the record for reports on TLS (RFC 8460 section 3), or ``None``."""
+    """Return the record for TLS reports (RFC 8460 section 3), or ``None``."""
     rua = ",".join(_uri(one) for one in domain["tls_rpt"]["rua"])
     return Record(f"_smtp._tls.{name}", domain["ttl"], "TXT", f"v=TLSRPTv1; rua={rua}") if rua else None
 
 
 def _uri(text):
-    """Return a report URI as TLS-RPT wants it (RFC 8460 section 3)."""
+    """Return a report URI as TLS-RPT needs it (RFC 8460 section 3)."""
     return text.replace("!", "%21").replace(",", "%2C").replace(";", "%3B")
 
 
@@ -50,14 +50,14 @@ def tlsa_record(hostname, data, ttl):
 
 
 def pointer_records(hostname, addresses, ttl):
-    """Return the PTR records of the host's public addresses: for those who have the reverse zones to publish."""
+    """Return the PTR records of the host's public addresses, to be published by whoever has the reverse zones."""
     return [Record(pointer(one), ttl, "PTR", hostname) for one in addresses if not is_private(one)]
 
 
 def records_of(name, domain, hostname, addresses, tlsa=None):
-    """Return the records of a domain that are on TLS, and those of the host if its name lies in the domain.
+    """Return the records of a domain for TLS and, if the host's name lies in the domain, those of the host.
 
-    :param tlsa: what the host's TLSA record says of its certificate, hexadecimal; ``None``: it is to have none.
+    :param tlsa: the certificate data of the host's TLSA record, hexadecimal; ``None`` if it should have none.
     """
     is_here, ttl = within(hostname, name), domain["ttl"]
     return [
@@ -70,7 +70,7 @@ def records_of(name, domain, hostname, addresses, tlsa=None):
 
 
 def pointer(address):
-    """Return the name at which an address's PTR record is (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
+    """Return the name of an address's PTR record (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
     return ipaddress.ip_address(address).reverse_pointer
 
 
@@ -85,7 +85,7 @@ def is_tls_rpt(value):
 def check_mta_sts(values, wanted):
     """Compare the TXT values at a domain's ``_mta-sts`` with its record; return ``None`` or what is wrong.
 
-    Only the id counts: senders fetch the policy again when it is another one (RFC 8461 section 3.1).
+    Only the id is compared: senders fetch the policy again when it changes (RFC 8461 section 3.1).
     """
     found = [value for value in values if mta_sts.is_record(value)]
     if len(found) != 1:
@@ -98,7 +98,7 @@ def check_mta_sts(values, wanted):
 
 
 def check_tls_rpt(values, wanted):
-    """Compare the TXT values at a domain's ``_smtp._tls`` with its record; the order of addresses is free."""
+    """Compare the TXT values at a domain's ``_smtp._tls`` with its record; the order of addresses may differ."""
     found = [value for value in values if is_tls_rpt(value)]
     if len(found) != 1:
         return _count(values, found, "TLS-RPT", "RFC 8460 section 3")
@@ -120,13 +120,13 @@ def _count(values, found, label, rule):
 
 
 def check_tlsa(values, wanted):
-    """Compare TLSA values with the record of the certificate; others may be there for the next one."""
+    """Compare TLSA values with the certificate's record; there may be others, for the next certificate."""
     seen = [" ".join([*value.split()[:3], "".join(value.split()[3:]).lower()]) for value in values]
     return None if wanted in seen else f"the TLSA record {lacks_and_has([wanted], seen)}"
 
 
 def check_caa(values, wanted):
-    """Compare CAA values with those wanted, all of them: each record that is there lets somebody issue."""
+    """Compare CAA values with those wanted, in full: each record in DNS allows somebody to issue."""
     seen, ours = {_caa(one): one for one in values}, {_caa(one): one for one in wanted}
     missing, surplus = ([a[key] for key in a if key not in b] for a, b in ((ours, seen), (seen, ours)))
     told = lacks_and_has(missing, sorted(surplus))

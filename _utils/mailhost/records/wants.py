@@ -1,4 +1,4 @@
-"""What a mail host and its domains want of DNS, and the report of how DNS agrees. Pure: the answers are handed in."""
+"""What a mail host and its domains want in DNS, and the report on how DNS compares. Pure: it is given the answers."""
 
 import ipaddress
 from collections import Counter
@@ -15,7 +15,7 @@ from mailhost.records import transport as transport_records
 from mailhost.wording import plain
 
 DETAILS = 20
-"""How many things a report tells at most: a run with 1,000 domains must stay readable, and its return small."""
+"""How many findings a report shows at most: with 1,000 domains it must stay readable, and the state's return small."""
 
 _SAID = {
     "absent": "is absent",
@@ -26,12 +26,12 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Want:
-    """A right answer to one of ``questions``, wanted by a domain or host.
+    """The right answer to one of ``questions``, wanted by a domain or host.
 
-    ``of`` is the domain or host, ``label`` what people call the thing (``SPF``). ``check`` gets the values of an answer
-    and returns ``None``, or a sentence of what is wrong. ``publish`` are the records to publish when it is not there.
-    ``may_be_absent``: no record is right, too. ``alias``: the name may be a CNAME. ``is_beside``: what others have in
-    the record stays there (:mod:`mailhost.records.shared`).
+    ``of`` is the domain or host, ``label`` the usual name of what is wanted (``SPF``). ``check`` takes the values of an
+    answer and returns ``None`` or a sentence that says what is wrong. ``publish`` are the records to publish if it is
+    absent. ``may_be_absent``: no record is right as well. ``alias``: the name may be a CNAME. ``is_beside``: what
+    others have in the record stays (:mod:`mailhost.records.shared`).
     """
 
     of: str
@@ -46,7 +46,7 @@ class Want:
 
 @dataclass(frozen=True)
 class Finding:
-    """How DNS agrees with a want: ``value`` as in :class:`mailhost.dns.lookup.Verdict`, a sentence for each trouble."""
+    """How DNS compares to a want: ``value`` as in :class:`mailhost.dns.lookup.Verdict`, a sentence for each problem."""
 
     want: Want
     value: str
@@ -58,13 +58,14 @@ class Finding:
 
 
 def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
-    """Return what the host and its domains want of DNS, but for their DKIM keys, which have states of their own.
+    """Return what the host and its domains want in DNS, without DKIM keys, which have states of their own.
 
     :param domains: the settings ``domains``, with all defaults.
-    :param addresses: of the host, as its name is to resolve; none: they are not known, and nothing is wanted of them.
-    :param families: those that the host uses; of another one nothing is wanted, nor that there be none.
-    :param only: the domains whose own wants are meant; all, if left out.
-    :param tlsa: what the host's TLSA record is to say of its certificate, hexadecimal; ``None``: it is to have none.
+    :param addresses: the addresses that the host's name must resolve to; if they are not known (none), nothing is
+        wanted for them.
+    :param families: the address families that the host uses. For another family nothing is wanted, not even absence.
+    :param only: the domains whose own wants are returned; all, if left out.
+    :param tlsa: the certificate data for the host's TLSA record, hexadecimal; ``None`` if it should have none.
     """
     found = [*_host_wants(domains, hostname, addresses, families), *_tlsa_wants(domains, hostname, tlsa)]
     others = {}
@@ -83,7 +84,7 @@ def _host_wants(domains, hostname, addresses, families):
 
 
 def _ttl(domains, hostname):
-    # Where the host's name lies in none of our domains, the TTL that its zone uses is unknown here.
+    # If the host's name lies in none of our domains, the TTL that its zone uses is not known here.
     return next((domain["ttl"] for name, domain in domains.items() if records_hosts.within(hostname, name)), 3600)
 
 
@@ -131,19 +132,20 @@ def _ask(name, *rdtypes):
 
 
 def questions(wanted):
-    """Return all that has to be asked, each question once."""
+    """Return all questions to ask, each once."""
     return list(dict.fromkeys(question for want in wanted for question in want.questions))
 
 
 def text_questions(records):
-    """Return the questions that show what is there now of TXT records."""
+    """Return the questions that show the present TXT records at the records' names."""
     return [lookup.Question(record.name.lower(), "TXT") for record in records if record.rdtype == "TXT"]
 
 
 def present(answers):
-    """Return what names hold now, as :func:`mailhost.records.nsupdate.nsupdate` takes it.
+    """Return the present values at names, in the form that :func:`mailhost.records.nsupdate.nsupdate` takes.
 
-    The first authoritative server that told counts; a name of which none did is left out. An alias is there as a CNAME.
+    They are those of the first authoritative server that answered. A name without such an answer is left out. An alias
+    is returned as a CNAME.
     """
     found = {}
     for question, one in answers.items():
@@ -167,7 +169,7 @@ def compare(wanted, answers):
 
 
 def _beside(want, answers):
-    """Return a want whose record to publish has what others have in it now."""
+    """Return a want whose records to publish include what others have in DNS now."""
     if not want.is_beside:
         return want
     now = present({question: answers[question] for question in want.questions})
@@ -178,9 +180,9 @@ def _beside(want, answers):
 
 
 def beside(record, present):
-    """Return an SPF record with what others have in it now.
+    """Return an SPF record extended by the terms that others have in it now.
 
-    :param present: what :func:`present` returned.
+    :param present: the return value of :func:`present`.
     """
     values = present.get((record.name.lower(), "TXT"), ())
     return replace(record, value=shared_records.spf_beside(record.value, values))
@@ -205,17 +207,17 @@ def _finding(want, verdicts):
 
 
 def is_publishable(finding):
-    """Tell whether a finding is of a policy record that is to be published (:mod:`mailhost.records.policies`)."""
+    """Tell whether a finding is about a policy record that must be published (:mod:`mailhost.records.policies`)."""
     return finding.want.label in record_policies.KINDS and finding.value in ("absent", "different")
 
 
 def is_of(finding, names):
-    """Tell whether a finding that :func:`is_publishable` is of the record at one of these names."""
+    """Tell whether a finding is publishable (:func:`is_publishable`) and about the record at one of these names."""
     return is_publishable(finding) and any(record.name in names for record in finding.want.publish)
 
 
 def troubles(findings):
-    """Return the findings that are not as wanted; those that were seen before those that could not be."""
+    """Return the findings that are not as wanted; those that are unknown come last."""
     return sorted((one for one in findings if one.value != "published"), key=lambda one: one.value == "unknown")
 
 
@@ -234,7 +236,7 @@ def comment(findings):
 
 
 def warnings(findings):
-    """Return a warning for each thing that is not as wanted, with the exact lines to publish."""
+    """Return a warning for each finding that is not as wanted, with the exact lines to publish."""
     bad = troubles(findings)
     told = ([_sentence(one), *_named(one), *(f"Publish: {line}" for line in _to_publish(one))] for one in bad[:DETAILS])
     return [" ".join(words) for words in told] + _more(bad)
@@ -261,7 +263,7 @@ def _to_publish(finding):
 
 
 def _named(finding):
-    """Return how the records are named in a form that adds the zone by itself: people give the whole name there."""
+    """Return the records' names for a form that adds the zone itself: people enter the whole name there."""
     if finding.value == "unknown" or not finding.zone or not finding.want.publish:
         return []
     names = dict.fromkeys(lookup.relative(record.name, finding.zone) for record in finding.want.publish)

@@ -1,1 +1,1 @@
-"""The reflector: it judges a message that it is sent, and mails the report back."""
+"""The reflector: it judges a message that it receives, and mails a report back."""

@@ -1,4 +1,4 @@
-"""The reflector's answer as a message (RFC 3834): to the envelope's sender, with nothing of theirs but the subject."""
+"""The reflector's answer as a message (RFC 3834): to the envelope sender, quoting only the subject of their message."""
 
 from email.header import Header
 from email.mime.text import MIMEText
@@ -10,11 +10,11 @@ _REFERENCES = 20
 
 
 def compose(report, sender, header, address, message_id, now):
-    """Return the answer as bytes, with LF; it has seven bits, as a relay that recoded it would break its signature.
+    """Return the answer as bytes, with LF; it is 7-bit text, since recoding by a relay would break its signature.
 
     :param report: the text.
-    :param sender: an address of the ordinary form (:func:`mailhost.reflector.message.is_address`).
-    :param header: that of the message which is answered.
+    :param sender: an ordinary address (:func:`mailhost.reflector.message.is_address`).
+    :param header: the header of the message that is answered.
     :param message_id: the answer's own, without brackets.
     :param now: seconds.
     """

@@ -1,7 +1,8 @@
-"""The reflector: takes a message from Postfix's pipe(8), judges it as a receiver would, and mails the report back.
+"""The reflector: takes a message from Postfix's pipe(8), judges it as a receiver would, and mails a report back.
 
-Whatever comes in, it ends with 0 (answered, or left unanswered and so logged) or with 75 (Postfix is to try again,
-while the message is young), since any other end would have Postfix send a bounce to an address that may be forged.
+Whatever message comes in, it exits with 0 (answered, or left unanswered with a line in the log) or with 75 (Postfix
+must try again, while the message is young). With any other status Postfix would send a bounce to an address that may be
+forged.
 """
 
 import argparse
@@ -38,22 +39,22 @@ LARGEST = 1024 * 1024
 """Bytes of the largest message that is judged."""
 MOST_SIGNATURES = 5
 LIMIT = 90
-"""Seconds for a message, all told, and of the processor at most."""
+"""Seconds for a message in all, and the limit of processor time."""
 PATIENCE = 3600
-"""Seconds after its arrival for which a message is tried again, if the trouble is ours or DNS's."""
+"""Seconds after its arrival in which a message is tried again, if the trouble is ours or DNS's."""
 
 STRANGERS = {4: "203.0.113.1", 6: "2001:db8::1"}
-"""Addresses that no mail comes from (RFC 5737, RFC 3849): SPF that passes for one passes for all."""
+"""Addresses that no mail comes from (RFC 5737, RFC 3849): if SPF passes for one of them, it passes for all."""
 
 DONE, TRY_AGAIN = 0, 75
 
 
 @dataclass(frozen=True)
 class World:
-    """What the reflector asks of others, each raising :class:`Unanswered` where DNS does not say.
+    """The queries of the reflector; each raises :class:`Unanswered` if DNS does not answer.
 
     ``spf``: from (address, sender, HELO name) to (result, explanation); ``texts``: from a name to its TXT records;
-    ``takes_mail``: whether mail to a domain has anywhere to go.
+    ``takes_mail``: whether mail to a domain can be delivered anywhere.
     """
 
     spf: object
@@ -63,7 +64,7 @@ class World:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of a message: an answer to ``sender``, or silence with its reason."""
+    """What to do with a message: an answer to ``sender``, or none, with the reason."""
 
     answer: bytes = b""
     reason: str = ""
@@ -71,7 +72,7 @@ class Outcome:
 
 
 class OutOfTime(BaseException):
-    """The time for a message is over; no handler of a library's is to take it for its own trouble."""
+    """The time for a message is over; it is a BaseException so that no library handles it as its own error."""
 
 
 def reflect(message, envelope, settings, world, ledger, now):
@@ -81,7 +82,7 @@ def reflect(message, envelope, settings, world, ledger, now):
     :param settings: address, hostname, language, networks.
     :param ledger: a :class:`mailhost.reflector.rate.Ledger`, which counts the answer.
     :param now: seconds.
-    :raises Unanswered: DNS did not say what must be known before an answer.
+    :raises Unanswered: DNS did not answer a question that must be settled before an answer is sent.
     """
     if len(message) > LARGEST:
         return Outcome(reason=f"it has more than {LARGEST} bytes")
@@ -110,7 +111,7 @@ def reflect(message, envelope, settings, world, ledger, now):
 
 
 def judge(message, header, envelope, settings, world):
-    """Return all results, as :func:`mailhost.reflector.report.overall` takes them."""
+    """Return all results in the form that :func:`mailhost.reflector.report.overall` takes."""
     texts = functools.cache(world.texts)
     spf = _spf(envelope, settings, world)
     dkim = receiver_dkim.dkim_results(message, texts, MOST_SIGNATURES)
@@ -142,10 +143,10 @@ def _spf(envelope, settings, world):
 
 
 def _is_own(client, networks):
-    """Tell whether the client is this host, or in a network that it trusts; ``networks`` as in ``mynetworks``."""
+    """Tell whether the client is this host, or in a network that it trusts; ``networks`` is like ``mynetworks``."""
     try:
         address = ipaddress.ip_address(client)
-    except ValueError:  # none: a program of this host handed the message to sendmail(1)
+    except ValueError:  # no address: a program of this host handed the message to sendmail(1)
         return True
     if address.is_loopback:
         return True
@@ -153,7 +154,7 @@ def _is_own(client, networks):
         try:
             if address in ipaddress.ip_network(one.replace("[", "").replace("]", ""), strict=False):
                 return True
-        except ValueError:  # a table, or an exception: what it says is not known here
+        except ValueError:  # a table, or an exception, whose content is not known here
             continue
     return False
 
@@ -176,7 +177,7 @@ def _logged(found):
 
 
 def main(words):
-    """Handle the message on standard input as pipe(8) calls it, and return the exit status."""
+    """Handle the message on standard input, as called by pipe(8), and return the exit status."""
     given = _arguments(words)
     syslog.openlog("mailserver-reflector", syslog.LOG_PID, syslog.LOG_MAIL)
     if given.check:
@@ -192,7 +193,7 @@ def main(words):
         outcome = _handled(message, envelope, now)
     except (Unanswered, MailserverError, OSError, subprocess.SubprocessError, OutOfTime) as err:
         return _postpone(Header(message), now, f"{type(err).__name__}: {err}", log)
-    except Exception as err:  # a fault of this program's would be there at the next try, too
+    except Exception as err:  # a bug in this program would also fail at the next try
         log(syslog.LOG_ERR, f"not answered: {type(err).__name__}: {err}")
         return DONE
     if outcome.answer:
@@ -216,7 +217,7 @@ def _handled(message, envelope, now):
 
 
 def _postpone(header, now, trouble, log):
-    """Have Postfix try again, but only while the message is young: one that expires in its queue is bounced."""
+    """Make Postfix try again, but only while the message is young: one that expires in its queue is bounced."""
     arrived = arrival(header)
     if arrived is not None and -PATIENCE < now - arrived < PATIENCE:
         log(syslog.LOG_WARNING, f"to be tried again: {trouble}")
@@ -241,7 +242,7 @@ def _limit():
 
 
 def _check():
-    """See that this user can run all of it: packages, settings, state; what is missing is said, with status 1."""
+    """Check that this user can run everything: packages, settings, state; else print what is missing; return 0 or 1."""
     try:
         with open(SETTINGS, encoding="utf-8") as file:
             settings = json.load(file)

@@ -1,4 +1,4 @@
-"""What the reflector reads of a message that anybody may have written: its envelope, and its header, however broken."""
+"""How the reflector reads a message that anybody may have written: its envelope, and its header, however broken."""
 
 import re
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from email.utils import getaddresses, parsedate_to_datetime
 from mailhost import wording
 
 MOST_HEADER, MOST_LINES, MOST_BLANKS = 128 * 1024, 2000, 200
-"""Bytes and lines of the longest header that is read, and the longest run of blanks in a message: dkimpy takes a time
-that grows with the square of these. Postfix's own header_size_limit is 100 KiB."""
+"""Bytes and lines of the longest header that is read, and the longest run of blanks in a message: dkimpy's time grows
+with the square of these. Postfix's own header_size_limit is 100 KiB."""
 _MOST_ADDRESSES, _MOST_SUBJECT, _MOST_DATE, _MOST_DOMAIN = 8192, 1000, 200, 255
-"""Characters of From that are read, of a subject, a date, a domain: Python's own readers of these take long, too."""
+"""Characters that are read of From, a subject, a date, a domain: Python's own parsers of these can be slow, too."""
 _BLANKS = re.compile(rb"[ \t]{%d}|(?:[ \t]?\r?\n[ \t]){%d}" % (MOST_BLANKS, MOST_BLANKS))
 
 _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
@@ -23,7 +23,7 @@ _DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 
 @dataclass(frozen=True)
 class Envelope:
-    """What Postfix says of a message: its sender, the client's address and HELO name, and the login if there is one."""
+    """What Postfix reports about a message: its sender, the client's address and HELO name, and the login, if any."""
 
     sender: str = ""
     client: str = ""
@@ -36,7 +36,7 @@ class Envelope:
 
 
 def excess(message):
-    """Return what a message has more of than is read, ``""`` if nothing: no expression sees what is not bounded."""
+    """Return which limit a message exceeds, ``""`` if none, so that later regular expressions see only bounded text."""
     header = _header(message)
     if len(header) > MOST_HEADER:
         return f"its header has more than {MOST_HEADER} bytes"
@@ -48,12 +48,12 @@ def excess(message):
 
 
 def _header(message):
-    """Return the header of a message; of one that has no end as much as shows that it is too long."""
+    """Return the header of a message; if it has no end, as much of it as shows that it is too long."""
     return re.split(rb"\r?\n\r?\n", message[: MOST_HEADER + 4], maxsplit=1)[0]
 
 
 class Header:
-    """The header of a message, unfolded; a line that is no field is passed over."""
+    """The header of a message, unfolded; a line that is not a field is skipped."""
 
     def __init__(self, message):
         lines = re.split(r"\r?\n", _header(message).decode("utf-8", "replace"))
@@ -72,18 +72,18 @@ class Header:
 
 
 def is_address(sender):
-    """Tell whether an envelope's sender is an ordinary address, of ASCII and without quotes."""
+    """Tell whether an envelope sender is an ordinary address, in ASCII and without quotes."""
     return bool(_SENDER.fullmatch(sender)) and not re.search(r"(^|\.)\.|\.@|[@.]-|-\.|-$", sender)
 
 
 def author_domains(header):
-    """Return the domains of the addresses in From, each once, as DNS has them; ``""`` stands for one that is none."""
+    """Return the domains of the addresses in From as in DNS, each once; ``""`` stands for an invalid one."""
     try:
         values = header.all("from")
         if sum(map(len, values)) > _MOST_ADDRESSES:
             return [""]
         addresses = [address for _, address in getaddresses(values)]
-    except (ValueError, IndexError, RecursionError):  # what Pythons raise for some that are broken
+    except (ValueError, IndexError, RecursionError):  # raised by some Python versions for broken input
         return [""]
     return list(dict.fromkeys(_in_dns(address) for address in addresses))
 
@@ -100,7 +100,7 @@ def _in_dns(address):
 
 
 def subject(header):
-    """Return the subject as people read it, on one line; what cannot be decoded is replaced."""
+    """Return the subject in readable form, on one line; what cannot be decoded is replaced."""
     value = next(iter(header.all("subject")), "")[:_MOST_SUBJECT]
     try:
         parts = decode_header(value)
@@ -112,18 +112,18 @@ def subject(header):
 def _decoded(part, charset):
     try:
         return part.decode(charset or "utf-8", "replace")
-    except (LookupError, ValueError):  # no such charset, or none for text
+    except (LookupError, ValueError):  # unknown charset, or not one for text
         return part.decode("utf-8", "replace")
 
 
 def plain(text, most=200):
-    """Return ``text`` on one line, without what cannot be printed, and no longer than ``most`` characters."""
+    """Return ``text`` on one line, without unprintable characters, and at most ``most`` characters long."""
     shown = " ".join("".join(one if wording.is_seen(one) else " " for one in text[: 4 * most]).split())
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def without_comments(text):
-    """Return a value without its comments, nested ones, too (RFC 5322 section 3.2.2); one without an end takes all."""
+    """Return a value without its comments, also nested ones (RFC 5322 section 3.2.2); an unclosed one runs on."""
     kept, depth, is_quoted = [], 0, False
     for one in text:
         is_paren = one in "()" and not is_quoted
@@ -141,7 +141,7 @@ def message_ids(header, name):
 
 
 def arrival(header):
-    """Return when this host took the message, by the field that its Postfix put on top; seconds, or ``None``."""
+    """Return when this host received the message, by the field that its Postfix put on top; seconds, or ``None``."""
     received = next(iter(header.all("received")), "")
     try:
         return parsedate_to_datetime(received.rpartition(";")[2].strip()[:_MOST_DATE]).timestamp()

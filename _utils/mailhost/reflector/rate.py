@@ -1,4 +1,4 @@
-"""How many answers the reflector has sent in the last hour, and to whom: a small file under a lock."""
+"""How many answers the reflector sent in the last hour, and to whom: a small file under a lock."""
 
 import contextlib
 import fcntl
@@ -11,9 +11,9 @@ WINDOW = 3600
 
 
 class Ledger:
-    """The answers of the last hour: no more than ``total``, so the file is bounded, and no more than ``rate`` to one.
+    """The answers of the last hour: at most ``total``, so the file stays small, and at most ``rate`` to one sender.
 
-    :param folder: where the file is; only the reflector's user may write there.
+    :param folder: the folder of the file; only the reflector's user may write there.
     """
 
     def __init__(self, folder, rate, total):
@@ -25,7 +25,7 @@ class Ledger:
             return self._full(self._read(now), _hash(mailbox))
 
     def take(self, mailbox, now):
-        """Count an answer to ``mailbox``, unless :meth:`full`; then return why."""
+        """Count an answer to ``mailbox``; if there is a reason not to send it, return that instead (:meth:`full`)."""
         with self._locked():
             answers, key = self._read(now), _hash(mailbox)
             why = self._full(answers, key)
@@ -47,7 +47,7 @@ class Ledger:
             yield
 
     def _read(self, now):
-        """Return the answers of the last hour; of a file that is damaged none, since it must not stop the reflector."""
+        """Return the answers of the last hour; none if the file is damaged, since that must not stop the reflector."""
         try:
             found = json.loads((self.folder / "answers.json").read_text(encoding="ascii"))
             return [[when, key] for when, key in found if now - WINDOW < when <= now]

@@ -1,16 +1,16 @@
-"""The reflector's report: an overall judgement, then SPF, DKIM and DMARC, each with what to do."""
+"""The reflector's report: an overall result, then SPF, DKIM and DMARC, each with what to do."""
 
 from mailhost.reflector.message import plain
 from mailhost.reflector.texts import TEXTS
 
 OVERALL = ("right", "own", "wrong", "unknown")
-"""All passes; so does what could be judged of an own user's mail; something does not; DNS did not answer."""
+"""All passes; the same, but not all of an own user's mail could be judged; something fails; DNS did not answer."""
 
 _UNDECIDED = ("temperror", "unjudged")
 
 
 def overall(found):
-    """Return which of :data:`OVERALL` the results are.
+    """Return which of :data:`OVERALL` applies to the results.
 
     :param found: ``spf``: address, helo, domain, result, why, open, explanation; ``dkim``: a list of domain, selector,
         result, reason; ``left_out``: how many signatures were not verified; ``dmarc`` and ``older``, the same by the
@@ -57,7 +57,7 @@ def _overall(found, say):
 
 
 def _faults(found, say):
-    """Return a few words for each result that is not a pass."""
+    """Return a few words about each result that is not a pass."""
     spf, dmarc, older = found["spf"], found["dmarc"], found["older"]
     faults = (
         [say["fault"].format(what="SPF", result=spf["result"])] if spf["result"] not in ("pass", "unjudged") else []
@@ -128,5 +128,5 @@ def _detail(reason, say):
 
 
 def _shown(one):
-    """Return what a stranger may have written (names, above all) as it can stand in a line."""
+    """Return values that a stranger may have written (names, above all) in a form that is safe in a line."""
     return {name: plain(value, 253) if isinstance(value, str) else value for name, value in one.items()}

@@ -1,4 +1,4 @@
-"""Which messages the reflector leaves unanswered, so that nobody can have it write to somebody else."""
+"""Which messages the reflector does not answer, so that nobody can make it write to somebody else."""
 
 import re
 
@@ -16,9 +16,9 @@ _PRECEDENCE = ("bulk", "list", "junk")
 
 
 def silence(envelope, header, address):
-    """Return why a message gets no answer, whoever its sender is; ``None`` if it may get one.
+    """Return why a message gets no answer, whoever sent it; ``None`` if it may get one.
 
-    :param address: the reflector's own.
+    :param address: the reflector's own address.
     """
     sender = envelope.sender
     if sender.lower() in ("", "<>", "mailer-daemon"):
@@ -48,12 +48,12 @@ def _by_program(header):
 
 
 def authenticated(envelope, spf, dkim, organization):
-    """Tell whether it is established that the envelope's sender sent the message: by a login, SPF or DKIM.
+    """Tell whether it is certain that the envelope sender sent the message: by a login, SPF or DKIM.
 
-    Not that of From: an answer goes to the envelope's sender, and whoever signs for a domain of his own could name
-    somebody else there.
+    The author in From is not considered: the answer goes to the envelope sender, and anybody who signs for their own
+    domain could put another address there.
 
-    :param spf: result, and whether the record is ``open`` to every address, so that its pass establishes nothing.
+    :param spf: the result, and whether the record is ``open`` to every address, so that its pass proves nothing.
     :param organization: a function from a domain to its organizational domain, by the public suffix list.
     :raises Unanswered: neither passes, but DNS did not answer.
     """
@@ -67,12 +67,12 @@ def authenticated(envelope, spf, dkim, organization):
 
 
 def _belongs(signer, domain, organization):
-    """Tell whether one also lies within the other: so a suffix that is not in the list yet lends nobody a name."""
+    """Tell whether both belong together: one must also lie in the other, since a new suffix may not be in the list."""
     return organization(signer) == organization(domain) and (within(signer, domain) or within(domain, signer))
 
 
 def mailbox(sender):
-    """Return what is counted as one sender: the address in lower case, without an extension (``user+tag@``)."""
+    """Return what counts as one sender: the address in lower case, without an extension (``user+tag@``)."""
     return _without_extension(sender)
 
 

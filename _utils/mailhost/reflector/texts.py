@@ -1,4 +1,4 @@
-"""What the reflector says, in English and in Japanese: the same keys, with the same names filled in."""
+"""The reflector's texts, in English and in Japanese: the same keys, with the same placeholders."""
 
 ENGLISH = {
     "greeting": "Hello {sender},",

@@ -1,1 +1,1 @@
-"""What keeps a host of thousands of domains fast."""
+"""What keeps a host with thousands of domains fast."""

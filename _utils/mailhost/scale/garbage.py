@@ -1,6 +1,7 @@
-"""Python's search for cycles, put off while settings and answers of thousands of domains are made, which have none.
+"""Python's cyclic garbage collector, disabled while settings and answers of thousands of domains are built.
 
-Each of the searches goes through all that Salt holds: a third of a second of a run over ten thousand domains.
+These contain no cycles. Each collection scans everything that Salt holds, which took a third of a second of a run over
+ten thousand domains.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import gc
 
 @contextlib.contextmanager
 def kept():
-    """Have no search begin by itself while the block runs."""
+    """Disable the cyclic garbage collector inside the block."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,7 @@
 """Settings of many domains as short JSON text: what is the same for many of them is written once.
 
-A host of ten thousand domains has a handful of kinds of them. All of them spelled out, text of megabytes would go
-through Jinja, YAML and back for each state.
+A host with ten thousand domains has only a handful of different settings. Written out in full, megabytes of text would
+go through Jinja, YAML and back for each state.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ def packed(domains, sections=None):
     """Return JSON text of the settings of domains.
 
     :param domains: ``{name: settings}``, plain data.
-    :param sections: the names of those of their sections that matter; all, if left out.
+    :param sections: the names of the sections to include; all, if left out.
     """
     kinds, numbers, known, of = [], {}, {}, {}
     for name, domain in domains.items():
@@ -29,22 +29,22 @@ def packed(domains, sections=None):
 
 
 def mark(data):
-    """Return what plain data is told apart by, within a run.
+    """Return a value that is equal for equal plain data, within a run.
 
-    :raises TypeError: it is not plain.
+    :raises TypeError: it is not plain data.
     """
     try:
         return marshal.dumps(data, 2)
     except ValueError:
-        # A kind of mapping of somebody's own, as a renderer of pillars may make it. Not by what it shows of itself:
-        # pillars of Salt 3008 show asterisks.
+        # A mapping of another type, as a pillar renderer may make it. Its str() is not used: pillars of Salt 3008 show
+        # asterisks there.
         return json.dumps(data)
 
 
 def unpacked(given):
-    """Return ``{name: settings}`` as :func:`packed` was given it; JSON text of a mapping, or one, is taken as it is.
+    """Return ``{name: settings}`` as :func:`packed` was given it; a mapping, or JSON text of one, is used as it is.
 
-    Domains of a kind have their settings in common: they are to be read only.
+    Domains with equal settings share them, so they must not be changed.
     """
     found = json.loads(given) if isinstance(given, str) else given
     if found.keys() != {_KINDS, _OF}:
@@ -53,16 +53,16 @@ def unpacked(given):
 
 
 class Marks:
-    """What settings are told apart by from run to run; made once for the many domains that have theirs in common.
+    """Marks that show whether settings changed between runs; computed once for domains that share their settings.
 
-    :param more: plain data that counts as well.
+    :param more: further plain data that the marks depend on.
     """
 
     def __init__(self, more=None):
         self._more, self._made = more, {}
 
     def of(self, settings):
-        """Return the mark of settings that live as long as this does: they are known again by their identity."""
+        """Return the mark of settings. They are recognized by identity, so they must live as long as this object."""
         if id(settings) not in self._made:
             text = json.dumps([settings, self._more], sort_keys=True)
             self._made[id(settings)] = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
-"""By turns: of thousands of domains whose records were as wanted, a run looks for a share, and for all others.
+"""Rotation: of thousands of domains whose records were as wanted, a run checks a share; it checks all others.
 
-The others are those that want something, and those that ``mailserver.watch``, which looks for all, last saw wrong.
+The others are those that are not known to be right, and those that ``mailserver.watch``, which checks all, last saw
+wrong.
 """
 
 import bisect
@@ -13,30 +14,31 @@ from mailhost.files import replace_file
 from mailhost.scale import packing
 
 MANY = 500
-"""Up to so many domains, or keys that DNS showed, a run looks at all of them."""
+"""Up to so many domains, or keys that DNS showed, a run checks all of them."""
 SHARE = 100
-"""For how many of more than that, by turns, a run looks in DNS."""
+"""How many of them a run checks in DNS, in rotation, if there are more than that."""
 NOTE = "/var/lib/mailserver/records.json"
-"""Which domains' records were as wanted, and whose turn was last; without it all are looked for."""
+"""The file with the domains whose records were as wanted, and the last one that was checked in rotation. Without it all
+are checked."""
 FORMAT = 1
 _CHECKS = ("dns.mx", "dns.spf", "dns.dmarc", "dns.mta_sts", "dns.tls_rpt", "dns.caa")
-"""The checks of ``mailserver.check`` that look at these records."""
+"""The checks of ``mailserver.check`` for these records."""
 
 
 def rotated(things, last):
-    """Return sorted things in the order of their turns: from the one behind ``last`` on, round the end."""
+    """Return sorted things in rotation: from the one after ``last`` to the end, then from the beginning."""
     begin = bisect.bisect_right(things, last) % len(things) if things else 0
     return [*things[begin:], *things[:begin]]
 
 
 class Domains:
-    """The domains of which a run looks for the records: ``due``, and ``later`` those that were as wanted before.
+    """The domains whose records a run checks, ``due``, and those that were as wanted and are skipped, ``later``.
 
     :param domains: the settings of all domains.
-    :param dns: how DNS is asked, plain data: where that changed, or a domain's settings did, it is asked anew.
+    :param dns: how DNS is asked, plain data: if this or a domain's settings change, the domain is checked again.
     :param watched: called with the ids of checks and the domains, returns those that the last watch saw wrong
         (:func:`mailhost.watch.memory.seen_wrong`).
-    :param path: of the note.
+    :param path: the path of the note.
     """
 
     def __init__(self, domains, dns, watched, path=NOTE):
@@ -51,7 +53,7 @@ class Domains:
         self.due = [name for name in domains if name not in later]
 
     def note(self, wrong):
-        """Write down whose records were as wanted.
+        """Write which domains' records were as wanted.
 
         :param wrong: those of ``due`` whose records are not, or could not be seen.
         """
@@ -68,7 +70,7 @@ class Domains:
 
 
 def _read(path):
-    """Return ``({domain: mark}, whose turn was last)``; a damaged file is as good as none."""
+    """Return ``({domain: mark}, the last one in rotation)``; a damaged file is treated as missing."""
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
         if note["format"] == FORMAT:

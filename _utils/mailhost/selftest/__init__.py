@@ -1,1 +1,1 @@
-"""Messages of the formula's own, by which it sees that mail flows."""
+"""Test messages of the formula that show whether mail flows."""

@@ -1,9 +1,9 @@
-"""Messages of the formula's own that go the whole way: into Postfix, by each delivery agent, to where IMAP shows them.
+"""Test messages that go all the way: into Postfix, through each delivery agent, to where IMAP shows them.
 
-They go by a plan (:mod:`mailhost.selftest.recipients`), and are for a user who is no person, ``mailprobe``, whose home
-is emptied again; with virtual accounts also for a mailbox of that name. Whatever else comes for that user is discarded
-by a ``.forward``, which is away only while this looks. Nobody gets anything of it: the sender is empty (RFC 5321
-section 4.5.5), and what does not arrive is deleted from the queue.
+They follow a plan (:mod:`mailhost.selftest.recipients`). Their recipient is ``mailprobe``, a user who is not a person
+and whose home is emptied afterwards; with virtual accounts also a mailbox of that name. A ``.forward`` discards all
+other mail for that user; it is removed only during the check. Nobody receives anything: the sender is empty (RFC 5321
+section 4.5.5), and messages that do not arrive are deleted from the queue.
 """
 
 import contextlib
@@ -28,29 +28,29 @@ from mailhost.selftest import message as selftest_message
 from mailhost.selftest import routes
 
 LIMIT = 60
-"""Seconds for a message to arrive; it takes one, unless many others wait."""
+"""Seconds that a message may take to arrive; it takes one, unless many others wait."""
 _USUAL = 1
-"""Seconds in which nearly all messages arrive; only then is the log asked why one does not."""
+"""Seconds in which nearly all messages arrive; only after that is the log searched for the reason of a delay."""
 _FORWARD = ".forward"
 _LARGEST = 1 << 20
 _WAITING = ("maildrop", "incoming", "active")
 _NO_POLICY = re.compile(r"421|451 4\.3\.|4\d\d 4\.7\.1 Service unavailable|\d+ [45]\.1\.\d|.*Relay access denied")
-"""Replies to a recipient that are no matter of policy: nobody's mail is taken, or the address is not known."""
+"""Refusals of a recipient that are not policy: nobody's mail is accepted, or the address is unknown."""
 FATAL = ("fatal: ", "panic: ", "bad command startup")
-"""What a program of Postfix's says that cannot begin."""
+"""What a Postfix program logs if it cannot start."""
 _COMMANDS = ("/sendmail[", "/postdrop[", "/postqueue[", "/postsuper[", "/postmap[", "/postalias[")
-"""Programs that people start; what they say is of no daemon."""
+"""Programs that people start; their messages do not come from a daemon."""
 _TROUBLE = (*FATAL, "warning: ")
 _LINE = 2000
-"""Characters of a line of the log that are read."""
+"""Characters of a log line that are read."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of mail of one kind: ``arrived``, ``refused`` (as it is to be), ``wrong`` or ``unknown``.
+    """The outcome of one kind of mail: ``arrived``, ``refused`` (as wanted), ``wrong`` or ``unknown``.
 
-    ``kind`` is ``user``, ``alias``, ``nobody``, ``outgoing``, ``signature`` or ``IMAP``; ``agent`` the program of
-    Postfix's that delivered, where its log says so, and ``words`` are Postfix's own.
+    ``kind`` is ``user``, ``alias``, ``nobody``, ``outgoing``, ``signature`` or ``IMAP``. ``agent`` is the Postfix
+    program that delivered, if the log says so, and ``words`` are Postfix's own.
     """
 
     kind: str
@@ -75,7 +75,7 @@ def problems(rows):
         "signature": "mail of {0.address} is not signed, although its key signs: {0.words}",
         "IMAP": "mail for {0.address} is delivered, but IMAP does not show it: {0.words}",
     }
-    # Of names that do not exist, and the self-test's, each one is another.
+    # Names that do not exist, and the self-test's, differ each time, so the kind alone is the key for those.
     return {
         one.kind if one.kind == "nobody" else f"{one.kind} {one.address}": said[one.kind].format(one)
         for one in rows
@@ -84,12 +84,12 @@ def problems(rows):
 
 
 def notes(rows):
-    """Return sentences of what is not known."""
+    """Return sentences about what is not known."""
     return [f"It is not known whether mail arrives ({one})" for one in rows if one.result == "unknown"]
 
 
 def reported(found, rows):
-    """Return what the self-test found with what became of mail for this host.
+    """Return the self-test's result extended by the outcome of mail for this host.
 
     :param found: as :func:`mailhost.selftest.message.judge` returns it.
     """
@@ -109,7 +109,7 @@ def reported(found, rows):
 
 @dataclass
 class _Message:
-    """A message that was handed to Postfix: ``id`` is its number in the queue, if that is known."""
+    """A message that was handed to Postfix; ``id`` is its queue ID, if known."""
 
     kind: str
     address: str
@@ -121,9 +121,9 @@ class _Message:
 
 @dataclass
 class Delivery:
-    """Messages through this host's Postfix, by a plan (:func:`mailhost.selftest.recipients.plan`).
+    """Messages through this host's Postfix, following a plan (:func:`mailhost.selftest.recipients.plan`).
 
-    ``command`` runs a command (:class:`mailhost.check.findings.Host`), ``clock`` and ``pause`` are time's.
+    ``command`` runs a command (:class:`mailhost.check.findings.Host`); ``clock`` and ``pause`` are those of ``time``.
     """
 
     plan: dict
@@ -134,10 +134,10 @@ class Delivery:
     limit: float = LIMIT
 
     def look(self, aliases=True, mailboxes=False):
-        """Send messages, and return what became of each as a list of :class:`Row`.
+        """Send messages, and return the outcome of each as a list of :class:`Row`.
 
-        :param aliases: also to the alias, which is there after a first run.
-        :param mailboxes: look whether IMAP shows them, too.
+        :param aliases: also send to the alias, which exists after a first run.
+        :param mailboxes: also check whether IMAP shows them.
         """
         if not Path(self.plan["home"]).is_dir():
             return [Row("user", self.plan["user"], "unknown", words="there is no such user; run a highstate")]
@@ -171,7 +171,7 @@ class Delivery:
 
     @contextlib.contextmanager
     def _mailbox(self):
-        """Have the mailbox empty before and after, and its ``.forward`` away in between."""
+        """Empty the mailbox before and after the block, and move its ``.forward`` away during it."""
         forward, aside = Path(self.plan["home"], _FORWARD), Path(self.plan["folder"], "forward")
         self._empty()
         with contextlib.suppress(FileNotFoundError):
@@ -184,7 +184,7 @@ class Delivery:
             self._empty()
 
     def _missing_aliases(self):
-        """Return the first file of aliases that is not there yet, without which local(8) delivers nothing."""
+        """Return the first alias database that does not exist yet; local(8) delivers nothing without it."""
         maps = routes.parameters(("alias_maps",), self.command)["alias_maps"]
         suffixes = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb"}
         files = (one.partition(":") for one in routes.elements(maps))
@@ -209,7 +209,7 @@ class Delivery:
         return [f"{self.plan['user']}@{one['domain']}" for one in self.plan["places"] if one["virtual"]]
 
     def _submit_all(self, messages):
-        """Hand messages to the smtpd of port 25, as the host itself; return rows of what is known already."""
+        """Hand messages to smtpd on port 25, connecting from the host itself; return rows that are known already."""
         rows = []
         try:
             with open_talk(self._service(), Budget(answer=20, total=3 * self.limit)) as talk:
@@ -230,14 +230,14 @@ class Delivery:
         return rows
 
     def _service(self):
-        """Return port 25, and loopback as where to come from: rules for strangers (greylists) do not count there."""
+        """Return port 25, to be reached from loopback, where rules for strangers (greylisting) do not apply."""
         interfaces = routes.parameters(("inet_interfaces",), self.command)["inet_interfaces"] or "all"
         at = smtp_service(self.plan["hostname"], self.plan["addresses"], interfaces)
         source = "::1" if ":" in at.address else "127.0.0.1"
         return Service(at.host, at.name, at.protocol, at.address, at.port, source=source)
 
     def _submitted(self, message, talk):
-        """Hand one message over; return rows, unless it is on its way."""
+        """Hand over one message; return rows, or none if it is on its way."""
         try:
             away = self._leads_away(message)
         except RouteUnknown as err:
@@ -250,7 +250,7 @@ class Delivery:
         replies = [talk.ask("MAIL FROM:<>"), talk.ask(f"RCPT TO:<{message.address}>")]
         refused = next((str(one) for one in replies if one.code != 250), "")
         if refused and not _NO_POLICY.match(refused):
-            return self._by_sendmail(message)  # port 25 is not for everybody here
+            return self._by_sendmail(message)  # port 25 does not accept mail from everybody here
         if not refused:
             reply = talk.ask("DATA")
             if reply.code == 354:
@@ -284,9 +284,9 @@ class Delivery:
         ).encode("ascii")
 
     def _leads_away(self, message):
-        """Return why a message is not sent: somebody would get it, or another host.
+        """Return why a message is not sent: somebody would get a copy of it, or another host would get it.
 
-        :raises RouteUnknown: Postfix does not say where it would go.
+        :raises RouteUnknown: Postfix does not answer where it would go.
         """
         copies = [self._given["always_bcc"], *map(self._copied, ("sender_bcc_maps", "recipient_bcc_maps"))]
         if any(copies):
@@ -298,7 +298,7 @@ class Delivery:
         return f"not tried, since Postfix hands it on to {out}" if out else ""
 
     def _copied(self, name):
-        """Return who gets a copy of the messages by a table of such people."""
+        """Return who gets a copy of the messages according to a BCC table."""
         addresses = {f"{self.plan[who]}@{one['domain']}" for one in self.plan["places"] for who in ("user", "alias")}
         keys = ["", *addresses, *(f"@{one.partition('@')[2]}" for one in addresses), self.plan["user"]]
         for table in routes.elements(self._given[name]):
@@ -309,7 +309,7 @@ class Delivery:
         return ""
 
     def _nobody(self, place, talk):
-        """Ask for a name that nobody has; it is to be refused at once, or it would be bounced to whoever is forged."""
+        """Try a recipient that does not exist. It must be refused at once, or mail would bounce to forged senders."""
         told = set(re.split(r"[,\s]+", self._given["notify_classes"])) & {"policy", "protocol"}
         if not place["nobody"] or told:
             return []
@@ -321,7 +321,7 @@ class Delivery:
         talk.ask("MAIL FROM:<>")
         reply = talk.ask(f"RCPT TO:<{address}>")
         talk.ask("RSET")
-        # Whoever these hand mail to may know of names that Postfix does not.
+        # The programs that these parameters hand mail to may know names that Postfix does not.
         caught = any(self._given[name] for name in ("luser_relay", "mailbox_transport", "fallback_transport"))
         result = "refused" if reply.code >= 400 else "arrived" if caught else "wrong"
         return [Row("nobody", address, result, words=str(reply))]
@@ -342,12 +342,12 @@ class Delivery:
             self.pause(0.25)
 
     def _given_up(self, message):
-        """Return that a message in the queue waits in vain: a program of Postfix's ends as soon as it begins."""
+        """Return rows if a message waits in the queue in vain, because a Postfix program ends as soon as it starts."""
         fatal = self._fatal()
         return [Row(message.kind, message.address, "wrong", words="\n".join(fatal))] if fatal else []
 
     def _where(self, message):
-        """Return in which of Postfix's queues a message is; ``""``: in none, or its number is not known."""
+        """Return the Postfix queue that holds a message; ``""`` if none does, or its queue ID is not known."""
         queue = Path(self._given["queue_directory"])
         for name in (*_WAITING, "deferred", "hold", "corrupt") if message.id else ():
             if any((queue / name / "/".join(message.id[:depth]) / message.id).exists() for depth in range(3)):
@@ -359,8 +359,8 @@ class Delivery:
         return ""
 
     def _end(self, message, mailboxes):
-        """Return what became of a message, ``[]`` while nothing is known."""
-        # In this order: what the log says to have been delivered is there.
+        """Return the outcome of a message, ``[]`` while it is not known."""
+        # Read the log first: a message that it says was delivered is then in the mailbox.
         last = next((one for one in reversed(self._log.ends(message)) if one.is_last), None)
         header = self._arrived(message)
         agent, words = (last.agent, last.words) if last else ("", "")
@@ -368,7 +368,7 @@ class Delivery:
             found = [Row(message.kind, message.address, "arrived", agent, words)]
             return [*found, *self._unsigned(message, header), *(self._shown(message) if mailboxes else [])]
         if last and last.status == "sent" and not message.place["virtual"]:
-            # To a place that is not looked into, as a program of the operator's has one.
+            # It went to a place that cannot be checked, such as a program of the operator's.
             return [Row(message.kind, message.address, "arrived", agent, words)]
         if last and last.status != "sent":
             return [Row(message.kind, message.address, "wrong", agent, "\n".join([last.line, *self._trouble()]))]
@@ -378,7 +378,7 @@ class Delivery:
         return []
 
     def _fatal(self):
-        """Return what Postfix's daemons said that could not begin, since this began to look."""
+        """Return the log lines of Postfix daemons that could not start, since the check began."""
         self._log.read()
         lines = (line for line in self._log.trouble if _is_any(FATAL, line) and not _is_any(_COMMANDS, line))
         return list(dict.fromkeys(lines))[-4:]
@@ -397,7 +397,7 @@ class Delivery:
         return Row(message.kind, message.address, "wrong", words="\n".join([words, *self._log.said(message)]))
 
     def _reason(self, message):
-        """Return why Postfix put a message off, from the file in which it keeps that."""
+        """Return why Postfix deferred a message, from its defer log file."""
         for path in Path(self._given["queue_directory"], "defer").glob(f"**/{message.id}"):
             found = re.findall(r"^reason=(.*)$", path.read_text(encoding="utf-8", errors="replace"), re.M)
             if found:
@@ -418,7 +418,8 @@ class Delivery:
         for path in [*paths, self._spool()]:
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 octets = file.read(_LARGEST)
-                # What is being written is in a folder of its own (Maildir's tmp); Dovecot's indexes have parts of it.
+                # A message that is still being written is in its own folder (Maildir's tmp); skip Dovecot's indexes,
+                # which contain parts of messages.
                 if path.parent.name != "tmp" and not path.name.startswith("dovecot"):
                     parts = octets.replace(b"\r\n", b"\n").split(b"\n\n")
                     header = next((one for one in parts if message.token.encode() in one), None)
@@ -434,7 +435,7 @@ class Delivery:
         return [Row("signature", message.place["domain"], "wrong", words="what port 25 took has no DKIM-Signature")]
 
     def _is_to_be_signed(self, domain):
-        """Tell whether OpenDKIM's tables have a key sign for the domain now."""
+        """Tell whether OpenDKIM's tables name a key for the domain now."""
         if not self.plan["tables"]:
             return False
         try:
@@ -443,7 +444,7 @@ class Delivery:
             return False
 
     def _shown(self, message):
-        """Return what is wrong where Dovecot, which shows a user's mail by IMAP, does not find a message."""
+        """Return what is wrong if Dovecot, which shows a user's mail by IMAP, does not find a message."""
         if not self.plan["imap"] or message.place["virtual"]:
             return []
         done = self.command(("doveadm", "search", "-u", self.plan["user"], *_search(message)))
@@ -459,7 +460,7 @@ class Delivery:
                     self.command(("postsuper", "-d", one))
 
     def _outgoing(self):
-        """Return what becomes of mail for others: by smtp(8) back to this host, and where Postfix would hand it to."""
+        """Return the outcome of mail for others: by smtp(8) back to this host, and whether its routes exist."""
         domain = self.plan["places"][0]["domain"]
         author, rows = f"{self.plan['user']}@{domain}", []
         try:
@@ -495,7 +496,7 @@ def _search(message):
 
 @dataclass(frozen=True)
 class _End:
-    """A line of Postfix's log on what became of a recipient."""
+    """A log line of Postfix with the status of a recipient."""
 
     line: str
     agent: str
@@ -504,12 +505,12 @@ class _End:
 
     @property
     def is_last(self):
-        """Tell whether it says where a message ended: one that was only handed on to another queue has more lines."""
+        """Tell whether it is a message's final status; one that was handed on to another queue has more lines."""
         return not (self.status == "sent" and ("queued as" in self.words or "forwarded as" in self.words))
 
 
 class Log:
-    """What Postfix says of messages from now on, in the journal or in a file of its own."""
+    """What Postfix logs about messages from now on, in the journal or in its own file."""
 
     def __init__(self, command, path=""):
         self.command, self.path = command, path
@@ -529,7 +530,7 @@ class Log:
         return lines, cursor[1] if cursor else ""
 
     def read(self):
-        """Read what was added, and keep what Postfix said."""
+        """Read the new lines, and keep those of Postfix."""
         if self.path:
             with contextlib.suppress(FileNotFoundError), open(self.path, encoding="utf-8", errors="replace") as file:
                 file.seek(self._at)
@@ -545,7 +546,7 @@ class Log:
         self.trouble += [short(line, 300) for line in said if _is_any(_TROUBLE, line)]
 
     def ids(self, message):
-        """Return the numbers that a message has had in the queue."""
+        """Return the queue IDs that a message has had."""
         found = self._ids.setdefault(message.token, {message.id} - {""})
         for line in self.lines:
             if message.token in line and (seen := re.search(r"\]: ([0-9A-Za-z]{6,}): message-id=", line)):
@@ -562,7 +563,7 @@ class Log:
         return bool(self.said(message))
 
     def ends(self, message):
-        """Return the lines that say what became of a message, in their order."""
+        """Return the lines with a message's status, in order."""
         self.read()
         found, ids = [], self.ids(message)
         for line in self.lines:
@@ -575,7 +576,7 @@ class Log:
 
 
 def stored(found, command=run_command):
-    """Hand Dovecot a message by LMTP, as Postfix does, and look whether it has it; return what is wrong, or ``""``.
+    """Hand Dovecot a message by LMTP, as Postfix does, and check that it has it; return what is wrong, or ``""``.
 
     :param found: a plan (:func:`mailhost.selftest.recipients.plan`) with a virtual mailbox.
     """
@@ -583,7 +584,7 @@ def stored(found, command=run_command):
     address, token = f"{found['user']}@{place['domain']}", secrets.token_hex(12)
     text = f"From: {address}\nTo: {address}\nMessage-ID: <{token}@{place['domain']}>\nSubject: Does mail flow?\n\n.\n"
     path = f"{found['queue']}/{postfix_accounts.LMTP}"
-    # With a configuration that was taken back meanwhile, doveadm may not have been able to delete an earlier one.
+    # After a configuration that was rolled back, an earlier message may be left that doveadm could not delete then.
     empty = ("doveadm", "expunge", "-u", address, "mailbox", "*", "all")
     command(empty)
     try:

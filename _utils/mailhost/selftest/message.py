@@ -1,4 +1,4 @@
-"""A message through the host's own Postfix and back to this host, judged by independent code against live DNS."""
+"""A message through the host's own Postfix back to this host, judged by independent code against live DNS."""
 
 import contextlib
 import json
@@ -33,13 +33,13 @@ _ESTABLISHED, _LISTENS = "01", "0A"
 def run(domain, settings, sender=None):
     """Send a message from ``domain`` by Postfix to this host itself, and judge it as a receiver would.
 
-    :param settings: the host's settings; ``selftest:port`` is listened on, ``domains:DOMAIN:addresses`` are what the
-        message is taken to come from.
+    :param settings: the host's settings: the receiver listens on ``selftest:port``, and
+        ``domains:DOMAIN:addresses`` are the addresses that the message is assumed to come from.
     :param sender: the address in From and of the envelope; ``selftest@DOMAIN`` if not given.
     :return: a dict with ``domain``, ``result`` (true if SPF, DKIM and DMARC all pass), ``overall``, ``spf``, ``dkim``,
         ``dmarc`` and ``report``; see :func:`judge`.
-    :raises SelftestError: the message was refused, deferred or lost, with Postfix's own words; or the port is taken.
-    :raises ResolverError: this system has no resolver to ask.
+    :raises SelftestError: the message was refused, deferred or lost, with Postfix's own words; or the port is in use.
+    :raises ResolverError: this system has no resolver.
     :raises MissingPackage: dnspython, dkimpy or pyspf is not installed.
     """
     check_spf = receiver_spf.spf_check(settings["dns"]["timeout"])
@@ -53,13 +53,13 @@ def run(domain, settings, sender=None):
 def send(sender, port, postfix=None, limit=LIMIT, in_vain=list):
     """Send a message from ``sender`` by Postfix's sendmail(1), and return it as it arrives at the loopback ``port``.
 
-    Any user of the host can connect to the port, see the recipient in the list of processes or in the queue, and hand
-    sendmail a message to it. So only Postfix and root are answered, and only a message that has in its header what was
-    handed to sendmail unseen is taken for the one that was sent.
+    Any user of the host can connect to the port, see the recipient in the process list or in the queue, and send it a
+    message. So the receiver answers only Postfix and root, and accepts only the message whose header has the secret
+    token that was handed to sendmail on standard input.
 
     :param postfix: how to reach Postfix; a :class:`Postfix`.
     :param limit: seconds to wait.
-    :param in_vain: returns lines of Postfix's log that say that waiting is of no use; none: it may be.
+    :param in_vain: returns log lines of Postfix that show that waiting is useless; none if it may still succeed.
     :return: the message as bytes, with CRLF.
     """
     postfix = postfix or Postfix()
@@ -83,7 +83,7 @@ def send(sender, port, postfix=None, limit=LIMIT, in_vain=list):
                     return message
                 said = _not_delivered(sender, recipient, waiting, postfix, limit, fatal)
                 its_turn = waiting and not stuck and all(one["queue"] != "deferred" for one in waiting)
-                # A milter's refusal is in the log alone.
+                # A milter's refusal appears only in the log.
                 raise (NotSeenYet if its_turn and "reject" not in said else SelftestError)(said)
 
 
@@ -124,7 +124,7 @@ class Postfix:
         self.started = started or time.time()
 
     def submit(self, sender, recipient, message):
-        """Hand ``message`` to sendmail(1); without a bounce, as nobody reads it."""
+        """Hand ``message`` to sendmail(1), without a bounce, since nobody would read it."""
         done = self._run(SENDMAIL, "-i", "-N", "never", "-f", sender, "--", recipient, stdin=message)
         if done.returncode:
             raise SelftestError(
@@ -133,7 +133,7 @@ class Postfix:
             )
 
     def queued(self, recipient):
-        """Return the messages to ``recipient`` in the queue, each a dict of id, queue and reason ('' if none yet)."""
+        """Return the queued messages to ``recipient``, each a dict of id, queue and reason ('' if none yet)."""
         done = self._run("postqueue", "-j")
         if done.returncode:
             raise SelftestError(f"Postfix's queue cannot be read: {done.stderr.decode(errors='replace').strip()}")
@@ -166,7 +166,7 @@ class Postfix:
 
 
 def waiting(listing, recipient):
-    """Read the messages to ``recipient`` from what ``postqueue -j`` prints: a JSON object a line."""
+    """Return the messages to ``recipient`` in the output of ``postqueue -j``: one JSON object a line."""
     found = []
     for line in filter(str.strip, listing.splitlines()):
         entry = json.loads(line)
@@ -180,7 +180,7 @@ def waiting(listing, recipient):
 class Receiver:
     """A small SMTP server on loopback that keeps what Postfix delivers, by recipient.
 
-    :param token: what is in the header ``Message-ID`` of the message that is awaited.
+    :param token: text in the ``Message-ID`` header of the expected message.
     """
 
     def __init__(self, port, token):
@@ -208,7 +208,7 @@ class Receiver:
     def await_message(self, recipient, limit):
         """Return the message to ``recipient``, or ``None`` if none came within ``limit`` seconds.
 
-        What an earlier self-test left in the queue is taken and dropped, and so is what anybody else sent there.
+        Messages of an earlier self-test, and of anybody else, are accepted and dropped.
         """
         ends = time.monotonic() + max(limit, 0)
         while True:
@@ -225,7 +225,7 @@ class Receiver:
 
 
 def _clients():
-    """Return the numbers of the users who may connect: Postfix's, root, and who runs this."""
+    """Return the user IDs that may connect: Postfix's, root's, and that of this process."""
     found = {0, os.geteuid()}
     with contextlib.suppress(KeyError, SelftestError):
         owner = Postfix._run("postconf", "-h", "mail_owner").stdout.decode("utf-8", "replace").strip()
@@ -234,7 +234,7 @@ def _clients():
 
 
 def _by_whom(port):
-    """Return in words who has a port already, as far as that is known."""
+    """Return a text that says who already uses a port, as far as that is known."""
     for local, _, state, uid in _connections():
         if local[1] == port and state == _LISTENS:
             with contextlib.suppress(KeyError):
@@ -244,19 +244,19 @@ def _by_whom(port):
 
 
 def client_of(local, remote):
-    """Return the number of the user who has the other end of a connection on this host; ``None``: it is closed.
+    """Return the ID of the user at the other end of a connection on this host; ``None`` if it is closed.
 
-    :param local, remote: this end and that one, each an address and a port.
+    :param local, remote: this end and the other, each an address and a port.
     """
     for theirs, ours, state, uid in _connections():
-        # What is closed already belongs to nobody, and is listed as root's.
+        # A closed connection belongs to nobody and is listed as root's.
         if (theirs, ours, state) == (remote, local, _ESTABLISHED):
             return uid
     return None
 
 
 def _connections():
-    """Yield the host's connections by TCP over IPv4: both ends, the state and the user (proc(5), /proc/net/tcp)."""
+    """Yield the host's TCP connections over IPv4: both ends, state and user (proc(5), /proc/net/tcp)."""
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         words = line.split()
         yield _end(words[1]), _end(words[2]), words[3], int(words[7])
@@ -279,15 +279,15 @@ class _Server(socketserver.ThreadingTCPServer):
     block_on_close = False
 
     def verify_request(self, request, client_address):
-        """Answer nobody but Postfix and root."""
+        """Only answer Postfix and root."""
         return client_of(request.getsockname(), client_address) in self.clients
 
     def handle_error(self, request, client_address):
-        """Say nothing: a client that goes away is no event for Salt's log."""
+        """Log nothing: a client that disconnects does not belong in Salt's log."""
 
 
 class _Session(socketserver.StreamRequestHandler):
-    """One SMTP session (RFC 5321), as much of it as Postfix's client uses."""
+    """One SMTP session (RFC 5321), as far as Postfix's client needs it."""
 
     timeout = LIMIT
 
@@ -372,7 +372,7 @@ def _author_domain(message):
 
 
 def verdict(spf, dkim, dmarc):
-    """Return whether all passed, and a sentence of what did not."""
+    """Return whether everything passed, and a sentence about what did not."""
     wrong = [f"SPF is {one['result']} for {one['address']}" for one in spf if one["result"] != "pass"]
     if not spf:
         wrong.append("SPF was not checked, as no address is known that the domain's mail leaves from")

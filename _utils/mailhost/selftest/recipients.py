@@ -1,4 +1,4 @@
-"""To whom the formula sends messages of its own, to see that mail flows (:mod:`mailhost.selftest.delivery`). Pure."""
+"""The recipients of the formula's test messages (:mod:`mailhost.selftest.delivery`). Pure."""
 
 import re
 
@@ -6,17 +6,17 @@ from mailhost.postfix.domains import is_virtual, received
 
 _LOOPBACK = re.compile(r"127\.0\.0\.1|127\.0\.0\.0/8|localhost|0\.0\.0\.0/0")
 ROOM = 20 * 1024 * 1024
-"""Bytes that the virtual mailbox may hold: strangers who guess its address fill no disk."""
+"""Bytes that the virtual mailbox may hold, so that strangers who guess its address cannot fill the disk."""
 
 
 def plan(settings):
-    """Return to whom messages go on a host, as plain data; ``None`` where its system's parameters name no such user.
+    """Return the recipients of test messages on a host, as plain data; ``None`` if its system has no probe user.
 
-    In it are ``user``, ``alias``, ``folder`` and ``home`` of the parameters ``probe``; ``places``, the domains to whose
-    user, alias and nobody mail goes; ``mailbox`` and ``mailbox_alias``, the addresses of those of them that are
-    virtual, or ``None``; and what it takes to send to them and to find it.
+    It has ``user``, ``alias``, ``folder`` and ``home`` of the parameters ``probe``; ``places``, the domains in which
+    the user, the alias and an unknown name are tried; ``mailbox`` and ``mailbox_alias``, the addresses of user and
+    alias in a virtual domain, or ``None``; and what is needed to send to them and to find the mail.
 
-    :param settings: the host's settings, with ``os``; all but ``postfix:main`` complete.
+    :param settings: the host's settings with ``os``; complete except for ``postfix:main``.
     """
     probe = settings["os"].get("probe")
     if not probe:
@@ -50,7 +50,7 @@ def plan(settings):
 
 
 def problems(settings):
-    """Return what of the pillar has a name that is the formula's own."""
+    """Return a sentence for each name in the pillar that the formula uses itself."""
     found = settings["delivery"]
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""Where Postfix would hand mail on to: asked of its own resolver, and looked up in DNS, without sending anything."""
+"""Where Postfix would hand mail on to: asked of its own resolver and looked up in DNS. Nothing is sent."""
 
 import re
 import socket
@@ -11,11 +11,11 @@ from mailhost.receiver import resolver as receiver_resolver
 from mailhost.receiver.dmarc import Unanswered
 
 STRANGER = "somebody@elsewhere.invalid"
-"""An address for which this host is not the destination, and of which no table has a row (RFC 2606 section 2)."""
+"""An address that is not local to this host and that no table has a row for (RFC 2606 section 2)."""
 LIMIT = 15
 _LOCAL, _VIRTUAL = 1 << 8, 1 << 10
 _HOSTS = ("smtp", "lmtp", "relay")
-"""Transports of the formula's master.cf whose next hop is the name of a host."""
+"""Transports in the formula's master.cf whose next hop is a host name."""
 _MOST = 50
 _TIMEOUT = 5
 
@@ -33,7 +33,7 @@ class Route:
 
 
 def resolve(address, queue, sender=""):
-    """Ask Postfix's trivial-rewrite(8), as its own daemons do, where an address leads.
+    """Ask Postfix's trivial-rewrite(8), as its own daemons do, where mail for an address goes.
 
     :param queue: Postfix's queue folder.
     :raises RouteUnknown: it does not answer.
@@ -58,10 +58,10 @@ def resolve(address, queue, sender=""):
 
 
 def attributes(octets):
-    """Return the last whole list of attributes in what a daemon of Postfix's sent, ``{name: value}``.
+    """Return the last complete list of attributes in what a Postfix daemon sent, ``{name: value}``.
 
-    Each is a name and a value, ended by a zero byte each; a list ends with one more. Since 3.6 a list with the name of
-    the protocol comes first. Of a name that is there twice, the last one counts.
+    Each attribute is a name and a value, each ended by a zero byte; one more zero byte ends a list. Since 3.6 a list
+    with the protocol's name comes first. If a name is repeated, its last value counts.
     """
     words, found, last = octets.split(b"\0")[:-1], {}, {}
     at = 0
@@ -77,13 +77,13 @@ def attributes(octets):
 
 
 class Names:
-    """Whether names of hosts lead anywhere, in this system's DNS; ``None``: nobody can say now."""
+    """Whether host names can be resolved by this system's DNS."""
 
     def __init__(self, resolver=None):
         self._resolver = resolver
 
     def leads_nowhere(self, hop):
-        """Return why a next hop, ``[host]:port`` or ``domain``, leads nowhere; ``""`` if it leads somewhere."""
+        """Return why a next hop, ``[host]:port`` or ``domain``, leads nowhere; ``""`` if it may lead somewhere."""
         name, has_mx = host_of(hop)
         if not name:
             return ""
@@ -104,7 +104,7 @@ def _is_known_here(name):
 
 
 def host_of(hop):
-    """Return the name of a next hop, and whether Postfix looks for its MX records; ``""`` where it is no name."""
+    """Return the name of a next hop, and whether Postfix looks up its MX records; ``""`` if it is not a name."""
     hop = hop.strip()
     is_plain = hop.startswith("[")
     name = hop[1:].partition("]")[0] if is_plain else re.sub(r":[^:]*\Z", "", hop)
@@ -115,7 +115,7 @@ def host_of(hop):
 
 
 def elements(value):
-    """Return the elements of a list of Postfix's, as ``transport_maps`` is one; braces hold an element together."""
+    """Return the elements of a Postfix list such as ``transport_maps``; braces keep an element together."""
     found, depth, word = [], 0, ""
     for char in value:
         depth += {"{": 1, "}": -1}.get(char, 0)
@@ -133,7 +133,7 @@ def hop_of(value):
 
 
 def rows(maps, command):
-    """Return ``{key: value}`` of the tables that list their rows (``postmap -s``)."""
+    """Return ``{key: value}`` of those tables that can list their rows (``postmap -s``)."""
     found = {}
     for table in elements(maps):
         done = command(("postmap", "-s", table.removeprefix("proxy:")))
@@ -144,7 +144,7 @@ def rows(maps, command):
 
 
 def parameters(names, command):
-    """Return parameters of main.cf with all that they refer to; ``""`` for one that this Postfix does not have."""
+    """Return parameters of main.cf with references filled in; ``""`` for one that this Postfix does not have."""
     shown = command(("postconf", "-x", *names))
     if shown.status != 0:  # before 2.10.2 there is no -x
         shown = command(("postconf", *names))
@@ -153,13 +153,13 @@ def parameters(names, command):
 
 
 def outgoing_problems(queue, sender, command, names=None):
-    """Return what keeps mail for others from leaving, ``{what: why}``: a transport or a next hop that is not there.
+    """Return what keeps mail for others from leaving, ``{what: why}``: a transport or next hop that does not exist.
 
-    Postfix itself says where mail for a stranger goes; the rows of its tables, and its content filter, are read. The
-    names of hosts are looked up; nothing is sent to them.
+    Postfix itself is asked where mail for a stranger goes. The rows of its tables and its content filter are read. Host
+    names are looked up; nothing is sent to them.
 
-    :param queue: Postfix's queue folder, of a Postfix that runs.
-    :raises RouteUnknown: Postfix does not say.
+    :param queue: the queue folder of a running Postfix.
+    :raises RouteUnknown: Postfix does not answer.
     """
     names = names or Names()
     route = resolve(STRANGER, queue, sender)
@@ -173,7 +173,7 @@ def outgoing_problems(queue, sender, command, names=None):
     for name in lists:
         found = rows(given[name], command) if given[name] else {}
         for key, value in list(found.items())[:_MOST]:
-            # A relay host of a sender is no more than a next hop.
+            # A sender's relay host is only a next hop.
             hops[f"{name}, {key}"] = ("smtp", value) if name.endswith("relayhost_maps") else hop_of(value)
     with ThreadPoolExecutor(8) as pool:
         why = pool.map(lambda one: _hop_problem(*one, queue, names), hops.values())

@@ -1,1 +1,1 @@
-"""A hand-made OpenDKIM configuration is taken over: its keys, its tables and what would be lost."""
+"""Taking over a hand-made OpenDKIM configuration: its keys, its tables, and what would be lost."""

@@ -1,4 +1,4 @@
-"""Private keys of a configuration that somebody made: read wherever they lie, and copied to where a key's life is."""
+"""Private keys of a hand-made configuration: read wherever they are, and copied to the formula's key folder."""
 
 import base64
 import binascii
@@ -13,14 +13,14 @@ from mailhost.dkim import keystore
 from mailhost.errors import KeyFileError
 
 LARGEST = 65536
-"""Bytes; a larger file is no key."""
+"""Bytes; a larger file is not a key."""
 WEAKEST = 1024
-"""Bits; no verifier takes less (RFC 8301 section 3.2)."""
+"""Bits; no verifier accepts a smaller key (RFC 8301 section 3.2)."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """A private key: its PEM text (PKCS #1), never to be shown, and the base64 text of its public half."""
+    """A private key: its PEM text (PKCS #1), which is never shown, and the base64 text of its public half."""
 
     pem: str
     public: str
@@ -28,10 +28,10 @@ class Material:
 
 
 def load(key, base="/"):
-    """Return the :class:`Material` that a KeyTable's third field, or ``KeyFile``, has: a path, or the key itself.
+    """Return the :class:`Material` of a KeyTable's third field, or of ``KeyFile``: a path, or the key itself.
 
     :param base: OpenDKIM's BaseDirectory.
-    :raises KeyFileError: it cannot be read, or is no RSA key that verifiers take; the key is not in the message.
+    :raises KeyFileError: it cannot be read, or is not an RSA key that verifiers accept; the message omits the key.
     """
     if re.match(r"\.{0,2}/", key):
         path = os.path.join(base, key)
@@ -40,7 +40,7 @@ def load(key, base="/"):
 
 
 def _octets(path):
-    """Return what is in a file, or in the file that a link leads to; a pipe or a device is not waited for."""
+    """Return the content of a file, also through a link; it does not block on a pipe or a device."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -96,7 +96,7 @@ def _kind(key):
 
 
 def is_own(keys, domain, selector):
-    """Tell whether a key file is where a domain's keys live, as a file of its own: no link, and no other name."""
+    """Tell whether a key file is in the domain's key folder as a file of its own: no link, and no second name."""
     path = keystore.private_path(keys, domain, selector)
     try:
         found = os.lstat(path)
@@ -106,9 +106,9 @@ def is_own(keys, domain, selector):
 
 
 def present(keys, domain, selector):
-    """Return the :class:`Material` that is at a key's path already, through links, too; ``None``: nothing is.
+    """Return the :class:`Material` that is already at a key's path, also through links; ``None`` if there is none.
 
-    :raises KeyFileError: something else is there, or the domain's folder is no folder.
+    :raises KeyFileError: something else is there, or the domain's folder is not a folder.
     """
     folder = os.path.join(keys, domain)
     for one in (keys, folder):
@@ -119,9 +119,9 @@ def present(keys, domain, selector):
 
 
 def put(keys, domain, selector, material, owner):
-    """Copy a key to where the domain's keys live, unless it is there; a link in its place gives way to the copy.
+    """Copy a key to the domain's key folder, unless it is there; a link in its place is replaced by the copy.
 
-    What was read is left where it is.
+    The file that was read stays where it is.
 
     :return: whether anything was written.
     """

@@ -1,4 +1,4 @@
-"""An OpenDKIM configuration as somebody wrote it: the settings of opendkim.conf, and the data sets that they name."""
+"""A hand-written OpenDKIM configuration: the settings of opendkim.conf, and the data sets that they name."""
 
 import os
 import posixpath
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from mailhost.errors import TakeoverError
 
 MOST_INCLUDES = 5
-"""How deep files may include others, OpenDKIM's own limit."""
+"""How deeply files may include others; this is OpenDKIM's own limit."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as it counts, the last of its name: its value, and where it is (``file:line``)."""
+    """A setting in effect, which is the last of its name: its value, and where it is (``file:line``)."""
 
     name: str
     value: str
@@ -21,7 +21,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a data set: its key and its value, and where it is (``file:line``, or that of the setting)."""
+    """A row of a data set: its key, its value, and where it is (``file:line``, or that of the setting)."""
 
     key: str
     value: str
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: ``file`` (looked up by key), ``refile`` (patterns, the first counts) or ``csl`` (in the setting)."""
+    """A data set: ``file`` (lookup by key), ``refile`` (patterns, the first match counts), ``csl`` (in the setting)."""
 
     kind: str
     path: str
@@ -38,7 +38,7 @@ class DataSet:
 
 
 def read_text(path):
-    """Return a file's text; bytes that are no UTF-8 stay what they are.
+    """Return a file's text; bytes that are not UTF-8 are preserved.
 
     :raises TakeoverError: it cannot be read.
     """
@@ -50,9 +50,9 @@ def read_text(path):
 
 
 def settings_of(path, read=read_text):
-    """Return ``{name in small letters: Setting}`` of a file like opendkim.conf and those that it includes.
+    """Return ``{name in lower case: Setting}`` for a file like opendkim.conf and its includes.
 
-    A line ends at a hash, even one within a value; of several lines the last counts (OpenDKIM 2.11, config.c).
+    A line ends at a hash, even within a value; of several lines the last counts (OpenDKIM 2.11, config.c).
 
     :raises TakeoverError: a file cannot be read.
     """
@@ -76,7 +76,7 @@ def _plain(line):
 
 
 def is_true(settings, name):
-    """Tell whether a setting is there and says yes, as OpenDKIM reads it."""
+    """Tell whether a setting is given and true, as OpenDKIM reads it."""
     one = settings.get(name.lower())
     return bool(one) and one.value[0] in "tTyY1"
 
@@ -122,5 +122,5 @@ def _rows(text, path):
 
 
 def same_path(one, other):
-    """Tell whether two paths are one file's, links included."""
+    """Tell whether two paths lead to the same file, through links as well."""
     return os.path.realpath(one) == os.path.realpath(other)

@@ -1,4 +1,4 @@
-"""What becomes of the signatures that mail has by a hand-made OpenDKIM configuration: kept, or named as a loss."""
+"""What happens to the signatures that mail gets from a hand-made OpenDKIM configuration: kept, or reported as lost."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _DROP = "mailserver:opendkim:takeover:drop"
 
 @dataclass(frozen=True)
 class Host:
-    """What the pillar wants of a host: the settings of its domains, of OpenDKIM, and the folder of its keys."""
+    """What the pillar wants on a host: the settings of its domains and of OpenDKIM, and the folder of its keys."""
 
     domains: dict
     opendkim: dict
@@ -26,7 +26,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Loss:
-    """A signature that would end or change: what causes it, as ``drop`` names it, why, and what decides."""
+    """A signature that would end or change: its cause, as ``drop`` names it, why, and what the operator can do."""
 
     what: str
     why: str
@@ -38,7 +38,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Taken:
-    """A key that goes on signing for a domain: its selector, what it is, and where it was found."""
+    """A key that continues to sign for a domain: its selector, its material, and where it was found."""
 
     selector: str
     material: object = field(repr=False)
@@ -47,8 +47,8 @@ class Taken:
 
 @dataclass
 class Plan:
-    """``signers`` (``{domain: Taken}``) go on; ``losses`` stop the run, unless they are ``dropped`` by the pillar;
-    ``notes`` are what people should know.
+    """``signers`` (``{domain: Taken}``) continue to sign. ``losses`` stop the run, unless the pillar allows them
+    (``dropped``). ``notes`` are for the operator.
     """
 
     signers: dict = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Plan:
 
 
 def plan(found, host, load=takeover_keys.load, present=takeover_keys.present):
-    """Return the :class:`Plan` for what was found (:class:`mailhost.takeover.signers.Found`) and what the pillar wants.
+    """Return the :class:`Plan` for what was found (:class:`mailhost.takeover.signers.Found`) and the pillar's wishes.
 
     :param load, present: read keys; see :mod:`mailhost.takeover.keys`.
     """
@@ -77,7 +77,7 @@ def _plain(text):
 
 
 class _Planning:
-    """The making of one plan."""
+    """The state while one plan is made."""
 
     def __init__(self, found, host, load, present, made):
         self.found, self.host, self.load, self.present, self.made = found, host, load, present, made
@@ -89,7 +89,7 @@ class _Planning:
         domains = self.host.domains
         for what, why in self.found.troubles:
             self._lose(what, why, f"Write it as a file: table and run again, or give it up: list it in {_DROP}.")
-        # Those that sign for themselves first: a domain's own row, not another sender's, says which key is its.
+        # Domains that sign for themselves come first: a domain's own row decides which key is its key.
         for name in sorted(domains, key=lambda name: self._after(name) != name):
             self._mail_from(NOBODY, name, f"mail from {name}")
         for rule in self.found.rules:
@@ -111,7 +111,7 @@ class _Planning:
             self._lose(rule.pattern, why, f"Write it as rows for domains, or give it up: list it in {_DROP}.")
 
     def _mail_from(self, user, domain, who, only=None):
-        """Judge each signature that mail from an address gets; with ``only``, that of this rule."""
+        """Judge each signature that mail from an address gets; with ``only``, the signature of this rule."""
         for rule in self.found.rules_for(user, domain):
             if only in (None, rule):
                 try:
@@ -133,7 +133,7 @@ class _Planning:
             self._lose(signature.rule.pattern, f"{now} {then}", self._remedy(signature, sender))
 
     def _after(self, sender):
-        """Return the domain that signs mail from a sender's domain by the pillar, or ``None``."""
+        """Return the domain that signs mail from a sender's domain according to the pillar, or ``None``."""
         domains, senders = self.host.domains, self.senders
         if sender in senders:
             return senders[sender]
@@ -158,7 +158,7 @@ class _Planning:
         return f"Set mailserver:domains:{sender}:dkim:sign_as to {signs} (both in mailserver:domains), {drop}."
 
     def _take(self, signature, who):
-        """Note that a key goes on signing for the domain that it signs for now.
+        """Note that a key continues to sign for the domain that it signs for now.
 
         :raises KeyFileError: it cannot, or another key does already.
         """

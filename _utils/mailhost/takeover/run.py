@@ -1,4 +1,4 @@
-"""Taking over a hand-made OpenDKIM configuration: looked at before anything is touched, and then keys and tables."""
+"""Taking over a hand-made OpenDKIM configuration: it is checked before anything is touched, then keys and tables."""
 
 import os
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from mailhost.takeover.settings import options_of, words_lost
 from mailhost.takeover.signers import Found, found_in
 
 OURS = "# Written by Salt (mailserver/opendkim)"
-"""How the first line of a configuration begins that this formula wrote."""
+"""The beginning of the first line of a configuration that this formula wrote."""
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What was found, what becomes of it, and the sentences for which the run must not go on."""
+    """What was found, the plan for it, and the sentences because of which the run must stop."""
 
     found: Found
     plan: Plan
@@ -31,7 +31,7 @@ class Outlook:
 
 
 def look(config, host, place, words=(), read=read_text):
-    """Return the :class:`Outlook`; ``None`` where the formula's own configuration is in place.
+    """Return the :class:`Outlook`; ``None`` if the formula's own configuration is in place.
 
     :param config: the path of opendkim.conf.
     :param host, place: :class:`mailhost.takeover.plan.Host` and :class:`mailhost.dkim.run.Place`.
@@ -51,7 +51,7 @@ def look(config, host, place, words=(), read=read_text):
 
 
 def _is_ours(config, tables, read):
-    """Tell whether the formula wrote a configuration, and nobody has it read other tables since."""
+    """Tell whether the formula wrote a configuration, and nobody made it read other tables since then."""
     if not read(config).startswith(OURS):
         return False
     settings = settings_of(config, read)
@@ -61,13 +61,13 @@ def _is_ours(config, tables, read):
 
 
 def signers_of(made, keys):
-    """Return ``{domain: Signer}`` of a :class:`Plan`: the paths are those of the copies."""
+    """Return ``{domain: Signer}`` for a :class:`Plan`; the paths are those of the copies."""
     top = Path(keys)
     return {name: Signer(one.selector, f"{top}/{name}/{one.selector}.private") for name, one in made.signers.items()}
 
 
 def steps(outlook, place):
-    """Return what is to be written, ``([domain], {path: text})``: keys and tables; both empty if all is done."""
+    """Return what must be written, ``([domain], {path: text})``: keys and tables; both are empty if all is done."""
     made, keys = outlook.plan, place.keys
     own = takeover_keys.is_own
     copies = [name for name, one in made.signers.items() if not own(keys, name, one.selector)]
@@ -78,9 +78,9 @@ def steps(outlook, place):
 def act(outlook, place, state=in_force.STATE):
     """Copy the keys, then write the tables that the formula's configuration will read; return what was written.
 
-    Until that configuration is in place, OpenDKIM goes on as it was: the tables that it reads keep all their rows. What
-    a run that is cut short leaves undone, the next one does. A table that is changed is kept first, as all originals
-    are (:mod:`mailhost.before.originals`), below ``state``.
+    Until that configuration is in place, OpenDKIM continues as before: the tables that it reads keep all their rows.
+    If a run is cut short, the next one completes it. A table is kept before it is changed, like all originals
+    (:mod:`mailhost.before.originals`), below ``state``.
     """
     copies, texts = steps(outlook, place)
     for name in copies:
@@ -98,7 +98,7 @@ def _on_disk(path):
 
 
 def _texts(found, signers, place, has_dropped):
-    """Return the texts of the tables; none where those on disk say it all, or nothing signs and none is stale."""
+    """Return the texts of the tables; none if those on disk are right, or if nothing signs and none is stale."""
     tables = place.tables
     reads_patterns = _reads(found.signing, tables.signing_table) and found.kind == "refile"
     reads_keys = _reads(found.keys, tables.key_table)
@@ -114,7 +114,7 @@ def _texts(found, signers, place, has_dropped):
         **opendkim_tables.signing_texts(tables, names),
     }
     if reads_patterns and not reads_keys:
-        # It would name rows that the KeyTable elsewhere lacks, and a reload in between would have all mail wait.
+        # It would name rows that the KeyTable elsewhere lacks, and after a reload in between all mail would wait.
         del texts[tables.signing_table]
     elif _reads(found.signing, tables.signing_table) and not reads_patterns:
         texts[tables.signing_table] = _both(found.signing, texts[tables.signing_table])
@@ -133,8 +133,8 @@ def _says(tables, signers):
 
 
 def _key_rows(found, signers, tables):
-    """Return ``({name: value}, {domain: name})``: all rows that were found, those of keys that were copied with the
-    path of the copy, and a row for each signer by a name that means nothing else there.
+    """Return ``({name: value}, {domain: name})``: all rows that were found, with the path of the copy for copied keys,
+    and a row for each signer under a name that has no other meaning there.
     """
     rows = dict(opendkim_tables.pairs(_on_disk(tables.key_table))) if tables else {}
     for row in found.keys.rows if found.keys else ():
@@ -154,7 +154,7 @@ def _with_copy(value, signers):
 
 
 def _names(name):
-    """Yield a name for a row, and others, should it be taken."""
+    """Yield a name for a row, and further names in case it is taken."""
     yield name
     number = 1
     while True:
@@ -163,7 +163,7 @@ def _names(name):
 
 
 def _both(data, text):
-    """Return a table's text with all the rows that OpenDKIM reads there now, in front."""
+    """Return a table's text with all the rows that OpenDKIM now reads there put first."""
     rows = "".join(f"{row.key} {row.value}\n" for row in data.rows)
     head, _, rest = text.partition("\n")
     known = set(rows.splitlines())
@@ -171,7 +171,7 @@ def _both(data, text):
 
 
 def refusal(outlook):
-    """Return the text that a run ends with before it touches anything."""
+    """Return the text with which a run stops before it touches anything."""
     lines = "\n".join(f"  - {one}" for one in outlook.refusals)
     return (
         "The OpenDKIM configuration on this host signs mail that would go out unsigned, or signed otherwise, by the "
@@ -180,7 +180,7 @@ def refusal(outlook):
 
 
 def told(outlook, place, test):
-    """Return ``({what: {"old": …, "new": …}}, [sentence])`` of what is, or was, taken over."""
+    """Return ``({what: {"old": …, "new": …}}, [sentence])`` for what was, or would be, taken over."""
     verb = "would go on" if test else "goes on"
     changes, notes = {}, list(outlook.plan.notes)
     for name in sorted(outlook.plan.signers):
@@ -195,7 +195,7 @@ def told(outlook, place, test):
 
 
 def checked(outlook):
-    """Return ``outlook``, if the run may go on.
+    """Return ``outlook``, if the run may continue.
 
     :raises TakeoverError: a signature would be lost.
     """

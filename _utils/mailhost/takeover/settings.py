@@ -1,4 +1,4 @@
-"""Settings of a hand-made opendkim.conf, and words of its unit, that decide which mail is signed and how."""
+"""Settings of a hand-made opendkim.conf, and options of its unit, that decide which mail is signed and how."""
 
 import getopt
 import ipaddress
@@ -8,7 +8,7 @@ from mailhost.errors import TakeoverError
 from mailhost.takeover.opendkim_conf import data_set, same_path
 
 OPTIONS = "Ab:c:d:De:fF:k:lL:no:p:P:Qrs:S:t:T:u:vVWx:X?"
-"""OpenDKIM's own, of 2.11."""
+"""OpenDKIM 2.11's own options."""
 DECIDING = (
     "ChangeRootDirectory",
     "DefaultSender",
@@ -24,14 +24,14 @@ DECIDING = (
     "SenderMacro",
     "SetupPolicyScript",
 )
-"""By these OpenDKIM signs other mail, for other domains, or with other keys than its tables and networks say."""
+"""With these, OpenDKIM signs other mail, for other domains, or with other keys than its tables and networks say."""
 _DROP = "mailserver:opendkim:takeover:drop"
 
 
 def settings_lost(settings, host):
-    """Yield ``(what, why, remedy)`` of each setting by which mail is signed now, and which the pillar does not have.
+    """Yield ``(what, why, remedy)`` for each setting that affects which mail is signed and that the pillar lacks.
 
-    :param settings: as :func:`mailhost.takeover.opendkim_conf.settings_of` has them.
+    :param settings: as returned by :func:`mailhost.takeover.opendkim_conf.settings_of`.
     :param host: a :class:`mailhost.takeover.plan.Host`.
     """
     kept = {name.lower(): value for name, value in host.opendkim["settings"].items()}
@@ -53,7 +53,7 @@ def _plain(value):
 
 
 def _hosts_lost(settings, host):
-    """Yield those hosts whose mail is signed now, and whose would not be."""
+    """Yield the hosts whose mail is signed now and would no longer be."""
     setting = settings.get("internalhosts")
     if not setting:
         return
@@ -70,7 +70,7 @@ def _hosts_lost(settings, host):
 
 
 def _is_trusted(text, host):
-    """Tell whether mail of an address, a network or a name is signed by the pillar, or comes from the host itself."""
+    """Tell whether the pillar has mail from an address, network or name signed, or it is the host itself."""
     own = {host.hostname, *host.domains, *host.addresses, "localhost", "localhost.localdomain"}
     trusted = [one.lower() for one in host.opendkim["trusted_hosts"]]
     if text.lower() in own or text.lower() in trusted:
@@ -90,7 +90,7 @@ def _network(text):
 
 
 def options_of(words):
-    """Return ``([(option, value)], why they cannot be read)`` of a command line of OpenDKIM's."""
+    """Return ``([(option, value)], why they cannot be read)`` for a command line of OpenDKIM."""
     try:
         return getopt.getopt(words[1:], OPTIONS)[0], ""
     except getopt.GetoptError as err:
@@ -98,13 +98,13 @@ def options_of(words):
 
 
 def words_lost(words, config, opendkim, user, signs):
-    """Yield why OpenDKIM as its unit starts it would not go by the formula's opendkim.conf alone.
+    """Yield why OpenDKIM, as its unit starts it, would not use only the formula's opendkim.conf.
 
-    Words that may have it sign by themselves count always; where it listens and what it does, only if it ``signs``.
+    Options that may make it sign on their own always count; where it listens and its mode count only if it ``signs``.
 
-    :param words: its command line; empty, if none is known.
+    :param words: its command line; empty if it is not known.
     :param config: the path of opendkim.conf, as the formula writes it.
-    :param opendkim, user: the pillar's section, and the user that OpenDKIM is to run as.
+    :param opendkim, user: the pillar's section, and the user that OpenDKIM must run as.
     """
     if not words:
         return

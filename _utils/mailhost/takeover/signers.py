@@ -1,8 +1,8 @@
-"""Who signs by an OpenDKIM configuration that somebody wrote: each rule, what it is for, and which key it names. Pure.
+"""Who signs with a hand-written OpenDKIM configuration: each rule, whom it is for, and which key it names. Pure.
 
-What a message gets is found out as OpenDKIM 2.11 finds it (opendkim.c, dkimf_apply_signtable), and not by what rows
-look like: of ``refile:`` patterns the first that fits counts, in a ``file:`` table the look-ups have an order, and
-``%`` is the sender's domain.
+The signatures of a message are determined as OpenDKIM 2.11 does it (opendkim.c, dkimf_apply_signtable), not by how rows
+look: of ``refile:`` patterns the first match counts, in a ``file:`` table lookups have an order, and ``%`` is the
+sender's domain.
 """
 
 import re
@@ -12,17 +12,17 @@ from mailhost.errors import TakeoverError
 from mailhost.takeover.opendkim_conf import DataSet, Row, data_set, is_true, read_text, settings_of
 
 NOBODY = "nobody-known-by-this-name"
-"""A user and a label that no rule means by name, to ask who signs for all others."""
+"""A user and a label that no rule names explicitly, used to ask who signs for all others."""
 _HOST = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
 _ALGORITHMS = ("rsa-sha1", "rsa-sha256", "ed25519-sha256")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A row that has mail signed.
+    """A row because of which mail is signed.
 
     ``kind`` says for whom: ``domain`` (``name``), ``below`` (each name below ``name``), ``address``, ``all``, ``odd``
-    (none of these) or ``never``. ``key`` is the row of the KeyTable, ``%`` the sender's domain.
+    (none of these) or ``never``. ``key`` is the row of the KeyTable; ``%`` means the sender's domain.
     """
 
     pattern: str
@@ -35,7 +35,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a rule signs with for one sender: ``d=``, ``s=``, the key (a path, or its text), and where that is named."""
+    """What a rule signs with for one sender: ``d=``, ``s=``, the key (a path, or its text), and where it is named."""
 
     rule: Rule
     domain: str
@@ -47,9 +47,9 @@ class Signature:
 
 @dataclass
 class Found:
-    """A configuration that was found: its settings, its rules, and its tables; with a bare ``KeyFile`` it has none.
+    """A configuration that was found: its settings, rules and tables; with a bare ``KeyFile`` it has no tables.
 
-    ``kind`` is that of the SigningTable; ``troubles`` is what cannot be read: what it is called, and why.
+    ``kind`` is that of the SigningTable. ``troubles`` are the parts that cannot be read: their name, and why.
     """
 
     settings: dict
@@ -64,11 +64,11 @@ class Found:
 
     @property
     def signs(self):
-        """Whether there is a rule by which mail is signed, or something that cannot be read and may be one."""
+        """Whether there is a rule by which mail is signed, or an unreadable part that may contain one."""
         return bool(self.rules or self.troubles)
 
     def index(self):
-        """Make the indexes that thousands of rules are found by; return this object."""
+        """Build the indexes by which rules are found among thousands; return this object."""
         for rule in self.rules:
             self._by_pattern.setdefault(rule.pattern.lower(), rule)
             self._by_domain.setdefault(rule.name if rule.kind == "domain" else "", []).append(rule)
@@ -90,7 +90,7 @@ class Found:
     def signature(self, rule, domain):
         """Return the :class:`Signature` that a rule gives mail from a domain.
 
-        :raises TakeoverError: it names a key that the KeyTable lacks or spoils, so that the mail waits (451).
+        :raises TakeoverError: the KeyTable lacks the key that it names, or its row is malformed: the mail waits (451).
         """
         if self.keys is None:
             selector, key = self.settings["selector"], self.settings["keyfile"]
@@ -115,13 +115,13 @@ class Found:
 
 
 def _without_algorithm(key):
-    """Return a KeyTable's third field without the fourth one (an algorithm), which OpenDKIM after 2.11 knows."""
+    """Return a KeyTable's third field without the fourth one (an algorithm), which OpenDKIM after 2.11 has."""
     path, _, last = key.rpartition(":")
     return (path, last) if path and last in _ALGORITHMS else (key, "")
 
 
 def _looked_up(user, domain):
-    """Yield what OpenDKIM looks for in a SigningTable without patterns, the first one first."""
+    """Yield the keys that OpenDKIM looks up in a SigningTable without patterns, in order."""
     parents = [domain[at:] for at, one in enumerate(domain) if one == "."]
     yield from (f"{user}@{domain}", domain)
     for parent in parents:
@@ -130,7 +130,7 @@ def _looked_up(user, domain):
 
 
 def _fits(pattern, text, flags=0):
-    """Tell whether a refile: pattern fits; all but ``*``, ``+`` and the dot is an extended regular expression."""
+    """Tell whether a refile: pattern matches; it is an extended regular expression except for ``*``, ``+`` and dot."""
     expression = pattern.replace("+", r"\+").replace(".", r"\.").replace("*", ".*")
     try:
         return re.search(f"^{expression}$", text, flags) is not None
@@ -139,11 +139,11 @@ def _fits(pattern, text, flags=0):
 
 
 def found_in(path, read=read_text, mode=""):
-    """Return what is :class:`Found` in a file like opendkim.conf and in what it names.
+    """Return the :class:`Found` for a file like opendkim.conf and what it names.
 
-    What cannot be read is in ``troubles``, ``[(what it is called, why)]``.
+    Parts that cannot be read are in ``troubles``, ``[(name, why)]``.
 
-    :param mode: that of the command line, if it has one: it counts more than the file's.
+    :param mode: the mode on the command line, if any: it overrides the file's.
     :raises TakeoverError: opendkim.conf itself cannot be read.
     """
     settings = settings_of(path, read)
@@ -179,12 +179,12 @@ def _tables(found, read):
 
 def _rule(row, number, kind):
     what, name = _meant(row.key.lower(), kind)
-    # After a colon the value has the identity (i=), which verifiers do not go by.
+    # After a colon the value has the identity (i=), which does not matter to verifiers.
     return Rule(row.key, row.where, row.value.partition(":")[0].strip(), what, name, number)
 
 
 def _meant(pattern, kind):
-    """Return ``(kind, name)`` of a :class:`Rule`, of its pattern in small letters."""
+    """Return ``(kind, name)`` of a :class:`Rule` for its pattern in lower case."""
     if pattern in (("*", "*@*") if kind == "refile" else ("*",)):
         return "all", ""
     if kind == "refile" and "@" not in pattern and "*" not in pattern:
@@ -201,7 +201,7 @@ def _meant(pattern, kind):
 
 
 def _bare(found, read):
-    """Have the rules of a configuration with one key: its domains, and with SubDomains what lies below them."""
+    """Set the rules of a configuration with one key: its domains and, with SubDomains, the names below them."""
     domains = _read(found, "domain", read)
     if domains is None:
         return

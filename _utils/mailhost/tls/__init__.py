@@ -1,1 +1,1 @@
-"""Certificates: read, and got by ACME."""
+"""Certificates: reading them, and getting them by ACME."""

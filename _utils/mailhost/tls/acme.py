@@ -1,4 +1,4 @@
-"""A certificate by ACME: when certbot is to get one, what it is told, and what its DNS plugin is to know."""
+"""A certificate by ACME: when certbot must get one, its command line, and the credentials of its DNS plugin."""
 
 import os
 import re
@@ -12,14 +12,14 @@ from mailhost.tls.certificate import names_of, read_chain
 
 _AUTHENTICATORS = {"dns-01": "dns-rfc2136", "http-01": "standalone"}
 _LIMIT = 300
-"""Seconds for certbot: the longest wait for a record, and an authority that takes its time."""
+"""Seconds for certbot: the longest wait for a record, plus a slow authority."""
 _HEADER = "# Written by Salt (mailserver/tls); change the TSIG key of mailserver:dns:rfc2136, not this file.\n"
 
 
 def lacking(lineage, names, acme, folder, reuse_key):
-    """Return why certbot is to issue a certificate now, or ``None``; renewing is its own timer's.
+    """Return why certbot must issue a certificate now, or ``None``; its own timer renews it.
 
-    :param lineage: certbot's name of the certificate.
+    :param lineage: certbot's name for the certificate.
     :param acme: the pillar's section ``tls:acme``.
     :param folder: certbot's folder, ``/etc/letsencrypt``.
     """
@@ -41,17 +41,17 @@ def lacking(lineage, names, acme, folder, reuse_key):
 
 
 def _known(path):
-    """Return what certbot knows of a certificate: the lines ``key = value`` of its renewal file."""
+    """Return what certbot records about a certificate: the lines ``key = value`` of its renewal file."""
     return dict(re.findall(r"^(\w+) = (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def authenticator(acme):
-    """Return certbot's name for the way in which the challenge is met."""
+    """Return certbot's name for the method that answers the challenge."""
     return "webroot" if acme["webroot"] else _AUTHENTICATORS[acme["challenge"]]
 
 
 def command(lineage, names, acme, credentials, reuse_key):
-    """Return the words of the command that gets the certificate; it is the whole of what certbot is told."""
+    """Return the words of the command that gets the certificate; it contains all of certbot's options."""
     way = authenticator(acme)
     more = {
         "webroot": ("--webroot-path", acme["webroot"]),
@@ -76,7 +76,7 @@ def command(lineage, names, acme, credentials, reuse_key):
 def issue(words, ca_file):
     """Run certbot.
 
-    :raises AcmeError: with certbot's own last words; no certificate was had.
+    :raises AcmeError: with certbot's own last words; there is no new certificate.
     """
     environment = {**os.environ, **({"REQUESTS_CA_BUNDLE": ca_file} if ca_file else {})}
     try:
@@ -90,16 +90,16 @@ def issue(words, ca_file):
 
 
 def _words(text):
-    """Return what certbot says of a failure, without its advice on where to ask and where its log is."""
+    """Return certbot's message about a failure, without its advice on where to ask and where its log is."""
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in lines if line and not re.match(r"Saving debug log|Ask for help|- - -|Hint:", line)]
     return " ".join(kept)[-600:]
 
 
 def credentials(rfc2136):
-    """Return the text of the file by which certbot's plugin knows the TSIG key and the server.
+    """Return the text of the file that gives certbot's plugin the TSIG key and the server.
 
-    Older versions of the plugin take an address only, so the server's name is looked up.
+    Older versions of the plugin accept only an address, so the server's name is looked up.
 
     :param rfc2136: the pillar's section ``dns:rfc2136``.
     :raises MailserverError: the key's file cannot be used, or the server's name has no address.
@@ -120,7 +120,7 @@ def credentials(rfc2136):
 
 
 def put_private(path, text):
-    """Put a file in place that root alone may read; it is never there by half.
+    """Write a file that only root can read, atomically.
 
     :raises AcmeError: it cannot be written.
     """
@@ -136,7 +136,7 @@ def put_private(path, text):
 
 
 def is_private(path, text):
-    """Tell whether a file has this text, and root alone may read it."""
+    """Tell whether a file has this text, and only its owner can access it."""
     try:
         return Path(path).read_text(encoding="utf-8") == text and not os.stat(path).st_mode & 0o077
     except (OSError, UnicodeDecodeError):
@@ -144,7 +144,7 @@ def is_private(path, text):
 
 
 def awaited(names, reason, err):
-    """Return what is said while there is no certificate: what was served before is served on."""
+    """Return the message while there is no certificate: the previous one is still served."""
     return (
         f"The certificate for {', '.join(names)} is awaited, and what was served before is served on: {reason}, and "
         f"certbot could not get one: {err}. The next highstate tries again"

@@ -1,4 +1,4 @@
-"""Certificates of TLS: read from files, and what one says of a name, a key and another certificate."""
+"""TLS certificates: read from files, and compared with a name, a key and another certificate."""
 
 import hashlib
 import re
@@ -11,33 +11,33 @@ _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", 
 
 
 def read_chain(path):
-    """Return the certificates of a PEM file, in its order; other blocks, such as a key, are passed over.
+    """Return the certificates of a PEM file, in order; other blocks, such as a key, are skipped.
 
     :raises OSError: the file cannot be read.
-    :raises ValueError: something that calls itself a certificate is none.
+    :raises ValueError: a block that claims to be a certificate is not one.
     """
     return parse_chain(Path(path).read_text(encoding="ascii", errors="replace"))
 
 
 def parse_chain(text):
-    """Return the certificates in PEM text, as :func:`read_chain` does those of a file."""
+    """Return the certificates in PEM text, like :func:`read_chain`."""
     from cryptography import x509
 
     return [x509.load_pem_x509_certificate(block.encode()) for block in blocks(text)]
 
 
 def blocks(text):
-    """Return the certificates in PEM text as PEM texts of one each."""
+    """Return the certificates in PEM text as separate PEM texts."""
     return _BLOCK.findall(text)
 
 
 def file_of(settings, part):
-    """Return the path of the ``certificate`` or ``key`` that the host serves, by their source or self-signed."""
+    """Return the path of the ``certificate`` or ``key`` that the host serves, from its source or self-signed."""
     return settings["tls"][part] or settings["os"]["tls"][part]
 
 
 def from_der(octets):
-    """Return a certificate as a server sends it."""
+    """Return a certificate from DER bytes, as a server sends it."""
     from cryptography import x509
 
     return x509.load_der_x509_certificate(octets)
@@ -46,13 +46,13 @@ def from_der(octets):
 def private_key(path):
     """Return the private key of a PEM file.
 
-    :raises ValueError: it is none, or encrypted, so that no daemon can read it either.
+    :raises ValueError: it is not a key, or it is encrypted, so that no daemon could read it either.
     """
     return load_key(Path(path).read_bytes())
 
 
 def load_key(pem):
-    """Return the private key in PEM bytes, as :func:`private_key` does that of a file."""
+    """Return the private key in PEM bytes, like :func:`private_key`."""
     from cryptography.hazmat.primitives import serialization
 
     try:
@@ -62,7 +62,7 @@ def load_key(pem):
 
 
 def is_pair(key, certificate):
-    """Tell whether a private key is that of a certificate."""
+    """Tell whether a private key belongs to a certificate."""
     return _public(key.public_key()) == _public(certificate.public_key())
 
 
@@ -73,7 +73,7 @@ def _public(key):
 
 
 def names_of(certificate):
-    """Return the DNS names of a certificate; its common name is none of them (RFC 9525 section 2)."""
+    """Return the DNS names of a certificate; the common name does not count (RFC 9525 section 2)."""
     from cryptography import x509
 
     try:
@@ -84,7 +84,7 @@ def names_of(certificate):
 
 
 def covers(name, hostname):
-    """Tell whether a name of a certificate is for a host; ``*`` is its whole first label (RFC 9525 section 6.3)."""
+    """Tell whether a certificate's name covers a host; ``*`` is its whole first label (RFC 9525 section 6.3)."""
     name, hostname = name.lower().rstrip("."), hostname.lower().rstrip(".")
     if name.startswith("*."):
         return "." in name[2:] and hostname.partition(".")[2] == name[2:]
@@ -92,7 +92,7 @@ def covers(name, hostname):
 
 
 def issued(certificate, issuer):
-    """Tell whether a certificate names another as its issuer, and is signed with that one's key."""
+    """Tell whether a certificate names another one as its issuer and is signed with that one's key."""
     from cryptography.exceptions import InvalidSignature
 
     try:
@@ -108,7 +108,7 @@ def subject(certificate):
 
 
 def summary(certificate):
-    """Return what tells a certificate from its predecessor, as text."""
+    """Return text that distinguishes a certificate from its predecessor."""
     from cryptography.hazmat.primitives import hashes
 
     fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:16]
@@ -116,7 +116,7 @@ def summary(certificate):
 
 
 def digest(certificate, selector, matching):
-    """Return what a TLSA record says of a certificate, hexadecimal (RFC 6698 section 2.1)."""
+    """Return the data of a TLSA record for a certificate, hexadecimal (RFC 6698 section 2.1)."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     if selector:
@@ -127,7 +127,7 @@ def digest(certificate, selector, matching):
 
 
 def tlsa_data(settings):
-    """Return what the host's TLSA record is to say of its certificate (``3 1 1``); ``None`` if it is to have none.
+    """Return the certificate data for the host's TLSA record (``3 1 1``); ``None`` if it should have none.
 
     :raises CertificateError: the certificate cannot be read.
     """

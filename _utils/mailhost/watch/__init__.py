@@ -1,1 +1,1 @@
-"""The watch: what changed between runs of the check, and who is told."""
+"""The watch: what changed between runs of the check, and who is notified."""

@@ -1,4 +1,4 @@
-"""What changed between runs of mailserver.check: which findings got worse or better, and who was told of it so far."""
+"""What changed between runs of mailserver.check: which findings got worse or better, and who was notified so far."""
 
 import re
 from collections import defaultdict
@@ -9,21 +9,21 @@ from mailhost.check.findings import STATUSES, ok, worst
 from mailhost.watch.memory import GONE, Row
 
 LONG_RUNS, LONG = 3, 24 * 3600
-"""What could not be found out in so many runs, and for so many seconds, is told; before that nothing is."""
+"""A finding that stays unknown for so many runs and so many seconds is reported; before that it is not."""
 LONGEST = 500
-"""Characters of a text that is remembered and told; findings may hold a daemon's whole output."""
+"""Characters of a text that is saved and reported; findings may hold a daemon's whole output."""
 MOST_ABOUT = 10
 _PORTS = re.compile(r" port \d+(, \d+)*$")
 _ONE_CERTIFICATE = ("tls.certificate.names", "tls.certificate.expiry", "tls.certificate.chain")
 _TOGETHER = ("config", "running")
-"""The areas whose checks put what is right together (:func:`mailhost.check.shared.together`)."""
+"""The areas whose checks report everything that is right in one finding (:func:`mailhost.check.shared.together`)."""
 _CALM = ("ok", GONE)
 
 
 def advance(rows, findings, now):
     """Return the rows after a run.
 
-    :param rows: those before it; ``None``: this is the first run, in which everything is believed at once.
+    :param rows: those before it; ``None`` for the first run, in which every status is accepted at once.
     :param findings: what a check of all areas found.
     :param now: Unix seconds.
     """
@@ -39,15 +39,15 @@ def advance(rows, findings, now):
         elif _is_of_area(place[0]) or place[0] in right:
             after[place] = _seen(row, ok(*place, "as wanted"), now, first)
         else:
-            # An area that broke says nothing of what it would have looked at, not even that it is gone.
+            # An area whose check failed says nothing about its subjects, not even that one is gone.
             after[place] = row if area in broken else _unseen(row)
     return after
 
 
 def _told_together(seen):
-    """Return the ids of which all that is right is one finding (``5 units``): what it has no other finding of is in it.
+    """Return the ids for which one finding (``5 units``) covers everything that is right and has no finding of its own.
 
-    Unless something of it is unknown: then nobody knows of what.
+    An id with an unknown finding is left out: then it is not clear what is unknown.
     """
     alike = defaultdict(set)
     for (id, _), one in seen.items():
@@ -57,9 +57,9 @@ def _told_together(seen):
 
 
 def by_subject(findings):
-    """Return ``{(id, about): finding}``, the worst where several are about the same thing.
+    """Return ``{(id, about): finding}``, the worst one if several are about the same subject.
 
-    A certificate stays the same thing when one of the ports that serve it is shut.
+    A certificate remains the same subject when one of the ports that serve it is closed.
     """
     found = defaultdict(list)
     for one in findings:
@@ -69,7 +69,7 @@ def by_subject(findings):
 
 
 def _is_of_area(id):
-    """Tell whether a finding says that a whole area could not be checked; it is there only when that is so."""
+    """Tell whether a finding says that a whole area could not be checked; there is one only in that case."""
     return id in {f"{area}.check" for area in AREAS}
 
 
@@ -86,9 +86,9 @@ def _seen(row, finding, now, first):
 
 
 def _is_doubtful(row, finding):
-    """Tell whether another run is to see it, too: after each change in DNS the secondaries lag behind for a while.
+    """Tell whether another run must see it as well: after each change in DNS the secondaries lag behind for a while.
 
-    A failure is believed at once, since mail may be lost meanwhile.
+    A failure is accepted at once, since mail may be lost meanwhile.
     """
     return finding.id.startswith("dns.") and finding.status == "warn" != row.doubt and row.status != "fail"
 
@@ -103,13 +103,13 @@ def _texts(finding):
 
 
 def shortened(text):
-    """Return a text of at most ``LONGEST`` characters."""
+    """Return a text shortened to at most ``LONGEST`` characters."""
     return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing whose status changed from ``was`` to ``status``, as far as a channel knows."""
+    """One subject whose status changed from ``was`` to ``status``, as far as a channel knows."""
 
     id: str
     about: str
@@ -119,7 +119,7 @@ class Change:
 
 
 def changes(rows, channel):
-    """Return what a channel is to be told: the :class:`Change` of each row whose status it does not know yet."""
+    """Return what a channel must be notified of: a :class:`Change` for each row whose status it does not know yet."""
     found = []
     for (id, about), row in sorted(rows.items()):
         was = row.told.get(channel, "ok")
@@ -129,14 +129,14 @@ def changes(rows, channel):
 
 
 def delivered(rows, channel):
-    """Return the rows after a channel was told all that there is to tell it."""
+    """Return the rows after a channel was notified of everything."""
     return {place: replace(row, told={**row.told, channel: _known_as(row.status)}) for place, row in rows.items()}
 
 
 def kept(rows, channels):
-    """Return the rows that say more than that all is ok, as these channels know; others are forgotten.
+    """Return the rows that hold more than an ok status that these channels know; others are forgotten.
 
-    So are the texts of what everybody knows: ten thousand domains would make the memory large.
+    The texts of rows that all channels know are dropped as well: with ten thousand domains the file would get large.
     """
     found = {}
     for place, row in rows.items():
@@ -157,7 +157,7 @@ def _known_as(status):
 
 
 KINDS = ("worse", "unknown", "better", "mended", GONE)
-"""What a change is, in the order of a report."""
+"""The kinds of changes, in the order of a report."""
 
 
 def kind(was, status):
@@ -170,10 +170,10 @@ def kind(was, status):
 
 
 def grouped(found):
-    """Return changes as they are told, alike ones as one: ``change`` (one of ``KINDS``), ``id``, ``was``, ``status``,
+    """Return changes for a report, equal ones as one: ``change`` (one of ``KINDS``), ``id``, ``was``, ``status``,
     ``count``, ``about`` (the first ones), and ``wanted``, ``seen`` and ``remedy`` of the first.
 
-    So 300 domains that fail at once because a name server died are a few lines, and not 300 mails.
+    So 300 domains that fail at once because a name server died are a few lines, not 300 mails.
     """
     groups = defaultdict(list)
     for one in found:

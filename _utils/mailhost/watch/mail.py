@@ -1,4 +1,4 @@
-"""What mailserver.watch writes to people: one message a run, and how Postfix is given it."""
+"""The mail that mailserver.watch sends to people: one message a run, and how it is handed to Postfix."""
 
 import subprocess
 from email.message import EmailMessage
@@ -24,10 +24,10 @@ _HEADINGS = {
 def message(host, domain, recipients, groups, counts, now):
     """Return the message (``email.message.EmailMessage``) about what changed on a host.
 
-    It is from the postmaster of the host's domain, so that it is signed as the domain's mail is, and says that no
+    It is from the postmaster of the host's domain, so that it is signed like the domain's other mail. It says that no
     human wrote it (RFC 3834 section 5), so that no vacation program answers.
 
-    :param groups: what changed, as :func:`mailhost.watch.changes.grouped` returns it.
+    :param groups: what changed, as returned by :func:`mailhost.watch.changes.grouped`.
     :param counts: how many findings there are of each status.
     :param now: a moment in UTC.
     """
@@ -50,12 +50,12 @@ def subject(host, groups, counts):
 
 
 def status_of(counts):
-    """Return the worst status of which there are any findings."""
+    """Return the worst status that any finding has."""
     return next((status for status in reversed(STATUSES) if counts.get(status)), "ok")
 
 
 def text(host, groups, counts, now):
-    """Return the body: what changed, the worst first, each with what was wanted, seen, and what to do."""
+    """Return the body: what changed, the worst first, each with what was wanted and seen, and what to do."""
     in_all = ", ".join(f"{counts[status]} {status}" for status in reversed(STATUSES))
     parts = [f"{host}, {now:%Y-%m-%d %H:%M} UTC. In all: {in_all}."]
     for one in KINDS:
@@ -81,9 +81,9 @@ def _about(group):
 
 
 def submit(mail, sender, recipients, sendmail=SENDMAIL):
-    """Hand a message to sendmail(1), and return what that printed: it takes mail while Postfix is down, and says so.
+    """Hand a message to sendmail(1), and return its output: while Postfix is down, it accepts mail and says so.
 
-    :raises NotTold: it did not take the message.
+    :raises NotTold: it did not accept the message.
     """
     words = (sendmail, "-i", "-f", sender, "--", *recipients)
     octets = mail.as_bytes(policy=mail.policy.clone(linesep="\n"))

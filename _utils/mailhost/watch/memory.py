@@ -1,4 +1,4 @@
-"""What mailserver.watch remembers from run to run: one row for each thing that was not right, or is to be told of."""
+"""What mailserver.watch remembers between runs: one row for each subject that was not right or must be reported."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,20 +8,20 @@ from mailhost.check.findings import STATUSES
 from mailhost.errors import WatchError
 
 PATH = "/var/lib/mailserver/watch/memory.json"
-"""What was seen and told so far, of one run for the next."""
+"""The file with what was seen and reported so far."""
 FORMAT = 1
 GONE = "gone"
-"""The status of what was not right, and is not looked at any more: its domain left the pillar, its port is shut."""
+"""The status of a subject that was wrong and is no longer checked: its domain left the pillar, its port is closed."""
 _WRONG = ("warn", "fail")
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is remembered of one thing that was looked at; what has no row is ok, and everybody knows.
+    """What is remembered of one subject that was checked. A subject without a row is ok, and all channels know that.
 
-    ``status`` is what holds, ``last`` the texts of the finding that said so. ``doubt`` is a status that was seen in one
-    run and is not believed yet. ``blind`` counts the runs since it could last be found out, ``since`` is the first of
-    them (Unix seconds). ``told`` maps a channel to the status that it was told last.
+    ``status`` is its status, ``last`` the texts of the finding that reported it. ``doubt`` is a status that was seen in
+    one run and is not accepted yet. ``blind`` counts the runs since it was last known, ``since`` is the first of them
+    (Unix seconds). ``told`` maps a channel to the status of which it was last notified.
     """
 
     status: str = "ok"
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Memory:
-    """What is kept from run to run: the rows by (id, about); ``None`` before the first run. ``textfile`` is the file
+    """What is kept between runs: the rows by (id, about), or ``None`` before the first run. ``textfile`` is the file
     for Prometheus that the last run wrote."""
 
     rows: dict | None = None
@@ -75,9 +75,9 @@ def emit(memory):
 
 
 def wrong(ids):
-    """Return what the last watch found wrong by checks with these ids: what each was about.
+    """Return what the last watch found wrong by checks with these ids: the subject of each.
 
-    Nothing, where no watch has run, or its memory is damaged: it says so itself.
+    The list is empty if no watch has run or its file is damaged, which the watch itself reports.
     """
     try:
         rows = parse(Path(PATH).read_text(encoding="utf-8"), PATH).rows
@@ -87,9 +87,9 @@ def wrong(ids):
 
 
 def seen_wrong(ids, domains):
-    """Return those of the domains of which the last watch saw a record that is not as it must be.
+    """Return those of the domains for which the last watch saw a record that is not as wanted.
 
-    :param ids: of the checks that look at the records.
+    :param ids: the ids of the checks of these records.
     """
     parents = (about.split(".") for about in wrong(ids))
     names = (".".join(labels[number:]) for labels in parents for number in range(len(labels)))

@@ -13,15 +13,15 @@ from mailhost.tls.certificate import file_of, read_chain
 from mailhost.watch.changes import by_subject
 
 MOST = 1000
-"""Samples of one metric that name a domain or another subject. At 10,000 domains whose DNS died at once a time series
-for each would harm Prometheus more than it helps anyone; the metric of how many there are stays right."""
+"""Samples of one metric that name a domain or another subject. If DNS fails for 10,000 domains at once, a time series
+for each would harm Prometheus more than it helps anybody; the metric that counts them stays right."""
 
 
 def exposition(findings, keys, expiry, at, took):
     """Return all metrics as text.
 
     :param findings: what a check of all areas found.
-    :param keys: the keys as ``dkim.status`` tells of them; ``None`` if that is not known.
+    :param keys: the keys as returned by ``dkim.status``; ``None`` if they are not known.
     :param expiry: ``{path: Unix seconds}``, when certificates on disk expire.
     :param at, took: when the check was done (Unix seconds), and how long it took (seconds).
     """
@@ -96,7 +96,7 @@ def _seconds(text):
 
 
 def _metric(name, doc, samples):
-    """Return the lines of a gauge; none where it has no samples."""
+    """Return the lines of a gauge; none if it has no samples."""
     if not samples:
         return ""
     head = f"# HELP {name} {doc}\n# TYPE {name} gauge\n"
@@ -109,7 +109,7 @@ def _labels(labels):
 
 
 def escaped(value):
-    """Return a label's value as the text format has it within quotes; what is no text of UTF-8 becomes ``?``."""
+    """Return a label's value as the text format quotes it; characters that are not valid UTF-8 become ``?``."""
     text = str(value).encode("utf-8", "replace").decode("utf-8")
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
@@ -119,9 +119,9 @@ def _number(value):
 
 
 def keys_of(settings):
-    """Return the host's keys as ``dkim.status`` tells of them; ``None`` if it has none, or they cannot be read.
+    """Return the host's keys as ``dkim.status`` does; ``None`` if it has none, or they cannot be read.
 
-    What is wrong with them is a finding of the check already.
+    The check already reports what is wrong with them.
     """
     if not settings["opendkim"]["enabled"]:
         return None

@@ -1,4 +1,4 @@
-"""One run of mailserver.watch: look, compare with the last run, and tell by event, by mail and to Prometheus."""
+"""One run of mailserver.watch: check, compare with the last run, and report by event, by mail and to Prometheus."""
 
 import contextlib
 import socket
@@ -20,20 +20,20 @@ from mailhost.watch import prometheus
 from mailhost.watch.memory import Memory
 
 SETTINGS = "/etc/mailserver/settings.json"
-"""All settings that the last highstate put in force (mailserver/schedule/init.sls). The pillar in a minion's memory may
-be older than that, or empty while the master is away, and a watch that goes by it would tell nonsense."""
+"""All settings that the last highstate activated (mailserver/schedule/init.sls). The pillar in a minion's memory may be
+older, or empty while the master is away; a watch that used it would report nonsense."""
 SETTINGS_FORMAT = 2
-"""To be raised, there and here, when settings change in a way that checks of another version do not understand."""
+"""Raise this, here and in that file, when settings change so that checks of another version cannot read them."""
 CONNECT_LIMIT, LOCK_WAIT = 5, 60
 RUN = "run"
-"""The channel of what a run returns."""
+"""The channel for what a run returns."""
 EVENT = "mailserver/watch/changed"
 MOST_GROUPS = 50
-"""What an event holds at most: with texts of ``mailhost.watch.changes.LONGEST`` characters that is some 100 KB."""
+"""Most groups in an event: with texts of ``mailhost.watch.changes.LONGEST`` characters that is about 100 KB."""
 
 
 def settings_in_force(path=SETTINGS):
-    """Return the settings of the last highstate, as ``mailserver.settings`` has them but for people's passwords.
+    """Return the settings of the last highstate, as from ``mailserver.settings`` but without people's passwords.
 
     :raises SettingsError: there was no highstate yet, or the file is damaged or of another version of the formula.
     """
@@ -50,7 +50,7 @@ class Seen:
 
 
 def look(settings):
-    """Return what a check of the whole host finds, as :class:`Seen`."""
+    """Check the whole host; return what is found, as :class:`Seen`."""
     began = time.monotonic()
     findings = check_areas.check(settings, list(settings["domains"]))
     return Seen(findings, time.time(), time.monotonic() - began)
@@ -63,14 +63,14 @@ def metrics(settings, seen):
 
 
 def watch(settings, path, send_event, submit=watch_mail.submit, look=look):
-    """Look at the whole host, and tell what changed since everybody was told last.
+    """Check the whole host, and report what changed since each channel was last notified.
 
     :param path: where the :class:`mailhost.watch.memory.Memory` is kept.
     :param send_event: called with an event's data; returns whether the master has it.
     :param submit: see :func:`mailhost.watch.mail.submit`.
     :return: ``status``, ``counts``, ``changed`` (since the last run, see :func:`mailhost.watch.changes.grouped`), and
-        ``troubles``: sentences that say what could not be told or kept. It is tried again in the next run.
-    :raises LockHeld: another run is under way.
+        ``troubles``: sentences about what could not be reported or saved. The next run tries that again.
+    :raises LockHeld: another run is in progress.
     """
     folder = Path(path).parent
     with safe_files.locked(folder, LOCK_WAIT, "the watch"):
@@ -86,13 +86,13 @@ def watch(settings, path, send_event, submit=watch_mail.submit, look=look):
         channels = _channels(settings, seen.at, told, submit, send_event)
         for channel, tell in channels.items():
             rows, trouble = _told(rows, channel, tell)
-            # After each, because the next may take minutes, in which the host may go down.
+            # Save after each channel: the next one may take minutes, in which the host may go down.
             troubles += trouble + _keep(path, Memory(watch_changes.kept(rows, (RUN, *channels)), textfile))
         return {**told, "troubles": list(dict.fromkeys(troubles))}
 
 
 def remembered(path):
-    """Return the :class:`mailhost.watch.memory.Memory` of the last run, and what is wrong with its file as a list."""
+    """Return the :class:`mailhost.watch.memory.Memory` of the last run, and a list of what is wrong with its file."""
     try:
         return watch_memory.parse(Path(path).read_text(encoding="utf-8"), path), []
     except FileNotFoundError:
@@ -104,9 +104,9 @@ def remembered(path):
 
 
 def _channels(settings, at, told, submit, send_event):
-    """Return how each channel is told groups of changes: a function that returns what is to be noted, or raises.
+    """Return for each channel a function that reports groups of changes; it returns a note, or raises.
 
-    The event comes last: with a master that takes connections and does not answer, sending takes minutes.
+    The event comes last: if the master accepts connections and does not answer, sending takes minutes.
     """
     recipients, postmaster = settings["watch"]["mail"], f"postmaster@{settings['domain']}"
 
@@ -126,7 +126,7 @@ def _channels(settings, at, told, submit, send_event):
 
 
 def _told(rows, channel, tell):
-    """Tell a channel what it does not know yet; return the rows after that, and what is to be noted as a list."""
+    """Notify a channel of what it does not know yet; return the rows after that, and a list of notes."""
     groups = watch_changes.grouped(watch_changes.changes(rows, channel))
     try:
         note = tell(groups) if groups else ""
@@ -146,7 +146,7 @@ def _keep(path, memory):
 def write_textfile(settings, seen, before):
     """Write the file for Prometheus, if the pillar wants one, and delete one that was written elsewhere before.
 
-    :return: the path of the file that is there now (``""``: none), and what went wrong as a list.
+    :return: the path of the present file (``""`` if there is none), and a list of what went wrong.
     """
     path = settings["watch"]["prometheus"]
     try:
@@ -160,9 +160,9 @@ def write_textfile(settings, seen, before):
 
 
 def anyone_listens(uris):
-    """Tell whether a master can be reached at one of these (``tcp://ADDRESS:PORT``).
+    """Tell whether a master can be reached at one of these URIs (``tcp://ADDRESS:PORT``).
 
-    Asked before an event is sent: while there is none, Salt goes on trying, and the run with it.
+    This is checked before an event is sent: without a master Salt keeps trying, and the run hangs with it.
     """
     for uri in uris:
         with contextlib.suppress(OSError, ValueError):

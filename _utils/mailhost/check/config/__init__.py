@@ -1,1 +1,1 @@
-"""Checks of the configuration, as it lies on disk."""
+"""Checks of the configuration on disk."""

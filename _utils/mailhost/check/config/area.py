@@ -1,4 +1,4 @@
-"""Checks of the configuration: the daemons accept it, it is what the pillar asks for, and its parts fit together."""
+"""Checks of the configuration: the daemons accept it, it is what the pillar wants, and its parts fit together."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ _OPENDKIM = "Run: salt-call state.apply mailserver.opendkim sync_mods=all"
 
 
 def findings(host, domains):
-    """Return what is found of Postfix, Dovecot, OpenDKIM and the chain of keys of these domains."""
+    """Return the findings about Postfix, Dovecot, OpenDKIM and the chain of keys of these domains."""
     return [
         *_of_postfix(host),
         *_of_dovecot(host),
@@ -64,7 +64,7 @@ def _of_opendkim(host):
     found = [_accepted(host, "config.opendkim.parser", path, ("opendkim", "-n", "-x", path), f"{_OPENDKIM}.")]
     try:
         seen = _opendkim_conf(Path(path).read_text(encoding="utf-8"))
-    except OSError:  # the parser has said so
+    except OSError:  # the parser's finding reports this
         return found
     return [
         *found,
@@ -76,7 +76,7 @@ def _of_opendkim(host):
 
 
 def _accepted(host, id, path, words, remedy):
-    """Return whether a daemon's own parser takes its file: by its exit status and by what it prints on stderr."""
+    """Return whether a daemon's own parser accepts its file, by its exit status and its output on stderr."""
     done, wanted = host.command(words), f"`{words[0]}` accepts it"
     if done.status is None:
         return not_run(id, path, wanted, words, done)
@@ -88,7 +88,7 @@ def _accepted(host, id, path, words, remedy):
 
 
 def _opendkim_conf(text):
-    """Return ``{name: value}`` of an opendkim.conf; of a name that is there twice, the last value, as OpenDKIM does."""
+    """Return ``{name: value}`` for an opendkim.conf; for a repeated name the last value, as OpenDKIM reads it."""
     rows = (re.split(r"\s+", line.partition("#")[0].strip(), maxsplit=1) for line in text.splitlines())
     return {row[0]: row[1] for row in rows if len(row) == 2}
 
@@ -143,7 +143,7 @@ def _trusted(settings):
 
 
 def _authors(settings):
-    """Return whether OpenDKIM's script goes by the authors that the pillar gives each login."""
+    """Return whether OpenDKIM's script has the authors that the pillar gives each login."""
     if not settings["authors"]:
         return []
     id, path = "config.opendkim.authors", settings["os"]["opendkim"]["authors"]

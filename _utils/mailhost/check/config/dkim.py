@@ -1,4 +1,4 @@
-"""From a domain to its signature: signing table, KeyTable and key file say the same, and OpenDKIM accepts the file."""
+"""From a domain to its signature: signing table, KeyTable and key file agree, and OpenDKIM accepts the file."""
 
 import grp
 import pwd
@@ -16,17 +16,17 @@ from mailhost.errors import DkimError
 from mailhost.opendkim import tables as opendkim_tables
 
 TOP = Path("/")
-"""The folder at which looking at the folders above a key ends."""
+"""The topmost folder that is checked above a key."""
 WEAKEST, WANTED = 1024, 2048
-"""Bits of an RSA key: what verifiers take at least, and what is to be used (RFC 8301 section 3.2)."""
+"""Bits of an RSA key: the least that verifiers accept, and the recommended size (RFC 8301 section 3.2)."""
 _HIGHSTATE = "Run: salt-call state.apply mailserver.opendkim sync_mods=all"
 
 
 @dataclass(frozen=True)
 class Chain:
-    """What there is to compare: the tables' rows, the manifests that were read, and who reads the keys.
+    """The data to compare: the tables' rows, the manifests that were read, and the user who reads the keys.
 
-    ``is_strict``: OpenDKIM refuses to use keys that others can read (RequireSafeKeys).
+    ``is_strict``: OpenDKIM refuses keys that others can read (RequireSafeKeys).
     """
 
     settings: dict
@@ -60,7 +60,7 @@ class Chain:
 
 
 def findings(host, domains):
-    """Return what is found on the way from each domain to its key file; nothing where OpenDKIM is off."""
+    """Return the findings on the way from each domain to its key file; none if OpenDKIM is off."""
     settings = host.settings
     if not settings["opendkim"]["enabled"]:
         return []
@@ -153,7 +153,7 @@ def _signer(look, name):
 
 def _signed(look, name):
     row, signer = look.signing.get(name), life.signer(look.manifests[name])
-    if signer is None:  # a hand-written row, which the formula leaves alone until a key of its own is published
+    if signer is None:  # a hand-written row, which the formula leaves alone until its own key is published
         return None
     wanted, again = f"{signer.selector}._domainkey.{name}", f"{_HIGHSTATE}."
     if row is None:
@@ -187,7 +187,7 @@ def _lost(name):
 
 
 def _unsafe(look, path, found):
-    """Return what OpenDKIM's RequireSafeKeys finds wrong with a key file itself."""
+    """Return what OpenDKIM's RequireSafeKeys would find wrong with a key file itself."""
     user, remedy = look.settings["os"]["opendkim"], f"{_HIGHSTATE}, which puts owner and mode right."
     status = "fail" if look.is_strict else "warn"
     seen = f"{described(path, found)}: OpenDKIM takes it for unsafe, because "
@@ -220,7 +220,7 @@ def _above(path):
 
 
 def _others_in(gid, reader):
-    """Return the names of users other than the reader and root that are in a group, as OpenDKIM looks for them."""
+    """Return the names of users other than the reader and root in a group, found in the same way as by OpenDKIM."""
     first = [user.pw_name for user in pwd.getpwall() if user.pw_gid == gid and user.pw_uid not in (0, reader.uid)]
     try:
         return first + [name for name in grp.getgrgid(gid).gr_mem if name not in ("root", reader.name)]
@@ -229,7 +229,7 @@ def _others_in(gid, reader):
 
 
 def _folders(look):
-    """Return findings about the folders above all keys: who can write to one can put another key in place."""
+    """Return findings about the folders above all keys: whoever can write to one can put another key in place."""
     paths = [look.path(name) for name in look.signing if _has_path(look, name)]
     folders = {folder for path in paths if path.exists() for folder in _above(path.resolve())}
     id, wanted, found, safe = "config.dkim.key_folder", "only root and OpenDKIM can write to the folder", [], []
@@ -249,7 +249,7 @@ def _has_path(look, name):
 
 
 def _writable(found, reader):
-    """Return who else can write to a folder, by OpenDKIM's rules; not even the sticky bit makes it safe for them."""
+    """Return who else can write to a folder, by OpenDKIM's rules, to which even the sticky bit makes no difference."""
     if found.st_mode & stat.S_IWOTH:
         return "every user can write to it"
     if found.st_mode & stat.S_IWGRP and (others := _others_in(found.st_gid, reader)):
@@ -283,7 +283,7 @@ def _stronger(name):
 
 
 def _others(look, domains):
-    """Return findings about rows of domains that are not to be signed for."""
+    """Return findings about rows of domains that should not be signed for."""
     id, wanted = "config.dkim.signing_table", "only domains of the pillar are signed for"
     senders = look.place.tables.senders
     odd = sorted(

@@ -1,4 +1,4 @@
-"""Whether what Postfix's configuration names is there: each table, of whatever kind, and each transport."""
+"""Whether what Postfix's configuration names exists: each table, of whatever type, and each transport."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from mailhost.postfix import tables as postfix_tables
 from mailhost.postfix.lists import expanded
 
 INDEXED = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
-"""Types of maps that are made from a source file, and how the names of what Postfix reads end."""
+"""Table types that are compiled from a source file, and the extensions of the files that Postfix reads."""
 _SERVERS = frozenset("ldap memcache mongodb mysql nis nisplus pgsql socketmap tcp".split())
 _LONGEST = 120
 
 
 def values(main, effective, options):
-    """Return what main.cf and the options of master.cf say, values filled in: ``{place: text}``.
+    """Return the values in main.cf and in the options of master.cf, with references filled in: ``{place: text}``.
 
-    :param main: the names of main.cf's parameters; ``effective``, all parameters with their values filled in.
-    :param options: ``{place: text}`` as ``postconf -P`` prints them.
+    :param main: the names of main.cf's parameters; ``effective`` are all parameters with their values filled in.
+    :param options: ``{place: text}`` from the output of ``postconf -P``.
     """
     whole = {name: effective.get(name, "") for name in main}
     filled = {place: expanded(text, effective) for place, text in options.items()}
@@ -69,15 +69,15 @@ def _is_old(kind, name):
     made = Path(f"{name}{INDEXED.get(kind, '')}")
     try:
         return kind in INDEXED and made.stat().st_mtime < Path(name).stat().st_mtime
-    except OSError:  # without a source there is nothing to be older than
+    except OSError:  # without a source it cannot be outdated
         return False
 
 
 def transports(texts, options, rows):
-    """Return whether master.cf has each transport and service that parameters name; else mail for it waits.
+    """Return whether master.cf has each transport and service that parameters name; otherwise mail for it waits.
 
-    :param texts: ``{parameter: text}`` of main.cf, ``options`` of master.cf (``service/type/parameter``).
-    :param rows: what ``postconf -M`` printed.
+    :param texts: ``{parameter: text}`` of main.cf; ``options`` is that of master.cf (``service/type/parameter``).
+    :param rows: the output of ``postconf -M``.
     """
     id, wanted = "config.postfix.transport", "master.cf has what main.cf sends mail through"
     has = {words[0] for words in map(str.split, rows.splitlines()) if len(words) > 7}
@@ -100,7 +100,7 @@ def transports(texts, options, rows):
 
 
 def limits(effective):
-    """Return whether mailboxes take what messages may have; ``effective`` are all parameters."""
+    """Return whether mailboxes can hold the largest message; ``effective`` are all parameters."""
     id, wanted = "config.postfix.limits", "no mailbox is smaller than a message may be"
     found = []
     for name, (limit, most) in fits.sizes(effective).items():

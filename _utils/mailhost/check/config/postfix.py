@@ -1,4 +1,4 @@
-"""Postfix's configuration: its own tools accept it, its maps can be opened, and it is what the pillar asks for."""
+"""Postfix's configuration: its own tools accept it, its tables match the pillar, and so do its parameters."""
 
 import ipaddress
 import re
@@ -18,7 +18,7 @@ SHOW = {
 """The commands that print main.cf, all parameters with their values filled in, master.cf, and its ``-o`` options."""
 CHECK = ("postfix", "check")
 ON_TERMINAL = ("script", "-qec", "postfix check", "/dev/null")
-"""Most of what ``postfix check`` complains of goes to the log alone, unless it writes to a terminal."""
+"""Most complaints of ``postfix check`` go only to the log, unless it writes to a terminal."""
 
 _SERVICES = {
     "smtp": ("smtp", "25"),
@@ -35,18 +35,18 @@ _PRIVATE = [*_WHOLE, *(ipaddress.ip_network(one) for one in ("127.0.0.0/8", "169
 _PRIVATE += [ipaddress.ip_network("::1/128")]
 _MAPPED = ipaddress.ip_network("::ffff:0:0/96")
 SMALLEST = {4: 24, 6: 56}
-"""The shortest prefixes of public networks that are not too wide to trust."""
+"""The shortest prefixes that a public network may have to be trusted."""
 
 
 def show(host):
-    """Return ``{name: Done}`` of the commands of :data:`SHOW`."""
+    """Return ``{name: Done}`` for the commands of :data:`SHOW`."""
     return {name: host.command(words) for name, words in SHOW.items()}
 
 
 def parsers(host, shown):
-    """Return what Postfix's own tools say of its files."""
+    """Return what Postfix's own tools say about its files."""
     found = [*_check(host), *(_parsed(name, shown[name]) for name in ("main.cf", "master.cf"))]
-    if all(one.status != "fail" for one in found):  # a file that is not understood makes these fail, too
+    if all(one.status != "fail" for one in found):  # these fail as well if a file is not understood
         names = [name for name in ("all", "options") if shown[name].status != 0]
         wanted = "Postfix shows what is in force"
         found += [not_run("config.postfix.parser", name, wanted, SHOW[name], shown[name]) for name in names]
@@ -56,13 +56,13 @@ def parsers(host, shown):
 def _check(host):
     id, about, wanted = "config.postfix.parser", "postfix check", "no complaint of `postfix check`"
     done = host.command(ON_TERMINAL)
-    if done.status in (None, 127):  # a host without script(1); the shell that script starts says 127 without postfix
+    if done.status in (None, 127):  # a host without script(1); 127 comes from script's shell if postfix is missing
         done = host.command(CHECK)
     if done.status is None:
         return [not_run(id, about, wanted, CHECK, done)]
     lines = said(f"{done.out}\n{done.err}")
     others = [line for line in lines if "postconf: " not in line]
-    if lines and not others:  # told of the file that postconf names
+    if lines and not others:  # reported for the file that postconf names
         return []
     if others and done.status == 0 and all(line.endswith(" differ") for line in others):
         seen = f"copies in the chroot are old: {brief(line.partition('warning: ')[2] for line in others)}"
@@ -90,15 +90,15 @@ def _judged(id, about, wanted, done, lines, remedy):
 
 
 def main_drift(settings, main):
-    """Return where main.cf is not as the pillar has it; ``main`` are its parameters."""
-    # postconf adds this one where it is told which folder to look into.
+    """Return where main.cf differs from the pillar; ``main`` are its parameters."""
+    # postconf adds this one if it is told which folder to read.
     seen = {name: value for name, value in main.items() if name != "config_directory"}
     remedy = f"{_AGAIN}. If main.cf is right, write it into the pillar: mailserver:postfix:main:{{}}"
     return drifts("config.postfix.main", "main.cf", settings["postfix"]["main"], seen, remedy)
 
 
 def services(settings, rows):
-    """Return whether the services of master.cf are those of the pillar; ``rows`` are what ``postconf -M`` printed."""
+    """Return whether master.cf has the pillar's services; ``rows`` is the output of ``postconf -M``."""
     postfix, found, known = settings["postfix"], [], set()
     inet = {words[0]: words for words in map(str.split, rows.splitlines()) if words[1:2] == ["inet"]}
     for name, ports in _SERVICES.items():
@@ -128,7 +128,7 @@ def _chroot(settings, name, wanted, row):
 
 
 def options(settings, printed):
-    """Return where the ``-o`` options of the submission services differ; ``printed`` by ``postconf -P``."""
+    """Return where the ``-o`` options of the submission services differ; ``printed`` is from ``postconf -P``."""
     seen = {"submission": {}, "submissions": {}}
     for place, value in postfix_tables.parameters(printed).items():
         port, _, name = place.partition("/inet/")
@@ -145,7 +145,7 @@ def options(settings, printed):
 
 
 def tables(wanted):
-    """Return whether the tables that the formula writes have the rows of the pillar: ``{path: lines}``."""
+    """Return whether the tables that the formula writes have the pillar's rows: ``{path: lines}``."""
     id, right = "config.postfix.table", "its rows are as in the pillar"
     found, good = [], []
     for path, lines in wanted.items():
@@ -156,7 +156,7 @@ def tables(wanted):
 
 
 def _table_differs(path, wanted):
-    """Return how the rows of a table differ from those that are wanted, ``""`` if they do not."""
+    """Return how the rows of a table differ from the wanted ones, ``""`` if they do not."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as err:
@@ -186,7 +186,7 @@ def _networks(text):
         if item.startswith("/"):
             try:
                 lines = Path(item).read_text(encoding="utf-8", errors="replace").splitlines()
-            except OSError:  # Postfix itself says so, and trusts nobody by it
+            except OSError:  # Postfix itself complains about it, and trusts nobody because of it
                 continue
             yield from (word for line in lines for word in line.partition("#")[0].split())
         elif not item.startswith("!") and not re.match(r"[a-z]+:/", item):

@@ -1,4 +1,4 @@
-"""The sockets that Postfix asks from inside its chroot: milters, and who checks logins."""
+"""The sockets that Postfix connects to from inside its chroot: milters, and the checker of logins."""
 
 import re
 from pathlib import Path
@@ -9,17 +9,17 @@ from mailhost.check.shared import not_run
 
 _MILTER = re.compile(r"\b(inet6?|unix|local):([^\s,{}]+)")
 _ASKING = {"smtpd_milters": "smtpd", "non_smtpd_milters": "cleanup"}
-"""The parameters that name milters, and the daemons that ask them."""
+"""The parameters that name milters, and the daemons that connect to them."""
 _MUX = "/var/run/saslauthd/mux"
-"""Where Cyrus SASL looks for saslauthd's socket unless its configuration says otherwise."""
+"""Where Cyrus SASL expects saslauthd's socket unless its configuration names another path."""
 _SASL = "Run: salt-call state.apply mailserver.sasl sync_mods=all"
 
 
 def findings(host, effective, rows):
-    """Return whether Postfix reaches its sockets.
+    """Return whether Postfix can reach its sockets.
 
     :param effective: all parameters of Postfix, values filled in.
-    :param rows: master.cf, as ``postconf -M`` prints it.
+    :param rows: master.cf, from the output of ``postconf -M``.
     """
     owner = effective.get("mail_owner", "postfix")
     user, queue = who(host, owner), Path(host.settings["os"]["postfix"]["queue"])
@@ -34,7 +34,7 @@ def findings(host, effective, rows):
 
 
 def _roots(daemons, queue):
-    """Return the root folders that these daemons, rows of master.cf, have."""
+    """Return the root folders of these daemons, rows of master.cf."""
     return [root for root, flags in ((queue, "y"), (Path("/"), "-n")) if any(words[4] in flags for words in daemons)]
 
 
@@ -64,7 +64,7 @@ def _milters(effective, user, queue, places):
 
 
 def _problem(path, roots, user, queue):
-    """Return why a Postfix daemon does not reach a socket; a path that is not absolute starts in the queue's folder."""
+    """Return why a Postfix daemon cannot reach a socket; a relative path starts in the queue folder."""
     whole = path if path.startswith("/") else f"{queue}/{path}"
     problems = (socket_problem(path if root == queue else whole, user, root) for root in roots)
     return next(filter(None, problems), "")

@@ -1,4 +1,4 @@
-"""What the checks of DNS have in common: the survey that they read, and how answers become findings. Pure."""
+"""What the DNS checks have in common: the survey that they read, and how answers become findings. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,11 +18,10 @@ _SENTENCES = 3
 
 @dataclass(frozen=True)
 class Means:
-    """How the world is asked; tests hand in others.
+    """How DNS and other hosts are queried; tests pass their own functions.
 
-    They are :func:`mailhost.dns.lookup.ask`, :func:`mailhost.receiver.spf.evaluator`,
-    :func:`mailhost.records.mta_sts.fetch` and
-    :func:`mailhost.postfix.queue.oldest_for`.
+    In a real check these are :func:`mailhost.dns.lookup.ask`, :func:`mailhost.receiver.spf.evaluator`,
+    :func:`mailhost.records.mta_sts.fetch` and :func:`mailhost.postfix.queue.oldest_for`.
     """
 
     ask: Callable
@@ -33,7 +32,7 @@ class Means:
 
 @dataclass
 class Survey:
-    """One look at what DNS shows: the host's settings, the domains looked at with theirs, and all answers so far.
+    """One look at DNS: the host's settings, the domains to check with theirs, and all answers so far.
 
     ``keys`` is what the host knows of the domains' DKIM keys (:class:`mailhost.check.dns.keys.Keys`).
     """
@@ -49,7 +48,7 @@ class Survey:
         return self.answers.get(Question(name, rdtype))
 
     def values(self, name, rdtype):
-        """Return all values that authoritative servers show at a name, each once; none, if it was not asked yet."""
+        """Return all values that authoritative servers show at a name, each once; empty if it was not asked yet."""
         answers = self.answers_to(name, rdtype)
         return tuple(dict.fromkeys(value for one in told(answers) for value in one.values)) if answers else ()
 
@@ -61,17 +60,17 @@ def askable(name):
 
 
 def told(answers):
-    """Return what those authoritative servers saw that could tell: a record, or that there is none."""
+    """Return the definite answers of authoritative servers: a record, or that there is none."""
     return [one for one in answers.seen if one.status in ("answer", "absent") and one.server != "resolver"]
 
 
 def where(answers):
-    """Return the places of all that answered, as the end of a sentence."""
+    """Return the places that answered, as the end of a sentence."""
     return f"at {brief(place(one) for one in answers.seen if one.status in ('answer', 'absent'))}"
 
 
 def why_unknown(answers):
-    """Return why nothing is known of a question."""
+    """Return why the answer to a question is unknown."""
     unseen = [f"{place(one)} gave no usable answer for {answers.question.name}: {one.detail}" for one in answers.seen]
     return in_short([answers.trouble] if answers.trouble else unseen)
 
@@ -86,7 +85,7 @@ def in_short(sentences):
 def publish(records, otherwise="", zone=""):
     """Return the remedy of publishing records, as lines of a zone file.
 
-    :param zone: theirs; a form that adds it by itself wants the names that are told, too.
+    :param zone: their zone; the text then also gives the names for a form that adds the zone itself.
     """
     lines = "; ".join(mail_records.zone_line(record) for record in records)
     if zone and records:
@@ -96,12 +95,12 @@ def publish(records, otherwise="", zone=""):
 
 
 def unknown(id, about, wanted, why, remedy=ASK_AGAIN):
-    """Return a finding of something that could not be found out."""
+    """Return a finding for something that could not be determined."""
     return Finding(id, "unknown", about, wanted, why, remedy)
 
 
 def judged(id, about, wanted, value, sentences, status, remedy, seen=""):
-    """Return what a verdict (:class:`mailhost.dns.lookup.Verdict`) means: ``status`` if it is absent or different."""
+    """Return the finding for a verdict (:class:`mailhost.dns.lookup.Verdict`); ``status`` if absent or different."""
     if value == "published":
         return ok(id, about, wanted, seen)
     if value == "unknown":
@@ -110,13 +109,12 @@ def judged(id, about, wanted, value, sentences, status, remedy, seen=""):
 
 
 def optional(id, about, wanted, answers, select, read):
-    """Return a finding of records that nobody has to have, and that are to be right where they are.
+    """Return a finding about records that are optional but must be right if they exist.
 
-    A server that does not answer is passed over as long as another one does: what everybody needs of the zone has said
-    so already.
+    A server that does not answer is ignored as long as another one does: other findings already report it.
 
-    :param select: takes a server's values, returns those that count; others may have the name as well.
-    :param read: takes those of one server, and returns a status, what they say, and a remedy.
+    :param select: takes a server's values, returns those that count; the name may have other values as well.
+    :param read: takes those of one server; returns a status, what they say, and a remedy.
     """
     servers = told(answers)
     if not servers:
@@ -133,11 +131,11 @@ def optional(id, about, wanted, answers, select, read):
 
 
 def as_wanted(finding, answers, check, records, otherwise):
-    """Return a finding of :func:`optional` that takes in the settings: where all else is right, DNS is to show theirs.
+    """Return a finding of :func:`optional` that considers the settings: if all else is right, DNS must show theirs.
 
-    :param check: takes a server's values; returns ``None`` or what is different from what the settings want.
-    :param records: what they want, to be published; none, and the finding stays as it is.
-    :param otherwise: what else can be done than to publish.
+    :param check: takes a server's values; returns ``None`` or what differs from the settings.
+    :param records: the records that the settings want; if there are none, the finding stays as it is.
+    :param otherwise: what else can be done instead of publishing.
     """
     if finding.status != "ok" or not records:
         return finding
@@ -154,5 +152,5 @@ def _listed(values):
 
 
 def text(value):
-    """Return a TXT value, bytes, as text; other values as they are."""
+    """Return a TXT value, bytes, as text; other values unchanged."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,7 +1,8 @@
-"""Checks of what the world sees of the mail server in DNS, by every authoritative server; see docs/findings.md.
+"""Checks of what the world sees of the mail server in DNS, on every authoritative server; see docs/findings.md.
 
-What depends on an answer is asked when it is there: first the domains' own records, then what they name (MX hosts,
-names of addresses, hosts of reports), then the zones of TLSA records. All questions of a round are asked at once.
+Questions that depend on an answer are asked when it is known: first the domains' own records, then what they name (MX
+hosts, names of addresses, hosts for reports), then the zones of TLSA records. All questions of a round are asked at
+once.
 """
 
 from mailhost.check.dns import answers as check_answers
@@ -26,16 +27,16 @@ PARTS = (
     check_policy,
     check_dane,
 )
-"""Each has ``questions(survey)``, all that it can name by the answers so far, and ``findings(survey)``."""
+"""Each has ``questions(survey)``, all that follow from the answers so far, and ``findings(survey)``."""
 ROUNDS = 3
 
 
 def findings(host, domains, means=None):
-    """Return what DNS shows of the host and these of its domains, against what is wanted.
+    """Return what DNS shows of the host and these of its domains, compared with what is wanted.
 
-    A server that does not answer, or is lame, makes a thing unknown, and never a failure.
+    A server that does not answer, or is lame, makes a finding unknown, never a failure.
 
-    :param means: how the world is asked (:class:`mailhost.check.dns.answers.Means`); for tests.
+    :param means: how DNS and other hosts are queried (:class:`mailhost.check.dns.answers.Means`); for tests.
     :raises MissingPackage: dnspython is not installed.
     """
     survey = _survey(host.settings, domains, means or _means())
@@ -58,7 +59,7 @@ def _survey(settings, names, means):
 
 
 def _left_out(survey):
-    """Name the servers that were not asked, as every report does, and say where a zone and its parent differ."""
+    """Report the servers that were not asked, as every report does, and where a zone and its parent differ."""
     wanted = "every zone has the same name servers by its parent, as the root leads to it, and by itself"
     remarks = lookup.remarks(survey.answers.values())
     texts = sorted({text for answers in survey.answers.values() for text in answers.left_out})

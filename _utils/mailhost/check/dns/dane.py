@@ -1,4 +1,4 @@
-"""Checks of DANE for SMTP: TLSA records of the mail hosts, where there are any, against DNSSEC and the certificate."""
+"""Checks of DANE for SMTP: existing TLSA records of the mail hosts, compared with DNSSEC and the certificate."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Tlsa:
 
     @property
     def is_usable(self):
-        """Whether SMTP clients go by it: DANE-TA or DANE-EE, and a form that they know (RFC 7672 section 3.1)."""
+        """Whether SMTP clients use it: DANE-TA or DANE-EE, in a form that they know (RFC 7672 section 3.1)."""
         known = self.usage in (2, 3) and self.selector in (0, 1) and self.matching in (0, 1, 2)
         return known and len(self.data) == _SIZES.get(self.matching, len(self.data))
 
@@ -46,19 +46,19 @@ def _hosts(survey):
 
 
 def questions(survey):
-    """Return what is to be asked, as far as the answers so far name it."""
+    """Return the questions that follow from the answers so far."""
     found = [Question(_place(host), "TLSA") for host in _hosts(survey)]
     return found + [Question(_zone(survey, host), "DS") for host in _hosts(survey) if _zone(survey, host)]
 
 
 def _zone(survey, host):
-    """Return the zone of a host's TLSA records, ``""`` where there are none."""
+    """Return the zone of a host's TLSA records, ``""`` if there are none."""
     answers = survey.answers_to(_place(host), "TLSA")
     return answers.zone if answers and survey.values(_place(host), "TLSA") else ""
 
 
 def findings(survey):
-    """Return what is found of the mail hosts' TLSA records."""
+    """Return the findings about the mail hosts' TLSA records."""
     for host in _hosts(survey):
         wanted = f"senders that use DANE find the certificate of {host} right"
         read = partial(_read, survey, host)
@@ -68,11 +68,11 @@ def findings(survey):
 
 
 def _as_the_settings_want(survey, found, answers):
-    """Return the finding of the host's own records that takes in whether its settings want one."""
+    """Return the finding about the host's own records, considering whether its settings want one."""
     try:
         data = tlsa_data(survey.settings)
     except CertificateError:
-        # The area of TLS says what is wrong with the file.
+        # The area tls reports what is wrong with the file.
         return found
     if data is None:
         return found
@@ -83,10 +83,10 @@ def _as_the_settings_want(survey, found, answers):
 
 
 def _read(survey, host, values):
-    """Judge a host's records; where DNSSEC does not vouch for them, senders pass them over (RFC 7672 section 2.2)."""
+    """Judge a host's records. Without DNSSEC, senders ignore them (RFC 7672 section 2.2)."""
     zone, shown = _zone(survey, host), "; ".join(values)
     answers = survey.answers_to(zone, "DS")
-    # The root zone has no zone above it, and no DS record.
+    # The root zone has no parent, and so no DS record.
     servers = told(answers) if answers else []
     if answers and not servers:
         return "unknown", f"{shown}; whether {zone} is signed: {why_unknown(answers)}", ASK_AGAIN
@@ -101,7 +101,7 @@ def _read(survey, host, values):
 
 
 def _match(survey, host, shown, records):
-    """Compare the host's own records with its certificate: one has to match, else mail for it waits and bounces."""
+    """Compare the host's own records with its certificate: one must match, or mail for the host waits and bounces."""
     path = file_of(survey.settings, "certificate")
     try:
         chain = read_chain(path)
@@ -124,6 +124,6 @@ def _remedy(host, data):
 
 
 def matches(record, chain):
-    """Tell whether a record vouches for a chain: DANE-EE for its first certificate, DANE-TA for one of the others."""
+    """Tell whether a record matches a chain: DANE-EE its first certificate, DANE-TA one of the others."""
     candidates = chain[:1] if record.usage == 3 else chain[1:]
     return any(digest(one, record.selector, record.matching) == record.data for one in candidates)

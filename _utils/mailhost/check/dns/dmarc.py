@@ -1,4 +1,4 @@
-"""Checks of DMARC: the record, what it asks of receivers, and whether its reports may go where it sends them."""
+"""Checks of DMARC: the record, what it asks of receivers, and whether its report addresses accept its reports."""
 
 import re
 from functools import partial
@@ -15,7 +15,7 @@ from mailhost.records import record as mail_records
 
 
 def questions(survey):
-    """Return what is to be asked, as far as the answers so far name it."""
+    """Return the questions that follow from the answers so far."""
     found = [Question(f"_dmarc.{name}", "TXT") for name in survey.domains]
     for name in survey.domains:
         for host in filter(_is_host, _outside(survey, name)):
@@ -25,7 +25,7 @@ def questions(survey):
 
 
 def findings(survey):
-    """Return what is found of the domains' DMARC records."""
+    """Return the findings about the domains' DMARC records."""
     for name, domain in survey.domains.items():
         published = _published(survey, name, domain)
         yield from [published] if published else []
@@ -46,14 +46,14 @@ def _texts(survey, name):
 
 
 def _tags(survey, name):
-    """Return the tags of the domain's own record; ``None`` without one, or with several."""
+    """Return the tags of the domain's own record; ``None`` if it has none, or several."""
     return receiver_dmarc.policy_record(_texts(survey, name))
 
 
 def _published(survey, name, domain):
-    """Compare a domain's record with the settings; mail is delivered without one, too. ``None`` where none is wanted.
+    """Compare a domain's record with the settings; ``None`` if they want none. Mail is delivered without one as well.
 
-    Of several records receivers take none (RFC 9989 section 4.10).
+    If there are several records, receivers ignore them all (RFC 9989 section 4.10).
     """
     wanted = records_dmarc.dmarc_record(name, domain)
     if wanted is None:
@@ -66,9 +66,9 @@ def _published(survey, name, domain):
 
 
 def _policy(survey, name, tags):
-    """Return what a record asks for: a policy, or reports to decide on one by (RFC 9989 sections 4.7 and 5.1.3).
+    """Return what a record asks for: a policy, or reports that help to decide on one (RFC 9989 sections 4.7 and 5.1.3).
 
-    ``p=none`` is how everybody begins, and the formula's default; that it asks for no reports either is only said.
+    ``p=none`` is how everybody starts, and the formula's default. If it asks for no reports either, that is only noted.
     """
     wanted = "receivers go by the record"
     at = where(_answers(survey, name))
@@ -95,7 +95,7 @@ def _hint(name, tags):
 
 
 def report_hosts(tags):
-    """Return the hosts to which a record has reports sent, each once (RFC 9989 section 4.7)."""
+    """Return the hosts that a record has reports sent to, each once (RFC 9989 section 4.7)."""
     uris = [uri.strip() for tag in ("rua", "ruf") for uri in tags.get(tag, "").split(",") if uri.strip()]
     return list(dict.fromkeys(host for host in map(_host, uris) if host))
 
@@ -107,17 +107,17 @@ def _host(uri):
             return (urlsplit(uri).hostname or "").rstrip(".")
         except ValueError:
             return uri
-    # A limit of size after the address (dmarc@example.com!10m) is RFC 7489's, and still met with.
+    # A size limit after the address (dmarc@example.com!10m) is from RFC 7489, and still in use.
     return re.split(r"[!?]", rest.rpartition("@")[2])[0].strip().lower().rstrip(".")
 
 
 def _is_host(text):
-    """Tell whether a text that came from a URI may be a host's name, and DNS be asked for it."""
+    """Tell whether text from a URI may be a host name that DNS can be asked for."""
     return bool(re.fullmatch(r"[a-z0-9._-]+", text)) and askable(text)
 
 
 def _outside(survey, name):
-    """Return the hosts of a domain's reports that may be somebody else's."""
+    """Return the hosts of a domain's reports that may belong to somebody else."""
     tags = _tags(survey, name)
     return [host for host in report_hosts(tags) if host != name] if tags else []
 
@@ -127,14 +127,14 @@ def _permission(name, host):
 
 
 def _walked(domain):
-    """Return the names that the tree walk asks for a domain (RFC 9989 section 4.10)."""
+    """Return the names that the tree walk queries for a domain (RFC 9989 section 4.10)."""
     names = []
     receiver_dmarc.walk(domain, lambda name: names.append(name) or [])
     return names
 
 
 def _reports(survey, name):
-    """Look for the permission of each other organization to which a domain's reports go.
+    """Check the permission of each other organization that a domain's reports go to.
 
     Without a record at its ``DOMAIN._report._dmarc`` nobody sends them there (RFC 9990 section 4, RFC 9991 section 5).
     """
@@ -165,7 +165,7 @@ def _permit(name, hosts):
 
 
 def _refused(survey, name, host):
-    """Return why a host gets no reports on a domain, or ``""``; one of the same organization always does."""
+    """Return why a host gets no reports about a domain, or ``""``; one of the same organization always gets them."""
     question = _permission(name, host)
     if not (_is_host(host) and askable(question.name)):
         return f"{host} is no host that reports could be sent to"

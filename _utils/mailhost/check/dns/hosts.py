@@ -1,4 +1,4 @@
-"""Checks of the host's place in DNS: its addresses, the names of its addresses, and the MX records that lead to it."""
+"""Checks of the host in DNS: its addresses, the names of its addresses, and the MX records that lead to it."""
 
 import ipaddress
 from functools import partial
@@ -16,7 +16,7 @@ from mailhost.records.transport import pointer
 
 
 def questions(survey):
-    """Return what is to be asked, as far as the answers so far name it."""
+    """Return the questions that follow from the answers so far."""
     host = survey.settings["hostname"]
     found = [Question(host, "A"), Question(host, "AAAA")]
     found += [Question(name, "MX") for name in survey.domains]
@@ -27,7 +27,7 @@ def questions(survey):
 
 
 def findings(survey):
-    """Return what is found of the host's addresses, their names, and the domains' MX records."""
+    """Return the findings about the host's addresses, their names, and the domains' MX records."""
     return [
         *_addresses(survey),
         *(_reverse(survey, address) for address in sending(survey)),
@@ -40,7 +40,7 @@ def findings(survey):
 
 
 def _addresses(survey):
-    """Compare A and AAAA of the host's name with the settings; without a right one of either kind, no mail comes in."""
+    """Compare A and AAAA of the host's name with the settings; if neither is right, no mail comes in."""
     settings = survey.settings
     if unknown := addresses.no_public(settings):
         wanted = "A, AAAA: the host's public addresses"
@@ -83,9 +83,9 @@ def _names(survey, address):
 
 
 def _reverse(survey, address):
-    """Look for the name of an address that mail leaves from; receivers refuse mail from one whose name is not its own.
+    """Check the name of an address that mail leaves from; receivers refuse mail if it has no confirmed name.
 
-    The name counts if its own A or AAAA record has the address: anybody could claim a name (RFC 8601 section 3).
+    A name is confirmed if its own A or AAAA record has the address: anybody could claim a name (RFC 8601 section 3).
     """
     report = partial(_reverse_finding, survey, address)
     if is_private(address):
@@ -148,7 +148,7 @@ def _reverse_remedy(address, host):
 
 
 def _mx(survey, name, domain):
-    """Compare a domain's MX records with the settings: without a wanted host among them, its mail does not get here."""
+    """Compare a domain's MX records with the settings: without a wanted host among them, no mail gets here."""
     answers = survey.answers_to(name, "MX")
     hosts = domain["mx"]
     if not hosts:
@@ -171,7 +171,7 @@ def _mx(survey, name, domain):
 
 
 def _unchecked_mx(survey, name, domain):
-    """Return what is found where nothing is wanted: the null MX contradicts a domain that is to receive (RFC 7505)."""
+    """Return the finding if no MX is wanted: a null MX contradicts a domain that receives mail (RFC 7505)."""
     hosts = sorted({host for _, host in survey.values(name, "MX")})
     seen = f"MX: {', '.join(host or '. (no mail)' for host in hosts)}" if hosts else "no MX, or none that could be seen"
     if hosts == [""] and domain["receive"]:
@@ -201,7 +201,7 @@ def _is_address(target):
 
 
 def _targets(survey):
-    """Look at each host that an MX record names: it needs an address, of its own (RFC 5321 section 5.1)."""
+    """Check each host that an MX record names: it needs an address of its own (RFC 5321 section 5.1)."""
     for target, domains in targets(survey).items():
         listed = in_short(domains).replace("; ", ", ")
         wanted = f"the mail host of {listed} is a name with addresses of its own"
@@ -215,7 +215,7 @@ def _targets(survey):
         asked = tuple(Question(target, rdtype) for rdtype in ("A", "AAAA"))
         want = records_wants.Want(target, "address", asked, lambda values: None, alias=False)
         (compared,) = records_wants.compare([want], survey.answers)
-        # What is wrong with the host's own name is found with its addresses.
+        # What is wrong with the host's own name is reported with its addresses.
         if target != survey.settings["hostname"] or compared.value == "published":
             alias = compared.value == "different"
             shown = ", ".join(address for question in asked for address in survey.values(*_key(question)))

@@ -1,4 +1,4 @@
-"""Checks of the DKIM keys in DNS: each is to be there as its stage asks, and one of each domain is to sign."""
+"""Checks of the DKIM keys in DNS: each record must be as its key's stage requires, and one key a domain must sign."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ _MEND = "Do what the message says; until then nothing is known of the domain's k
 
 @dataclass(frozen=True)
 class Row:
-    """A key, and what DNS is to show of it (:class:`mailhost.dkim.records.Wanted`)."""
+    """A key, and what DNS should show of it (:class:`mailhost.dkim.records.Wanted`)."""
 
     domain: str
     key: life.Key
@@ -26,13 +26,13 @@ class Row:
 
     @property
     def question(self):
-        """What DNS is to be asked."""
+        """The question for DNS."""
         return dkim_records.question_of(self.domain, self.key.selector)
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The domains' keys that DNS is to show, or no longer; ``manifests`` by domain, ``troubles`` why some are unknown.
+    """The domains' keys whose records are checked; ``manifests`` by domain; ``troubles`` say why some are unknown.
 
     Without a ``run`` nothing is known.
     """
@@ -44,7 +44,7 @@ class Keys:
 
 
 def read(settings, names, oldest_queued: Callable):
-    """Return the :class:`Keys` of these domains, as the host's manifests have them; nothing is written.
+    """Return the :class:`Keys` of these domains from the host's manifests; nothing is written.
 
     :param oldest_queued: see :func:`mailhost.dkim.records.oldest_if_needed`.
     """
@@ -69,17 +69,17 @@ def read(settings, names, oldest_queued: Callable):
 
 def _wanted(run, name, key, oldest):
     wanted = dkim_records.wanted_of(run, name, key, oldest)
-    # The stage was reached with an empty p=, or with no record at all, and either may be there still.
+    # The key reached this stage with an empty p= or without a record, and either may still be there.
     return replace(wanted, why="the key is revoked") if key.revoked and wanted.text else wanted
 
 
 def questions(survey):
-    """Return what is to be asked."""
+    """Return the questions to ask."""
     return [row.question for row in survey.keys.rows]
 
 
 def findings(survey):
-    """Return what is found of the domains' keys."""
+    """Return the findings about the domains' keys."""
     keys = survey.keys
     for about, why in keys.troubles.items():
         yield unknown("dns.dkim", about, "the host knows its keys", why, _MEND)
@@ -89,12 +89,12 @@ def findings(survey):
         if row.key.stage in ("generated", "published") and found.status != "ok":
             waits.add(row.domain)
         yield found
-    # A key whose record is missing has said already why mail is not signed.
+    # The finding about a missing record already says why mail is not signed.
     yield from (_signer(keys.run, manifest) for name, manifest in keys.manifests.items() if name not in waits)
 
 
 def _seen(survey):
-    """Return what DNS shows of the keys, without what wildcards make (one more question for each that looks wrong)."""
+    """Return what DNS shows of the keys without wildcards' records (one more question for each that looks wrong)."""
     wants = {row.question: (row.key, row.wanted) for row in survey.keys.rows}
     options = lookup.options(survey.settings["dns"])
     return dkim_records.without_wildcards(
@@ -107,8 +107,8 @@ def _seen(survey):
 def _shown(run, row, answers):
     """Judge what DNS shows of a key by its stage (docs/lifecycle.md).
 
-    Mail that is signed, or was and may be on its way, cannot be verified without the record (RFC 6376 section 6.1.2);
-    a key that waits, or is to go, harms no mail.
+    Without the record, mail that was signed with the key cannot be verified (RFC 6376 section 6.1.2). A key that waits
+    to sign, or whose record must go, harms no mail.
     """
     key, wanted = row.key, row.wanted
     verdict = dkim_records.judge_wanted(key, wanted, answers)
@@ -153,9 +153,9 @@ def _remedy(run, row, zone):
 
 
 def _signer(run, manifest):
-    """Return whether a key of a domain signs; what is published and soaks will."""
+    """Return whether a key of a domain signs; a published key that soaks will sign later."""
     name, wanted, signer = manifest.domain, "a key signs the domain's mail", life.signer(manifest)
-    # Where there is no KeyTable at all, the checks of the configuration say so.
+    # If there is no KeyTable at all, the checks of the configuration report that.
     if signer and (run.is_named(name, signer.selector) or not run.place.tables.key_table.exists()):
         return ok("dns.dkim.signs", name, wanted, f"{signer.selector} signs since {shown_time(signer.signing)}")
     waiting = life.successor(manifest)

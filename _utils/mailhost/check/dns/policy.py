@@ -1,4 +1,4 @@
-"""Checks of what a domain tells senders and authorities about TLS, where it does: MTA-STS, TLS-RPT and CAA."""
+"""Checks of what a domain tells senders and authorities about TLS, if it does: MTA-STS, TLS-RPT and CAA."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +17,14 @@ _CAA_TAGS = ("issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactema
 
 
 def questions(survey):
-    """Return what is to be asked."""
+    """Return the questions to ask."""
     found = [Question(f"{label}.{name}", "TXT") for name in survey.domains for label in ("_mta-sts", "_smtp._tls")]
     found += [Question(name, "CAA") for name, domain in survey.domains.items() if domain["caa"]]
     return found + [Question(name, "CAA") for name in _upward(survey.settings["hostname"])]
 
 
 def findings(survey):
-    """Return what is found of MTA-STS, TLS-RPT and CAA."""
+    """Return the findings about MTA-STS, TLS-RPT and CAA."""
     policies = _fetch(survey)
     for name in survey.domains:
         yield _mta_sts(survey, name, policies.get(name))
@@ -34,7 +34,7 @@ def findings(survey):
 
 
 def _as_the_settings_want(survey, name, label, finding, answers):
-    """Return a finding of a domain's policy record that takes in what its settings want."""
+    """Return a finding about a domain's policy record that considers what its settings want."""
     kind = KINDS[label]
     record = kind.make(name, survey.domains[name])
     section = label.lower().replace("-", "_")
@@ -55,7 +55,7 @@ def _is_usable_sts(values):
 
 
 def _fetch(survey):
-    """Fetch the policies of the domains that have a record of use; each is a text, or the error that came instead."""
+    """Fetch the policies of domains with a usable record; each result is a policy, or the error that came instead."""
     names = [name for name in survey.domains if _is_usable_sts(_sts(survey.values(f"_mta-sts.{name}", "TXT")))]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         return dict(zip(names, threads.map(partial(_fetched, survey.means.fetch), names), strict=True))
@@ -69,10 +69,10 @@ def _fetched(fetch, name):
 
 
 def _mta_sts(survey, name, policy):
-    """Judge a domain's MTA-STS: one record, and a policy that lets mail be sent to all its MX hosts (RFC 8461).
+    """Judge a domain's MTA-STS: there must be one record, and a policy that allows all its MX hosts (RFC 8461).
 
-    A policy that is enforced without one of them has mail refused by those who honour it (section 5); all else has the
-    policy ignored.
+    With an enforced policy that lacks one of them, senders that honour it refuse mail (section 5). With any other
+    fault the policy is ignored.
     """
     wanted = "senders that honour MTA-STS find a policy that names the domain's MX hosts"
     answers = survey.answers_to(f"_mta-sts.{name}", "TXT")
@@ -113,7 +113,7 @@ def _read_policy(survey, name, policy, shown):
 
 
 def _compare_policy(domain, name, policy, says):
-    """Compare what is served with what the settings want; nothing, where they want no MTA-STS."""
+    """Compare the served policy with what the settings want; it is ok if they want no MTA-STS."""
     if not domain["mta_sts"]["mode"]:
         return "ok", says, ""
     ours = mta_sts.parse(mta_sts.policy_text(domain))
@@ -136,7 +136,7 @@ def _rpt(values):
 
 
 def _tls_rpt(survey, name):
-    """Judge a domain's record for reports on TLS: one, with ``rua=`` (RFC 8460 section 3)."""
+    """Judge a domain's record for TLS reports: there must be one, with ``rua=`` (RFC 8460 section 3)."""
     wanted = "senders know where to report trouble with TLS"
     answers = survey.answers_to(f"_smtp._tls.{name}", "TXT")
     found = optional("dns.tls_rpt", name, wanted, answers, _rpt, partial(_read_rpt, name))
@@ -159,7 +159,7 @@ def _read_rpt(name, values):
 
 
 def _wanted_caa(survey, name):
-    """Compare the CAA records at a domain's name with the settings, where they have any."""
+    """Compare the CAA records at a domain's name with the settings, if they want any."""
     records = caa_records(name, survey.domains[name])
     if records:
         answers, wanted = survey.answers_to(name, "CAA"), [record.value for record in records]
@@ -176,7 +176,7 @@ def _upward(name):
 
 
 def _caa(survey):
-    """Show who may issue a certificate for the host: the records at its name or else at the nearest above (RFC 8659).
+    """Show who may issue a certificate for the host: by the records at its name, or the nearest above (RFC 8659).
 
     An authority that does not know a critical property must not issue (section 4.1).
     """

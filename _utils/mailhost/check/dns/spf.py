@@ -1,4 +1,4 @@
-"""Checks of SPF: the record, how it ends, and what receivers make of it for each address that mail leaves from."""
+"""Checks of SPF: the record, how it ends, and its result for each address that mail leaves from."""
 
 import ipaddress
 import re
@@ -19,27 +19,27 @@ from mailhost.records.shared import spf_beside
 MOST_LOOKUPS, MOST_VOID = 10, 2
 """RFC 7208 section 4.6.4."""
 NEAR = 9
-"""So many look-ups, and the next sender that an included record takes in may be one too many."""
+"""From so many lookups on, one more sender in an included record may be too many."""
 STRANGERS = {4: "240.0.0.1", 6: "100::1"}
-"""Addresses that nobody sends from: for them a record is evaluated to its end (RFC 1112 section 4, RFC 6666)."""
+"""Addresses that nobody sends from: with them a record is evaluated to its end (RFC 1112 section 4, RFC 6666)."""
 _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Evaluations:
-    """What pyspf made of a domain's record: by address that its mail leaves from, and for a stranger of each kind."""
+    """pyspf's results for a domain's record: by address that its mail leaves from, and for strangers of each family."""
 
     sending: dict
     strangers: list
 
 
 def questions(survey):
-    """Return what is to be asked."""
+    """Return the questions to ask."""
     return [Question(name, "TXT") for name in survey.domains]
 
 
 def findings(survey):
-    """Return what is found of the domains' SPF records."""
+    """Return the findings about the domains' SPF records."""
     published = {name: _published(survey, name, domain) for name, domain in survey.domains.items()}
     usable = [name for name in survey.domains if len(_records(survey, name)) == 1 or not _told(survey, name)]
     try:
@@ -69,10 +69,10 @@ def _records(survey, name):
 
 
 def _published(survey, name, domain):
-    """Compare a domain's record with the settings; ``None`` where they want none, and there are not several.
+    """Compare a domain's record with the settings; ``None`` if they want none and there are not several.
 
-    Without one, or with one that says another thing, mail is still delivered; with several, each evaluation is a
-    permerror (RFC 7208 section 4.5).
+    Mail is still delivered without a record, or with another one. With several, each evaluation is a permerror (RFC
+    7208 section 4.5).
     """
     answers, wanted = survey.answers_to(name, "TXT"), records_spf.spf_record(name, domain)
     if wanted and not domain["spf"]["exact"]:
@@ -91,9 +91,9 @@ def _published(survey, name, domain):
 
 
 def ending(record):
-    """Return what a record says of every other address: the qualifier of ``all`` (RFC 7208 sections 4.7 and 5.1).
+    """Return what a record says about every other address: the qualifier of ``all`` (RFC 7208 sections 4.7 and 5.1).
 
-    ``redirect``: another record says so.
+    ``redirect``: another record says that.
     """
     for term in record.lower().split()[1:]:
         found = re.fullmatch(r"([-~?+]?)all", term)
@@ -123,7 +123,7 @@ def _end(survey, name):
 def _evaluate(survey, names):
     """Evaluate the records of domains as receivers do, each with (HELO the host's name, MAIL FROM postmaster@domain).
 
-    What has not been begun when the time for all questions (``dns:lifetime``) has passed twice is a temperror.
+    An evaluation that has not begun after twice the time for all questions (``dns:lifetime``) is a temperror.
     """
     host, limit = survey.settings["hostname"], 2 * survey.settings["dns"]["lifetime"]
     ends = time.monotonic() + limit
@@ -166,7 +166,7 @@ _RANK = {"pass": "ok", "temperror": "unknown", "softfail": "warn", "neutral": "w
 
 
 def _passes(name, sending):
-    """Return how a domain's addresses fare: the worst counts. A temperror is trouble with DNS, and no fault."""
+    """Return the result for a domain's addresses: the worst counts. A temperror is trouble with DNS, not a fault."""
     wanted = f"mail of the domain passes SPF from {', '.join(sending) or 'its addresses'}"
     by_status = {status: [] for status in ("fail", "warn", "unknown", "ok")}
     for address, found in sending.items():
@@ -186,10 +186,10 @@ def _passes(name, sending):
 
 
 def _lookups(name, strangers):
-    """Return how a record fares that is evaluated to its end, as for an address that it does not name.
+    """Return the result of a record that is evaluated to its end, as for an address that it does not name.
 
-    With a permerror, or beyond the limits, such an address gets that instead of the record's verdict: forged mail gets
-    through.
+    With a permerror, or beyond the limits, such an address gets that result instead of the record's own, so forged mail
+    gets through.
     """
     lookups, void = (max((getattr(one, count) for one in strangers), default=0) for count in ("lookups", "void"))
     broken = [one.explanation for one in strangers if one.result == "permerror"]

@@ -1,4 +1,4 @@
-"""What the host's mail ports say to anyone: who answers, in what name, and what is offered before and after TLS."""
+"""What the host's mail ports say to anyone: who answers, with what name, and what is offered before and after TLS."""
 
 import ipaddress
 import re
@@ -18,7 +18,7 @@ _VERSION = re.compile(r"(?<![\w.-])v?\d+(\.\d+)+(?![\w-])")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a step found: a status, what was seen, the remedy; ``last``: without this, what follows is not there."""
+    """The result of a step: a status, what was seen, the remedy; ``last``: later steps are impossible without it."""
 
     status: str
     seen: str
@@ -28,7 +28,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to look at in a conversation: the end of its id, what is wanted, and a function of a visit."""
+    """One thing to check in a conversation: the end of its id, what is wanted, and a function that takes a visit."""
 
     name: str
     wanted: str
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass
 class Visit:
-    """A conversation with one service, and the settings that it is measured by."""
+    """A conversation with one service, and the settings that it is compared with."""
 
     settings: dict
     service: Service
@@ -45,9 +45,9 @@ class Visit:
 
 
 def findings(host, domains):
-    """Return the findings about the ports of the services that ``host.settings`` ask for; ``domains`` change nothing.
+    """Return the findings about the ports of the services that ``host.settings`` want; ``domains`` make no difference.
 
-    No message is sent, and no password: each conversation ends before DATA, and before any login.
+    No message and no password is sent: each conversation ends before DATA, and before any login.
     """
     return look_at(host, services(host.settings), Budget())
 
@@ -64,7 +64,7 @@ def look_at(host, asked, budget):
 
 
 def look_at_service(settings, service, budget):
-    """Return the findings of one conversation with a service, up to the step that the others need and that failed."""
+    """Return the findings of one conversation with a service; it stops at a failed step that the others need."""
     found = []
     with open_talk(service, budget) as talk:
         visit = Visit(settings, service, talk)
@@ -195,7 +195,7 @@ def _remedy_of_cleartext(visit):
 
 
 def _postfix_setting(settings, service, name):
-    """Return the pillar's place that decides a parameter of this service, and its value, or ``None``."""
+    """Return the place in the pillar that decides a parameter of this service, and its value, or ``None``."""
     options = settings["postfix"].get(service.name, {}).get("options", {})
     if name in options:
         return f"mailserver:postfix:{service.name}:options", options[name]
@@ -239,7 +239,7 @@ def _remedy_of_no_logins(settings, service):
 
 
 def _vrfy(visit):
-    """VRFY may be refused (RFC 5321 section 7.3); 252 and 550 come from a server that looked the name up."""
+    """VRFY may be refused (RFC 5321 section 7.3); 252 and 550 come from a server that looked up the name."""
     if visit.talk.capabilities is None:
         visit.talk.hello()
     reply = visit.talk.ask(f"VRFY postmaster@{visit.settings['hostname']}")
@@ -263,7 +263,7 @@ def _of_refusal(visit, reply):
 
 
 def _login_required(visit):
-    """Without a login, a message from the host's own domain to the host itself is refused by RCPT at the latest."""
+    """Without a login, mail from the host's own domain to the host itself must be refused by RCPT at the latest."""
     settings, talk = visit.settings, visit.talk
     if talk.capabilities is None:
         talk.hello()
@@ -299,4 +299,4 @@ STEPS = {
     "pop3": _PLAIN,
     "pop3s": _DIRECT,
 }
-"""What is looked at in the conversation with each service, in its order."""
+"""The steps of the conversation with each service, in order."""

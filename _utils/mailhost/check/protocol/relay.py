@@ -1,4 +1,4 @@
-"""Whether a stranger can have mail relayed or smuggled: asked at port 25 up to RCPT TO, and never with a message."""
+"""Whether a stranger can have mail relayed or smuggled: tested at port 25 up to RCPT TO, never with a message."""
 
 import ipaddress
 import re
@@ -10,7 +10,8 @@ from mailhost.errors import NoAnswer, WireError
 OUTSIDE = "outside.example"
 _USER = "relaytest"
 _FORMS_A_SESSION = 8
-"""Postfix slows a client down after 10 errors (``smtpd_soft_error_limit``) and hangs up after 20."""
+"""Pairs tested in one session: Postfix slows a client down after 10 errors (``smtpd_soft_error_limit``) and hangs up
+after 20."""
 
 _RELAY = "protocol.smtp.open_relay"
 _RELAY_WANTED = "no form of an address elsewhere is taken from a stranger"
@@ -41,10 +42,10 @@ def _look(id, wanted, look, service):
 
 
 def forms(hostname, domain, address):
-    """Return the pairs of sender and recipient by which relays were abused, each wanting to reach ``outside.example``.
+    """Return the pairs of sender and recipient with which relays were abused; each tries to reach ``outside.example``.
 
-    Source routes are of RFC 5321 appendix C, the percent hack and bang paths older than it. The sender is empty where
-    the recipient matters, so that no rule on senders refuses what a rule on relaying should.
+    Source routes are from RFC 5321 appendix C; the percent hack and bang paths are older. The sender is empty where the
+    recipient matters, so that a rule about senders does not refuse what a rule about relaying should.
     """
     literal = f"[{'IPv6:' if ':' in address else ''}{address}]"
     plain = f"{_USER}@{OUTSIDE}"
@@ -88,10 +89,10 @@ def _open_relay(host, service, budget):
 
 
 def _judge(asked, answers, takes_anyone, perhaps_trusted, elsewhere):
-    """Judge the battery's answers.
+    """Judge the answers to all pairs.
 
-    :param takes_anyone: the host takes any user name of its own, so that taking ``user%elsewhere@here`` proves nothing.
-    :param perhaps_trusted: it cannot be told whether the host is in its own ``mynetworks``.
+    :param takes_anyone: the host accepts any user name of its own, so accepting ``user%elsewhere@here`` proves nothing.
+    :param perhaps_trusted: it is not known whether the host is in its own ``mynetworks``.
     """
     both = list(zip(asked, answers, strict=False))
     taken = [(form, reply) for form, reply in both if reply.code < 300]
@@ -124,9 +125,10 @@ def _may_be_local(recipient):
 
 
 def _ask_all(service, budget, secure, asked):
-    """Return the answers to the RCPT TO (or MAIL FROM, if that was refused) of each pair, as far as the server goes.
+    """Return the answers to RCPT TO (or MAIL FROM, if that was refused) for each pair, as far as the server answers.
 
-    In short sessions, because errors are counted; a server that hung up gets a new one as long as it answered anything.
+    Sessions are short, because errors are counted. If a server hangs up, a new one starts as long as the last one got
+    any answer.
     """
     answers = []
     while len(answers) < len(asked):
@@ -146,7 +148,7 @@ def _session(service, budget, secure, asked):
                 answer = talk.ask(f"MAIL FROM:<{sender}>")
                 if answer.code == 250:
                     answer = talk.ask(f"RCPT TO:<{recipient}>")
-                if answer.code == 421:  # goodbye (RFC 5321 section 3.8), and no word on the address
+                if answer.code == 421:  # goodbye (RFC 5321 section 3.8), which says nothing about the address
                     talk.lost = True
                     break
                 answers.append(answer)
@@ -154,7 +156,7 @@ def _session(service, budget, secure, asked):
         except NoAnswer:
             raise
         except WireError:
-            pass  # it hung up; what it answered before holds
+            pass  # it hung up; its earlier answers still count
     return answers
 
 
@@ -167,7 +169,7 @@ def _begin(talk, secure):
 
 
 def _mynetworks(host):
-    """Return ``mynetworks`` as Postfix itself has it (its default names the host's own networks), else the pillar's."""
+    """Return ``mynetworks`` as Postfix itself has it (its default is the host's own networks), else the pillar's."""
     done = host.command(["postconf", "-xh", "mynetworks"])
     return done.out if done.status == 0 else host.settings["postfix"]["main"].get("mynetworks", "")
 
@@ -194,7 +196,7 @@ _NEWLINE_WANTED = "only <CR><LF>.<CR><LF> ends a message, so that none is smuggl
 
 
 def _bare_newline(host, service, budget):
-    """By the configuration, since only a message would show it; with ``reject`` a bare newline ends the session too."""
+    """Judge by the configuration, since only a message would show it; with ``reject``, also by a bare newline."""
     key = "mailserver:postfix:main:smtpd_forbid_bare_newline"
     done = host.command(["postconf", "-h", "smtpd_forbid_bare_newline"])
     value = done.out.strip()
@@ -218,7 +220,7 @@ _PIPELINING_WANTED = "a client that does not wait for the answer to EHLO is refu
 
 
 def _pipelining(service, budget):
-    """The second of two commands that came at once is answered with 250, if nothing was refused before."""
+    """Send two commands at once: the second one is answered with 250, if the server refused nothing before."""
     with open_talk(service, budget) as talk:
         _greeted(talk)
         talk.send(f"EHLO [{talk.socket.getsockname()[0]}]\r\nNOOP\r\n".encode(), "EHLO and NOOP at once")

@@ -1,1 +1,1 @@
-"""Checks of what runs."""
+"""Checks of what is running."""

@@ -1,4 +1,4 @@
-"""Checks of what runs: units, listeners, the firewall, the mail queue, disks, signatures in the log, and the clock."""
+"""Checks of what is running: units, listeners, firewall, mail queue, disks, signatures in the log, and the clock."""
 
 import time
 
@@ -15,7 +15,7 @@ from mailhost.errors import ClockError
 
 
 def findings(host, domains, now=time.time):
-    """Return what is found of everything that runs on the host, and when mail of these domains was last signed."""
+    """Return the findings about everything that runs on the host, and when mail of these domains was last signed."""
     return [
         *_units(host),
         *check_listeners.findings(host),

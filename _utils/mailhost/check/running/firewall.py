@@ -8,7 +8,7 @@ _OPTIONS = {"running": (), "permanent": ("--permanent",)}
 
 
 def findings(host):
-    """Return whether the zone of the pillar lets in what it is to; nothing where firewalld is off."""
+    """Return whether the pillar's zone lets in what it should; nothing if firewalld is off."""
     wanted = host.settings["firewalld"]
     if not wanted["enabled"]:
         return []
@@ -28,7 +28,7 @@ def findings(host):
 
 
 def parse(text):
-    """Return the set of services and ports that ``firewall-cmd --list-all`` printed."""
+    """Return the services and ports in the output of ``firewall-cmd --list-all``, as a set."""
     lines = dict(line.strip().partition(":")[::2] for line in text.splitlines())
     return {*lines.get("services", "").split(), *lines.get("ports", "").split()}
 

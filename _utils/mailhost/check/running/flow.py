@@ -1,6 +1,6 @@
-"""Whether mail moves: what Postfix itself says of messages that wait, and what it complains of in its log.
+"""Whether mail moves: what Postfix itself says about waiting messages, and its complaints in the log.
 
-Only what this host is the cause of counts: that another's server is down, or refuses, is no fault of this one.
+Only causes on this host count: that another host's server is down, or refuses mail, is not a fault of this one.
 """
 
 import json
@@ -16,9 +16,9 @@ from mailhost.postfix.lists import words
 
 POSTQUEUE = ("postqueue", "-j")
 RELAYS = ("postconf", "-hx", "relayhost", "smtp_fallback_relay", "default_transport", "relay_transport")
-"""The command that prints which hosts all mail goes through, a line for each parameter."""
+"""The command that prints the hosts that all mail goes through, one line for each parameter."""
 HOURS = 2
-"""How far back the log is read, and no further than to where Postfix last took its configuration."""
+"""How far back the log is read, but not beyond the moment when Postfix last took its configuration."""
 MOST = 2000
 """Lines of the log that are read, the newest first."""
 _LONGEST = 400
@@ -27,7 +27,7 @@ _TOLD = 5
 
 _HOST = r"[^\s\[\]]{1,255}"
 _AT_HOME = rf"(?:{_HOST})?\[(?:private/[^\]\s]{{1,99}}|127\.[0-9.]{{5,11}}|::1)\]"
-"""How Postfix writes a peer that is on this host itself."""
+"""How Postfix writes a peer on this host itself."""
 _CAUSES = (
     (
         r"mail transport unavailable|unknown mail transport error|transport is unavailable",
@@ -72,7 +72,7 @@ _CAUSES = (
         "Look at smtp_sasl_password_maps, and at the name and password in it",
     ),
 )
-"""Why mail waits, in Postfix's words at their beginning or as a whole; what it is; what to do."""
+"""Why mail waits, in Postfix's words (the beginning or the whole); what that means; what to do."""
 _THEIRS = re.compile(rf"host (?!{_AT_HOME})\S+ (?:said|refused)|conversation with |lost connection with ")
 _NAME_SERVICE = re.compile(rf"Host or domain name not found\. Name service error for name=({_HOST}) ")
 _REPLIES = re.compile(rf"NOQUEUE: \w+: \w[\w-]* from {_HOST}\[[^\]\s]{{1,99}}\](?::\d+)?: (45[01] 4\.3\.[05]) (.*)")
@@ -82,14 +82,14 @@ _COMPLAINTS = re.compile(
     r"(?:proxy:)?[a-z]{2,12}:\S{1,255} (?:is unavailable\. |lookup error)|open (?:database|dictionary) "
     r"|unsupported dictionary type|unknown smtpd restriction|[\w ]{1,60} configuration (?:problem|error)"
 )
-"""What it says after that: strangers have no part in how it begins."""
+"""The rest of such a log line: strangers cannot influence how it begins."""
 _TABLE = re.compile(r"((?:proxy:)?[a-z]{2,12}:\S{1,255}) (?:is unavailable\. |lookup error)")
-"""A table that cannot be used is one thing, whomever it is asked for."""
+"""An unusable table is one subject, whatever was looked up in it."""
 _BEGAN = re.compile(r"(?:daemon started|reload) -- version ")
 
 
 def findings(host):
-    """Return what is found of messages that wait, and of the log."""
+    """Return the findings about waiting messages, and about the log."""
     return [*_deferred(host), *_log(host)]
 
 
@@ -101,7 +101,7 @@ def _deferred(host):
         reasons = [one.get("delay_reason") or "" for message in messages for one in message.get("recipients", ())]
     except (ValueError, AttributeError, TypeError):
         reasons = []
-    if done.status != 0:  # what is wrong with the queue itself, running.queue_length says
+    if done.status != 0:  # running.queue_length reports what is wrong with the queue itself
         return []
     relays = _relays(host.command(RELAYS).out)
     seen, many = {}, Counter()
@@ -121,7 +121,7 @@ def _deferred(host):
 def local_cause(reason, relays=()):
     """Return (what it is, what to do) if a message waits for a cause on this host, else ``None``.
 
-    :param reason: ``delay_reason`` of ``postqueue -j``; strangers have a part in what it says.
+    :param reason: ``delay_reason`` from ``postqueue -j``; strangers can influence its text.
     :param relays: the hosts, in lower case, that all mail goes through.
     """
     missing = _NAME_SERVICE.match(reason)
@@ -138,7 +138,7 @@ _PATTERNS = tuple((re.compile(pattern), about, remedy) for pattern, about, remed
 
 
 def _relays(shown):
-    """Return the hosts that Postfix sends mail through, as ``postconf -h`` shows the parameters that name some."""
+    """Return the hosts that Postfix sends mail through, from the parameters that ``postconf -h`` prints."""
     found = set()
     for word in words(shown):
         inner = word.partition("[")[2].partition("]")[0]
@@ -147,7 +147,7 @@ def _relays(shown):
 
 
 def _log(host):
-    """Return what Postfix complains of in its log since it last took its configuration."""
+    """Return Postfix's complaints in its log since it last took its configuration."""
     id, wanted = "running.log", f"no complaint of Postfix's of the last {HOURS} h that is this host's own"
     path = host.settings["postfix"].get("log")
     if path:
@@ -169,7 +169,7 @@ def _log(host):
 
 
 def complaints(lines):
-    """Return ``{about: (how often, the last one)}`` of Postfix's complaints in a log, the newest line first."""
+    """Return ``{about: (how often, the last one)}`` for Postfix's complaints in a log, the newest line first."""
     found = {}
     for line in lines:
         message = line[:_LONGEST].partition("]: ")[2]
@@ -193,7 +193,7 @@ def _about(message):
 
 
 def journal(service):
-    """Return the command that prints Postfix's complaints, and where it took its configuration, the newest first."""
+    """Return the command that prints Postfix's complaints and when it took its configuration, the newest first."""
     return (
         "journalctl",
         f"--unit={service}.service",
@@ -208,7 +208,7 @@ def journal(service):
 
 
 def _tail(path, now=time.time):
-    """Return the lines of a log of postlogd(8) of the last hours, the newest first; none where it cannot be read."""
+    """Return the lines of postlogd(8)'s log of the last hours, the newest first; none if it cannot be read."""
     try:
         with open(path, "rb") as file:
             file.seek(max(Path(path).stat().st_size - _TAIL, 0))

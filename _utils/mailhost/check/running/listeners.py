@@ -15,7 +15,7 @@ _EVERYWHERE = {4: "0.0.0.0", 6: "::"}
 
 
 def findings(host):
-    """Return whether something listens where it is to."""
+    """Return whether something listens wherever it should."""
     listening, addresses = host.command(SS), host.command(ADDRESSES)
     if listening.status != 0:
         return [not_run(ID, "listeners", "something listens on each port", SS, listening)]
@@ -37,7 +37,7 @@ def findings(host):
 
 
 def parse(text):
-    """Return ``{(address, port)}`` of what ``ss -ltnH`` printed; ``*`` is both families' address of all."""
+    """Return ``{(address, port)}`` for the output of ``ss -ltnH``; ``*`` stands for both families' wildcard address."""
     found = set()
     for words in map(str.split, text.splitlines()):
         if len(words) < 4:
@@ -49,7 +49,7 @@ def parse(text):
 
 
 def _wanted(settings, families):
-    """Yield (port, unit, version of IP, whether all addresses are meant) of each listener that the pillar wants."""
+    """Yield (port, unit, IP version, whether it must listen on all addresses) for each listener that is wanted."""
     postfix, dovecot = settings["postfix"], settings["dovecot"]
     protocols = postfix["main"].get("inet_protocols", "all")
     is_open = postfix["main"].get("inet_interfaces", "all") == "all"
@@ -68,7 +68,7 @@ def _wanted(settings, families):
 
 
 def _missing(bound, port, version, is_open):
-    """Return why others find nobody at a port; ``""`` if they do."""
+    """Return why others cannot connect to a port; ``""`` if they can."""
     here = sorted(address for address, other in bound if other == str(port) and (":" in address) == (version == 6))
     if not here:
         return f"`{' '.join(SS)}` shows nothing there"

@@ -1,4 +1,4 @@
-"""Room: how long and how old the mail queue is, and what is left of the disks of queue, keys and mail."""
+"""Room: the length and age of the mail queue, and the free space on the disks of queue, keys and mail."""
 
 import json
 import os
@@ -11,18 +11,18 @@ from mailhost.postfix import domains
 
 POSTQUEUE = ("postqueue", "-j")
 MANY, TOO_MANY = 100, 1000
-"""Messages in the queue that are worth a look, and that are a failure."""
+"""Numbers of messages in the queue that are a warning and a failure."""
 STUCK, OLD = 3600, 4 * 3600
-"""Seconds after which a message that nobody tried to deliver is stuck, and a deferred one is worth a look (Postfix's
-own ``delay_warning_time``, where it is set, is 4 h as a rule). No age of a deferred message is a failure: that one
-recipient's host is down for days is not this host's fault, while a fault of this host defers many messages."""
+"""Seconds after which a message that was never tried is stuck, and a deferred one is a warning (Postfix's own
+``delay_warning_time``, if set, is usually 4 h). A deferred message is never a failure, however old: if one recipient's
+host is down for days, that is not this host's fault, while a fault of this host defers many messages."""
 LOW, TOO_LOW = 10, 3
-"""Per cent of a filesystem that are free."""
+"""Free space of a filesystem in per cent."""
 _LOOK = "postqueue -p shows why; `postqueue -f` tries again, `postsuper -d ID` takes one out"
 
 
 def findings(host, now):
-    """Return what is found of the queue and of the disks; ``now`` in seconds since 1970."""
+    """Return the findings about the queue and the disks; ``now`` is in seconds since 1970."""
     return [*_queue(host, now), *_disks(host)]
 
 
@@ -47,7 +47,7 @@ def _length(messages):
 
 
 def _age(messages, now):
-    """Return whether a message waits too long; one that is on hold waits for a person."""
+    """Return whether a message waits too long; messages on hold wait for a person and do not count."""
     id, about = "running.queue_age", "mail queue"
     wanted = f"nothing deferred for over {OLD // 3600} h (warn), nothing untried for over {STUCK // 3600} h (fail)"
     waiting = [one for one in messages if one["queue_name"] != "hold"]
@@ -73,13 +73,13 @@ def _disks(host):
     for path in [*paths, *_homes(host)]:
         try:
             devices.setdefault(os.stat(path).st_dev, []).append(path)
-        except OSError:  # a user without a home yet; what is missing of the rest, others say
+        except OSError:  # a user without a home yet; other checks report other missing folders
             continue
     return [one for paths in devices.values() for one in _disk(paths)]
 
 
 def _homes(host):
-    """Return the home folders of the pillar's users, where mail is delivered to; ``/home`` where it names none."""
+    """Return the home folders of the pillar's users, where mail is delivered; ``/home`` if it names none."""
     if domains.is_virtual(host.settings):
         return [host.settings["os"]["accounts"]["mail"]]
     users = list(host.settings["accounts"]["users"])

@@ -13,16 +13,16 @@ DAYS = 7
 MOST = 20_000
 """Lines of the log that are read, the newest first."""
 SLACK = 3600
-"""Seconds after a change of the tables in which OpenDKIM may go on with the old ones, on connections that are open."""
+"""Seconds after a change of the tables in which OpenDKIM may still use the old ones, on open connections."""
 _LONGEST = 1000
-"""Characters of a line of the log that are read: strangers have a part in what it says."""
+"""Characters of a log line that are read: strangers can influence its text."""
 _LINE = re.compile(r"^(\d+)(?:\.\d+)? .*DKIM-Signature field added \(s=([^,\s]+), d=([^)\s]+)\)")
 
 
 def findings(host, domains):
-    """Return when mail was last signed of those domains for which the tables name a key.
+    """Return when mail was last signed for those domains that the tables name a key for.
 
-    A domain that sent nothing has nothing signed, so none in a week is no fault.
+    A domain that sent nothing has no signatures, so none in a week is not a fault.
     """
     settings = host.settings
     words = _words(settings["os"]["opendkim"]["service"])
@@ -58,7 +58,7 @@ def _words(service):
 
 
 def newest(text):
-    """Return ``{domain: (seconds since 1970, selector)}`` of the newest signature of each domain in a reversed log."""
+    """Return ``{domain: (seconds since 1970, selector)}`` for the newest signature of each domain in a reversed log."""
     last = {}
     for line in text.splitlines():
         found = _LINE.match(line[:_LONGEST])
