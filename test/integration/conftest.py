@@ -11,6 +11,7 @@ the one that it is for.
 
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -249,6 +250,11 @@ class Lab:
             self.publish(host)
         self._must_highstate()
         self.pillar_in_force["signing"] = name + more
+
+    def signers(self, host):
+        """The selectors with which the host's domain is signed for, by OpenDKIM's table."""
+        table = self.sh(host, "cat /etc/opendkim/KeyTable")
+        return set(re.findall(rf"^\S+ {re.escape(DOMAIN[host])}:([^:]+):", table, re.MULTILINE))
 
     def swaks(self, host, *options, check=True):
         """Talk SMTP from ``client`` with the mail host ``host``."""

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from conftest import DOMAIN, MAIL_HOSTS, TOP, pillar
+from conftest import MAIL_HOSTS, TOP, pillar
 from hosts import FORMULA_PARTS
 
 BEGINS = "bare"
@@ -77,18 +77,12 @@ def publish(lab, host):
     lab.update_dns(json.loads(done.out)["local"])
 
 
-def selectors(lab, host):
-    """The selectors with which the host's domain is signed for."""
-    table = lab.sh(host, "cat /etc/opendkim/KeyTable")
-    return set(re.findall(rf"^\S+ {re.escape(DOMAIN[host])}:([^:]+):", table, re.MULTILINE))
-
-
 def test_with_a_minion_that_runs_its_schedule_has_the_key_sign(alone, lab, host):
     assert "mailserver-schedule-advance" in lab.sh(host, "cat /etc/salt/minion.d/_schedule.conf")
     assert lab.run(host, "test", "-e", f"{UNITS}.timer", check=False).status
-    assert not selectors(lab, host)
+    assert not lab.signers(host)
     publish(lab, host)
-    lab.until(lambda: selectors(lab, host), f"{host}: no key signs by the minion's schedule")
+    lab.until(lambda: lab.signers(host), f"{host}: no key signs by the minion's schedule")
 
 
 def test_a_second_run_changes_nothing(alone, lab, host):
@@ -100,10 +94,10 @@ def test_without_a_minion_timers_of_systemd_look_after_the_keys(alone, lab, host
     highstate(lab, host, "salt-call state.highstate")
     assert "mailserver-schedule-advance" not in lab.sh(host, "cat /etc/salt/minion.d/_schedule.conf")
     assert lab.sh(host, "systemctl is-enabled mailserver-advance.timer").strip() == "enabled"
-    before = selectors(lab, host)
+    before = lab.signers(host)
     lab.run(host, "salt-call", "--local", "dkim.rotate")
     publish(lab, host)
-    lab.until(lambda: selectors(lab, host) not in (before, set()), f"{host}: no successor signs by systemd's timer")
+    lab.until(lambda: lab.signers(host) not in (before, set()), f"{host}: no successor signs by systemd's timer")
 
 
 def test_a_minion_that_waits_for_a_master_in_vain_is_taken_for_none(alone, lab, host):

@@ -71,8 +71,12 @@ def test_a_second_run_changes_nothing(reached, lab, host):
 def test_the_master_has_a_key_sign_once_dns_shows_its_record(reached, lab, host):
     assert sent_and_judged(lab, host, f"alice@{DOMAIN[host]}")["signatures"] == []
     lab.update_dns(answer(lab, host, "mailserver.records format=nsupdate"))
-    salt_ssh(lab, host, "dkim.advance")
-    lab.until(lambda: lab.sh(host, "cat /etc/opendkim/KeyTable").strip(), f"{host}: no key signs")
+
+    def signs():
+        salt_ssh(lab, host, "dkim.advance")
+        return lab.signers(host)
+
+    lab.until(signs, f"{host}: no key signs")
     judged = sent_and_judged(lab, host, f"alice@{DOMAIN[host]}")
     assert [one["domain"] for one in judged["signatures"]] == [DOMAIN[host]]
     assert judged["dkimpy"]
