@@ -77,9 +77,10 @@ class Seen:
     """What one server answered at one address.
 
     ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``; ``values`` holds one value
-    a record (TXT: bytes, its strings joined; MX: preference and exchange; CNAME, NS and PTR: a name; others, as A,
-    TLSA and CAA: text), sorted; ``ttl`` is in seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT
-    record``) or unknown. An empty ``address`` means that the server could not be asked.
+    a record (TXT: bytes, its strings joined, as a :class:`mailhost.dns.message.Split` where there are several; MX:
+    preference and exchange; CNAME, NS and PTR: a name; others, as A, TLSA and CAA: text), sorted; ``ttl`` is in
+    seconds; ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT record``) or unknown. An empty ``address`` means
+    that the server could not be asked.
     """
 
     server: str
