@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from mailhost.scale import packing
-from mailhost.wording import did_you_mean, place_in, shown
+from mailhost.wording import did_you_mean, place_in, plain, shown
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _RECORD_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
@@ -18,6 +18,17 @@ _DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 class Wrong(ValueError):
     """A value is not of its kind; the message says what it is and what would be right."""
+
+
+def _written(value, form):
+    """Return a plain value as text.
+
+    :raises Wrong: it has none: it is nested too deep, or a number of so many digits that Python does not write it.
+    """
+    try:
+        return str(value)
+    except (ValueError, RecursionError) as err:
+        raise Wrong(f"{shown(value)} is not {form}") from err
 
 
 def _refuse_lines(text, form):
@@ -45,7 +56,7 @@ class Text:
     def read(self, value):
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
-        text = str(value)
+        text = _written(value, self.form)
         _refuse_lines(text, self.form)
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise Wrong(f"{shown(text)} is not {self.form}")
@@ -70,6 +81,8 @@ class PasswordHash:
         scheme = (found[1] or ("ARGON2" if found[2].startswith("$argon2") else "CRYPT")).partition(".")[0]
         if scheme in SCHEMES_OF_CRYPT and found[2].startswith("$"):
             return found[2]
+        if scheme in SCHEMES_OF_CRYPT:
+            raise Wrong(f"the value is not {self.form}: what follows {{{found[1]}}} does not begin with $ (crypt(5))")
         if scheme not in self.schemes:
             known = ", ".join(sorted({*SCHEMES_OF_CRYPT, *self.schemes}))
             raise Wrong(f"the value is not {self.form}: its scheme is {scheme}, and these are known here: {known}")
@@ -88,7 +101,7 @@ class UserName:
     form: str = "a user name"
 
     def read(self, value):
-        text = Text(r"(?i)[a-z_][a-z0-9_.-]{0,31}", self.form).read(value)
+        text = Text(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", self.form).read(value)
         if text != text.lower():
             raise Wrong(
                 f"{shown(text)} has capitals, and Postfix looks users up in lower case (local(8)), so that no mail "
@@ -147,7 +160,7 @@ class Integer:
         if isinstance(value, bool) or not isinstance(value, int):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
         if not self.least <= value <= self.most:
-            raise Wrong(f"{value} is out of range: {self.form} from {self.least} to {self.most} is wanted")
+            raise Wrong(f"{shown(value)} is out of range: {self.form} from {self.least} to {self.most} is wanted")
         return value
 
 
@@ -159,7 +172,7 @@ class Size:
     most: int = 2**63 - 1
 
     def read(self, value):
-        found = not isinstance(value, bool) and re.fullmatch(r"(\d+) ?([a-zA-Z]*)", str(value))
+        found = not isinstance(value, bool) and re.fullmatch(r"([0-9]{1,99}) ?([a-zA-Z]*)", _written(value, self.form))
         if not found or found[2].upper() not in _SIZE_UNITS:
             raise Wrong(f"{shown(value)} is not {self.form}")
         size = int(found[1]) * _SIZE_UNITS[found[2].upper()]
@@ -177,7 +190,7 @@ class Duration:
     form: str = "a time in seconds or with a unit (90s, 15m, 72h, 14d, 2w)"
 
     def read(self, value):
-        found = not isinstance(value, bool) and re.fullmatch(r"(\d+) ?([smhdw]?)", str(value))
+        found = not isinstance(value, bool) and re.fullmatch(r"([0-9]{1,99}) ?([smhdw]?)", _written(value, self.form))
         if not found:
             raise Wrong(f"{shown(value)} is not {self.form}")
         seconds = int(found[1]) * _DURATION_UNITS[found[2]]
@@ -219,13 +232,13 @@ class Domain:
     def read(self, value):
         if not isinstance(value, str):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
-        name = _to_a_labels(value.strip().lower().rstrip("."))
+        name = _to_a_labels(value.strip().lower().removesuffix("."))
         labels = name.split(".")
         label_form = _RECORD_LABEL if self.underscores else _LABEL
         bad = [label for label in labels if not label_form.match(label)]
         if bad:
             rule = f"1 to 63 letters, digits{', underscores' * self.underscores} or inner hyphens"
-            raise Wrong(f"{shown(value)} is not {self.form}: the label {bad[0]!r} is not {rule}")
+            raise Wrong(f"{shown(value)} is not {self.form}: the label {shown(bad[0])} is not {rule}")
         if len(labels) < 2:
             raise Wrong(f"{shown(value)} is not {self.form}: it has a single label")
         if len(name) > 253:
@@ -243,7 +256,7 @@ class Address:
 
     def read(self, value):
         try:
-            address = ipaddress.ip_address(value if isinstance(value, str) else str(value))
+            address = ipaddress.ip_address(_written(value, self.form))
         except ValueError as err:
             raise Wrong(f"{shown(value)} is not {self.form}") from err
         refuse_zone_index(value, self.form)
@@ -398,7 +411,8 @@ def _read_alike(kind, value, where, problems, known):
     """Read a value, unless ``known`` has what an equal one was read as; what is wrong is told of each."""
     try:
         mark = packing.mark(value)
-    except TypeError:
+    except (TypeError, ValueError, RecursionError):
+        # No plain data, or mappings within themselves: a renderer's, or an anchor of YAML that is used where it is set.
         return read(kind, value, where, problems)
     if mark in known:
         return known[mark]
@@ -438,7 +452,7 @@ def _to_a_labels(name):
     try:
         return idna.encode(name, uts46=True).decode("ascii")
     except idna.IDNAError as err:
-        raise Wrong(f"{name!r} is not a domain name: {err}") from err
+        raise Wrong(f"{shown(name)} is not a domain name: {plain(str(err), 200)}") from err
 
 
 def _type_name(value):

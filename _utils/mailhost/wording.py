@@ -43,7 +43,13 @@ def brief(value, most=300):
     try:
         return plain(value if isinstance(value, str) else repr(value), most)
     except (RecursionError, ValueError):
-        return f"a {type(value).__name__} that is too deep, or too large, to be shown"
+        return _too_much(value)
+
+
+def _too_much(value):
+    """Return what is said of a value that Python does not write out: nested too deep, or of thousands of digits."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name} that is too deep, or too large, to be shown"
 
 
 def told(found):
@@ -74,19 +80,24 @@ def _shown(text):
 
 def shown(value):
     """Return ``value`` in the form for quoting in a message: short, on one line."""
-    text = plain(repr(value[:80]) if isinstance(value, str) else str(value))
+    try:
+        text = plain(repr(value[:80]) if isinstance(value, str) else str(value))
+    except (RecursionError, ValueError):
+        text = _too_much(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def place_in(where, name):
     """Return the place of a key within another one for a message: on one line, whatever the name is."""
-    text = str(name)
+    text = name if isinstance(name, str) else shown(name)
     return f"{where}:{text if text.isprintable() else shown(text)}"
 
 
 def did_you_mean(name, valid):
     """Return words that lead from a wrong ``name`` to the nearest one in ``valid``, or list them all."""
-    near = difflib.get_close_matches(str(name), [str(one) for one in valid], n=1, cutoff=0.6)
+    text = name if isinstance(name, str) else shown(name)
+    spelled = {str(one): one for one in valid}
+    near = difflib.get_close_matches(text, spelled, n=1, cutoff=0.6)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return f"did you mean {spelled[near[0]]!r}?"
     return "valid here: " + ", ".join(sorted(str(one) for one in valid))

@@ -1,11 +1,15 @@
 """Fixtures of several unit tests: a healthy host to break, and scripted mail servers."""
 
 import pytest
+from hypothesis import settings
 from mail_peers import peers_stopped
 
 import healthy_host
 from healthy_host import DOMAINS
 from mailhost.dkim import keystore
+
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")  # a machine that runs labs beside the tests may take any time for an example
 
 
 @pytest.fixture(scope="session")

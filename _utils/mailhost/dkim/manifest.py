@@ -39,9 +39,9 @@ def parse(text, domain, where):
     try:
         data = json.loads(text)
         rows, version, named = data["keys"], data["format"], data["domain"]
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise ManifestError(f"{where}: this is not a manifest of keys ({err!r}); restore it from a backup") from err
-    if version != FORMAT:
+    if type(version) is not int or version != FORMAT:
         raise ManifestError(
             f"{where}: format {version!r} is not known here (this is format {FORMAT}); upgrade the formula"
         )
@@ -89,7 +89,7 @@ def _check_texts(row, where):
             raise ManifestError(f"{where}, {name}: {row[name]!r} is not text")
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", row["selector"]):
         raise ManifestError(f"{where}, selector: {row['selector']!r} is not a selector")
-    if not isinstance(row["bits"], int):
+    if type(row["bits"]) is not int or row["bits"] < 1:
         raise ManifestError(f"{where}, bits: {row['bits']!r} is not a number")
     try:
         base64.b64decode(row["public"], validate=True)

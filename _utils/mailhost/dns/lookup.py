@@ -77,9 +77,10 @@ class Seen:
     """What one server answered at one address.
 
     ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``. ``values`` has one value for
-    each record, sorted (TXT: bytes, its strings joined; MX: preference and exchange; CNAME, NS and PTR: a name; others,
-    such as A, TLSA and CAA: text). ``ttl`` is in seconds. ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT
-    record``) or unknown. An empty ``address`` means that the server could not be asked.
+    each record, sorted (TXT: bytes, its strings joined, as a :class:`mailhost.dns.message.Split` if there are several;
+    MX: preference and exchange; CNAME, NS and PTR: a name; others, such as A, TLSA and CAA: text). ``ttl`` is in
+    seconds. ``detail`` says why it is absent (``NXDOMAIN``, ``no TXT record``) or unknown. An empty ``address`` means
+    that the server could not be asked.
     """
 
     server: str

@@ -107,11 +107,28 @@ def records_at(section, name, rdtype):
     return next((one for one in section if plain(one.name) == name and type_of(one) == rdtype), None)
 
 
+class Split(bytes):
+    """A TXT value of several strings, joined, which ``strings`` has one by one.
+
+    Whoever reads the record joins them (RFC 7208 section 3.3); but for an update that names the record, the same text
+    in other strings is another record (RFC 2136 section 1.1.1).
+    """
+
+    def __new__(cls, strings):
+        made = super().__new__(cls, b"".join(strings))
+        made.strings = tuple(strings)
+        return made
+
+
+def _joined(strings):
+    return strings[0] if len(strings) == 1 else Split(strings)
+
+
 def values(records):
     """Return one value for each record, sorted, as in :class:`mailhost.dns.lookup.Seen`."""
     rdtype = type_of(records)
     if rdtype == "TXT":
-        return tuple(sorted(b"".join(record.strings) for record in records))
+        return tuple(sorted(_joined(record.strings) for record in records))
     if rdtype == "MX":
         return tuple(sorted((record.preference, plain(record.exchange)) for record in records))
     if rdtype in ("CNAME", "NS", "PTR"):

@@ -324,7 +324,7 @@ SCHEMA = Section(
                         {},
                     ),
                     "version": Key(
-                        Text(r"\d+\.\d+\.\d+", "a version of Postfix with its patch level (3.8.5)"),
+                        Text(r"[0-9]+\.[0-9]+\.[0-9]+", "a version of Postfix with its patch level (3.8.5)"),
                         "Version of Postfix on the host (`postconf -h mail_version`): what it does not know is left "
                         "out of the formula's own configuration, and refused in yours.",
                         computed="that of the distribution's own package",
@@ -377,7 +377,7 @@ SCHEMA = Section(
                     "enabled": Key(Bool(), "Run OpenDKIM.", True),
                     "mode": Key(Choice(("s", "v", "sv")), "Sign, verify, or both.", "sv"),
                     "socket": Key(
-                        Text(r"inet:\d{1,5}@[0-9a-zA-Z.:\[\]-]+", "an OpenDKIM socket (inet:8891@127.0.0.1)"),
+                        Text(r"inet:[0-9]{1,5}@[0-9a-zA-Z.:\[\]-]+", "an OpenDKIM socket (inet:8891@127.0.0.1)"),
                         "Where the milter listens.",
                         "inet:8891@127.0.0.1",
                     ),
@@ -439,12 +439,12 @@ SCHEMA = Section(
                         computed="those of the enabled protocols",
                     ),
                     "ports": Key(
-                        Items(Text(r"\d{1,5}(-\d{1,5})?/(tcp|udp)", "a port (587/tcp)")),
+                        Items(Text(r"[0-9]{1,5}(-[0-9]{1,5})?/(tcp|udp)", "a port (587/tcp)")),
                         "Ports to open.",
                         computed="587/tcp, when submission is enabled",
                     ),
                     "shut": Key(
-                        Items(Text(r"\d{1,5}(-\d{1,5})?/(tcp|udp)", "a port (587/tcp)")),
+                        Items(Text(r"[0-9]{1,5}(-[0-9]{1,5})?/(tcp|udp)", "a port (587/tcp)")),
                         "Ports that may be shut although something listens there when firewalld starts on this host "
                         "for the first time; with any other one it is not started.",
                         (),

@@ -81,7 +81,7 @@ HOST_KEY = Key(
             ),
             "key": Key(_PATH, "Its private key, PEM; `{domain}` is filled in.", computed="`tls:key`"),
             "listen": Key(
-                Items(Text(r"([0-9.]+:|\[[0-9A-Fa-f:]+\]:)?\d{1,5}", "an address and port ([::]:443)"), 1),
+                Items(Text(r"([0-9.]+:|\[[0-9A-Fa-f:]+\]:)?[0-9]{1,5}", "an address and port ([::]:443)"), 1),
                 "Where nginx listens for it, as its directive `listen` has it. Where another site listens at an "
                 "address of its own (`192.0.2.25:443`), nginx looks for a name only among the sites there: give "
                 "the same.",

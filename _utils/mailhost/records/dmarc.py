@@ -36,8 +36,14 @@ def dmarc_record(name, domain):
 
 
 def _uri(text):
-    """Return a report URI as DMARC wants it: a comma or a semicolon of its own would end it (RFC 9989 section 4.7)."""
-    return text.replace(",", "%2C").replace(";", "%3B")
+    """Return a report URI as DMARC wants it: a comma or a semicolon of its own would end it (RFC 9989 section 4.7).
+
+    An exclamation mark would begin the size that a report may have (RFC 7489 section 6.2), and does so at the end.
+    """
+    size = re.search(r"![0-9]{1,20}[kmgt]?\Z", text)
+    address = text[: size.start()] if size else text
+    escaped = address.replace("!", "%21").replace(",", "%2C").replace(";", "%3B")
+    return escaped + (size[0] if size else "")
 
 
 def check_dmarc(values, wanted):

@@ -3,6 +3,7 @@
 import re
 from functools import partial
 
+from mailhost.dns.message import Split
 from mailhost.records import key, tags
 from mailhost.records import policies as record_policies
 from mailhost.records import record as mail_records
@@ -15,8 +16,8 @@ _OWN_NAMES = tuple(kind.prefix for kind in record_policies.KINDS.values() if kin
 def nsupdate(records, present):
     """Return input for ``nsupdate`` that publishes records, each in an update of its own.
 
-    :param present: maps pairs of name, in lower case, and type to the values that DNS shows now; a name that is missing
-        was not seen.
+    :param present: maps pairs of name, in lower case, and type to the values that DNS shows now, as
+        :class:`mailhost.dns.lookup.Seen` has them; a name that is missing was not seen.
 
     An update takes back exactly the older record that it replaces, and the server refuses it if anything at the name
     is not as it was seen (RFC 2136 section 2.4). What may be somebody else's is left alone. All that is
@@ -74,8 +75,10 @@ def _own_key(public, value):
 
 
 def _rdata(value):
+    """Return a TXT value as strings: those in which DNS shows it, or as many as it needs (RFC 1035 section 3.3.14)."""
     size = mail_records.STRING
-    return " ".join(mail_records.quoted(value[start : start + size]) for start in range(0, len(value) or 1, size))
+    usual = (value[start : start + size] for start in range(0, len(value) or 1, size))
+    return " ".join(mail_records.quoted(one) for one in (value.strings if isinstance(value, Split) else usual))
 
 
 def _text(value):
