@@ -343,7 +343,8 @@ def python_lacks(packages=None):
 
 def _lack(requirement):
     """Say what is wrong with the package of a requirement; ``""``: nothing."""
-    name, wanted = re.match(r"([A-Za-z0-9._-]*)(.*)", requirement).groups()
+    name = re.match(r"[A-Za-z0-9._-]*", requirement)[0]
+    wanted = requirement.removeprefix(name)
     try:
         version = importlib.metadata.version(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):
