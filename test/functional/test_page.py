@@ -271,6 +271,16 @@ def test_on_paper_findings_are_unfolded_even_where_no_script_runs(visit):
     expect(shown.locator(".told").last).to_be_visible()
 
 
+def test_on_narrow_paper_the_keys_of_many_hosts_stand_below_each_other_each_with_its_host(visit):
+    shown = visit("wide", PAPER, {"media": "print"})
+    table = shown.locator(".keys table").first
+    caption, cells = table.locator("caption").bounding_box(), table.locator("td")
+    assert caption["width"] > 200
+    assert caption["height"] < 40
+    assert cells.nth(1).bounding_box()["y"] > cells.nth(0).bounding_box()["y"]
+    expect(cells.nth(0).locator(".of")).to_be_visible()
+
+
 def test_a_status_is_told_apart_by_sign_and_shape_and_word(visit):
     shown = visit("few", media={"forced_colors": "active"})
     looks = {}

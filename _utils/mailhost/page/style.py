@@ -222,7 +222,7 @@ _LIST = """
 """
 """Of the table a list: on a phone, and on paper that is too narrow for the hosts."""
 _STACKED = """@media print {
-  .keys table, .keys tbody, .keys tr, .keys th, .keys td { display: block; }
+  .keys table, .keys caption, .keys tbody, .keys tr, .keys th, .keys td { display: block; }
   .keys thead { display: none; }
   .keys .of { display: block; font-weight: 500; }
 }
