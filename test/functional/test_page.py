@@ -62,6 +62,10 @@ def domains(shown):
     return shown.locator(".domain:visible")
 
 
+def narrow(shown, name):
+    return shown.get_by_role("combobox", name=name, exact=True)
+
+
 WAYS = {
     "phone": (PHONE, {}, {}),
     "tablet": ((800, 1000), {}, {}),
@@ -132,9 +136,9 @@ def test_all_is_reached_by_the_keyboard_and_what_has_the_focus_is_marked(visit):
             break
         visited.append(here)
     names = [name for name, _, _ in visited]
-    assert names[:3] == ["skip", "search", "attention"]
-    assert names.count("row") == 6
-    assert len(names) == 3 + 5 + 6
+    assert names[:4] == ["skip", "search", "host", "show"]
+    assert (names.count("row"), names.count("copy")) == (6, 1)
+    assert len(names) == 4 + 5 + 6 + 1
     assert all(outline != "none" and is_there for _, outline, is_there in visited)
 
 
@@ -166,11 +170,79 @@ def test_words_find_domains_and_findings_also_those_that_are_folded(visit, words
     expect(domains(shown).first).to_be_visible()
 
 
-def test_only_what_needs_attention_is_left_where_only_that_is_asked_for(visit):
+@pytest.mark.parametrize(
+    ("narrowed", "host", "found"),
+    [
+        ("what needs attention", "all hosts", "23 of 400 domains, 45 of 45 findings"),
+        ("what needs attention", "mx2", "21 of 400 domains, 22 of 45 findings"),
+        ("what needs attention", "mx4", "0 of 400 domains, 1 of 45 findings"),
+        ("what I have to do", "all hosts", "22 of 400 domains, 43 of 45 findings"),
+        ("records to publish", "all hosts", "21 of 400 domains, 41 of 45 findings"),
+        ("records to publish", "mx2", "20 of 400 domains, 20 of 45 findings"),
+        ("everything", "mx3", "200 of 400 domains, 0 of 45 findings"),
+    ],
+)
+def test_the_page_narrows_to_a_host_and_to_what_is_to_be_done(visit, narrowed, host, found):
     shown = visit("many")
-    shown.get_by_label("Only what needs attention").check()
-    expect(shown.locator("#found")).to_have_text("23 of 400 domains, 45 of 45 findings")
-    assert set(domains(shown).evaluate_all("all => all.map(one => one.dataset.status)")) == {"fail", "warn", "unknown"}
+    narrow(shown, "Show").select_option(narrowed)
+    narrow(shown, "Host").select_option(host)
+    expect(shown.locator("#found")).to_have_text(found)
+    expect(shown.locator(".host:visible")).to_have_count(4 if host == "all hosts" else 1)
+    if narrowed == "what needs attention":
+        left = set(domains(shown).evaluate_all("all => all.map(one => one.dataset.status)"))
+        assert left <= {"fail", "warn", "unknown"}
+    narrow(shown, "Show").select_option("everything")
+    narrow(shown, "Host").select_option("all hosts")
+    expect(shown.locator("#found")).to_have_text("")
+    expect(shown.locator(".host:visible")).to_have_count(4)
+    expect(domains(shown).first).to_be_visible()
+
+
+def test_a_copied_record_is_the_line_of_the_zone_and_the_page_says_so(visit):
+    shown = visit("few", permissions=["clipboard-read", "clipboard-write"])
+    button = shown.get_by_role("button", name="Copy the record 20261124-mx1._domainkey.bakery.example.")
+    button.focus()
+    shown.keyboard.press("Enter")
+    expect(shown.get_by_role("status").filter(has_text="Copied.")).to_be_attached()
+    expect(shown.locator(".copy b")).to_have_text("Copied")
+    line = '20261124-mx1._domainkey.bakery.example. 3600 IN TXT "v=DKIM1; k=rsa; p='
+    assert shown.evaluate("navigator.clipboard.readText()").startswith(line)
+
+
+def test_a_record_that_cannot_be_copied_is_selected(visit):
+    shown = visit("few")
+    shown.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    shown.evaluate("document.execCommand = () => false")
+    shown.locator(".copy").click()
+    expect(shown.locator("#copied")).to_have_text("The browser did not allow it; the record is selected.")
+    assert shown.evaluate("getSelection().toString()").endswith('PApAl7uHWd"'[-9:])
+
+
+@pytest.mark.parametrize("way", ["without script", "paper"])
+def test_where_nothing_can_be_copied_there_is_no_button_for_it(visit, way):
+    size, media, options = WAYS[way]
+    shown = visit("few", size, media, **options)
+    expect(shown.locator(".record").first).to_be_visible()
+    expect(shown.locator(".copy").first).to_be_hidden()
+
+
+def test_a_record_has_letters_of_one_width_and_wraps(visit):
+    shown = visit("few", PHONE)
+    code = shown.locator(".record code").first
+    assert "monospace" in code.evaluate("one => getComputedStyle(one).fontFamily")
+    assert code.evaluate("one => one.scrollWidth <= one.clientWidth")
+    assert code.bounding_box()["width"] < PHONE[0]
+
+
+def test_keys_of_a_domain_stand_side_by_side(visit):
+    shown = visit("few")
+    domains(shown).filter(has_text="bakery.example").locator("summary").click()
+    table = shown.get_by_role("table", name="Keys of bakery.example")
+    expect(table.get_by_role("columnheader")).to_have_text(["stage", "mx1", "mx3"])
+    expect(table.get_by_role("rowheader")).to_have_text(["generated", "signing", "removed"])
+    one, other = (cell.bounding_box() for cell in table.get_by_role("row").nth(2).get_by_role("cell").all())
+    assert one["y"] == other["y"]
+    assert one["x"] + one["width"] <= other["x"]
 
 
 def test_scrolling_to_the_end_shows_the_last_domain(visit):
@@ -197,6 +269,16 @@ def test_paper_gets_every_finding_and_every_key_and_no_control(visit, tmp_path):
 def test_on_paper_findings_are_unfolded_even_where_no_script_runs(visit):
     shown = visit("few", PAPER, {"media": "print"}, java_script_enabled=False)
     expect(shown.locator(".told").last).to_be_visible()
+
+
+def test_on_narrow_paper_the_keys_of_many_hosts_stand_below_each_other_each_with_its_host(visit):
+    shown = visit("wide", PAPER, {"media": "print"})
+    table = shown.locator(".keys table").first
+    caption, cells = table.locator("caption").bounding_box(), table.locator("td")
+    assert caption["width"] > 200
+    assert caption["height"] < 40
+    assert cells.nth(1).bounding_box()["y"] > cells.nth(0).bounding_box()["y"]
+    expect(cells.nth(0).locator(".of")).to_be_visible()
 
 
 def test_a_status_is_told_apart_by_sign_and_shape_and_word(visit):

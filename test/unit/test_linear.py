@@ -130,6 +130,11 @@ READERS = {
         check_signatures.newest(("1764400000.5 DKIM-Signature field added (s=x" * 20000))
         check_policy._is_usable("0", "issue", text)
     """,
+    "a message on the page": """
+        for begin in ("", "`", "Publish: ", 'Publish: a. 60 IN TXT "', "Publish: a. 60 IN MX "):
+            page_message.remedy(begin + text)
+        page_message.remedy('Publish: ' + f'a. 60 IN TXT ( "{text[:3]}" "x" ); ' * 5000)
+    """,
     "wording": "shown(text); plain(text); wording.plain(text)",
 }
 """How each reader of a stranger's text is called with ``text``."""
@@ -139,6 +144,7 @@ from mailhost import wording
 from mailhost.check.dns import policy as check_policy, spf as check_spf
 from mailhost.check.protocol import area as check_protocol
 from mailhost.check.running import signatures as check_signatures
+from mailhost.page import message as page_message
 from mailhost.receiver import dkim as receiver_dkim, spf as receiver_spf
 from mailhost.receiver.dmarc import judge, policy_record
 from mailhost.records import dmarc as records_dmarc, key as records_key, mta_sts, nsupdate, spf as records_spf

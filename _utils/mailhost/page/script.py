@@ -1,4 +1,4 @@
-"""What the page of all hosts does beyond HTML: it finds things, and unfolds for paper. All is there without it, too.
+"""What the page of all hosts does beyond HTML: it finds, copies, and unfolds for paper. All is there without it, too.
 
 Most of a large page is text within ``<noscript>``, which a browser that runs scripts need not read as HTML before it is
 to be seen, and one that runs none reads at once.
@@ -9,7 +9,8 @@ SCRIPT = """
   "use strict";
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const bar = document.querySelector(".bar"), search = document.querySelector("#search");
-  const attention = document.querySelector("#attention"), said = document.querySelector("#found");
+  const host = document.querySelector("#host"), show = document.querySelector("#show");
+  const said = document.querySelector("#found"), copied = document.querySelector("#copied");
   const parts = all(".part"), groups = all(".group"), texts = new Map();
   const ROW = 42, VISIBLE = 500, PARTS = 50;
 
@@ -45,26 +46,31 @@ SCRIPT = """
 
   // What is folded is searched as it is: only a part that may hold what is sought is unfolded.
   const text = (item) => texts.get(item) || texts.set(item, item.textContent.toLowerCase()).get(item);
-  const escaped = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;" };
+  const escaped = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;" };
   const asWritten = (word) => word.replace(/[&<>"']/g, (sign) => escaped[sign]);
-  function mayHold(part, words, only) {
-    if (only && !/data-status="(?!ok)/.test(part.textContent)) return false;
-    return words.every((word) => text(part).includes(asWritten(word)));
+  function mayHold(part, words, mark) {
+    return (!mark || mark.test(part.textContent)) && words.every((word) => text(part).includes(asWritten(word)));
+  }
+  // What is sought by host and status, as it stands in data-on: the host's number and a word, "0fail 2ok".
+  function soughtMark() {
+    if (!host.value && !show.value) return null;
+    return new RegExp(`data-on="(?:[^"]* )?${host.value || "[0-9]+"}(?:${show.value || "[a-z]+"})[ "]`);
   }
   function find() {
-    const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean), only = attention.checked;
-    const isAll = !words.length && !only;
+    const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean), mark = soughtMark();
+    const isAll = !words.length && !mark;
+    const isMarked = (item) => !mark || mark.test(`data-on="${item.dataset.on}"`);
+    for (const card of all(".host")) card.hidden = Boolean(host.value) && parseInt(card.dataset.on) != host.value;
     const count = { domain: [0, 0], finding: [0, 0] };
     for (const part of parts.filter(folded)) {
-      if (isAll || !mayHold(part, words, only)) {
+      if (isAll || !mayHold(part, words, mark)) {
         part.hidden = !isAll;
         count[part.closest(".group") ? "finding" : "domain"][isAll ? 0 : 1] += Number(part.dataset.items);
       } else unfold(part);
     }
     for (const item of all(".domain, .finding")) {
       const kind = item.classList.contains("domain") ? "domain" : "finding";
-      const isWanted = !only || item.dataset.status !== "ok";
-      const shown = isAll || (isWanted && words.every((word) => text(item).includes(word)));
+      const shown = isAll || (isMarked(item) && words.every((word) => text(item).includes(word)));
       if (item.hidden === shown) item.hidden = !shown;
       count[kind][shown ? 0 : 1] += 1;
     }
@@ -80,9 +86,29 @@ SCRIPT = """
   }
   let soon;
   search.addEventListener("input", () => { clearTimeout(soon); soon = setTimeout(find, 120); });
-  attention.addEventListener("change", find);
+  for (const one of [host, show]) one.addEventListener("change", find);
   bar.addEventListener("submit", (event) => { event.preventDefault(); find(); });
   bar.hidden = false;
+  document.documentElement.classList.add("scripted");
+  new ResizeObserver(() => document.documentElement.style.setProperty("--bar", bar.offsetHeight + "px")).observe(bar);
+
+  // Without https a browser has no clipboard for scripts: what is selected can still be copied.
+  function select(code) {
+    getSelection().selectAllChildren(code);
+    return document.execCommand("copy");
+  }
+  async function copy(button) {
+    const code = button.parentElement.querySelector("code");
+    const isDone = await (async () => navigator.clipboard.writeText(code.textContent).then(() => true))()
+      .catch(() => select(code));
+    for (const other of all(".copy b")) other.textContent = "Copy";
+    button.querySelector("b").textContent = isDone ? "Copied" : "Copy";
+    copied.textContent = isDone ? "Copied." : "The browser did not allow it; the record is selected.";
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(".copy");
+    if (button) copy(button);
+  });
 
   // A link may lead into what is folded.
   function follow() {

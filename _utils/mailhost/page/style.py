@@ -20,7 +20,7 @@ _STYLE = """
   }
 }
 * { box-sizing: border-box; }
-html { scroll-padding-top: 7rem; -webkit-text-size-adjust: 100%; }
+html { scroll-padding-top: calc(var(--bar, 0px) + 3.5rem); -webkit-text-size-adjust: 100%; }
 body {
   margin: 0 auto; padding: 0 clamp(1rem, 3vw, 2.5rem) 4rem; max-width: 84rem; overflow-wrap: anywhere;
   background: var(--paper); color: var(--ink); font-variant-numeric: tabular-nums;
@@ -73,12 +73,13 @@ h2 .quiet { font-weight: 400; font-size: 1rem; }
   position: sticky; top: 0; z-index: 4; display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; align-items: center;
   padding: .6rem 0; background: var(--paper); border-bottom: 1px solid var(--line);
 }
-.bar input[type=search] {
-  flex: 1 1 14rem; max-width: 30rem; min-width: 0; padding: .45rem .7rem; font: inherit; color: inherit;
-  background: var(--raised); border: 1px solid var(--shown); border-radius: 6px;
+.bar input, .bar select, .copy {
+  min-width: 0; padding: .45rem .7rem; font: inherit; color: inherit; background: var(--raised);
+  border: 1px solid var(--shown); border-radius: 6px;
 }
-.bar label { display: inline-flex; gap: .5em; align-items: center; }
-.bar input[type=checkbox] { width: 1.15rem; height: 1.15rem; accent-color: var(--focus); }
+.bar input { flex: 1 1 12rem; max-width: 26rem; }
+.choice { display: inline-flex; gap: .5em; align-items: center; min-width: 0; max-width: 100%; }
+.bar select { max-width: 14rem; text-overflow: ellipsis; }
 ::placeholder { color: var(--quiet); opacity: 1; }
 
 .hosts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: .75rem; }
@@ -108,6 +109,13 @@ summary:hover { background: var(--raised); }
 .finding dt { color: var(--quiet); }
 .finding dd { margin: 0; white-space: pre-wrap; min-width: 0; }
 .finding .remedy { font-weight: 500; }
+.record { display: block; position: relative; margin: .35rem 0; padding: .5rem .7rem; }
+.record { background: var(--raised); border: 1px solid var(--line); border-radius: 6px; }
+.record code { display: block; font-weight: 400; white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; }
+.copy { display: none; margin-top: .35rem; padding: .15rem .7rem; font-size: .875rem; background: var(--paper); }
+.copy b { font-weight: 500; }
+.scripted .copy { display: inline-block; cursor: pointer; }
+.finding:target .record { background: var(--paper); }
 .finding:target { border-left-color: var(--focus); background: var(--raised); }
 
 /* Domains: a line each, its marks below the hosts' names, and its keys on the time line. */
@@ -127,7 +135,7 @@ svg .rotation { stroke: var(--ink); stroke-width: 10; stroke-linecap: round; }
 svg .now { stroke: var(--ink); stroke-width: 1.5; }
 .row, .head { display: grid; column-gap: .75rem; align-items: center; }
 .head {
-  position: sticky; top: 3.5rem; z-index: 3; padding: .35rem 0; font-size: .875rem; align-items: end;
+  position: sticky; top: var(--bar, 0px); z-index: 3; padding: .35rem 0; font-size: .875rem; align-items: end;
   color: var(--quiet); background: var(--paper); border-bottom: 1px solid var(--line);
 }
 .head svg { width: 100%; height: 1.2rem; overflow: visible; display: block; }
@@ -145,7 +153,15 @@ svg .now { stroke: var(--ink); stroke-width: 1.5; }
 .lane small { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .told { padding: .25rem 0 1rem 1.4rem; font-size: .925rem; max-width: 70rem; }
 .told li { padding: .1rem 0; }
-.told h3 { color: var(--quiet); margin-top: .4rem; }
+.keys { overflow-x: auto; margin-top: .4rem; }
+.keys table { border-collapse: collapse; width: 100%; }
+.keys caption { color: var(--quiet); text-align: left; padding: .2rem 0; }
+.keys th, .keys td { padding: .3rem 1rem .3rem 0; text-align: left; vertical-align: top; font-weight: 400; }
+.keys th { color: var(--quiet); }
+.keys tbody th { white-space: nowrap; }
+.keys td { min-width: 12rem; }
+.keys tr { border-top: 1px solid var(--line); }
+.keys .of { display: none; }
 .part { content-visibility: auto; contain-intrinsic-size: auto 150rem; }
 .found .part { content-visibility: visible; }
 .wide { overflow: auto; max-height: 90vh; position: relative; }
@@ -155,7 +171,6 @@ svg .now { stroke: var(--ink); stroke-width: 1.5; }
 footer { margin-top: 3rem; font-size: .875rem; color: var(--quiet); }
 
 @media (max-width: 46rem) {
-  html { scroll-padding-top: 8rem; }
   header { padding-top: 1.5rem; }
   .finding { margin-left: .25rem; padding-left: .75rem; }
   .finding dl { grid-template-columns: 1fr; gap: 0; }
@@ -175,12 +190,14 @@ footer { margin-top: 3rem; font-size: .875rem; color: var(--quiet); }
   }
   body { font-size: 9.5pt; max-width: none; padding: 0; }
   header { padding-top: 0; }
-  .skip, .bar, .turn::before { display: none !important; }
+  .skip, .bar, .copy, .turn::before { display: none !important; }
+  .keys { overflow: visible; }
+  .keys td { min-width: 0; }
   .head { position: static; }
   .part { content-visibility: visible; }
   .wide { overflow: visible; max-height: none; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
-  .finding, .row, .hosts li { break-inside: avoid; }
+  .finding, .record, .row, .hosts li, .keys tr { break-inside: avoid; }
   h2, summary { break-after: avoid; }
   .mark.fail::before, .lane svg { print-color-adjust: exact; }
   a { text-decoration: none; }
@@ -204,6 +221,13 @@ _LIST = """
   .lane small { text-align: left; }
 """
 """Of the table a list: on a phone, and on paper that is too narrow for the hosts."""
+_STACKED = """@media print {
+  .keys table, .keys caption, .keys tbody, .keys tr, .keys th, .keys td { display: block; }
+  .keys thead { display: none; }
+  .keys .of { display: block; font-weight: 500; }
+}
+"""
+"""Keys on paper that is too narrow for their hosts side by side; nobody hears paper, so it need not stay a table."""
 
 
 def style(hosts, months):
@@ -213,7 +237,8 @@ def style(hosts, months):
     """
     narrow = _NAME + _HOST * hosts + _AXIS + _DATE + _MARGINS if hosts <= WIDE else 46
     media = f"(max-width: {narrow:g}rem)" + (", print" if hosts > ON_PAPER else "")
-    return f"{_STYLE}{_table(hosts)}{_lines(months)}@media {media} {{{_LIST}}}\n"
+    stacked = _STACKED if hosts > ON_PAPER else ""
+    return f"{_STYLE}{_table(hosts)}{_lines(months)}@media {media} {{{_LIST}}}\n{stacked}"
 
 
 def _table(hosts):

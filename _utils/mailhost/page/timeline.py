@@ -1,4 +1,4 @@
-"""The time line of DKIM keys: which span of time it shows, and each key's life on it as SVG. Pure."""
+"""The time line of DKIM keys: which span of time it shows, and what to draw of each key's life. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -7,6 +7,8 @@ DAY = 86400
 LONGEST = 200 * DAY
 SHORTEST = 30 * DAY
 """Seconds that the time line reaches to either side of now, at most and at least."""
+SAMPLES = {"rotation": "M18 6h0", "now": "M18 0v12"}
+"""The paths of a mark in the legend, where they are not a line."""
 WIDTH = 1000
 LANE = 10
 NARROWEST = 4
@@ -92,8 +94,16 @@ _BEGINS = (
 )
 
 
+@dataclass(frozen=True)
+class Picture:
+    """What a template draws as SVG: ``paths`` are (kind, path), the last of them the line of now."""
+
+    height: int
+    paths: tuple
+
+
 def picture(keys, shown):
-    """Return the keys of a domain on one host as SVG: each on the first lane that is free when it begins."""
+    """Return the :class:`Picture` of a domain's keys on one host, each on the first lane that is free as it begins."""
     lanes, marks = [], {kind: [] for kind in KINDS}
     for key in sorted(keys, key=lambda key: key.stamps[0]):
         visible = [span for span in spans(key, shown.now) if span[2] >= shown.start and span[1] <= shown.end]
@@ -107,24 +117,10 @@ def picture(keys, shown):
                 continue
             marks[kind].append(_mark(kind, shown.x(start), shown.x(end), lane * LANE + LANE // 2 + 1))
     height = max(len(lanes), 1) * LANE + 2
-    drawn = "".join(f'<path class="{kind}" d="{"".join(paths)}"/>' for kind, paths in marks.items() if paths)
-    return _svg(height, f'{drawn}<path class="now" d="M{shown.x(shown.now)} 0v{height}"/>')
+    paths = tuple((kind, "".join(found)) for kind, found in marks.items() if found)
+    return Picture(height, (*paths, ("now", f"M{shown.x(shown.now)} 0v{height}")))
 
 
 def _mark(kind, x, end, y):
     begin = x if kind in ("plan", "rotation") else max(min(x, end - NARROWEST), 0)
     return f"M{begin} {y}h{end - begin}"
-
-
-def sample(kind):
-    """Return a mark as the legend shows it."""
-    drawn = f'<path class="{kind}" d="{_SAMPLES.get(kind, "M2 6h32")}"/>'
-    return f'<svg class="sample" viewBox="0 0 36 12" aria-hidden="true">{drawn}</svg>'
-
-
-_SAMPLES = {"rotation": "M18 6h0", "now": "M18 0v12"}
-
-
-def _svg(height, drawn):
-    box = f'viewBox="0 0 {WIDTH} {height}" height="{height}"'
-    return f'<svg {box} preserveAspectRatio="none">{drawn}</svg>'

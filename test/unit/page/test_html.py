@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from test_docs import TOP, cells
@@ -13,13 +15,15 @@ from test_timeline import key
 from example_fleet import NOW, SPF, answers, example, overview, waiting
 from mailhost.page.fleet import fleet, silent
 from mailhost.page.html import MEANING, PART, key_in_words, page
+from mailhost.page.script import SCRIPT
 from mailhost.page.style import style
+from mailhost.page.templates import TEMPLATES
 
 EVIL = "\"><script>alert(1)</script></noscript><img src=x onerror=alert(1)>&amp;'"
 
 
 class Reader(HTMLParser):
-    """All start tags with their attributes, all text but that of style and script, and tags that were not closed."""
+    """All start tags with their attributes, open tags, and all text but of style, script and buttons."""
 
     VOID = ("meta", "link", "input", "path", "br")
 
@@ -40,7 +44,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
+        if not {"script", "style", "button"}.intersection(self.open):
             self.words.append(data)
 
     @property
@@ -116,6 +120,128 @@ def test_nothing_that_a_host_says_becomes_markup():
     assert not [name for _, attributes in shown.tags for name in attributes if name.startswith("on") or "<" in name]
     assert {"class", "id"} <= names
     assert EVIL in shown.text
+
+
+HOSTILE = (
+    EVIL,
+    "' onmouseover='alert(1)' x=\" onfocus=alert(1) autofocus tabindex=1 ",
+    "</title></style></script></option></select></noscript></code></svg><!-- <![CDATA[ --><base href=//evil.example>",
+    "`</code><script>alert(1)</script>`",
+    'Publish: x"><b/onclick=alert(1)>. 60 IN TXT "</code></span><script>alert(1)</script>" "\'><img>"',
+    "{{ fleet.__class__ }}{% for x in y %}{# <i> #}",
+    "javascript:alert(1)//\u202e<i>\u2028\x1b[2J\x00&lt;script&gt;",
+)
+
+
+def hostile_fleet(field, evil):
+    """A fleet with a hostile text in one of the places that a host, a minion or a DNS answer fills."""
+    parts = {"id": "dns.spf", "about": "a.example", "wanted": "x", "seen": "y", "remedy": "z"}
+    finding = replace(SPF, **{**parts, **({field: evil} if field in parts else {})})
+    names = {
+        one: evil if field == one else one for one in ("minion", "hostname", "domain", "selector", "other", "mute")
+    }
+    data = overview("mx1", [], [finding])
+    data["hostname"], data["unread"] = names["hostname"], {names["domain"]: evil if field == "unread" else "why"}
+    data["domains"] = {
+        names["domain"]: [[names["selector"], 2048, NOW + 5, NOW - 5, NOW - 4, NOW - 3]],
+        "a.example": [],
+    }
+    mute = {names["mute"]: silent(names["mute"], evil if field == "trouble" else "no answer")}
+    odd = evil if field == "answer" else "no overview"
+    hosts = {names["minion"]: data, "mx2": {**overview("mx2", []), "domains": {names["domain"]: []}}, "odd": odd}
+    return fleet(hosts, mute, (names["other"],), NOW)
+
+
+FIELDS = (
+    *("id", "about", "wanted", "seen", "remedy", "minion", "hostname", "domain", "selector", "other", "mute", "unread"),
+    *("trouble", "answer"),
+)
+SAFE = {
+    "data-on": r"(\d+(ok|unknown|warn|fail|publish) ?)+",
+    "data-status": r"ok|unknown|warn|fail",
+    "class": r"[a-z ]+",
+    "href": r"data:,|#\w+",
+    "id": r"[\w%./~-]+",
+    "value": r"\d*|[a-z|]+",
+    "content": r"[^<>\"]+",
+}
+"""What the values of attributes look like, whatever a host says; the others are the page's own."""
+
+
+@pytest.mark.parametrize("evil", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_hostile_text_in_any_place_changes_neither_the_tags_nor_the_attributes_nor_the_script(field, evil):
+    tame = re.sub(r"[^\w\s`.]|\b(IN)\b", "x", evil) if field != "remedy" else re.sub(r"[<>&'{}%#=]", "x", evil)
+    text = page(hostile_fleet(field, evil))
+    shown, like = Reader(text), Reader(page(hostile_fleet(field, tame)))
+    assert shown.open == []
+    assert _shape(shown) == _shape(like)
+    assert re.findall(r"<script>(.*?)</script>", text, re.DOTALL) == [SCRIPT]
+    for tag, attributes in shown.tags:
+        for name, value in attributes.items():
+            if name in SAFE and value is not None:
+                assert re.fullmatch(SAFE[name], value), (tag, name, value)
+
+
+def _shape(read):
+    return Counter((tag, *sorted(attributes)) for tag, attributes in read.tags)
+
+
+def test_no_template_lets_a_value_be_markup():
+    assert not [name for name, text in TEMPLATES.items() if re.search(r"\bsafe\b|autoescape", text)]
+
+
+def test_what_nobody_would_see_is_seen():
+    text = page(hostile_fleet("seen", "\u202e\u200b\x1b"))
+    assert "\\u202e\\u200b\\x1b" in text
+    assert not re.search("[\u202e\u200b\x1b]", text)
+
+
+def test_code_in_a_message_is_code_and_no_backtick_is_left():
+    finding = replace(SPF, seen="`postfix check`: exit status 1", remedy="Run it by hand: `postfix check`, then again.")
+    text = page(fleet({"mx1": overview("mx1", ["a.example"], [finding])}, {}, (), NOW))
+    body = text.partition("<script>")[0]
+    assert body.count("<code>postfix check</code>") == 2
+    assert "`" not in body
+
+
+def test_a_record_to_publish_can_be_copied_and_one_that_a_stranger_wrote_can_not():
+    line = 'a.example. 60 IN TXT "v=spf1 -all"'
+    finding = replace(SPF, seen=f"Publish: {line}", remedy=f"Publish: {line} (then check again)")
+    text = page(fleet({"mx1": overview("mx1", ["a.example"], [finding])}, {}, (), NOW))
+    assert (
+        len(re.findall(r'class="record"><code>a\.example\. 60 IN TXT &#34;v=spf1 -all&#34;</code><button', text)) == 1
+    )
+
+
+def test_keys_of_a_domain_stand_side_by_side_by_host_and_stage(read):
+    text = Reader(page(example(1))).text
+    assert "Keys of example.com stage mx1 mx2 signing" in text
+    tables = sum(tag == "table" for tag, _ in read.tags)
+    assert tables == sum(tag == "caption" for tag, _ in read.tags) == 6
+    assert {attributes.get("scope") for tag, attributes in read.tags if tag == "th"} == {"col", "row"}
+
+
+def test_keys_that_could_not_be_read_stand_in_the_column_of_their_host():
+    data = {**overview("mx1", ["a.example"]), "unread": {"a.example": "`keys.json` is damaged"}}
+    found = fleet({"mx1": data, "mx2": overview("mx2", ["a.example"])}, {}, (), NOW)
+    assert "<td><code>keys.json</code> is damaged</td>" in page(found)
+
+
+@pytest.mark.parametrize("domains", [0, 6, 400])
+def test_headings_leave_no_level_out(domains):
+    levels = [int(tag[1]) for tag, _ in Reader(page(example(domains))).tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later - level <= 1 for level, later in pairwise(levels))
+
+
+def test_every_landmark_and_every_field_has_a_name(read):
+    tags = [tag for tag, _ in read.tags]
+    assert [tags.count(one) for one in ("header", "main", "footer", "form")] == [1, 1, 1, 1]
+    assert all("aria-labelledby" in attributes for tag, attributes in read.tags if tag == "section")
+    assert tags.count("label") == tags.count("select") == 2
+    assert all("aria-label" in attributes for tag, attributes in read.tags if tag in ("input", "form"))
 
 
 @pytest.mark.parametrize(
@@ -223,6 +349,7 @@ def contrast(one, other):
         ("ok", 4.5),
         ("key", 3),
         ("shown", 3),
+        ("focus", 3),
     ],
 )
 def test_everything_can_be_read_against_its_ground(mode, paper, ink, wanted):

@@ -1,0 +1,83 @@
+"""Splits a message into words, code and DNS records, so that the page can show each in its own way. Pure."""
+
+import re
+
+WORDS, CODE, RECORD = "words", "code", "record"
+"""The kinds of pieces."""
+_CODE = re.compile(r"`([^`]+)`")
+_LEAD = re.compile(r"(?:^|can )[Pp]ublish: ")
+"""What the remedies of the checks say before their records."""
+_HEAD = re.compile(r"\S+\. \d{1,10} IN (A|AAAA|CAA|CNAME|MX|PTR|TLSA|TXT) ")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SIZES = {"A": 1, "AAAA": 1, "CAA": 3, "CNAME": 1, "MX": 2, "PTR": 1, "TLSA": 4}
+"""How many words the data of a record has (RFC 1035, 6698 and 8659); those of TXT are strings."""
+
+
+def prose(text):
+    """Return ``[(kind, text)]`` of a message: what stands between two backticks is code."""
+    if "`" not in text:
+        return [(WORDS, text)]
+    # Every second piece of what is split is the text between two backticks.
+    pieces = [((WORDS, CODE)[number % 2], piece) for number, piece in enumerate(_CODE.split(text))]
+    return [piece for piece in pieces if piece[1]]
+
+
+def remedy(text):
+    """Return ``[(kind, text)]`` of a remedy: like :func:`prose`, and its lines of a zone file are records.
+
+    They stand after *Publish:*. Elsewhere a stranger's text may look like a record, and nobody is to copy that.
+    """
+    found, after = [], 0
+    for begin, end in _records(text):
+        found += [*_between(text[after:begin]), (RECORD, text[begin:end])]
+        after = end
+    return [*found, *_between(text[after:], is_last=True)] if found else prose(text)
+
+
+def names_records(text):
+    """Tell whether a remedy has a record in it."""
+    return next(_records(text), None) is not None
+
+
+def _between(text, is_last=False):
+    """Return the pieces beside records; a semicolon that only parts two records is left out."""
+    words = text.strip() if is_last else text.lstrip("; ").rstrip()
+    return prose(words) if words else []
+
+
+def _records(text):
+    """Yield where each record in a text begins and ends, as :func:`mailhost.check.dns.answers.publish` writes them."""
+    lead = _LEAD.search(text)
+    begin = lead.end() if lead else len(text)
+    while head := _HEAD.match(text, begin):
+        end = _end(text, head[1], head.end())
+        if end is None:
+            return
+        yield begin, end
+        if not text.startswith("; ", end):
+            return
+        begin = end + 2
+
+
+def _end(text, rdtype, begin):
+    """Return where the data of a record ends, or ``None`` if it is no such data."""
+    return _strings_end(text, begin) if rdtype == "TXT" else _words_end(text, _SIZES[rdtype], begin)
+
+
+def _words_end(text, size, begin):
+    words = text[begin:].split(" ", size)[:size]
+    if len(words) < size or not all(words):
+        return None
+    return begin + len(" ".join(words).rstrip(";"))
+
+
+def _strings_end(text, begin):
+    is_in_brackets = text.startswith("( ", begin)
+    at = begin + 2 * is_in_brackets
+    while string := _STRING.match(text, at):
+        if not is_in_brackets:
+            return string.end()
+        at = string.end() + 1
+        if text.startswith(")", at):
+            return at + 1
+    return None
