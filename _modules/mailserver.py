@@ -94,9 +94,11 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
         salt '*' mailserver.settings
         salt '*' mailserver.settings '{domains: {example.com: {}}}'
     """
+    may_be_in_force = saltenv is None and not shared
+    if not pillar and may_be_in_force and not parameters and _is_left_alone():
+        return _in_force()
     if pillar is None:
         pillar = _own_pillar()
-    may_be_in_force = saltenv is None and not shared
     saltenv = saltenv or _saltenv()
     cache = __context__.setdefault("mailserver.settings", {})
     key = _digest(pillar, saltenv, parameters)
@@ -283,6 +285,17 @@ def validate(pillar=None, saltenv=None):
 
 def _saltenv():
     return __opts__.get("saltenv") or "base"
+
+
+def _is_left_alone():
+    """Tell whether this host has no pillar and no file server, but settings that were activated (salt-ssh)."""
+    if __pillar__.get("mailserver") or not Path(_settings_path()).exists():
+        return False
+    try:
+        pillar_parameters.read(lambda path: __salt__["cp.get_file_str"](path, saltenv=_saltenv()), _saltenv())
+    except MailserverError:
+        return not _own_pillar()
+    return False
 
 
 def _parameters(given, saltenv, or_in_force=False):
@@ -569,9 +582,13 @@ def metrics():
 def _in_force():
     """Return the settings that the last highstate activated; a minion option may name another file for them."""
     try:
-        return watch_run.settings_in_force(__opts__.get("mailserver.settings_in_force", watch_run.SETTINGS))
+        return watch_run.settings_in_force(_settings_path())
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
+
+
+def _settings_path():
+    return __opts__.get("mailserver.settings_in_force", watch_run.SETTINGS)
 
 
 def _send_event(data):
