@@ -59,23 +59,17 @@ def table(minion, domains, width):
     rows = [(domain, selector, row) for domain, keys in domains.items() for selector, row in keys.items()]
     if not rows:
         return f"{minion}: no keys"
-    rows.sort(key=lambda one: (not _needs_attention(one[2]), one[0], _STAGES.index(one[2]["stage"])))
-    wanting = sum(_needs_attention(row) for _, _, row in rows)
+    rows.sort(key=lambda one: (not one[2].get("attention"), one[0], _STAGES.index(one[2]["stage"])))
+    wanting = sum(bool(row.get("attention")) for _, _, row in rows)
     head = f"{minion}: {_count(len(rows), 'key')} of {_count(len(domains), 'domain')}"
     head += f", {_count(wanting, 'needs', 'need')} attention" if wanting else ""
     lines = [_cells(*one, to_the_minute=width >= _ROOMY) for one in rows]
     widths = [max(map(len, column)) for column in zip(_HEADS[:-1], *(cells[:-1] for cells in lines), strict=True)]
     shown = [*_wrapped("  ", _HEADS, widths, width)]
     for cells, (_, _, row) in zip(lines, rows, strict=True):
-        wrapped = _wrapped("! " if _needs_attention(row) else "  ", cells, widths, width)
-        shown += wrapped if _needs_attention(row) else wrapped[:1]
+        wrapped = _wrapped("! " if row.get("attention") else "  ", cells, widths, width)
+        shown += wrapped if row.get("attention") else wrapped[:1]
     return "\n".join([head, *(line.rstrip() for line in shown)])
-
-
-def _needs_attention(row):
-    """Tell whether a key waits for DNS, or was given up and is not removed yet."""
-    waits_for_dns = "DNS is to" in row.get("waits", "")
-    return row["stage"] != "removed" and (bool(row.get("given_up")) or waits_for_dns)
 
 
 def _cells(domain, selector, row, to_the_minute):

@@ -325,7 +325,7 @@ def test_keys_are_emitted_as_a_zone_file_of_octodns_for_each_domain(host, manife
 def test_keys_go_by_what_the_last_highstate_put_in_force_and_not_by_the_pillar(host, manifest, pillar):
     pillar(domains={})
     assert list(host.call("dkim.status")) == ["alpha.test", "beta.test"]
-    assert host.call("dkim.status")["alpha.test"]["now"]["waits"].startswith("DNS is to show its record")
+    assert host.call("dkim.status")["alpha.test"]["now"]["waits"].startswith("DNS must show its record")
     applied = host.home / "dkim.json"
     text = applied.read_text()
     try:

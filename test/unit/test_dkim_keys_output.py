@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mailhost.dkim import life
+
 PATH = Path(__file__).resolve().parents[2] / "_output" / "dkim_keys.py"
 SPEC = importlib.util.spec_from_file_location("dkim_keys", PATH)
 dkim_keys = importlib.util.module_from_spec(SPEC)
@@ -16,9 +18,11 @@ SIGNING = {
 }  # fmt: skip
 GENERATED = {
     "stage": "generated", "since": "2026-11-30T07:00:00Z", "bits": 2048, "signs": False, "next": "published",
-    "waits": "DNS is to show its record (dkim.records)", "fails_from": "2026-12-03T07:00:00Z",
+    "waits": "DNS must show its record (dkim.records)", "attention": True, "fails_from": "2026-12-03T07:00:00Z",
 }  # fmt: skip
-GIVEN_UP = {**SIGNING, "signs": False, "given_up": "its record is revoked", "waits": "a new key is to take over"}
+GIVEN_UP = {
+    **SIGNING, "signs": False, "given_up": "its record is revoked", "waits": "a new key takes over", "attention": True,
+}  # fmt: skip
 
 
 def table(domains, width=120):
@@ -38,9 +42,13 @@ def test_what_needs_attention_comes_first_and_is_told_whole():
     assert lines[0] == "mx1: 3 keys of 3 domains, 2 need attention"
     assert [line.split()[1] for line in lines if line.startswith("!")] == ["b.example", "c.example"]
     text = " ".join(" ".join(lines).split())
-    assert "DNS is to show its record (dkim.records); fails from 2026-12-03 07:00 UTC" in text
-    assert "given up: its record is revoked. a new key is to take over" in text
+    assert "DNS must show its record (dkim.records); fails from 2026-12-03 07:00 UTC" in text
+    assert "given up: its record is revoked. a new key takes over" in text
     assert lines[-1].split()[:3] == ["a.example", "now", "signing"]
+
+
+def test_the_stages_are_those_of_a_keys_life():
+    assert dkim_keys._STAGES == life.STAGES
 
 
 def test_a_key_that_is_gone_needs_nothing():

@@ -11,8 +11,9 @@ from mailhost.opendkim import tables as opendkim_tables
 
 
 def status(run, oldest_queued=None):
-    """Return the state of each key: ``{domain: {selector: {"stage", "since", "bits", "signs", "next"}}}``.
+    """Return the state of each key: ``{domain: {selector: {"stage", "since", "bits", "signs", "next", "attention"}}}``.
 
+    ``attention`` is true for a key that was given up and is not removed yet, and for one that waits until DNS changes.
     A key of a domain in the pillar also has ``waits`` (why it is not in its next stage yet), ``earliest`` (when it can
     get there at the earliest) and, while it is only generated, ``fails_from``. Times are text (ISO 8601, UTC). Domains
     that are no longer in the pillar, or for which the pillar turns DKIM off, are included if their keys are still here.
@@ -40,6 +41,7 @@ def _row(run, manifest, key, signs, known):
         "bits": key.bits,
         "signs": signs == key.selector,
         "next": life.comes_next,
+        "attention": bool(key.given_up) and not key.removed,
         **given_up,
     }
     if manifest.domain not in run.wanted:
@@ -47,9 +49,10 @@ def _row(run, manifest, key, signs, known):
         why = "DKIM is turned off for the domain (dkim:enabled: false)" if is_off else "the domain is not in the pillar"
         return {**row, "next": f"nothing: {why}"}
     policy = run.policy(manifest.domain)
-    step = dkim_waits.waits(manifest, key, policy, run.now, known)
-    if step:
-        row["waits"] = step.reason
+    waits = dkim_waits.waits(manifest, key, policy, run.now, known)
+    if waits:
+        row["waits"] = waits.reason
+        row["attention"] = row["attention"] or waits.needs_dns
     moment = dkim_waits.earliest(manifest, key, policy, known)
     if moment:
         row["earliest"] = trusted_clock.iso_time(moment)

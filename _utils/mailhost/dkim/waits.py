@@ -10,7 +10,6 @@ from mailhost.clock import shown_time
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import life
 from mailhost.dkim import plan as dkim_plan
-from mailhost.dkim.steps import WAIT, Step
 
 
 @dataclass(frozen=True)
@@ -24,16 +23,22 @@ class Known:
     oldest_queued: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Waits:
+    """Why a key is not in its next stage yet, as a clause, and whether DNS must change before it goes on."""
+
+    reason: str
+    needs_dns: bool = False
+
+
 def waits(manifest, key, policy, now, known):
-    """Return the waiting step of a key; ``None`` for a removed key, which waits for nothing any more."""
+    """Return what a key waits for, as :class:`Waits`; ``None`` for a removed key, which waits for nothing any more."""
     is_named = key.selector in known.named
     if key.removed:
         return None
     if dkim_given_up.is_left(key, is_named):
-        why = _of_left(manifest.domain, key, is_named)
-    else:
-        why = _WHY[key.stage](manifest, key, policy, now, known)
-    return Step(WAIT, manifest.domain, key.selector, why)
+        return _of_left(manifest.domain, key, is_named)
+    return _WHY[key.stage](manifest, key, policy, now, known)
 
 
 def earliest(manifest, key, policy, known):
@@ -58,43 +63,46 @@ def _soaks_until(manifest, key, policy, known):
 
 def _of_left(name, key, is_named):
     if is_named:
-        return "a new key is to take over as soon as DNS shows it (dkim.records); its own record is left alone"
+        return Waits(f"{_ANOTHER}; its own record is left alone")
     if key.stage == "signing":
-        return "it signs if DNS shows its record, which is left alone"
-    return (
-        "DNS is to show its record no more, which is left alone, since another may use it; if nobody does: "
-        f"dkim.revoke {name} {key.selector}"
-    )
+        return Waits("it signs if DNS shows its record, which is left alone")
+    text = "its record is left alone, since another host may use it; if none does, run: dkim.revoke"
+    return Waits(f"{text} {name} {key.selector}", needs_dns=True)
+
+
+_ANOTHER = "a new key takes over once DNS shows it (dkim.records)"
 
 
 def _of_generated(manifest, key, policy, now, known):
     signs = "mail is signed with it already; " if key.selector in known.named else ""
-    return f"{signs}DNS is to show its record (dkim.records)"
+    return Waits(f"{signs}DNS must show its record (dkim.records)", needs_dns=True)
 
 
 def _of_published(manifest, key, policy, now, known):
     until = shown_time(_soaks_until(manifest, key, policy, known))
-    return f"it soaks until {until} at least, then a run makes it sign"
+    return Waits(f"it soaks until {until} at least, then a run makes it sign")
 
 
 def _of_signing(manifest, key, policy, now, known):
     if key.selector not in known.named:
-        return "it signed before, and no longer does; it signs again when DNS shows its record (dkim.records)"
+        text = "it signed before, and no longer does; it signs again when DNS shows its record (dkim.records)"
+        return Waits(text, needs_dns=True)
     if key.given_up:
-        return "a new key is to take over as soon as DNS shows it (dkim.records)"
+        return Waits(_ANOTHER)
     moment = life.rotates_at(manifest.domain, key, policy)
-    return f"a successor is made on {shown_time(moment)}" if moment else "it is never rotated (rotate_after: 0)"
+    return Waits(f"a successor is made on {shown_time(moment)}" if moment else "it is never rotated (rotate_after: 0)")
 
 
 def _of_retired(manifest, key, policy, now, known):
     if key.selector in known.named:
-        return "mail is signed with it: another key is to sign first"
+        return Waits("mail is signed with it: another key must sign first")
     why = life.keeps_record(key, policy, now, known.oldest_queued)
-    return why or "DNS is to show its record with an empty p= (dkim.records)"
+    return Waits(why or "DNS must show its record with an empty p= (dkim.records)", needs_dns=not why)
 
 
 def _of_revoked(manifest, key, policy, now, known):
-    return life.keeps_revoked(key, policy, now) or "its record is to be taken out of DNS"
+    why = life.keeps_revoked(key, policy, now)
+    return Waits(why or "its record must be removed from DNS (dkim.records)", needs_dns=not why)
 
 
 _WHY = {

@@ -16,7 +16,7 @@ NARROWEST = 4
 _BRIEF = ("waiting", "published")
 """What is not drawn if it lasted less than a day and is over."""
 KINDS = {
-    "waiting": "made, DNS is to show it",
+    "waiting": "made, DNS must show it",
     "published": "published, does not sign yet",
     "signing": "signing",
     "retention": "retention: it verifies mail on its way",

@@ -86,22 +86,24 @@ def test_a_message_says_what_the_key_does_at_that_moment(host, stamps, given_up,
 
 
 @pytest.mark.parametrize(
-    ("stamps", "given_up", "who", "waits"),
+    ("stamps", "given_up", "who", "waits", "attention"),
     [
-        (1, "", "nobody", "DNS is to show its record"),
-        (1, "", "it", "mail is signed with it already"),
-        (3, "", "it", "a successor is made on"),
-        (3, "", "nobody", "it signed before, and no longer does"),
-        (3, REVOKED, "it", "a new key is to take over"),
-        (3, FOREIGN, "it", "a new key is to take over"),
-        (3, FOREIGN, "nobody", "it signs if DNS shows its record"),
-        (4, "", "it", "mail is signed with it: another key is to sign first"),
-        (4, FOREIGN, "another", "dkim.revoke a.example one"),
+        (1, "", "nobody", "DNS must show its record", True),
+        (1, "", "it", "mail is signed with it already", True),
+        (2, "", "nobody", "it soaks until", False),
+        (3, "", "it", "a successor is made on", False),
+        (3, "", "nobody", "it signed before, and no longer does", True),
+        (3, REVOKED, "it", "a new key takes over once DNS shows it", True),
+        (3, FOREIGN, "it", "a new key takes over once DNS shows it", True),
+        (3, FOREIGN, "nobody", "it signs if DNS shows its record", True),
+        (4, "", "it", "mail is signed with it: another key must sign first", False),
+        (4, FOREIGN, "another", "dkim.revoke a.example one", True),
     ],
 )
-def test_status_says_what_the_key_does_at_that_moment(host, stamps, given_up, who, waits):
+def test_status_says_what_the_key_does_at_that_moment(host, stamps, given_up, who, waits, attention):
     run, _ = host(stamps, given_up, who)
     row = status(run, lambda run: run.now)[NAME]["one"]
     assert waits in row["waits"]
     assert row["signs"] is (who == "it")
+    assert row["attention"] is attention
     assert ("given_up" in row) == bool(given_up)
