@@ -77,7 +77,9 @@ _USER = Section(
         "sieve": Key(
             Script(), "Sieve script for a user who has none of their own yet.", computed="as `accounts:virtual:sieve`"
         ),
-        "enabled": Key(Bool(), "Let the user log in. Mail arrives all the same, so that none is sent back.", True),
+        "enabled": Key(
+            Bool(), "Let the user log in. With `false` mail still arrives, so that none is sent back.", True
+        ),
     }
 )
 

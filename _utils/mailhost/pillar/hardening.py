@@ -47,7 +47,7 @@ HOST_KEYS = {
                 "connections": Key(_RATE, "Connections that one client may have open at once; `0`: no limit.", 50),
                 "connection_rate": Key(_RATE, "Connections a minute from one client; `0`: no limit.", 120),
                 "message_rate": Key(_RATE, "Messages a minute from one client; `0`: no limit.", 300),
-                "recipient_rate": Key(_RATE, "Recipients a minute from one client, refused ones, too.", 3000),
+                "recipient_rate": Key(_RATE, "Recipients a minute from one client, including refused ones.", 3000),
                 "auth_rate": Key(
                     _RATE, "Login attempts a minute from one client, over SMTP; needs Postfix 3.1 (not on EL 7).", 60
                 ),
@@ -59,8 +59,8 @@ HOST_KEYS = {
                 ),
                 "exempt": Key(
                     Items(Network()),
-                    "Clients that none of the limits a minute, nor that of connections, hold for, beside `mynetworks` "
-                    "and the host's own addresses: whoever has leave to send a newsletter.",
+                    "Clients to which the limits per minute and the limit of connections do not apply, besides "
+                    "`mynetworks` and the host's own addresses; for example one that may send a newsletter.",
                     (),
                 ),
             }
@@ -72,8 +72,8 @@ HOST_KEYS = {
             {
                 "enabled": Key(
                     Bool(),
-                    "Have postscreen talk to clients on port 25 first: one that talks before its turn, or that DNS "
-                    "lists name, never reaches smtpd. A client that is new waits for `greet_wait`.",
+                    "Let postscreen talk to clients on port 25 first. A client that talks too early, or that DNS "
+                    "lists name, never reaches smtpd. A new client waits for `greet_wait`.",
                     False,
                 ),
                 "lists": Key(
@@ -81,8 +81,8 @@ HOST_KEYS = {
                         Text(r"[A-Za-z0-9_][A-Za-z0-9_.-]+(=[0-9.;\[\]]+)?", "a DNS list (zen.example.org)"),
                         Integer(-100, 100),
                     ),
-                    "DNS lists to ask, and what a client's being on one weighs; negative for lists of good ones. Some "
-                    "answer only who has registered, or not through public resolvers: read their terms first.",
+                    "DNS lists to query, and the weight of a listing; negative for allow lists. Some answer only "
+                    "registered users, or not through public resolvers: read their terms first.",
                     {},
                 ),
                 "threshold": Key(Integer(1, 10000), "The weight at which a client is refused.", 3),
@@ -91,19 +91,18 @@ HOST_KEYS = {
                     "The weight at which a client need not wait for the tests after the first; needs Postfix 2.11.",
                     computed="left out: no client is let off",
                 ),
-                "greet_wait": Key(
-                    Duration(1), "How long a client that is new has to keep silent before it is greeted.", 6
-                ),
+                "greet_wait": Key(Duration(1), "How long a new client must keep silent before it is greeted.", 6),
                 "action": Key(
                     Choice(("enforce", "drop", "ignore")),
-                    "What is done with a client that failed: `enforce`, refused at RCPT TO, with sender and "
-                    "recipient in the log; `drop`, at once; `ignore`, only noted in the log: a trial.",
+                    "What happens to a client that failed: `enforce`, it is refused at RCPT TO, with sender and "
+                    "recipient in the log; `drop`, it is disconnected at once; `ignore`, the failure is only logged, "
+                    "as a trial.",
                     "enforce",
                 ),
                 "access": Key(
                     Names(Network(), Choice(("permit", "reject", "dunno"))),
-                    "Clients that are taken (`permit`) or refused (`reject`) without a test. The most exact network "
-                    "counts.",
+                    "Clients that are accepted (`permit`) or refused (`reject`) without a test. The most specific "
+                    "network counts.",
                     {},
                 ),
             }
@@ -115,8 +114,8 @@ HOST_KEYS = {
             {
                 "enabled": Key(
                     Bool(),
-                    "Have fail2ban shut the mail ports, in firewalld, to clients that keep guessing passwords. Many "
-                    "people behind one address are shut out together.",
+                    "Let fail2ban close the mail ports, in firewalld, to clients that keep guessing passwords. "
+                    "People behind one address are shut out together.",
                     False,
                 ),
                 "maxretry": Key(Integer(1, 10000), "Failed logins until a client is banned.", 10),
@@ -124,7 +123,7 @@ HOST_KEYS = {
                 "bantime": Key(Duration(1), "How long a ban lasts.", 3600),
                 "ignore": Key(
                     Items(OneOf((Network(), Domain()))),
-                    "Clients that are never banned, beside the host itself, `mynetworks` and the Salt master.",
+                    "Clients that are never banned, besides the host itself, `mynetworks` and the Salt master.",
                     (),
                 ),
             }

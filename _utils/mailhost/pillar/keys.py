@@ -56,12 +56,12 @@ DKIM_KEYS = {
     ),
     "rotate_after": Key(
         Duration(),
-        "How long a key signs before it gets a successor; each domain has a moment of its own in it. `0`: for ever.",
+        "How long a key signs before it gets a successor; the domains' moments are spread over it. `0`: for ever.",
         7776000,
     ),
     "retention": Key(
         Duration(),
-        "How long a key's record stays after a successor signs, for mail that is still on its way; it also stays as "
+        "How long a key's record stays after a successor signs, for mail that is still in transit; it also stays as "
         "long as such mail is in this host's queue. Under 7 days only with `allow_unsafe`.",
         1209600,
     ),
@@ -77,8 +77,8 @@ DKIM_KEYS = {
     "strict": Key(Bool(), "Fail at once, instead of warning, while a key waits for DNS.", False),
     "subdomains": Key(
         Bool(),
-        "Sign mail from all names below the domain, too, with the domain's key (`d=example.com` for "
-        "user@news.example.com). One that has a key of its own keeps it, and has the domain's until then.",
+        "Also sign mail from all names below the domain with the domain's key (`d=example.com` for "
+        "user@news.example.com). A name that has a key of its own uses the domain's key only until its own key signs.",
         False,
     ),
 }
@@ -101,8 +101,8 @@ _SPF = Section(
         ),
         "exact": Key(
             Bool(),
-            "The record is to have these terms and no others. `false`: what it allows besides, as another host's "
-            "addresses or a service, is kept.",
+            "Require exactly these terms. `false`: other terms in the record, such as another host's addresses or a "
+            "service, are kept.",
             computed="`true` with `addresses`, `hosts` or `record`",
         ),
     }
@@ -128,7 +128,7 @@ _DMARC = Section(
         ),
         "rua": Key(Items(_REPORT_URI), "Where aggregate reports go.", ()),
         "ruf": Key(Items(_REPORT_URI), "Where failure reports go. They hold parts of other people's mail.", ()),
-        "t": Key(Choice(("y", "n")), "`y`: a test, the policy is not to be enforced.", computed="left out: `n`"),
+        "t": Key(Choice(("y", "n")), "`y`: a test; receivers should not enforce the policy.", computed="left out: `n`"),
         "psd": Key(Choice(("y", "n", "u")), "Whether the domain is a public suffix.", computed="left out: `u`"),
         "record": Key(
             Text(r"v=DMARC1( *;.*)?", "a DMARC record (v=DMARC1; …)"),
@@ -234,8 +234,8 @@ SCHEMA = Section(
                     ),
                     "ignore_servers": Key(
                         Items(OneOf((Address(), Domain()))),
-                        "Name servers (names or addresses) that are not asked: for one that is lame for good. What "
-                        "only they would answer goes unnoticed.",
+                        "Name servers (names or addresses) that are not queried, such as one that is lame for good. "
+                        "What only they would answer goes unnoticed.",
                         (),
                     ),
                     "resolvers": Key(
@@ -245,13 +245,18 @@ SCHEMA = Section(
                     ),
                     "root_servers": Key(
                         Items(Address()),
-                        "Root servers from which the way to each zone is followed down, for a DNS with a root of its "
-                        "own; `[]`: not followed, but this host's resolver believed of zones and their servers.",
+                        "Root servers from which delegations are followed down to each zone, for a DNS with a root "
+                        "of its own; `[]`: delegations are not followed, and this host's resolver is trusted for "
+                        "zones and their servers.",
                         computed="those of the Internet",
                     ),
                     "timeout": Key(Duration(1), "Limit for one query.", 5),
                     "lifetime": Key(Duration(1), "Limit for all queries of a run.", 30),
-                    "in_flight": Key(Integer(1, 1000), "Queries under way at once.", 100),
+                    "in_flight": Key(
+                        Integer(1, 1000),
+                        "Simultaneous queries to one server; to all servers together, four times as many.",
+                        100,
+                    ),
                     "publish": Key(
                         Choice(("manual", "rfc2136", "central")),
                         "How DKIM records get into DNS: `manual`, by people; `rfc2136`, by this host with TSIG; "
@@ -260,15 +265,15 @@ SCHEMA = Section(
                     ),
                     "publish_records": Key(
                         Bool(),
-                        "Have each highstate publish SPF, DMARC, MTA-STS and TLS-RPT records that DNS does not show as "
-                        "wanted, by the way that `publish` names; `false`: only `mailserver.publish` does.",
+                        "Each highstate also publishes SPF, DMARC, MTA-STS and TLS-RPT records that DNS does not "
+                        "show as wanted, in the way that `publish` names; `false`: only `mailserver.publish` does.",
                         False,
                     ),
                     "alias_zones": Key(
                         Items(Domain(underscores=True)),
-                        "Zones, or names in them, to which aliases (CNAME) of the domains' keys may lead: only there, "
-                        "and below `_domainkey` of the host's own domains, are key records published. A publisher "
-                        "(`central`) goes by what the master's pillar says here of the host that asks.",
+                        "Zones, or names in them, that aliases (CNAME) of the domains' keys may point into. Key "
+                        "records are published only there, and below `_domainkey` of the host's own domains. A "
+                        "publisher (`central`) uses what the master's pillar has here for the host that asks.",
                         (),
                     ),
                     "rfc2136": Key(
@@ -310,7 +315,7 @@ SCHEMA = Section(
                     ),
                 }
             ),
-            "How DNS is asked, and how DKIM records get into it.",
+            "How DNS is queried, and how DKIM records get into it.",
         ),
         "postfix": Key(
             Section(
@@ -361,7 +366,7 @@ SCHEMA = Section(
                     ),
                     "allow_cleartext_auth": Key(
                         Bool(),
-                        "Allow IMAP and POP3 logins without TLS: whoever is on the way reads the password.",
+                        "Allow IMAP and POP3 logins without TLS: anyone on the network path can read the password.",
                         False,
                     ),
                     "settings": Key(
@@ -389,8 +394,8 @@ SCHEMA = Section(
                     ),
                     "trusted_hosts": Key(
                         Items(Text(r"[!]?[*0-9A-Za-z.:/_-]+", "an address, network or host name")),
-                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList); whoever logs in is signed for "
-                        "as themselves (docs/hardening.md).",
+                        "Hosts whose mail is signed (InternalHosts, ExternalIgnoreList). Mail of a login is signed "
+                        "for its own addresses (docs/hardening.md).",
                         computed="`127.0.0.1`, `::1`, `localhost`, and the networks of `postfix:main:mynetworks`",
                     ),
                     "authors": Key(
@@ -403,8 +408,8 @@ SCHEMA = Section(
                                 1,
                             ),
                         ),
-                        "Logins, and the authors (addresses, `@domain`, `@.domain` for all below it, `*`) that their "
-                        "mail is signed for beside their own addresses (docs/hardening.md).",
+                        "Logins, and the authors (addresses, `@domain`, `@.domain` for all below it, `*`) for whom "
+                        "their mail is signed in addition to their own addresses (docs/hardening.md).",
                         {},
                     ),
                     "settings": Key(Names(_PARAMETER, _SCALAR), "More lines of opendkim.conf, over the formula's.", {}),
@@ -413,14 +418,15 @@ SCHEMA = Section(
                             {
                                 "drop": Key(
                                     Items(Text()),
-                                    "What of an OpenDKIM configuration that is found on the host may end: patterns of "
-                                    "its SigningTable, hosts, settings, spelled as the refusal names them. Without "
-                                    "this, a run that would end a signature changes nothing (docs/takeover.md).",
+                                    "Parts of the OpenDKIM configuration found on the host that may be dropped: "
+                                    "patterns of its SigningTable, hosts, settings, spelled as the refusal names "
+                                    "them. Without this, a run that would end a signature changes nothing "
+                                    "(docs/takeover.md).",
                                     (),
                                 ),
                             }
                         ),
-                        "Taking over an OpenDKIM configuration that somebody made by hand.",
+                        "Taking over an OpenDKIM configuration that was written by hand.",
                     ),
                 }
             ),
@@ -446,7 +452,7 @@ SCHEMA = Section(
                     "shut": Key(
                         Items(Text(r"[0-9]{1,5}(-[0-9]{1,5})?/(tcp|udp)", "a port (587/tcp)")),
                         "Ports that may be shut although something listens there when firewalld starts on this host "
-                        "for the first time; with any other one it is not started.",
+                        "for the first time. If any other port would be shut, firewalld is not started.",
                         (),
                     ),
                 }
@@ -458,7 +464,7 @@ SCHEMA = Section(
             Section(
                 {
                     "enabled": Key(
-                        Bool(), "Label what SELinux's policy does not know of.", computed="where SELinux is enabled"
+                        Bool(), "Label what SELinux's policy does not know.", computed="where SELinux is enabled"
                     ),
                     "booleans": Key(
                         Names(Text(r"[a-z][a-z0-9_]*", "a boolean of SELinux"), Bool()),
@@ -499,8 +505,8 @@ SCHEMA = Section(
                                     ),
                                     "enabled": Key(
                                         Bool(),
-                                        "Let the user log in. Without that the login is locked, for SSH, too, and "
-                                        "mail arrives all the same.",
+                                        "Let the user log in. `false` locks the login, also for SSH; mail still "
+                                        "arrives.",
                                         True,
                                     ),
                                     "fullname": Key(Text(), "The user's full name.", computed="left as it is"),
@@ -536,44 +542,46 @@ SCHEMA = Section(
         "schedule": Key(
             Section(
                 {
-                    "enabled": Key(Bool(), "Have the minion itself run `dkim.advance`, master or no master.", True),
+                    "enabled": Key(
+                        Bool(), "Let the minion run `dkim.advance` on its schedule, with or without its master.", True
+                    ),
                     "every": Key(Duration(10), "Time between two such runs.", 3600),
                     "splay": Key(
-                        Duration(), "Random delay of each run, so that hosts do not ask DNS all at once.", 600
+                        Duration(), "Random delay of each run, so that hosts do not all query DNS at once.", 600
                     ),
                 }
             ),
-            "The minion's own runs over its DKIM keys.",
+            "The minion's scheduled runs over its DKIM keys.",
         ),
         "watch": Key(
             Section(
                 {
                     "enabled": Key(
                         Bool(),
-                        "Have the minion itself run `mailserver.watch`, which tells what changed. It is on, "
-                        "because a fault that nobody looks for costs mail for days, and a run some seconds; without "
-                        "`mail` and `prometheus` it only sends events.",
+                        "Let the minion run `mailserver.watch`, which reports what changed. It is on because a fault "
+                        "that nobody looks for costs mail for days, and a run takes some seconds; without `mail` and "
+                        "`prometheus` it only sends events.",
                         True,
                     ),
                     "every": Key(Duration(10), "Time between two such runs.", 3600),
                     "splay": Key(
-                        Duration(), "Random delay of each run, so that hosts do not ask DNS all at once.", 600
+                        Duration(), "Random delay of each run, so that hosts do not all query DNS at once.", 600
                     ),
                     "mail": Key(
                         Items(_MAIL_ADDRESS),
-                        "Who gets a mail about it. Name a mailbox that this host has no part in, or the mail about its "
-                        "broken mail waits there, too.",
+                        "Who gets a mail about it. Name a mailbox that does not depend on this host, or the mail "
+                        "about its fault is stuck in it.",
                         (),
                     ),
                     "prometheus": Key(
                         OneOf((Bool(), Text(r"/\S+\.prom", "an absolute path (/….prom)"))),
                         "Where each run writes its findings for the node exporter's textfile collector; `true`: "
-                        "`mailserver.prom` in the folder that Debian's package of it reads.",
+                        "`mailserver.prom` in the folder that its Debian package reads.",
                         False,
                     ),
                 }
             ),
-            "What the minion tells by itself of its mail server (docs/watch.md).",
+            "What the minion reports about its mail server (docs/watch.md).",
         ),
         "selftest": Key(
             Section(
@@ -601,20 +609,20 @@ SCHEMA = Section(
                     "total": Key(Integer(1, 10000), "Answers an hour to all senders together.", 200),
                 }
             ),
-            "An address to which people write to see whether their mail is all right.",
+            "An address to which people write to check their mail.",
         ),
         "clean": Key(
             Section(
                 {
                     "packages": Key(
                         Bool(),
-                        "Have `mailserver.clean` remove the packages that the formula brought, too; those that were "
-                        "there before it stay.",
+                        "Let `mailserver.clean` also remove the packages that the formula installed; those that were "
+                        "there before stay.",
                         False,
                     )
                 }
             ),
-            "What `mailserver.clean` takes away besides.",
+            "What else `mailserver.clean` removes.",
         ),
         "python": Key(
             Section(

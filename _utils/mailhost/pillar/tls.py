@@ -67,8 +67,8 @@ _ACME = Section(
     {
         "challenge": Key(
             Choice(("http-01", "dns-01")),
-            "How the authority sees that the names are this host's: `http-01`, by a file at port 80, which is opened "
-            "for it; `dns-01`, by a TXT record, sent with the credential of `dns:rfc2136`.",
+            "How the authority verifies that the names belong to this host: `http-01`, by a file at port 80, which "
+            "is opened for it; `dns-01`, by a TXT record, sent with the credential of `dns:rfc2136`.",
             computed="none: no ACME",
         ),
         "email": Key(
@@ -122,8 +122,8 @@ HOST_KEY = Key(
             ),
             "tlsa": Key(
                 Bool(),
-                "Emit and check the host's TLSA record (`3 1 1`, DANE for SMTP). Its zone must be signed. A "
-                "new key needs its record in DNS for two TTLs before it is served: have renewals keep the key.",
+                "Emit and check the host's TLSA record (`3 1 1`, DANE for SMTP). Its zone must be signed. A new key "
+                "needs its record in DNS for two TTLs before it is served, so let renewals keep the key.",
                 False,
             ),
         }

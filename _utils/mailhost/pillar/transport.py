@@ -35,17 +35,17 @@ def domain_keys(report_uri):
                 {
                     "mode": Key(
                         Choice(mta_sts.MODES),
-                        "What senders are to do that honour MTA-STS (RFC 8461): `enforce`, deliver to the domain's "
-                        "`mx` with valid certificates or not at all; `testing`, only report; `none`, forget the policy "
+                        "What senders that honour MTA-STS do (RFC 8461): `enforce`, deliver to the domain's `mx` "
+                        "with valid certificates or not at all; `testing`, only report; `none`, forget the policy "
                         "that they had. Begin with `testing`; leave through `none`.",
                         computed="left out: no MTA-STS",
                     ),
                     "max_age": Key(
-                        Duration(1), "How long senders go by the policy that they have fetched; a year at most.", 604800
+                        Duration(1), "How long senders keep a policy that they have fetched; a year at most.", 604800
                     ),
                     "addresses": Key(
                         Items(Address()),
-                        "Addresses that `mta-sts.NAME` is to have; `[]`: not checked.",
+                        "Addresses that `mta-sts.NAME` must have; `[]`: not checked.",
                         computed="the host's `addresses`, if it serves the policy; else none",
                     ),
                 }
@@ -71,7 +71,7 @@ HOST_KEY = Key(
             "serve": Key(
                 Choice(("nothing", "nginx")),
                 "Who serves the domains' MTA-STS policies by HTTPS: `nginx`, on this host, beside the sites it has; "
-                "`nothing`, somebody else (`mailserver.mta_sts_policy` emits the file).",
+                "`nothing`, another server (`mailserver.mta_sts_policy` prints the file).",
                 "nothing",
             ),
             "certificate": Key(
