@@ -719,7 +719,7 @@ def _ask_for(outcomes, central, test):
     names = [f"{one.kind} {one.name}" for one in due]
     policies = central_policies
     if not central_keys.ask_publisher(__salt__, central, policies.MINE, "mailserver.wanted", names, policies.EVENT):
-        raise CommandExecutionError("mailserver.publish: the master could not be told; nothing was asked for")
+        raise CommandExecutionError("mailserver.publish: the master could not be reached; nothing was requested")
     told = _outcomes([one for one in outcomes if one.result != "due"], test)
     del told["sent"], told["refused"]
     return {"asked": [one.name for one in due], **told}

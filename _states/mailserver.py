@@ -209,8 +209,8 @@ def mod_watch(name, sfun=None, **kwargs):
     In a dry run, report that the staged configuration would be activated.
     """
     if sfun == "in_force" and __opts__["test"]:
-        comment = f"{name}: the new configuration would be checked, put in force and seen to serve, or taken back"
-        return {"name": name, "result": None, "changes": {"configuration": "would be put in force"}, "comment": comment}
+        comment = f"{name}: the new configuration would be checked, activated and seen to serve, or rolled back"
+        return {"name": name, "result": None, "changes": {"configuration": "would be activated"}, "comment": comment}
     return {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
 
 
@@ -654,7 +654,7 @@ def lost_ports(name, firewall, services=(), ports=(), shut=()):
 
     Each listener is listed with its program, address and port. Those that only this host can reach do not count.
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": "No port is to be shut"}
+    ret = {"name": name, "result": True, "changes": {}, "comment": "No port would be shut"}
     state = before_given_back.zone_state(name, firewall)
     if state["running"]:
         return ret
@@ -839,7 +839,7 @@ def _passable(zone, service):
         out = daemons_firewall.shut_out(zone, run_command(("ss", "-Hltnp")).out)
     except MailserverError as err:
         return {"result": False, "comment": str(err)}
-    how = "add what is to be let in to mailserver:firewalld:ports or to the zone"
+    how = "add what it must let in to mailserver:firewalld:ports or to the zone"
     return {"warnings": [f"Zone {zone} shuts out {', '.join(out)}; {how}"]} if out else {}
 
 

@@ -162,7 +162,7 @@ def test_tables_that_cannot_be_finished_are_told_and_finished_by_the_next_run(fo
     foreseen.go_back_to(tmp_path / "before")
     (error,) = errors_of(foreseen, reload=fills_up(foreseen, foreseen.etc))
     assert error.startswith(f"{foreseen.etc}/KeyTable: could not be written: {FULL}")
-    assert "the change is in force" in error
+    assert "the change is active" in error
     assert [foreseen.verified(name) for name in NAMES] == [SECOND, SECOND]
     check_undamaged(foreseen)
     empty(foreseen.etc)

@@ -264,7 +264,7 @@ def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_priva
     waits = world.look(15 * DAYS)
     assert not waits.changes
     assert not waits.errors
-    assert any("it is to be revoked" in text and '"v=DKIM1; k=rsa; p="' in text for text in waits.waiting)
+    assert any("it is due to be revoked" in text and '"v=DKIM1; k=rsa; p="' in text for text in waits.waiting)
     assert private.exists(), "DNS still shows the key: whoever reads it expects that it verifies"
 
     world.advance(15 * DAYS)

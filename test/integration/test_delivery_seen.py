@@ -55,7 +55,7 @@ def test_a_change_that_stops_mail_is_taken_back_with_postfix_words(stopped, lab,
     found = results[host].of("mailserver-postfix-in-force")
     assert found["result"] is False, found
     assert STOPS[settings] in found["comment"], found
-    assert "back in force" in found["comment"] or "not put in place" in found["comment"]
+    assert "is active again" in found["comment"] or "not put in place" in found["comment"]
     assert same[host]
     token, _ = lab.submit(host)
     lab.delivered(host, "bob", token)

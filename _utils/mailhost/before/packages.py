@@ -27,7 +27,9 @@ def read(path=NOTE):
     except FileNotFoundError:
         return {"brought": [], "before": None}
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise PackagesError(f"{path}: damaged ({err!r}); mend it, or delete it to have no package taken away") from err
+        raise PackagesError(
+            f"{path}: damaged ({err!r}); repair it, or delete it so that no package is removed"
+        ) from err
 
 
 def write(note, path=NOTE):

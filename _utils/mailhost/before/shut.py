@@ -105,7 +105,7 @@ def told(found, ports):
     items = list(dict.fromkeys(one.item for one in found))
     return (
         f"firewalld does not run yet, and is not started, since it would shut what listens now: "
-        f"{'; '.join(map(str, found))}. Open what is to be reached "
+        f"{'; '.join(map(str, found))}. Open what must stay reachable "
         f"(mailserver:firewalld:ports: [{', '.join([*ports, *items])}]), and give up what is not "
         f"(mailserver:firewalld:shut: [{', '.join(items)}]); or have this formula leave the firewall alone "
         "(mailserver:firewalld:enabled: false)"

@@ -192,9 +192,9 @@ def _replaced(wanted, expected, where):
     if wanted is None:
         return tuple(text for text in expected if text not in keys)
     if tags(wanted)["p"] and expected:
-        raise Wrong(f"{where}: a key is to come in the place of another record, which is never done")
+        raise Wrong(f"{where}: a key would replace another record, which is never done")
     if len(keys) > 1:
-        raise Wrong(f"{where}: {len(keys)} keys are to be revoked by one record")
+        raise Wrong(f"{where}: {len(keys)} keys would be revoked by one record")
     return tuple(expected)
 
 

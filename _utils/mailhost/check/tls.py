@@ -151,7 +151,7 @@ def _served(settings, service, chain):
     if served in on_disk:
         return ok(id, service.about, wanted, seen)
     newest = f"{paths[-1]} has {summary(on_disk[0])}" if on_disk else f"{', '.join(paths)} has none"
-    remedy = f"Renewed, and not reloaded: {_RELOAD}; have the renewal run that (docs/operations.md, Certificates)"
+    remedy = f"Renewed, and not reloaded: {_RELOAD}; let the renewal run that (docs/operations.md, Certificates)"
     return Finding(id, "warn", service.about, wanted, f"{seen}; {newest}", remedy)
 
 
@@ -164,7 +164,7 @@ def _certificate_files(settings, service):
 def _files(settings):
     """Return the findings about the files of certificate and key."""
     path, key_path = file_of(settings, "certificate"), file_of(settings, "key")
-    made = f"{_AGAIN} makes the pair anew, if one of both files is gone"
+    made = f"{_AGAIN} makes a new pair if one of the two files is missing"
     named = settings["tls"]["certificate"] and settings["tls"].get("source") not in _ISSUED
     remedy = "Put the files of mailserver:tls:certificate and :key there" if named else made
     id, wanted = "tls.certificate.file", "the file holds a certificate (PEM)"
@@ -204,7 +204,7 @@ def _key_mode(path):
     except OSError as err:
         return Finding(id, "unknown", path, wanted, str(err), "Run as root")
     if mode & 0o004 and reachable:
-        remedy = f"chmod 0600 {real}; whoever has an account here may have it, so have a new key and certificate made"
+        remedy = f"chmod 0600 {real}; anyone with an account here may have copied it, so get a new key and certificate"
         return Finding(id, "fail", path, wanted, f"{real} has mode {mode:04o}", remedy)
     return ok(id, path, wanted, f"{real} has mode {mode:04o}")
 
@@ -234,7 +234,7 @@ def _names(leaf, hostname, about, place, note, renew, self_signed):
         return ok("tls.certificate.names", about, wanted, short(seen))
     # Nobody relies on the name in a certificate that nobody signed.
     status = "warn" if self_signed else "fail"
-    remedy = f"Have one made that names {hostname}. {renew}"
+    remedy = f"Get one that names {hostname}. {renew}"
     return Finding("tls.certificate.names", status, about, wanted, short(seen), remedy)
 
 
@@ -258,7 +258,7 @@ def _chain(chain, about, service, self_signed, budget, source):
     names = " < ".join(subject(one) for one in chain)
     seen = short(f"{service.place}: {names}")
     remedy = (
-        "Have the file hold the host's certificate first, then those between it and the root, in their order (certbot: "
+        "Put the host's certificate first into the file, then those between it and the root, in their order (certbot: "
         f"fullchain.pem, not cert.pem); then {_RELOAD}"
     )
     if self_signed and source in ("ca", "acme"):

@@ -168,7 +168,7 @@ def _put_in_force(configuration, daemon):
     refused = daemon.refused(configuration.staged)
     if refused:
         raise ConfigurationRefused(
-            f"{configuration.name}: not put in place, the old configuration stays in force: {refused}"
+            f"{configuration.name}: not put in place, the old configuration stays active: {refused}"
         )
     if not cut_short:
         _keep(configuration, "former", here)
@@ -230,7 +230,7 @@ def _take_back(configuration, daemon, before):
         wrong = _act(daemon, "restart", files, before, daemon.moment())
         if not wrong:
             configuration.mark.unlink()
-            return "The configuration that served before is back in force."
+            return "The configuration that served before is active again."
     return f"With the old one, which is back in place, it does not serve either: {_sentence(wrong)}"
 
 

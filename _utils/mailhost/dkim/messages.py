@@ -24,7 +24,7 @@ def tell(run, name, key, wanted, verdict):
         kind, text = _left(run, name, key, verdict)
     elif wanted.why:
         text = (
-            f"the record of the {key.stage} key {key.selector} is to be changed, because {wanted.why}.\n"
+            f"the record of the {key.stage} key {key.selector} must be changed, because {wanted.why}.\n"
             f"{_shown(run, name, key, wanted, verdict)}"
         )
     elif key.stage in ("generated", "published"):
@@ -108,7 +108,7 @@ def _listed(findings):
 def _to_publish(run, name, key, wanted, zone):
     record = record_of(name, run.domains[name], key)
     if not wanted.text:
-        return f"  To do: take away all TXT records at {record.name}."
+        return f"  To do: remove all TXT records at {record.name}."
     record = replace(record, value=wanted.text)
     return (
         f"  To publish, as a line of the zone:\n    {mail_records.zone_line(record)}\n"

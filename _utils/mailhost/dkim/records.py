@@ -72,7 +72,7 @@ def wanted(name, domain, key, is_named, now, oldest_queued):
         return Wanted("", "it has been revoked for long enough")
     if key.stage == "retired" and not is_named:
         if not life.keeps_record(key, policy, now, oldest_queued):
-            return Wanted(revoked_record_of(name, domain, key).value, "it is to be revoked")
+            return Wanted(revoked_record_of(name, domain, key).value, "it is due to be revoked")
         # An earlier run may have begun the revocation when the queue held no old mail. That this run cannot read the
         # queue does not undo that.
         is_over = now >= life.retention_ends(key, policy)

@@ -43,9 +43,7 @@ def brief(texts):
     texts = [*map(wording.lines, texts[:SHOWN]), *texts[SHOWN:]]
     if len(texts) <= SHOWN:
         return texts
-    more = (
-        f"{len(texts) - SHOWN:,} more like these; dkim.status has each key, mailserver.records what is to be published."
-    )
+    more = f"{len(texts) - SHOWN:,} more like these; dkim.status has each key, mailserver.records what to publish."
     return [*texts[:SHOWN], more]
 
 

@@ -235,7 +235,7 @@ def _changes(now, new, ready):
     stops = [Step(STOP, name, old=signer.selector) for name, signer in now.signers.items() if name not in new]
     changes = sorted([*starts, *stops], key=lambda step: step.domain)
     if now.is_cut_short:
-        text = "An earlier run was cut short while it changed the tables; its change is made anew."
+        text = "An earlier run was cut short while it changed the tables; its change is made again."
         changes.append(Step(NOTE, reason=text))
     written = Step(WRITE, "tables", old="not as the signers are", new="written again")
     return [*changes, *([] if starts or stops else [written])]

@@ -29,8 +29,8 @@ own: BIND 3 hours (max-ncache-ttl), Unbound and PowerDNS 1 hour (cache-max-negat
 """
 _MOST_ADDRESSES = 64
 _BELIEVED = (
-    "what this host's resolver says of zones and their servers is believed, and that may be an internal view. To have "
-    "the outside's view as well, name resolvers outside in mailserver:dns:resolvers"
+    "this host's resolver is trusted for zones and their servers, and that may be an internal view. To see the public "
+    "view as well, name public resolvers in mailserver:dns:resolvers"
 )
 
 

@@ -294,7 +294,7 @@ def cutover(paths, old, new, reload, probe, unproven=()):
     try:
         _write(_texts(paths, settled))
     except WriteError as err:
-        raise CutoverError(f"{err}; the change is in force, but the next run has to finish it") from err
+        raise CutoverError(f"{err}; the change is active, but the next run has to finish it") from err
     _forget(paths)
     return failed
 

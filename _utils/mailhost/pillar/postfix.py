@@ -159,7 +159,7 @@ def _has_lmtp_socket(settings, problems):
     serves = settings["dovecot"]["enabled"] and "lmtp" in (settings["dovecot"]["protocols"] or ())
     if named and not serves:
         problems.append(
-            f"{named[0]}: mail is to go to Dovecot by LMTP, but lmtp is not in mailserver:dovecot:protocols"
+            f"{named[0]}: mail would go to Dovecot by LMTP, but lmtp is not in mailserver:dovecot:protocols"
         )
     return bool(named) or settings["accounts"]["type"] == "virtual"
 

@@ -286,7 +286,7 @@ def _given(pillar, place):
 
 def _check_postfix(settings, problems):
     if settings["sasl"]["type"] == "dovecot" and not settings["dovecot"]["enabled"]:
-        problems.append("mailserver:sasl:type: Dovecot is to check logins, but mailserver:dovecot:enabled is false")
+        problems.append("mailserver:sasl:type: Dovecot would check logins, but mailserver:dovecot:enabled is false")
     postfix, system = settings["postfix"], settings["os"]["postfix"]
     places = {"main": postfix["main"]}
     for name in ("submission", "submissions"):

@@ -100,7 +100,7 @@ def _wrong_key(value, public):
         return None
     if not public:
         return (
-            f"it still holds a key (p={shown(seen)}), but the key is to be revoked: publish the record with an empty p="
+            f"it still holds a key (p={shown(seen)}), but the key must be revoked: publish the record with an empty p="
         )
     if not seen:
         return "its p= is empty, which says that the key is revoked; publish the record with our p="
@@ -130,7 +130,7 @@ def _other_key(seen, public):
     # All RSA keys of a size begin alike, so only the place where they start to differ says anything.
     return (
         f"it holds a different key: from character {start + 1} on p= is {_from(seen, start)}, "
-        f"ours is {_from(public, start)}. If ours was made anew, publish ours; if another host signs with this "
+        f"ours is {_from(public, start)}. If ours was made again, publish ours; if another host signs with this "
         "selector, give the two different ones"
     )
 

@@ -39,7 +39,7 @@ ENGLISH = {
     "nothing about such an address. What others see of this host's mail, a reflector elsewhere can tell.",
     "dkim.domain": "Signing domain: {domain}",
     "dkim.selector": "Selector: {selector}",
-    "dkim.none": "The message has no DKIM signature. Have the host that sends it sign for {domain}, and publish the "
+    "dkim.none": "The message has no DKIM signature. Let the host that sends it sign for {domain}, and publish the "
     "key.",
     "dkim.fail": "The signature does not hold: its key is not in DNS, or the message was changed after it was signed.",
     "dkim.neutral": "The signature cannot be read, so it does not count.",

@@ -147,7 +147,7 @@ class _Planning:
         drop = f"or give that up: list {rule.pattern} in {_DROP}"
         if rule.kind in ("all", "odd"):
             return (
-                f"List each domain that is to be signed for in mailserver:domains, and list {rule.pattern} in {_DROP}."
+                f"List each domain that must be signed for in mailserver:domains, and list {rule.pattern} in {_DROP}."
             )
         if sender.endswith(f".{signs}") and signs in self.host.domains:
             return f"Set mailserver:domains:{signs}:dkim:subdomains to true, {drop}."

@@ -98,9 +98,9 @@ def remembered(path):
     except FileNotFoundError:
         return Memory(), []
     except (OSError, UnicodeDecodeError) as err:
-        return Memory(), [f"{path}: cannot be read: {err}; so all that is not right was told anew"]
+        return Memory(), [f"{path}: cannot be read: {err}; so everything that is wrong was reported again"]
     except WatchError as err:
-        return Memory(), [f"{err}; so all that is not right was told anew"]
+        return Memory(), [f"{err}; so everything that is wrong was reported again"]
 
 
 def _channels(settings, at, told, submit, send_event):

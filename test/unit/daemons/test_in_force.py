@@ -105,7 +105,7 @@ def test_a_change_that_does_not_serve_is_taken_back_as_a_whole_with_the_daemons_
     world.stage(*staged)
     with pytest.raises(NotServing, match="in the daemon's own words") as caught:
         put_in_force(world.configuration, world.daemon)
-    assert "back in force" in str(caught.value)
+    assert "is active again" in str(caught.value)
     assert texts(world) == ["old main\n", "old master\n"]
     assert world.daemon.active
     assert not is_cut_short(world.configuration)
@@ -116,7 +116,7 @@ def test_where_the_former_files_do_not_serve_either_those_that_were_last_seen_to
     put_in_force(world.configuration, world.daemon)
     world.paths[0].write_text("bad by hand\n")
     world.stage("bad main\n", "old master\n")
-    with pytest.raises(NotServing, match="served before is back"):
+    with pytest.raises(NotServing, match="served before is active"):
         put_in_force(world.configuration, world.daemon)
     assert texts(world) == ["good main\n", "old master\n"]
 
@@ -174,7 +174,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_or_undone_by_the_next(world,
     world.stage(next_main, master)
     wanted = [next_main, master]
     if next_main.startswith("bad"):
-        with pytest.raises(NotServing, match="back in force"):
+        with pytest.raises(NotServing, match="is active again"):
             put_in_force(world.configuration, world.daemon)
         wanted = ["old main\n", "old master\n"]
     else:

@@ -43,7 +43,7 @@ CASES = [
     (4, "", "another", "absent", "errors", ["still on its way was signed with one", PUBLISH], ["mail is signed"]),
     (4, "", "it", "absent", "errors", [SIGNED, PUBLISH], []),
     (4, UNSEEN, "another", "absent", "waiting", ["still on its way was signed", "a hand-made configuration"], []),
-    (4, REVOKED, "another", "different", "waiting", ["is to be changed, because it is to be revoked"], ["p=MIIB"]),
+    (4, REVOKED, "another", "different", "waiting", ["must be changed, because it is due to be revoked"], ["p=MIIB"]),
     (4, TAKEN, "another", "unknown", None, [], []),
     (4, FOREIGN, "another", "unknown", None, [], []),
 ]

@@ -62,4 +62,4 @@ def test_a_record_that_must_stay_is_missed_where_it_is_revoked(tmp_path, when, o
 
 def test_a_record_whose_time_is_over_is_to_be_revoked(tmp_path):
     wanted, found = verdict_on(tmp_path, retired(LONG_AGO), NOW, OURS, REVOKED)
-    assert (wanted.text, wanted.why, found) == (REVOKED, "it is to be revoked", "different")
+    assert (wanted.text, wanted.why, found) == (REVOKED, "it is due to be revoked", "different")

@@ -378,7 +378,7 @@ def test_a_change_that_was_cut_short_is_made_anew_from_the_tables_that_worked(ho
         path.write_text("# half a table\n" if is_half else path.read_text())
     report = host.sign()
     assert host.in_force == {A: "s"}
-    assert "An earlier run was cut short while it changed the tables; its change is made anew." in report.notes
+    assert "An earlier run was cut short while it changed the tables; its change is made again." in report.notes
     assert report.errors == []
 
 

@@ -169,7 +169,7 @@ def test_a_damaged_memory_is_a_first_run_that_says_so(host, left):
     host.memory.write_bytes(left.encode("utf-8", "surrogateescape"))
     told = host.run(DOWN)
     assert len(told["troubles"]) == 1
-    assert "all that is not right was told anew" in told["troubles"][0]
+    assert "everything that is wrong was reported again" in told["troubles"][0]
     assert len(host.mails) == 2
     assert host.run(DOWN)["troubles"] == []
     assert len(host.mails) == 2

@@ -121,7 +121,7 @@ def _whole(tables):
 def _steps(look):
     return [
         Step("config.dkim.signer", "a key signs", partial(_signer, look)),
-        Step("config.dkim.signing_table", "the signing table names the key that is to sign", partial(_signed, look)),
+        Step("config.dkim.signing_table", "the signing table names the key that should sign", partial(_signed, look)),
         Step("config.dkim.key_table", "the KeyTable leads to the domain's key file", partial(_listed, look)),
         Step("config.dkim.key_file", "a key file that OpenDKIM reads and takes for safe", partial(_file, look)),
         Step(
@@ -274,7 +274,7 @@ def _key(look, name):
         return "warn", f"{path} has {bits} bits; RFC 8301 asks for {WANTED}", _stronger(name)
     if row is None:
         seen = f"{path} is no key of {look.place.keys}/{name}/{keystore.MANIFEST}"
-        return "warn", seen, f"Have one made that is: salt-call dkim.rotate {name} force=True"
+        return "warn", seen, f"Make one that is: salt-call dkim.rotate {name} force=True"
     return None
 
 

@@ -48,7 +48,7 @@ def parsers(host, shown):
     found = [*_check(host), *(_parsed(name, shown[name]) for name in ("main.cf", "master.cf"))]
     if all(one.status != "fail" for one in found):  # these fail as well if a file is not understood
         names = [name for name in ("all", "options") if shown[name].status != 0]
-        wanted = "Postfix shows what is in force"
+        wanted = "Postfix shows its active configuration"
         found += [not_run("config.postfix.parser", name, wanted, SHOW[name], shown[name]) for name in names]
     return found
 
@@ -66,7 +66,7 @@ def _check(host):
         return []
     if others and done.status == 0 and all(line.endswith(" differ") for line in others):
         seen = f"copies in the chroot are old: {brief(line.partition('warning: ')[2] for line in others)}"
-        return [Finding(id, "warn", about, wanted, seen, "Run: systemctl restart postfix, which copies them anew.")]
+        return [Finding(id, "warn", about, wanted, seen, "Run: systemctl restart postfix, which copies them again.")]
     remedy = "Put right what it says (`postfix set-permissions` for owners and modes), then run `postfix check` again."
     return [_judged(id, about, wanted, done, others, remedy)]
 
@@ -76,7 +76,7 @@ def _parsed(name, done):
     if done.status is None:
         return not_run(id, name, wanted, SHOW[name], done)
     lines = [line for line in said(done.err) if ("master.cf" in line) == (name == "master.cf")]
-    remedy = f"{_AGAIN}, which writes the file anew; what it is not to write, change in the pillar."
+    remedy = f"{_AGAIN}, which writes the file again; change in the pillar what it must not write."
     return _judged(id, name, wanted, done, lines, remedy)
 
 

@@ -11,7 +11,7 @@ from mailhost.records import record as mail_records
 
 ASK_AGAIN = "Nothing is known to be wrong. Check again when the servers named answer; docs/dns.md explains messages."
 DISAGREE = (
-    "Have every name server serve the same zone: dig @ADDRESS SOA ZONE +norec, on each, shows which one is behind."
+    "Make every name server serve the same zone: dig @ADDRESS SOA ZONE +norec, on each, shows which one is behind."
 )
 _SENTENCES = 3
 

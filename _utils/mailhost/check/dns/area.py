@@ -67,5 +67,5 @@ def _left_out(survey):
         remedy = "Give a zone the same NS records above and in itself, or this host a way to the root (docs/dns.md)."
         yield Finding("dns.servers", "warn", survey.settings["hostname"], wanted, in_short([*remarks, *texts]), remedy)
     elif texts:
-        wanted = "every name server is asked that can be, and is to be"
+        wanted = "every name server is queried that can be and should be"
         yield ok("dns.servers", survey.settings["hostname"], wanted, f"not asked: {'; '.join(texts)}")

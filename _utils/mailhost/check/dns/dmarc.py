@@ -88,7 +88,7 @@ def _policy(survey, name, tags):
 def _hint(name, tags):
     if tags.get("rua"):
         return ": reports only"
-    return f": nobody is told of forged mail; mailserver:domains:{name}:dmarc:rua would ask for reports"
+    return f": nobody hears of forged mail; mailserver:domains:{name}:dmarc:rua would ask for reports"
 
 
 # ---- reports
@@ -158,7 +158,7 @@ def _reports(survey, name):
 
 
 def _permit(name, hosts):
-    elsewhere = f"have the reports sent elsewhere: mailserver:domains:{name}:dmarc:rua, ruf"
+    elsewhere = f"send the reports elsewhere: mailserver:domains:{name}:dmarc:rua, ruf"
     names = [_permission(name, host).name for host in hosts]
     records = [mail_records.Record(one, 3600, "TXT", "v=DMARC1") for one in names]
     return publish(records, f"whoever runs {', '.join(hosts)} can; or {elsewhere}") if hosts else elsewhere.capitalize()

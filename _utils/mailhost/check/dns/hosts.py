@@ -226,7 +226,7 @@ def _targets(survey):
 
 def _target_finding(target, wanted, value, sentences, status, seen=""):
     remedy = (
-        f"Give {target} A or AAAA records of its own, or have the MX record name another host: a CNAME is not allowed "
+        f"Give {target} A or AAAA records of its own, or let the MX record name another host: a CNAME is not allowed "
         "there (RFC 2181 section 10.3), nor an address (RFC 5321 section 5.1)."
     )
     return judged("dns.mx.target", target, wanted, value, sentences, status, remedy, seen)

@@ -198,7 +198,7 @@ def _read_caa(host, wanted, name, values, at):
     bad = [value for value, found in read.items() if not found or not _is_usable(*found.groups())]
     if bad:
         remedy = (
-            f"Publish them anew at {name}, for example: {name}. 3600 IN CAA 0 issue "
+            f"Publish them again at {name}, for example: {name}. 3600 IN CAA 0 issue "
             f'"letsencrypt.org" (known are: {", ".join(_CAA_TAGS)})'
         )
         return Finding("dns.caa", "warn", host, wanted, f"{'; '.join(bad)} at {name}, {at}, cannot be read", remedy)

@@ -80,7 +80,7 @@ def _published(survey, name, domain):
     found = _records(survey, name)
     if len(found) > 1:
         seen = f"{len(found)} SPF records, of which receivers take none: {'; '.join(found)} ({where(answers)})"
-        remedy = publish([wanted] if wanted else [], f"and take away every other SPF record at {name}")
+        remedy = publish([wanted] if wanted else [], f"and remove every other SPF record at {name}")
         return Finding("dns.spf", "fail", name, "one SPF record", seen, remedy)
     if wanted is None:
         return None
@@ -179,7 +179,7 @@ def _passes(name, sending):
     if status == "unknown":
         return unknown("dns.spf.passes", name, wanted, f"{seen}, by this system's resolver")
     remedy = (
-        f"Have the SPF record allow these addresses: mailserver:domains:{name}:addresses and spf say which; "
+        f"Let the SPF record allow these addresses: mailserver:domains:{name}:addresses and spf say which; "
         f"salt-call mailserver.records {name} format=zone shows the record to publish."
     )
     return Finding("dns.spf.passes", status, name, wanted, f"{seen}, by this system's resolver", remedy)

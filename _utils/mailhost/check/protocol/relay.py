@@ -203,7 +203,7 @@ def _bare_newline(host, service, budget):
     if not value and "unknown parameter" not in done.err:
         return "unknown", f"postconf: {short(done.err)}", "Run as root, where Postfix's commands are: postconf -n"
     if not value:
-        remedy = "Have the system's updates installed: Postfix has it from 3.5.23, 3.6.13, 3.7.9, 3.8.4 and 3.9 on"
+        remedy = "Install the system's updates: Postfix has it from 3.5.23, 3.6.13, 3.7.9, 3.8.4 and 3.9 on"
         return "warn", f"this Postfix has no smtpd_forbid_bare_newline: {short(done.err)}", remedy
     if value == "no":
         return "fail", "smtpd_forbid_bare_newline = no", f"Set {key}: normalize, and run a highstate"

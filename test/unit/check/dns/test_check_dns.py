@@ -335,7 +335,7 @@ BROKEN = {
         {("_dmarc.a.example", "TXT"): (DMARC.replace(b"reports.example", b"reports..example"),)},
         [("dns.dmarc.reports", D, "warn"), ("dns.dmarc", D, "warn")],
         "reports..example is no host that reports could be sent to",
-        "Have the reports sent elsewhere: mailserver:domains:a.example:dmarc:rua",
+        "Send the reports elsewhere: mailserver:domains:a.example:dmarc:rua",
     ),
     "two MTA-STS": (
         {("_mta-sts.a.example", "TXT"): (b"v=STSv1; id=1", b"v=STSv1; id=2")},
