@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 
+from browser import chromium
 from found_world import found
 from lifecycle_world import etc, foreseen, milter, world
 from mailhost.dns import roots
@@ -18,6 +19,13 @@ def pytest_runtest_protocol(item, nextitem):
     # Around fixtures of all scopes, too.
     with contextlib.nullcontext() if item.get_closest_marker("package_index") else own_network():
         return (yield)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, one for all tests: a process has one Playwright at a time."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

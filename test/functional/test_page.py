@@ -6,19 +6,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from browser import chromium
 from example_fleet import NOW, answers, example, overview, waiting
 from mailhost.page.fleet import fleet
 from mailhost.page.html import PART, page
 
 PHONE, DESKTOP, PAPER = (360, 740), (1280, 900), (794, 1123)
 expect.set_options(timeout=300_000)  # a busy machine is no fault of the page
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

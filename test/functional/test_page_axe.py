@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from axe_playwright_python import sync_playwright as axe
 
-from browser import chromium
 from example_fleet import NOW, SPF, answers, example, overview
 from mailhost.page.fleet import fleet
 from mailhost.page.html import PART, page
@@ -28,12 +27,6 @@ WAYS = {
     "dark": ((1280, 900), "dark"),
     "phone": ((360, 740), "light"),
 }
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 def violations(shown):
