@@ -94,9 +94,7 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
         salt '*' mailserver.settings
         salt '*' mailserver.settings '{domains: {example.com: {}}}'
     """
-    may_be_in_force = saltenv is None and not shared
-    if not pillar and may_be_in_force and not parameters and _is_left_alone():
-        return _in_force()
+    is_state = shared or saltenv is not None
     if pillar is None:
         pillar = _own_pillar()
     saltenv = saltenv or _saltenv()
@@ -104,14 +102,15 @@ def settings(pillar=None, saltenv=None, parameters=None, shared=False):
     key = _digest(pillar, saltenv, parameters)
     found = cache.get(key)
     if found is None:
-        system, is_current = _parameters(parameters, saltenv, may_be_in_force)
         try:
-            with garbage.kept():
-                found = pillar_settings.resolve(pillar, system, _host_grains())
+            found = cache[key] = _resolved(pillar, _parameters(parameters, saltenv))
+        except MissingParameters as err:
+            # A state must learn what the file server lacks; not even the cache may hide it from one.
+            if is_state:
+                raise CommandExecutionError(str(err)) from err
+            found = _without_file_server(pillar, err)
         except MailserverError as err:
             raise CommandExecutionError(str(err)) from err
-        if is_current:  # otherwise an SLS file would get them and never learn what the file server lacks
-            cache[key] = found
     # Pickle is the fastest way to copy this.
     return found if shared else pickle.loads(pickle.dumps(found))
 
@@ -277,7 +276,10 @@ def validate(pillar=None, saltenv=None):
         salt mx1 mailserver.validate '{domains: {example.com: {}}}'
     """
     pillar = _own_pillar() if pillar is None else pillar
-    found = pillar_settings.problems(pillar, _parameters(None, saltenv or _saltenv())[0], _host_grains())
+    try:
+        found = pillar_settings.problems(pillar, _parameters(None, saltenv or _saltenv()), _host_grains())
+    except MailserverError as err:
+        raise CommandExecutionError(str(err)) from err
     if found:
         __context__["retcode"] = 1
     return list(found)
@@ -287,34 +289,33 @@ def _saltenv():
     return __opts__.get("saltenv") or "base"
 
 
-def _is_left_alone():
-    """Tell whether this host has no pillar and no file server, but settings that were activated (salt-ssh)."""
-    if __pillar__.get("mailserver") or not Path(_settings_path()).exists():
-        return False
-    try:
-        pillar_parameters.read(lambda path: __salt__["cp.get_file_str"](path, saltenv=_saltenv()), _saltenv())
-    except MailserverError:
-        return not _own_pillar()
-    return False
+def _resolved(pillar, system):
+    with garbage.kept():
+        return pillar_settings.resolve(pillar, system, _host_grains())
 
 
-def _parameters(given, saltenv, or_in_force=False):
-    """Return the parameters of this host's operating system, and whether they come from the file server.
+def _without_file_server(pillar, err):
+    """Return the settings of a host that has no file server (salt-ssh), from what the last highstate activated.
 
-    With ``or_in_force``, fall back to those of the last highstate where there is no file server (salt-ssh).
+    With salt-ssh such a host has no pillar either; then they are the settings that were activated.
     """
     try:
-        found = given or pillar_parameters.read(
-            lambda path: __salt__["cp.get_file_str"](path, saltenv=saltenv), saltenv
-        )
-        return pillar_parameters.of_system(found, __grains__), True
-    except MissingParameters as err:
-        with contextlib.suppress(CommandExecutionError):
-            if or_in_force:
-                return _in_force()["os"], False
+        in_force = _in_force()
+        return _resolved(pillar, in_force["os"]) if pillar else in_force
+    except CommandExecutionError:
         raise CommandExecutionError(str(err)) from err
-    except MailserverError as err:
-        raise CommandExecutionError(str(err)) from err
+    except MailserverError as wrong:
+        raise CommandExecutionError(str(wrong)) from wrong
+
+
+def _parameters(given, saltenv):
+    """Return the parameters of this host's operating system.
+
+    :raises MissingParameters: they are not on the file server.
+    :raises MailserverError: they do not know this system.
+    """
+    read = given or pillar_parameters.read(lambda path: __salt__["cp.get_file_str"](path, saltenv=saltenv), saltenv)
+    return pillar_parameters.of_system(read, __grains__)
 
 
 @mailhost_arguments.read(CommandExecutionError, packages=mailhost_arguments.texts)
@@ -582,13 +583,9 @@ def metrics():
 def _in_force():
     """Return the settings that the last highstate activated; a minion option may name another file for them."""
     try:
-        return watch_run.settings_in_force(_settings_path())
+        return watch_run.settings_in_force(__opts__.get("mailserver.settings_in_force", watch_run.SETTINGS))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
-
-
-def _settings_path():
-    return __opts__.get("mailserver.settings_in_force", watch_run.SETTINGS)
 
 
 def _send_event(data):

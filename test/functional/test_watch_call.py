@@ -132,3 +132,21 @@ def test_the_metrics_can_be_had_by_a_call(host):
     assert status == 0
     names = {one.name for one in text_string_to_metric_families(text)}
     assert {"mailserver_check_timestamp_seconds", "mailserver_findings", "mailserver_finding_status"} <= names
+
+
+def test_a_host_without_pillar_and_file_server_goes_by_what_was_activated(host):
+    """As salt-ssh has it."""
+    nothing = ("--file-root=/nonexistent", "--pillar-root=/nonexistent")
+    host.highstate()
+    status, settings = host.run("mailserver.settings", *nothing)
+    assert (status, list(settings["domains"]), settings["hostname"]) == (0, ["alpha.test"], "mx1.alpha.test")
+    _, asked = host.run("mailserver.settings", '{"hostname": "mx2.beta.test", "domains": {"beta.test": {}}}', *nothing)
+    assert list(asked["domains"]) == ["beta.test"]
+    status, said = host.run("mailserver.settings", "{}", "base", *nothing)
+    assert status
+    assert "is not on the file server" in said
+    (host.home / "settings.json").unlink()
+    status, said = host.run("mailserver.settings", *nothing)
+    assert status
+    assert "is not on the file server" in said
+    host.highstate()
