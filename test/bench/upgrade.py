@@ -24,11 +24,13 @@ def main(words):
     run("master", "sh", "-c", "mkdir /srv/earlier && tar -xC /srv/earlier", text=earlier)
     serve("/srv/earlier")
     sign = prepare()
-    print(f"earlier: {_files('/srv/earlier')}; signing: {_names(sign)}", flush=True)
+    print(
+        f"earlier: {len(_files('master', '/srv/earlier/_utils'))} files of Python; signing: {_names(sign)}", flush=True
+    )
     begun = {host: _minion(host) for host in HOSTS}
     serve("/srv/formula")
     highstate()
-    print(f"upgraded to: {_files('/srv/formula')}", flush=True)
+    print(f"upgraded to: {len(_files('master', '/srv/formula/_utils'))} files of Python", flush=True)
     highstate()
     after = rotated(sign)
     print(f"signing: {_names(after)}", flush=True)
@@ -80,10 +82,9 @@ def rotated(sign):
     return after
 
 
-def _files(folder):
-    return (
-        run("master", "sh", "-c", f"find {folder}/_utils -name '*.py' | wc -l").strip() + " files of Python in _utils"
-    )
+def _files(host, folder):
+    """Return the paths of all Python files below a folder."""
+    return set(run(host, "sh", "-c", f"cd {folder} && find . -name '*.py'").split())
 
 
 def _names(sign):
@@ -96,12 +97,7 @@ def _minion(host):
 
 def _is_clean(host, begun):
     """Tell whether the minion ran on, and has no file of the earlier version left; print what is wrong."""
-    listed = f"cd {OURS} && find . -name '*.py' | sort"
-    there, wanted = (
-        run(host, "sh", "-c", listed),
-        run("master", "sh", "-c", "cd /srv/formula/_utils && find . -name '*.py' | sort"),
-    )
-    left = sorted(set(there.split()) - set(wanted.split()))
+    left = sorted(_files(host, OURS) - _files("master", "/srv/formula/_utils"))
     ran_on = _minion(host) == begun
     print(f"{host}: the minion {'ran on' if ran_on else 'was restarted'}; files left: {', '.join(left) or 'none'}")
     return ran_on and not left

@@ -163,7 +163,7 @@ def _somebody_elses(change, text):
 
 
 def _is_right(change, value, wanted):
-    """Tell whether a TXT value is as good as the wanted one: it may differ in what has no meaning in such a record."""
+    """Tell whether a TXT value means the same as the wanted one, even if it is written differently."""
     if change.is_beside:
         return check_spf_beside((value,), wanted) is None
     if change.kind:

@@ -35,7 +35,7 @@ _FORWARD = ".forward"
 _LARGEST = 1 << 20
 _WAITING = ("maildrop", "incoming", "active")
 _NO_POLICY = re.compile(r"421|451 4\.3\.|4\d\d 4\.7\.1 Service unavailable|\d+ [45]\.1\.\d|.*Relay access denied")
-"""Refusals of a recipient that are not policy: nobody's mail is accepted, or the address is unknown."""
+"""Refusals of a recipient that are not policy: the host accepts no mail at all, or the address is unknown."""
 FATAL = ("fatal: ", "panic: ", "bad command startup")
 """What a Postfix program logs if it cannot start."""
 _COMMANDS = ("/sendmail[", "/postdrop[", "/postqueue[", "/postsuper[", "/postmap[", "/postalias[")
