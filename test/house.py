@@ -21,7 +21,7 @@ scale
 arguments clock files
 command
 errors
-wording
+wording shapes
 """
 """The folders, and the files that stand in none, from the top down; those in one line do not import each other."""
 FLOORS = [line.split() for line in ORDER.strip().split("\n")]

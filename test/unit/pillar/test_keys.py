@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import types
+import typing
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from salt.utils.secret import hide
 
+from mailhost import shapes
 from mailhost.errors import PillarError
 from mailhost.pillar.keys import SCHEMA
 from mailhost.pillar.settings import resolve
@@ -393,6 +396,53 @@ def test_the_example_shows_the_defaults():
 def test_the_pillar_reference_is_what_the_schema_says():
     made = subprocess.run([TOP / "script" / "reference"], capture_output=True, text=True, check=True).stdout
     assert (TOP / "docs" / "pillar.md").read_text() == made, "run: script/reference > docs/pillar.md"
+
+
+def test_the_types_of_settings_are_what_the_schema_says():
+    made = subprocess.run([TOP / "script" / "reference", "shapes"], capture_output=True, text=True, check=True).stdout
+    written = (TOP / "_utils" / "mailhost" / "shapes.py").read_text()
+    assert written == made, "run: script/reference shapes > _utils/mailhost/shapes.py"
+
+
+def _misfits(value, kind, place):
+    """Yield each place where a value is not of a type of :mod:`mailhost.shapes`."""
+    origin = typing.get_origin(kind)
+    if typing.is_typeddict(kind) and isinstance(value, dict):
+        hints = typing.get_type_hints(kind)
+        yield from (f"{place}:{name}" for name in hints.keys() ^ value.keys())
+        for name in hints.keys() & value.keys():
+            yield from _misfits(value[name], hints[name], f"{place}:{name}")
+    elif origin is dict and isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _misfits(inner, typing.get_args(kind)[1], f"{place}:{name}")
+    elif origin is list and isinstance(value, list):
+        yield from (one for inner in value for one in _misfits(inner, typing.get_args(kind)[0], place))
+    elif origin in (typing.Union, types.UnionType):
+        if all(list(_misfits(value, one, place)) for one in typing.get_args(kind)):
+            yield f"{place}: {value!r}"
+    elif origin is typing.Literal:
+        if value not in typing.get_args(kind):
+            yield f"{place}: {value!r}"
+    elif kind is not typing.Any and type(value) is not kind:
+        yield f"{place}: {value!r}"
+
+
+VIRTUAL = {"type": "virtual", "virtual": {"users": {"alice@example.com": {"password": "$6$abc$def"}}}}
+
+
+@pytest.mark.parametrize("more", [{}, {"accounts": VIRTUAL, "sasl": {}}], ids=["system users", "virtual accounts"])
+def test_settings_are_of_the_types_that_the_checker_knows(more):
+    example = yaml.safe_load((TOP / "pillar.example").read_text())["mailserver"]
+    pillar = {**example, "firewalld": {"enabled": True}, **more}
+    probe = {"user": "mailprobe", "alias": "mailprobealias", "folder": "/var/lib/probe", "home": "/var/lib/probe/home"}
+    assert not list(_misfits(settings(pillar, system={**SYSTEM, "probe": probe}), shapes.Settings, "mailserver"))
+
+
+def test_a_setting_of_another_type_is_found():
+    found = settings({"domain": "example.com", "domains": {"example.com": {}}})
+    found["postfix"]["message_size"] = "50 MB"
+    del found["sasl"]["path"]
+    assert sorted(_misfits(found, shapes.Settings, "")) == [":postfix:message_size: '50 MB'", ":sasl:path"]
 
 
 def _sections(section):
