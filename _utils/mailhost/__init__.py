@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-_loaded = {}
+_loaded: dict[str, tuple[int, int]] = {}
 _SIDE_BY_SIDE = "mailserver_"
 """The prefix of the formula's modules before they were in this package."""
 
 
-def drop_outdated():
+def drop_outdated() -> None:
     """Drop the formula's loaded modules if a file changed since the last call, so that imports load them again.
 
     Files that Salt loads (``_modules``, ``_states``) call this before they import any of them. Salt reloads those files
@@ -28,7 +28,7 @@ def drop_outdated():
     _loaded.update(on_disk)
 
 
-def _drop(prefix):
+def _drop(prefix: str) -> None:
     """Drop modules, and the attributes of this package that would still lead to them."""
     for name in [name for name in sys.modules if name.startswith(prefix)]:
         del sys.modules[name]
@@ -38,6 +38,6 @@ def _drop(prefix):
             del package[name]
 
 
-def _version(path):
+def _version(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_mtime_ns, found.st_size

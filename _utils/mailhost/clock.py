@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from mailhost.errors import ClockError
 
@@ -57,19 +58,19 @@ class Clock:
     unseen: bool = False
 
     @property
-    def is_believed(self):
+    def is_believed(self) -> bool:
         """Tell whether the host's clock agrees with what was witnessed."""
         return abs(self.wall - self.trusted) <= TOLERANCE
 
 
-def read():
+def read() -> Reading:
     """Return the host's :class:`Reading` now."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     return Reading(time.time(), boot, uptime, max(uptime - _first_process_began(), 0))
 
 
-def _first_process_began():
+def _first_process_began() -> float:
     """Return when process 1 started, in seconds since the machine's boot (proc(5), field 22 of /proc/1/stat).
 
     If that cannot be read, it counts as started just now, so that too little time is assumed to have passed, never too
@@ -82,7 +83,7 @@ def _first_process_began():
         return math.inf
 
 
-def advance(clock, reading):
+def advance(clock: Clock | None, reading: Reading) -> Clock:
     """Return the :class:`Clock` after a new reading; ``clock`` is ``None`` at the first run.
 
     The kernel's count of seconds says how much time passed since the last run or, if the host booted in between, how
@@ -112,7 +113,7 @@ def advance(clock, reading):
     return _proved(_compared(now, passed), passed)
 
 
-def _compared(clock, passed):
+def _compared(clock: Clock, passed: float) -> Clock:
     """Return the clock after comparing its trusted time with the host's clock."""
     ahead = clock.wall - clock.trusted
     if ahead > 0:
@@ -124,12 +125,12 @@ def _compared(clock, passed):
     return replace(_credited(clock, -back), unseen=True) if back else clock
 
 
-def _credited(clock, seconds):
+def _credited(clock: Clock, seconds: float) -> Clock:
     credit = min(clock.credit + seconds, MOST_TAKEN_BACK)
     return replace(clock, trusted=clock.trusted + seconds, credit=credit, unproved=clock.unproved + seconds)
 
 
-def _proved(clock, passed):
+def _proved(clock: Clock, passed: float) -> Clock:
     """Return the clock after ``passed`` seconds were witnessed, if the host's clock agrees with them."""
     if not clock.is_believed:
         return clock
@@ -137,7 +138,7 @@ def _proved(clock, passed):
     return replace(clock, unproved=unproved, unseen=clock.unseen and clock.uptime < SETTLES)
 
 
-def believe(clock):
+def believe(clock: Clock) -> Clock:
     """Return ``clock`` with the host's clock trusted, ahead or behind: an operator says that it is right.
 
     :raises ClockError: it was obviously never set.
@@ -146,12 +147,12 @@ def believe(clock):
     return Clock(clock.wall, clock.wall, clock.boot, clock.uptime)
 
 
-def _check_was_set(wall):
+def _check_was_set(wall: float) -> None:
     if wall < EARLIEST:
         raise ClockError("the host's clock was never set (it is before 2026): set it, then run again")
 
 
-def emit(clock):
+def emit(clock: Clock) -> str:
     """Return a clock as the text of its file."""
     return json.dumps(asdict(clock)) + "\n"
 
@@ -160,13 +161,13 @@ OF_UNKNOWN_CREDIT = {"credit": CREDIT, "unproved": CREDIT, "unseen": True}
 """Values that an earlier version of the formula did not save: it may have accepted that much, and more."""
 
 
-def parse(text, where):
+def parse(text: str, where: str) -> Clock:
     """Read the text of a clock's file.
 
     :raises ClockError: it is damaged.
     """
     try:
-        found = {**OF_UNKNOWN_CREDIT, **json.loads(text)}
+        found: dict[str, Any] = {**OF_UNKNOWN_CREDIT, **json.loads(text)}
         numbers = {name: float(found[name]) for name in ("trusted", "wall", "uptime", "credit", "unproved")}
         if not all(map(math.isfinite, numbers.values())):
             raise ValueError("a time that is no number")
@@ -175,16 +176,16 @@ def parse(text, where):
         raise ClockError(f"{where}: damaged ({err!r}); delete it if the host's clock is right now") from err
 
 
-def utc(now):
+def utc(now: float) -> datetime:
     """Return the time ``now`` (seconds since 1970, UTC) as a time stamp."""
     return datetime.fromtimestamp(int(now), timezone.utc)
 
 
-def shown_time(moment):
+def shown_time(moment: datetime) -> str:
     """Return a time stamp in the form for people."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def iso_time(moment):
+def iso_time(moment: datetime) -> str:
     """Return a time stamp in the form for programs (ISO 8601, UTC)."""
     return moment.strftime(_TIME)

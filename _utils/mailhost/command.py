@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 COMMAND_LIMIT = 60
 
 
-def run_command(words, limit=COMMAND_LIMIT):
+def run_command(words: Sequence[str], limit: float = COMMAND_LIMIT) -> "Done":
     """Run a command, and return the result as :class:`mailhost.command.Done`; never raises an exception."""
     try:
         done = subprocess.run(
@@ -33,7 +35,11 @@ class Done:
     err: str
 
 
-def said(text):
+Command: TypeAlias = Callable[[Sequence[str]], Done]
+"""What runs a command, as :func:`run_command` does."""
+
+
+def said(text: str) -> list[str]:
     """Return the distinct lines of a parser's output, without values from its file that they repeat.
 
     A line of main.cf that is not understood may hold a password.

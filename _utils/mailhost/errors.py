@@ -1,5 +1,7 @@
 """The errors that this formula raises: one class for each thing that a caller can act on."""
 
+from collections.abc import Iterable
+
 from mailhost.wording import lines, plain
 
 _LONGEST = 8000
@@ -15,7 +17,7 @@ class MailserverError(Exception):
 
     many = False
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: object) -> None:
         shown = lines if self.many else plain
         super().__init__(*(shown(one, _LONGEST) if isinstance(one, str) else one for one in arguments))
 
@@ -25,7 +27,7 @@ class PillarError(MailserverError):
 
     many = True
 
-    def __init__(self, problems):
+    def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"

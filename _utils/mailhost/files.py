@@ -12,10 +12,16 @@ import os
 import secrets
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 from mailhost.errors import LockHeld, UnsafeFile, WriteError
 
+AnyPath: TypeAlias = str | os.PathLike[str]
+"""A path, as text or as a :class:`pathlib.Path`."""
+Ids: TypeAlias = tuple[int, int]
+"""The owner of a file: ``(uid, gid)``."""
 UNFINISHED = ".unfinished"
 """The end of the name of a file that is being written (:func:`replace`)."""
 LARGEST = 64 * 1024 * 1024
@@ -36,23 +42,23 @@ _KINDS = {
 LOCK_WAIT = 60
 
 
-def is_trusted(found):
+def is_trusted(found: os.stat_result) -> bool:
     """Tell whether only root (or the user of this process) owns a file or folder and may write to it."""
     return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def is_sticky(found):
+def is_sticky(found: os.stat_result) -> bool:
     """Tell whether in this folder users may not rename or delete files of others, as in ``/tmp``."""
     return found.st_uid in (0, os.geteuid()) and bool(found.st_mode & stat.S_ISVTX)
 
 
-def kind(found):
+def kind(found: os.stat_result) -> str:
     """Return in words what kind of file something is that is not a regular file."""
     return _KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
 
 
 @contextlib.contextmanager
-def opened_folder(path):
+def opened_folder(path: AnyPath) -> Iterator[int]:
     """Open a folder and yield its descriptor. Links on the way are followed only where just root could put them.
 
     :raises UnsafeFile: another user could have put a link there.
@@ -65,7 +71,7 @@ def opened_folder(path):
         os.close(descriptor)
 
 
-def _open_folder(path):
+def _open_folder(path: str) -> int:
     names, links = _names(path), 0
     descriptor = os.open("/", _FOLDER)
     try:
@@ -88,11 +94,11 @@ def _open_folder(path):
     return descriptor
 
 
-def _names(path):
+def _names(path: str) -> list[str]:
     return [name for name in path.split("/") if name not in ("", ".")]
 
 
-def _target(folder, name, path, err):
+def _target(folder: int, name: str, path: str, err: OSError) -> str:
     """Return the target of a link in an open folder; anything else that could not be opened raises its error again."""
     found = _lstat(folder, name)
     if found is None or not stat.S_ISLNK(found.st_mode):
@@ -103,7 +109,7 @@ def _target(folder, name, path, err):
     return os.readlink(name, dir_fd=folder)
 
 
-def _lstat(folder, name):
+def _lstat(folder: int, name: str) -> os.stat_result | None:
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -111,7 +117,7 @@ def _lstat(folder, name):
 
 
 @contextlib.contextmanager
-def opened(path, flags=_READ, mode=0):
+def opened(path: AnyPath, flags: int = _READ, mode: int = 0) -> Iterator[int]:
     """Open a regular file and yield its descriptor.
 
     :raises UnsafeFile: it is a link, a FIFO or something else that is not a regular file.
@@ -129,7 +135,7 @@ def opened(path, flags=_READ, mode=0):
         os.close(descriptor)
 
 
-def _open_file(folder, name, path, flags, mode):
+def _open_file(folder: int, name: str, path: Path, flags: int, mode: int) -> int:
     try:
         return os.open(name, flags | _READ, mode, dir_fd=folder)
     except OSError as err:
@@ -139,7 +145,7 @@ def _open_file(folder, name, path, flags, mode):
         raise OSError(err.errno, err.strerror, str(path)) from err
 
 
-def check_roots(path, found):
+def check_roots(path: AnyPath, found: os.stat_result) -> None:
     """Check that only root can have written the content of a file.
 
     :param found: its ``fstat``.
@@ -153,7 +159,7 @@ def check_roots(path, found):
         )
 
 
-def foreign(found):
+def foreign(found: os.stat_result) -> str:
     """Return why a file's content may come from a user other than root; ``""`` if it cannot."""
     if found.st_uid not in (0, os.geteuid()):
         return f"it belongs to user {found.st_uid}"
@@ -162,7 +168,7 @@ def foreign(found):
     return f"it has {found.st_nlink} names" if found.st_nlink > 1 else ""
 
 
-def read(path, roots=False):
+def read(path: AnyPath, roots: bool = False) -> tuple[bytes, os.stat_result]:
     """Return the content of a regular file, as bytes, and its ``fstat``.
 
     :param roots: refuse the file if anybody but root can have written it.
@@ -177,12 +183,12 @@ def read(path, roots=False):
             return file.read(LARGEST), found
 
 
-def read_text(path, roots=False, encoding="utf-8"):
+def read_text(path: AnyPath, roots: bool = False, encoding: str = "utf-8") -> str:
     """Return the content of a regular file, as text; see :func:`read`."""
     return read(path, roots)[0].decode(encoding)
 
 
-def replace(path, octets, mode, owner=None):
+def replace(path: AnyPath, octets: bytes, mode: int, owner: Ids | None = None) -> None:
     """Replace the file at ``path`` by a new one: a temporary file beside it, fsync, rename, fsync of the folder.
 
     :param owner: ``(uid, gid)``, or ``None`` for the process's own.
@@ -202,7 +208,7 @@ def replace(path, octets, mode, owner=None):
         os.fsync(folder)
 
 
-def _fill(file, octets, mode, owner):
+def _fill(file: BinaryIO, octets: bytes, mode: int, owner: Ids | None) -> None:
     if owner:
         os.fchown(file.fileno(), *owner)
     os.fchmod(file.fileno(), mode)
@@ -211,7 +217,7 @@ def _fill(file, octets, mode, owner):
     os.fsync(file.fileno())
 
 
-def delete(path):
+def delete(path: AnyPath) -> None:
     """Delete a file, if it exists, and sync its folder; if it is a link, the link itself is deleted."""
     path = Path(path)
     try:
@@ -226,7 +232,7 @@ def delete(path):
         raise OSError(err.errno, err.strerror, str(path)) from err
 
 
-def _sweep(folder):
+def _sweep(folder: AnyPath) -> None:
     """Delete unfinished files of killed runs in a folder."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened_folder(folder) as descriptor:
         for name in os.listdir(descriptor):
@@ -236,7 +242,7 @@ def _sweep(folder):
 
 
 @contextlib.contextmanager
-def locked(keys, wait=LOCK_WAIT, what="these keys"):
+def locked(keys: AnyPath, wait: float = LOCK_WAIT, what: str = "these keys") -> Iterator[None]:
     """Hold the lock of the folder ``keys``, so that two runs never work in it at the same time.
 
     :param what: what they work on; for the message.
@@ -259,7 +265,7 @@ def locked(keys, wait=LOCK_WAIT, what="these keys"):
         yield
 
 
-def replace_file(path, text, mode, owner=None):
+def replace_file(path: AnyPath, text: str | bytes, mode: int, owner: Ids | None = None) -> None:
     """Write ``text`` (or bytes) to ``path``: a temporary file beside it, fsync, rename, fsync of the folder.
 
     :param owner: ``(uid, gid)``, or ``None`` for the process's own.
@@ -272,7 +278,7 @@ def replace_file(path, text, mode, owner=None):
         raise WriteError(f"{path}: could not be written: {reason}; mend this, and the next run goes on") from err
 
 
-def sweep(*folders):
+def sweep(*folders: AnyPath) -> None:
     """Delete unfinished files of killed runs, among them private keys.
 
     Only call this under the lock: it would also delete a file that another run is writing.
@@ -281,7 +287,7 @@ def sweep(*folders):
         _sweep(folder)
 
 
-def folders(keys):
+def folders(keys: AnyPath) -> list[str]:
     """Return the paths of the folders in the folder ``keys``."""
     try:
         with os.scandir(keys) as entries:
@@ -290,7 +296,7 @@ def folders(keys):
         return []
 
 
-def sync_folder(folder):
+def sync_folder(folder: AnyPath) -> None:
     """Sync a folder, so that its entries are durable."""
     with opened_folder(folder) as descriptor:
         os.fsync(descriptor)

@@ -3,7 +3,9 @@
 import copy
 import ipaddress
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from mailhost.scale import packing
 from mailhost.wording import did_you_mean, place_in, plain, shown
@@ -14,13 +16,27 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What would end a line in a file, or do more on a terminal than be read; a tab is a blank."""
 _SIZE_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_Domain = TypeVar("_Domain")
+
+
+class Kind(Protocol):
+    """What a value may be: ``form`` says it in words, and ``read`` returns a value in the one form that it has then.
+
+    :class:`Section`, :class:`Names` and :class:`Items` are read by :func:`read` alone, which goes on after a problem.
+    """
+
+    @property
+    def form(self) -> str: ...
+
+    def read(self, value: Any) -> Any:
+        """:raises Wrong: the value is not of this kind."""
 
 
 class Wrong(ValueError):
     """A value is not of its kind; the message says what it is and what would be right."""
 
 
-def _written(value, form):
+def _written(value: object, form: str) -> str:
     """Return a plain value as text.
 
     :raises Wrong: it has none: it is nested too deep, or a number of so many digits that Python does not write it.
@@ -31,13 +47,13 @@ def _written(value, form):
         raise Wrong(f"{shown(value)} is not {form}") from err
 
 
-def _refuse_lines(text, form):
+def _refuse_lines(text: str, form: str) -> None:
     if control := _CONTROL.search(text):
         what = "a line break" if control[0] in "\n\r" else "a control character"
         raise Wrong(f"{shown(text)} has {what} in it, but {form} on one line is wanted")
 
 
-def refuse_zone_index(value, form):
+def refuse_zone_index(value: object, form: str) -> None:
     """Refuse an address with a zone index (RFC 4007 section 11: ``fe80::1%eth0``), which ipaddress takes.
 
     :raises Wrong: it has one.
@@ -53,7 +69,7 @@ class Text:
     pattern: str = ""
     form: str = "text"
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
         text = _written(value, self.form)
@@ -72,10 +88,11 @@ class PasswordHash:
     """
 
     form: str = "a password hash (openssl passwd -6)"
-    schemes: tuple = ()
+    schemes: tuple[str, ...] = ()
 
-    def read(self, value):
-        found = isinstance(value, str) and re.fullmatch(r"(?:\{([A-Z0-9.-]+)\})?((?:\$[0-9a-z]+\$)?[!-9;-~]+)", value)
+    def read(self, value: object) -> str:
+        text = value if isinstance(value, str) else ""
+        found = re.fullmatch(r"(?:\{([A-Z0-9.-]+)\})?((?:\$[0-9a-z]+\$)?[!-9;-~]+)", text)
         if not found or not (found[1] or found[2].startswith("$")):
             raise Wrong(f"the value is not {self.form}; a password itself does not belong in the pillar")
         scheme = (found[1] or ("ARGON2" if found[2].startswith("$argon2") else "CRYPT")).partition(".")[0]
@@ -86,7 +103,7 @@ class PasswordHash:
         if scheme not in self.schemes:
             known = ", ".join(sorted({*SCHEMES_OF_CRYPT, *self.schemes}))
             raise Wrong(f"the value is not {self.form}: its scheme is {scheme}, and these are known here: {known}")
-        return value if found[1] else f"{{{value.split('$')[1].upper()}}}{value}"
+        return text if found[1] else f"{{{text.split('$')[1].upper()}}}{text}"
 
 
 SCHEMES_OF_CRYPT = ("CRYPT", "MD5-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT", "BLF-CRYPT")
@@ -100,7 +117,7 @@ class UserName:
 
     form: str = "a user name"
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         text = Text(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", self.form).read(value)
         if text != text.lower():
             raise Wrong(
@@ -119,7 +136,7 @@ class AliasTarget:
 
     form: str = "a recipient"
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         text = Text(form=self.form).read(value).strip()
         bare = text[1:-1].replace('\\"', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text
         if bare.startswith("|"):
@@ -138,7 +155,7 @@ class Bool:
 
     form: str = "true or false"
 
-    def read(self, value):
+    def read(self, value: object) -> bool:
         if not isinstance(value, bool):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but true or false is wanted")
         return value
@@ -153,10 +170,10 @@ class Integer:
     unit: str = ""
 
     @property
-    def form(self):
+    def form(self) -> str:
         return f"a whole number{' of ' + self.unit if self.unit else ''}"
 
-    def read(self, value):
+    def read(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
         if not self.least <= value <= self.most:
@@ -171,7 +188,7 @@ class Size:
     form: str = "a number of bytes (10485760, 50MiB)"
     most: int = 2**63 - 1
 
-    def read(self, value):
+    def read(self, value: object) -> int:
         found = not isinstance(value, bool) and re.fullmatch(r"([0-9]{1,99}) ?([a-zA-Z]*)", _written(value, self.form))
         if not found or found[2].upper() not in _SIZE_UNITS:
             raise Wrong(f"{shown(value)} is not {self.form}")
@@ -189,7 +206,7 @@ class Duration:
     most: int = 2**31 - 1
     form: str = "a time in seconds or with a unit (90s, 15m, 72h, 14d, 2w)"
 
-    def read(self, value):
+    def read(self, value: object) -> int:
         found = not isinstance(value, bool) and re.fullmatch(r"([0-9]{1,99}) ?([smhdw]?)", _written(value, self.form))
         if not found:
             raise Wrong(f"{shown(value)} is not {self.form}")
@@ -205,18 +222,19 @@ class Duration:
 class Choice:
     """One of a few words."""
 
-    words: tuple
+    words: tuple[str | int, ...]
 
     @property
-    def form(self):
+    def form(self) -> str:
         return "one of " + ", ".join(str(word) for word in self.words)
 
-    def read(self, value):
+    def read(self, value: object) -> str | int:
         if isinstance(value, bool):
             value = "yes" if value else "no"
-        if not any(value == word and type(value) is type(word) for word in self.words):
+        found = [word for word in self.words if value == word and type(value) is type(word)]
+        if not found:
             raise Wrong(f"{shown(value)} is not {self.form}; {did_you_mean(value, self.words)}")
-        return value
+        return found[0]
 
 
 @dataclass(frozen=True)
@@ -229,7 +247,7 @@ class Domain:
     form: str = "a domain name (example.com)"
     underscores: bool = False
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         if not isinstance(value, str):
             raise Wrong(f"{shown(value)} is {_type_name(value)}, but {self.form} is wanted")
         name = _to_a_labels(value.strip().lower().removesuffix("."))
@@ -254,7 +272,7 @@ class Address:
 
     form: str = "an IPv4 or IPv6 address"
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         try:
             address = ipaddress.ip_address(_written(value, self.form))
         except ValueError as err:
@@ -267,11 +285,11 @@ class Address:
 class Items:
     """A list of values of one kind; ``least`` is how many there must be."""
 
-    of: object
+    of: "AnyKind"
     least: int = 0
 
     @property
-    def form(self):
+    def form(self) -> str:
         return f"a list of {self.of.form}"
 
 
@@ -281,7 +299,7 @@ class Scalars:
 
     form: str = "a list of plain values"
 
-    def read(self, value):
+    def read(self, value: object) -> list[bool | str]:
         if not isinstance(value, (list, tuple)):
             raise Wrong(f"{shown(value)} is not {self.form}")
         return [one if isinstance(one, bool) else Text(form="a plain value").read(one) for one in value]
@@ -294,13 +312,13 @@ class Names:
     ``alike``: there may be thousands, of a few kinds; what equal ones are read as is one object.
     """
 
-    key: object
-    of: object
+    key: Kind
+    of: "AnyKind"
     nullable: bool = False
     alike: bool = False
 
     @property
-    def form(self):
+    def form(self) -> str:
         return f"a mapping from {self.key.form} to {self.of.form}"
 
 
@@ -308,17 +326,17 @@ class Names:
 class OneOf:
     """A value of the first of several kinds that takes it."""
 
-    kinds: tuple
+    kinds: "tuple[AnyKind, ...]"
 
     @property
-    def form(self):
+    def form(self) -> str:
         return " or ".join(kind.form for kind in self.kinds)
 
-    def read(self, value):
+    def read(self, value: Any) -> Any:
         if isinstance(value, str):
             _refuse_lines(value, self.form)
         for kind in self.kinds:
-            problems = []
+            problems: list[str] = []
             found = read(kind, value, "", problems)
             if not problems:
                 return found
@@ -333,9 +351,9 @@ class Key:
     ``None`` here. ``null`` in the pillar means the same as leaving the key out.
     """
 
-    kind: object
+    kind: "AnyKind"
     doc: str
-    default: object = None
+    default: bool | int | str | tuple[str, ...] | Mapping[str, str] | None = None
     computed: str = ""
 
 
@@ -343,11 +361,14 @@ class Key:
 class Section:
     """A mapping with a fixed set of keys."""
 
-    keys: dict = field(default_factory=dict)
+    keys: Mapping[str, Key] = field(default_factory=dict)
     form: str = "a mapping"
 
 
-def read(kind, value, where, problems):
+AnyKind: TypeAlias = Kind | Section | Names | Items
+
+
+def read(kind: AnyKind, value: Any, where: str, problems: list[str]) -> Any:
     """Read ``value`` as ``kind``; append what is wrong to ``problems``, each with its place (``a:b:c``), and go on."""
     if isinstance(kind, Section):
         return _read_section(kind, value, where, problems)
@@ -362,7 +383,7 @@ def read(kind, value, where, problems):
         return None
 
 
-def _read_section(section, value, where, problems):
+def _read_section(section: Section, value: Any, where: str, problems: list[str]) -> dict[str, Any]:
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -374,7 +395,7 @@ def _read_section(section, value, where, problems):
     return {name: _read_key(key, value.get(name), f"{where}:{name}", problems) for name, key in section.keys.items()}
 
 
-def _read_key(key, value, where, problems):
+def _read_key(key: Key, value: Any, where: str, problems: list[str]) -> Any:
     if isinstance(key.kind, Section):
         return _read_section(key.kind, value, where, problems)
     if value is None:
@@ -382,11 +403,13 @@ def _read_key(key, value, where, problems):
     return read(key.kind, value, where, problems)
 
 
-def _read_names(names, value, where, problems):
+def _read_names(names: Names, value: Any, where: str, problems: list[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         problems.append(f"{where}: {shown(value)} is {_type_name(value)}, but {names.form} is wanted")
         return {}
-    result, spelled, known = {}, {}, {}
+    result: dict[str, Any] = {}
+    spelled: dict[str, object] = {}
+    known: dict[bytes | str, Any] = {}
     for name, inner in value.items():
         here = place_in(where, name)
         try:
@@ -407,7 +430,7 @@ def _read_names(names, value, where, problems):
     return result
 
 
-def _read_alike(kind, value, where, problems, known):
+def _read_alike(kind: AnyKind, value: Any, where: str, problems: list[str], known: dict[bytes | str, Any]) -> Any:
     """Read a value, unless ``known`` has what an equal one was read as; what is wrong is told of each."""
     try:
         mark = packing.mark(value)
@@ -423,7 +446,7 @@ def _read_alike(kind, value, where, problems, known):
     return found
 
 
-def each_kind(domains, problems):
+def each_kind(domains: Mapping[str, _Domain], problems: Sequence[str]) -> Iterator[tuple[str, _Domain]]:
     """Yield each domain, ``(name, settings)``; of those that have theirs in common, the others only if the first one's
     brought ``problems``."""
     fine = set()
@@ -435,7 +458,7 @@ def each_kind(domains, problems):
                 fine.add(id(domain))
 
 
-def _read_items(items, value, where, problems):
+def _read_items(items: Items, value: Any, where: str, problems: list[str]) -> list[Any]:
     if not isinstance(value, (list, tuple)):
         problems.append(f"{where}: {shown(value)} is {_type_name(value)}, but {items.form} is wanted")
         return []
@@ -444,7 +467,7 @@ def _read_items(items, value, where, problems):
     return [read(items.of, one, f"{where}:{number}", problems) for number, one in enumerate(value)]
 
 
-def _to_a_labels(name):
+def _to_a_labels(name: str) -> str:
     if name.isascii():
         return name
     import idna  # comes with Salt, which needs it for its own HTTP client
@@ -455,7 +478,7 @@ def _to_a_labels(name):
         raise Wrong(f"{shown(name)} is not a domain name: {plain(str(err), 200)}") from err
 
 
-def _type_name(value):
+def _type_name(value: object) -> str:
     for kind, name in (
         (bool, "true or false"),
         (int, "a number"),

@@ -37,14 +37,22 @@ class Delivery(TypedDict):
     trusted: bool
 
 
+class Authors(TypedDict):
+    """For whom a host's mail is signed, as :mod:`mailhost.opendkim.authors` settles it."""
+
+    rules: dict[str, str | bool]
+    rows: list[str]
+    names: dict[str, str]
+
+
 class DomainSpf(TypedDict):
     enabled: bool
-    addresses: list[str]
     hosts: list[str]
     include: list[str]
     all: Literal["-all", "~all", "?all"]
     record: str | None
     exact: bool
+    addresses: list[str] | None
 
 
 class DomainDmarc(TypedDict):
@@ -171,7 +179,7 @@ class Postfix(TypedDict):
     syntax: dict[str, bool]
     local: dict[str, str]
     tlsproxy: bool
-    message_size: int
+    message_size: int | None
 
 
 class Sasl(TypedDict):
@@ -328,7 +336,7 @@ class Watch(TypedDict):
     every: int
     splay: int
     mail: list[str]
-    prometheus: bool | str
+    prometheus: Literal[False] | str
 
 
 class Selftest(TypedDict):
@@ -380,4 +388,4 @@ class Settings(TypedDict):
     own_addresses: list[str]
     os: dict[str, Any]
     delivery: Delivery | None
-    authors: dict[str, Any]
+    authors: Authors | None

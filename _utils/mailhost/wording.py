@@ -7,6 +7,8 @@ forge a line, an escape sequence would move the cursor, and a bidirectional over
 import difflib
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 LONGEST = 4000
 """Characters of a text that are shown."""
@@ -18,7 +20,7 @@ _UNSEEN = re.compile(
 )
 
 
-def plain(text, most=LONGEST):
+def plain(text: object, most: int = LONGEST) -> str:
     """Return a text on one line of at most ``most`` characters; unprintable ones are shown like ``\\x1b``.
 
     :param text: text, or bytes, which should be UTF-8; anything else is converted with ``str``. Plain text is returned
@@ -33,12 +35,12 @@ def plain(text, most=LONGEST):
     return found if len(found) <= most else f"{found[: most - 1]}…"
 
 
-def lines(text, most=LONGEST):
+def lines(text: object, most: int = LONGEST) -> str:
     """Return a text of several lines, each of them plain; only for text that this formula itself composed."""
     return "\n".join(plain(line, most) for line in str(text).split("\n"))
 
 
-def brief(value, most=300):
+def brief(value: object, most: int = 300) -> str:
     """Return a value of any kind on one plain line of at most ``most`` characters."""
     try:
         return plain(value if isinstance(value, str) else repr(value), most)
@@ -46,13 +48,13 @@ def brief(value, most=300):
         return _too_much(value)
 
 
-def _too_much(value):
+def _too_much(value: object) -> str:
     """Return what is said of a value that Python does not write out: nested too deep, or of thousands of digits."""
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name} that is too deep, or too large, to be shown"
 
 
-def told(found):
+def told(found: Any) -> Any:
     """Return plain data (mappings, lists) with all its text made plain, line by line, including keys of mappings."""
     if isinstance(found, dict):
         return {told(name): told(value) for name, value in found.items()}
@@ -61,12 +63,12 @@ def told(found):
     return lines(found) if isinstance(found, (str, bytes)) else found
 
 
-def is_seen(one):
+def is_seen(one: str) -> bool:
     """Tell whether a character is visible and harmless on a terminal."""
     return one.isprintable() and not _UNSEEN.match(one)
 
 
-def _shown(text):
+def _shown(text: str) -> Iterator[str]:
     marks = 0
     for one in text:
         marks = marks + 1 if unicodedata.combining(one) else 0
@@ -78,7 +80,7 @@ def _shown(text):
             yield one.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def shown(value):
+def shown(value: object) -> str:
     """Return ``value`` in the form for quoting in a message: short, on one line."""
     try:
         text = plain(repr(value[:80]) if isinstance(value, str) else str(value))
@@ -87,13 +89,13 @@ def shown(value):
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def place_in(where, name):
+def place_in(where: str, name: object) -> str:
     """Return the place of a key within another one for a message: on one line, whatever the name is."""
     text = name if isinstance(name, str) else shown(name)
     return f"{where}:{text if text.isprintable() else shown(text)}"
 
 
-def did_you_mean(name, valid):
+def did_you_mean(name: object, valid: Iterable[object]) -> str:
     """Return words that lead from a wrong ``name`` to the nearest one in ``valid``, or list them all."""
     text = name if isinstance(name, str) else shown(name)
     spelled = {str(one): one for one in valid}

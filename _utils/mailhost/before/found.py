@@ -2,11 +2,13 @@
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mailhost.before import lost as before_lost
-from mailhost.command import run_command
+from mailhost.command import Command, run_command
 from mailhost.daemons import in_force
+from mailhost.files import AnyPath
 
 _MAIN_KEYS = {
     "myhostname": "mailserver:hostname",
@@ -49,13 +51,15 @@ _PORTS = {
 """The ports of firewalld's service names, as far as mail hosts use them."""
 
 
-def text(path):
+def text(path: AnyPath) -> str:
     """Return a file's text; ``""`` if it does not exist."""
     here = in_force.look(path) if Path(path).is_file() else None
     return here.octets.decode("utf-8", "replace") if here else ""
 
 
-def postfix(folder, staged, command=run_command, shipped=_SHIPPED):
+def postfix(
+    folder: AnyPath, staged: AnyPath, command: Command = run_command, shipped: AnyPath = _SHIPPED
+) -> list[before_lost.Lost]:
     """Return the settings that main.cf and master.cf in ``folder`` have and those in ``staged`` do not, as
     :class:`mailhost.before.lost.Lost`.
     """
@@ -74,7 +78,9 @@ def postfix(folder, staged, command=run_command, shipped=_SHIPPED):
     return lost + _services(folder, staged, master, command, shipped)
 
 
-def _services(folder, staged, master, command, shipped):
+def _services(
+    folder: AnyPath, staged: AnyPath, master: str, command: Command, shipped: AnyPath
+) -> list[before_lost.Lost]:
     """Return the services, and the options of services, that master.cf loses."""
     tables = [
         before_lost.services(_said(command, ("postconf", "-c", str(one), "-M")))
@@ -83,8 +89,9 @@ def _services(folder, staged, master, command, shipped):
     here, to_come, brought = tables
     files = {master: text(master)}
 
-    def where(name):
-        return before_lost.line_of(rf"^{re.escape(name.split('/')[0])}\s+{name.split('/')[1]}\s", files)
+    def where(name: str) -> str:
+        words = name.split("/")
+        return before_lost.line_of(rf"^{re.escape(words[0])}\s+{words[1]}\s", files)
 
     gone = {name: value for name, value in here.items() if _ours(name) not in to_come}
     rows = before_lost.lost(gone, {}, {name: (value,) for name, value in brought.items()}, where,
@@ -94,11 +101,10 @@ def _services(folder, staged, master, command, shipped):
     coming = before_lost.parameters(_said(command, ("postconf", "-c", str(staged), "-P")))
     coming = {name: coming[_ours(name)] for name in options if _ours(name) in coming}
     shown = before_lost.parameters(_said(command, ("postconf", "-c", str(_shipped_master(staged, shipped)), "-P")))
-    shown = {name: (value,) for name, value in shown.items()}
     return rows + before_lost.lost(options, coming, shown, where, _option_key)
 
 
-def _shipped_master(staged, shipped):
+def _shipped_master(staged: AnyPath, shipped: AnyPath) -> Path:
     """Make a folder below ``staged`` with the distribution's master.cf, for its parser; return the folder."""
     place = Path(staged, "shipped")
     place.mkdir(exist_ok=True)
@@ -107,31 +113,33 @@ def _shipped_master(staged, shipped):
     return place
 
 
-def _ours(name):
+def _ours(name: str) -> str:
     """Return the name that the formula's master.cf uses for a service, or for an option of it."""
     service, kind, *option = name.split("/")
     names = {"submissions": "smtps", "465": "smtps", "587": "submission", "25": "smtp"}
     return "/".join([names.get(service, service) if kind == "inet" else service, kind, *option])
 
 
-def _option_key(name):
+def _option_key(name: str) -> str:
     service, _, option = _ours(name).split("/", 2)
     key = {"submission": "submission", "smtps": "submissions"}.get(service)
     return f"mailserver:postfix:{key}:options:{option}" if key else "no pillar key: give it in mailserver:postfix:main"
 
 
-def _asked(command, folder, option, name):
+def _asked(command: Command, folder: AnyPath, option: str, name: str) -> str:
     """Return postconf's output for a folder or, if postconf is not installed, the file itself."""
     done = command(("postconf", "-c", str(folder), option))
     return done.out if done.status == 0 else text(f"{folder}/{name}")
 
 
-def _said(command, words):
+def _said(command: Command, words: Sequence[str]) -> str:
     done = command(words)
     return done.out if done.status == 0 else ""
 
 
-def dovecot(folder, staged, command=run_command, shipped=_SHIPPED):
+def dovecot(
+    folder: AnyPath, staged: AnyPath, command: Command = run_command, shipped: AnyPath = _SHIPPED
+) -> list[before_lost.Lost]:
     """Return the settings that dovecot.conf and its includes have and the one in ``staged`` does not; none without
     ``doveconf``.
     """
@@ -140,7 +148,7 @@ def dovecot(folder, staged, command=run_command, shipped=_SHIPPED):
         before_lost.sections(_said(command, ("doveconf", "-n", "-c", str(path))))
         for path in (config, Path(staged, "dovecot.conf"), f"{shipped}/dovecot/dovecot.conf")
     )
-    paths = (config, *sorted(Path(folder, "conf.d").glob("*.conf")), f"{folder}/local.conf")
+    paths: tuple[AnyPath, ...] = (config, *sorted(Path(folder, "conf.d").glob("*.conf")), f"{folder}/local.conf")
     files = {str(path): text(path) for path in paths if os.path.exists(path)}
     return before_lost.lost(
         here,
@@ -151,7 +159,7 @@ def dovecot(folder, staged, command=run_command, shipped=_SHIPPED):
     )
 
 
-def opendkim(config, staged, trusted):
+def opendkim(config: str, staged: AnyPath, trusted: str) -> list[before_lost.Lost]:
     """Return the settings and trusted hosts that opendkim.conf has and the files in ``staged`` do not."""
     here, to_come = (before_lost.directives(text(path)) for path in (config, Path(staged, "opendkim.conf")))
     spelled = {name: spelling for name, (spelling, _) in here.items()}
@@ -171,10 +179,10 @@ def opendkim(config, staged, trusted):
     return lost
 
 
-def _words(path):
+def _words(path: AnyPath) -> set[str]:
     return {line.partition("#")[0].strip() for line in text(path).splitlines()} - {""}
 
 
-def ports_of(names):
+def ports_of(names: Iterable[str]) -> set[str]:
     """Return the ports (``25/tcp``) of firewalld's services and ports."""
     return {name if "/" in name else f"{_PORTS.get(name, name)}/tcp" for name in names}

@@ -1,13 +1,36 @@
 """Units, ports and aliases of a host as they were before this formula: recorded, and restored."""
 
 import re
+from collections.abc import Iterable
+from typing import Literal, TypedDict
 
-from mailhost.command import run_command
+from mailhost.command import Command, run_command
 from mailhost.daemons import firewall as daemons_firewall
 from mailhost.errors import FirewallError, OriginalsError
 
+_VERBS: tuple[tuple[tuple[str, str], Literal["enabled", "active"]], ...] = (
+    (("disable", "enable"), "enabled"),
+    (("stop", "start"), "active"),
+)
 
-def unit_states(units, command=run_command):
+
+class UnitState(TypedDict):
+    """Whether a unit runs, and whether it starts at boot."""
+
+    active: bool
+    enabled: bool
+
+
+class ZoneState(TypedDict):
+    """What a firewalld zone allows (``permanent`` and ``current``), and whether firewalld runs and is installed."""
+
+    running: bool
+    installed: bool
+    permanent: list[str]
+    current: list[str]
+
+
+def unit_states(units: Iterable[str], command: Command = run_command) -> dict[str, UnitState]:
     """Return whether units are active and enabled, ``{unit: {"active", "enabled"}}``."""
     return {
         unit: {
@@ -18,7 +41,9 @@ def unit_states(units, command=run_command):
     }
 
 
-def zone_state(zone, unit, run=None, command=run_command):
+def zone_state(
+    zone: str, unit: str, run: daemons_firewall.FirewallCmd | None = None, command: Command = run_command
+) -> ZoneState:
     """Return what a firewalld zone allows, and whether firewalld runs and is installed.
 
     :return: ``{"running", "installed", "permanent", "current"}``.
@@ -35,22 +60,24 @@ def zone_state(zone, unit, run=None, command=run_command):
             pass
     elif installed:
         shown["permanent"] = command(("firewall-offline-cmd", f"--zone={zone}", "--list-all")).out or ""
-    return {"running": running, "installed": installed, **{where: allowed(text) for where, text in shown.items()}}
+    permanent, current = allowed(shown["permanent"]), allowed(shown["current"])
+    return {"running": running, "installed": installed, "permanent": permanent, "current": current}
 
 
-def allowed(text):
+def allowed(text: str) -> list[str]:
     """Return the services and ports in the output of ``firewall-cmd --list-all``."""
     lines = dict(line.strip().partition(": ")[::2] for line in text.splitlines())
     return sorted([*lines.get("services", "").split(), *lines.get("ports", "").split()])
 
 
-def set_unit(unit, state, command=run_command):
+def set_unit(unit: str, state: UnitState, command: Command = run_command) -> list[str]:
     """Make a unit run and start at boot, or neither, as it did before; return the verbs of what changed.
 
     :raises OriginalsError: systemd refused.
     """
-    here, changed = unit_states([unit], command)[unit], []
-    for verbs, key in ((("disable", "enable"), "enabled"), (("stop", "start"), "active")):
+    here = unit_states([unit], command)[unit]
+    changed = []
+    for verbs, key in _VERBS:
         if here[key] != state[key]:
             verb = verbs[state[key]]
             done = command(("systemctl", verb, unit))
@@ -61,7 +88,7 @@ def set_unit(unit, state, command=run_command):
     return changed
 
 
-def entries(text):
+def entries(text: str) -> dict[str, str]:
     """Return the entries of aliases(5), ``{name: its lines}``, in order; ``""`` has the lines before the first one."""
     found, name = {"": ""}, ""
     for line in text.splitlines(keepends=True):
@@ -71,7 +98,7 @@ def entries(text):
     return found
 
 
-def aliases_as_they_were(former, present, names):
+def aliases_as_they_were(former: str | None, present: str, names: Iterable[str]) -> str:
     """Return the text of the aliases file with these names restored; changes that others made since then are kept.
 
     :param former: the file's text before the formula; ``None`` if unknown: then the names are removed, except

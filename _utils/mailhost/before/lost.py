@@ -4,6 +4,7 @@ A setting counts if it differs from the daemon's default, from what the distribu
 """
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailhost.daemons import secrets as daemons_secrets
@@ -25,23 +26,29 @@ class Lost:
     key: str
     now: str = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         instead = f"; the formula sets {masked(self.name, self.now)}" if self.now else ""
         return f"{self.name} = {masked(self.name, self.value)} ({self.where}){instead}: {self.key}"
 
 
-def masked(name, value):
+def masked(name: str, value: str) -> str:
     """Return a value for display: without secrets, on one line of at most ``LONGEST`` characters."""
     return plain(daemons_secrets.masked(name.rpartition("/")[2], " ".join(value.split())), LONGEST)
 
 
-def same(one, other):
+def same(one: str, other: str) -> bool:
     """Tell whether two values mean the same; lists may be separated by commas or white space."""
     words = [re.split(r"[,\s]+", value.strip().strip('"')) for value in (one, other)]
     return words[0] == words[1] or one.strip().lower() == other.strip().lower()
 
 
-def lost(old, new, defaults, where, key):
+def lost(
+    old: Mapping[str, str],
+    new: Mapping[str, str],
+    defaults: Mapping[str, str | tuple[str, ...]],
+    where: Callable[[str], str],
+    key: Callable[[str], str],
+) -> list[Lost]:
     """Return the settings of ``old`` that are lost, sorted; all arguments are ``{name: value}``.
 
     :param defaults: those of the daemon and of the distribution; values or tuples of them.
@@ -60,9 +67,10 @@ def lost(old, new, defaults, where, key):
     return found
 
 
-def parameters(text):
+def parameters(text: str) -> dict[str, str]:
     """Return the settings of a main.cf, or of the output of ``postconf -n``, ``{name: value}``; the last one counts."""
-    found, name = {}, None
+    found: dict[str, str] = {}
+    name = ""
     for line in text.splitlines():
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -74,15 +82,16 @@ def parameters(text):
     return found
 
 
-def services(text):
+def services(text: str) -> dict[str, str]:
     """Return the services in the output of ``postconf -M``, ``{"smtp/inet": columns with the command}``."""
     rows = [line.split(None, 7) for line in text.splitlines() if line.strip() and not line[0].isspace()]
     return {f"{row[0]}/{row[1]}": " ".join(row[2:]).partition(" -o ")[0] for row in rows if len(row) == 8}
 
 
-def sections(text):
+def sections(text: str) -> dict[str, str]:
     """Return the settings in the output of ``doveconf -n``, ``{"service imap/process_limit": value}``."""
-    found, stack = {}, []
+    found: dict[str, str] = {}
+    stack: list[str] = []
     for line in map(str.strip, text.splitlines()):
         if line.startswith("}"):
             del stack[-1:]
@@ -94,13 +103,13 @@ def sections(text):
     return found
 
 
-def directives(text):
+def directives(text: str) -> dict[str, tuple[str, str]]:
     """Return the settings of an opendkim.conf, ``{name in lower case: (name, value)}``."""
     rows = (line.partition("#")[0].split(None, 1) for line in text.splitlines())
     return {row[0].lower(): (row[0], row[1].strip()) for row in rows if len(row) == 2}
 
 
-def line_of(pattern, files):
+def line_of(pattern: str, files: Mapping[str, str]) -> str:
     """Return ``path:line`` of the last line that matches a pattern.
 
     :param files: ``{path: text}``.
@@ -114,7 +123,7 @@ def line_of(pattern, files):
     return found[-1] if found else ", ".join(files)
 
 
-def told(found, what):
+def told(found: Sequence[Lost], what: str) -> str:
     """Return the list as text for the operator; ``""`` if nothing is lost."""
     if not found:
         return ""

@@ -12,24 +12,51 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal, TypedDict
 
+from mailhost.before.given_back import UnitState, ZoneState
 from mailhost.daemons import in_force
 from mailhost.errors import OriginalsError
-from mailhost.files import replace_file
+from mailhost.files import AnyPath, replace_file
+
+
+class _Kind(TypedDict):
+    kind: Literal["file", "link", "absent", "unknown"]
+
+
+class Row(_Kind, total=False):
+    """How a path was: a file has ``mode``, ``uid`` and ``gid``, and a link has ``target``."""
+
+    mode: int
+    uid: int
+    gid: int
+    target: str
+
+
+class Note(TypedDict):
+    """The whole note; ``units`` is ``None`` until the host's original state is recorded."""
+
+    format: int
+    files: dict[str, Row]
+    units: dict[str, UnitState] | None
+    firewall: ZoneState | None
+    modes: dict[str, list[int]]
+
 
 OURS = b"# Written by Salt (mailserver"
 EDITED = ("/etc/aliases",)
 """Files that the formula edits and does not replace: nothing in them shows who wrote them."""
 FORMAT = 1
-EMPTY = {"format": FORMAT, "files": {}, "units": None, "firewall": None, "modes": {}}
+EMPTY: Note = {"format": FORMAT, "files": {}, "units": None, "firewall": None, "modes": {}}
 
 
-def folder(state=in_force.STATE):
+def folder(state: AnyPath = in_force.STATE) -> Path:
     return Path(state) / "original"
 
 
-def read(state=in_force.STATE):
+def read(state: AnyPath = in_force.STATE) -> Note:
     """Return the note; an empty one if the file does not exist.
 
     :raises OriginalsError: it is damaged, or of another version.
@@ -48,23 +75,23 @@ def read(state=in_force.STATE):
         ) from err
 
 
-def _write(note, state):
+def _write(note: Note, state: AnyPath) -> None:
     folder(state).mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_file(folder(state) / "note.json", json.dumps(note, indent=1, sort_keys=True), 0o600)
 
 
-def is_ours(path):
+def is_ours(path: AnyPath) -> bool:
     """Tell whether this formula wrote a file."""
     here = _look(path)
-    return bool(here) and here.octets.startswith(OURS)
+    return here is not None and here.octets.startswith(OURS)
 
 
-def _look(path):
+def _look(path: AnyPath) -> in_force.File | None:
     """Return a regular file, also through links, or ``None``."""
     return in_force.look(path) if Path(path).is_file() else None
 
 
-def to_note(files, state=in_force.STATE, existing=False):
+def to_note(files: Iterable[str], state: AnyPath = in_force.STATE, existing: bool = False) -> list[str]:
     """Return which paths are not recorded yet.
 
     :param existing: only those that exist now: a package may be about to install the others.
@@ -73,7 +100,9 @@ def to_note(files, state=in_force.STATE, existing=False):
     return [path for path in files if path not in known and (not existing or os.path.lexists(path))]
 
 
-def keep(files, state=in_force.STATE, existing=False, upgraded=False):
+def keep(
+    files: Iterable[str], state: AnyPath = in_force.STATE, existing: bool = False, upgraded: bool = False
+) -> list[str]:
     """Keep the files at these paths as they are, once; return those that were kept now.
 
     A copy that an earlier version of the formula kept beside a file (``.dist``) is taken over.
@@ -82,7 +111,7 @@ def keep(files, state=in_force.STATE, existing=False, upgraded=False):
     :raises WriteError: a copy could not be written; the note is unchanged.
     """
     note, new = read(state), to_note(files, state, existing)
-    left_over = []
+    left_over: list[str] = []
     for path in new:
         note["files"][path], source = _noted(path, upgraded)
         if source:
@@ -95,7 +124,7 @@ def keep(files, state=in_force.STATE, existing=False, upgraded=False):
     return new
 
 
-def _noted(path, upgraded=False):
+def _noted(path: str, upgraded: bool = False) -> tuple[Row, str | None]:
     """Return a path's row for the note, and the file to copy, if any."""
     if upgraded and (path in EDITED or os.path.islink(path)):
         return {"kind": "unknown" if path in EDITED else "absent"}, None
@@ -110,18 +139,24 @@ def _noted(path, upgraded=False):
     return {"kind": "file", "mode": here.mode, "uid": here.uid, "gid": here.gid}, source
 
 
-def _copy(source, place, state):
+def _copy(source: str, place: Path, state: AnyPath) -> None:
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder(state).chmod(0o700)
     in_force.put({place: _look(source)})
 
 
-def is_begun(state=in_force.STATE):
+def is_begun(state: AnyPath = in_force.STATE) -> bool:
     """Tell whether the host's original state is recorded."""
     return read(state)["units"] is not None
 
 
-def note_host(units, modes, firewall, upgraded, state=in_force.STATE):
+def note_host(
+    units: dict[str, UnitState],
+    modes: Iterable[str],
+    firewall: ZoneState | None,
+    upgraded: bool,
+    state: AnyPath = in_force.STATE,
+) -> None:
     """Record units, modes and ports, once.
 
     :param units: ``{unit: {"active", "enabled"}}``.
@@ -135,7 +170,7 @@ def note_host(units, modes, firewall, upgraded, state=in_force.STATE):
     _write(note, state)
 
 
-def _modes(top):
+def _modes(top: str) -> Iterator[tuple[str, list[int]]]:
     for where, _, names in os.walk(top) if os.path.isdir(top) and not os.path.islink(top) else ((top, (), ()),):
         for path in (where, *(os.path.join(where, name) for name in names)):
             with contextlib.suppress(FileNotFoundError):
@@ -144,13 +179,14 @@ def _modes(top):
                     yield path, [stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid]
 
 
-def wanted(files, state=in_force.STATE, stays=()):
+def wanted(files: Iterable[str], state: AnyPath = in_force.STATE, stays: Container[str] = ()) -> dict[str, Row]:
     """Return what must be in place again, ``{path: row of the note}``, where it differs from what is there.
 
     A file of ours without a known original is removed, unless it is in ``stays``. A file that is not recorded and is
     somebody else's is left alone.
     """
-    rows, found = read(state)["files"], {}
+    rows = read(state)["files"]
+    found: dict[str, Row] = {}
     for path in files:
         row = rows.get(path) or (_noted(path)[0] if is_ours(path) else None)
         if row and row["kind"] == "unknown":
@@ -160,7 +196,7 @@ def wanted(files, state=in_force.STATE, stays=()):
     return found
 
 
-def _is_back(path, row, state):
+def _is_back(path: str, row: Row, state: AnyPath) -> bool:
     if row["kind"] == "absent":
         return not os.path.lexists(path)
     if row["kind"] == "link":
@@ -168,17 +204,17 @@ def _is_back(path, row, state):
     return not os.path.islink(path) and _look(path) == _original(path, row, state)
 
 
-def _original(path, row, state):
+def _original(path: str, row: Row, state: AnyPath) -> in_force.File | None:
     here = original(path, state)
     return here and in_force.File(here.octets, row["mode"], row["uid"], row["gid"])
 
 
-def original(path, state=in_force.STATE):
+def original(path: str, state: AnyPath = in_force.STATE) -> in_force.File | None:
     """Return the copy of the original file, or ``None``."""
     return in_force.look(in_force.beneath(folder(state) / "files", path))
 
 
-def give_back(rows, state=in_force.STATE):
+def give_back(rows: Mapping[str, Row], state: AnyPath = in_force.STATE) -> None:
     """Put back what :func:`wanted` returned.
 
     :raises OriginalsError: a copy is missing.
@@ -198,12 +234,12 @@ def give_back(rows, state=in_force.STATE):
             os.symlink(row["target"], path)
 
 
-def give_back_modes(state=in_force.STATE):
+def give_back_modes(state: AnyPath = in_force.STATE) -> list[str]:
     """Restore owners and modes of files and folders; return the paths that differed."""
     return [path for path, row in sorted(read(state)["modes"].items()) if _give_back_mode(path, *row)]
 
 
-def _give_back_mode(path, mode, uid, gid):
+def _give_back_mode(path: str, mode: int, uid: int, gid: int) -> bool:
     """Change a file that is not a link and not behind one: users other than root may write in these folders."""
     try:
         handle = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
@@ -226,12 +262,12 @@ def _give_back_mode(path, mode, uid, gid):
         os.close(handle)
 
 
-def forget(state=in_force.STATE):
+def forget(state: AnyPath = in_force.STATE) -> None:
     """Delete the note and the copies."""
     shutil.rmtree(folder(state), ignore_errors=True)
 
 
-def tables_to_keep(config, tables, state=in_force.STATE):
+def tables_to_keep(config: str, tables: Iterable[str], state: AnyPath = in_force.STATE) -> tuple[list[str], str]:
     """Return which of OpenDKIM's tables stay although they are ours, and why: ``(paths, sentence or "")``.
 
     :param config: the path of opendkim.conf. If it names a table without a known original, or the original names a
@@ -249,6 +285,6 @@ def tables_to_keep(config, tables, state=in_force.STATE):
     return unknown, f"No original is known of {', '.join(unknown)}; the present ones stay." if unknown else ""
 
 
-def _keys(table, state):
+def _keys(table: str, state: AnyPath) -> list[str]:
     here = original(table, state)
     return re.findall(r"^[^#\n]*?[^:\s]+:[^:\s]+:(/\S+)", here.octets.decode("utf-8", "replace"), re.M) if here else []

@@ -6,17 +6,32 @@ The note is a file with ``brought``, the names of those packages, and, while a r
 
 import json
 import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypedDict
 
+from mailhost.command import Command
 from mailhost.errors import PackagesError
-from mailhost.files import replace_file
+from mailhost.files import AnyPath, replace_file
 
 NOTE = "/var/lib/mailserver/packages.json"
 DPKG_INFO = "/var/lib/dpkg/info"
 QUEUES = ("incoming", "active", "deferred", "hold", "maildrop", "corrupt")
 
 
-def read(path=NOTE):
+class Brought(TypedDict):
+    """The names of the packages that the formula brought."""
+
+    brought: list[str]
+
+
+class Note(Brought):
+    """The whole note; ``before`` is ``None`` unless a run is in progress."""
+
+    before: list[str] | None
+
+
+def read(path: AnyPath = NOTE) -> Note:
     """Return the note; an empty one if the file does not exist.
 
     :raises PackagesError: it is damaged.
@@ -32,7 +47,7 @@ def read(path=NOTE):
         ) from err
 
 
-def write(note, path=NOTE):
+def write(note: Note, path: AnyPath = NOTE) -> None:
     """Replace the note on disk.
 
     :raises WriteError: it could not be written.
@@ -41,7 +56,7 @@ def write(note, path=NOTE):
     replace_file(path, json.dumps({name: value for name, value in note.items() if value is not None}), 0o644)
 
 
-def begun(note, wanted, installed):
+def begun(note: Note, wanted: Collection[str], installed: Collection[str]) -> Note:
     """Return the note for a run that begins.
 
     :param wanted: the names of the packages that the run asks for; ``installed`` are all installed packages.
@@ -54,14 +69,14 @@ def begun(note, wanted, installed):
     return {"brought": sorted(brought), "before": sorted(installed) if is_short else None}
 
 
-def ended(note, installed):
+def ended(note: Note, installed: Iterable[str]) -> Note:
     """Return the note for a run that has installed all it could."""
     if note["before"] is None:
         return note
     return {"brought": sorted({*note["brought"], *(set(installed) - set(note["before"]))}), "before": None}
 
 
-def wanted_by(chunks):
+def wanted_by(chunks: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the names of the packages that states (low data) of this formula install."""
     found = []
     for one in chunks:
@@ -71,12 +86,12 @@ def wanted_by(chunks):
     return sorted(set(found))
 
 
-def to_remove(note, installed):
+def to_remove(note: Brought, installed: Iterable[str]) -> list[str]:
     """Return the packages to remove: those that the formula brought and that are still installed."""
     return sorted(set(note["brought"]) & set(installed))
 
 
-def in_turns(names, info=DPKG_INFO):
+def in_turns(names: Sequence[str], info: AnyPath = DPKG_INFO) -> list[list[str]]:
     """Return the names in the order of their removal, one list for each step.
 
     When removed, some Debian packages ask ``ucf`` which configuration files are theirs. They leave all files in place
@@ -86,18 +101,18 @@ def in_turns(names, info=DPKG_INFO):
     return [turn for turn in (first, [name for name in names if name not in first]) if turn]
 
 
-def _asks_ucf(name, info):
+def _asks_ucf(name: str, info: AnyPath) -> bool:
     scripts = [*Path(info).glob(f"{name}.postrm"), *Path(info).glob(f"{name}:*.postrm")]
     return any("ucf" in script.read_text(encoding="utf-8", errors="replace") for script in scripts)
 
 
-def simulated(text):
+def simulated(text: str) -> tuple[set[str], set[str]]:
     """Return the names that ``apt-get --simulate`` would remove and those that it would install."""
     removed = set(re.findall(r"^(?:Purg|Remv) (\S+)", text, re.MULTILINE))
     return removed, set(re.findall(r"^Inst (\S+)", text, re.MULTILINE))
 
 
-def in_the_way(names, command):
+def in_the_way(names: Sequence[str], command: Command) -> str:
     """Return why packages cannot be removed without others; ``""`` if they can.
 
     :param command: runs a command (:class:`mailhost.check.findings.Host`).
@@ -115,6 +130,6 @@ def in_the_way(names, command):
     return f"{', '.join(sorted(installed))} would come in their stead" if installed else ""
 
 
-def queued(queue):
+def queued(queue: AnyPath) -> int:
     """Return how many messages are in Postfix's queue: removing its package removes them as well."""
     return sum(1 for name in QUEUES for path in Path(queue, name).rglob("*") if path.is_file())

@@ -1,10 +1,13 @@
 """Which present listeners a firewall would block when it starts. Pure, except that it reads firewalld's services."""
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from mailhost.before import found as before_found
+from mailhost.files import AnyPath
 
 OURS = ("master", "dovecot", "opendkim", "saslauthd")
 """Programs whose ports the pillar decides: those of Postfix, Dovecot, OpenDKIM and Cyrus SASL."""
@@ -15,6 +18,9 @@ _CLIENTS = {68, 123, 323, 546, 1900, 5353}
 """Ports on which programs wait for answers to their own UDP queries, which every firewall lets in."""
 _EPHEMERAL = 32768
 """The first port that Linux gives to programs that do not choose one: a UDP program on such a port is a client."""
+
+Span: TypeAlias = tuple[str, int, int]
+"""Ports: their protocol, the first one and the last one."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +34,17 @@ class Listener:
     process: str = ""
 
     @property
-    def item(self):
+    def item(self) -> str:
         return f"{self.port}/{self.protocol}"
 
-    def __str__(self):
+    def __str__(self) -> str:
         whose = f"{self.program} (process {self.process})" if self.program else "the kernel"
         return f"{whose} at {self.address}:{self.item}"
 
 
-def listeners(text):
+def listeners(text: str) -> list[Listener]:
     """Return the listeners that others can reach, from the output of ``ss -Hltunp``, each port of a program once."""
-    found = {}
+    found: dict[tuple[str, int, str], Listener] = {}
     for words in map(str.split, text.splitlines()):
         if len(words) < 6 or words[0] not in ("tcp", "udp"):
             continue
@@ -52,12 +58,18 @@ def listeners(text):
     return sorted(found.values(), key=lambda one: (one.port, one.protocol))
 
 
-def _is_client(port, program):
+def _is_client(port: int, program: str) -> bool:
     # A listener of the kernel itself, such as WireGuard, is not a client.
     return bool(program) and (port in _CLIENTS or port >= _EPHEMERAL)
 
 
-def shut(found, services, ports, given_up=(), folders=_DEFINITIONS):
+def shut(
+    found: Iterable[Listener],
+    services: Iterable[str],
+    ports: Iterable[str],
+    given_up: Iterable[str] = (),
+    folders: Collection[AnyPath] = _DEFINITIONS,
+) -> list[Listener]:
     """Return the listeners that a zone with these services and ports would block.
 
     :param found: what :func:`listeners` returned.
@@ -73,20 +85,20 @@ def shut(found, services, ports, given_up=(), folders=_DEFINITIONS):
     ]
 
 
-def _spans(item):
+def _spans(item: str) -> list[Span]:
     """Return (protocol, first, last) for ``587/tcp`` or ``60000-61000/udp``."""
     port, _, protocol = item.partition("/")
     first, _, last = port.partition("-")
     return [(protocol, int(first), int(last or first))] if first.isdigit() else []
 
 
-def service_spans(service, folders=_DEFINITIONS, seen=()):
+def service_spans(service: str, folders: Collection[AnyPath] = _DEFINITIONS, seen: tuple[str, ...] = ()) -> list[Span]:
     """Return (protocol, first, last) for each port of a service, from its definition, or else the usual ones."""
     path = next((path for path in (Path(folder, f"{service}.xml") for folder in folders) if path.exists()), None)
     if path is None or service in seen:
         return [span for item in before_found.ports_of([service]) for span in _spans(item)]
     text = path.read_text(encoding="utf-8", errors="replace")
-    found = []
+    found: list[Span] = []
     for tag in re.findall(r"<port ([^<>]*)>", text):
         port, protocol = (re.search(rf'\b{name}="([0-9a-z-]{{1,11}})"', tag) for name in ("port", "protocol"))
         found += _spans(f"{port[1]}/{protocol[1]}") if port and protocol else []
@@ -95,7 +107,7 @@ def service_spans(service, folders=_DEFINITIONS, seen=()):
     return found
 
 
-def told(found, ports):
+def told(found: Collection[Listener], ports: Iterable[str]) -> str:
     """Return sentences for the operator: what would be blocked, and what to do about it; ``""`` if nothing would be.
 
     :param ports: the ports that the pillar opens, since a list in the pillar replaces the default.

@@ -4,6 +4,9 @@ A minion may have written anything: something other than a list, a million rows,
 is too large is refused on its own, and the refusal does not quote it.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from mailhost.schema import Integer, Wrong
 
 MOST = 50_000
@@ -15,16 +18,20 @@ TTL = Integer(0, 7 * 86400, "seconds")
 _MOST_KEYS, _MOST_TEXTS, _MOST_TOLD = 8, 8, 100
 _LONGEST_NAME = 253
 _NOTHING = "; nothing of it was published."
+_KINDS: dict[type, str] = {list: "a list", tuple: "a list", dict: "a mapping", str: "text"}
+
+_Read = TypeVar("_Read")
 
 
-def read_each(given, read):
+def read_each(given: object, read: Callable[[object, str], _Read]) -> tuple[list[_Read], list[str]]:
     """Return the result of ``read`` for each row, and a sentence for each row that is refused (at most about 100).
 
     :param read: takes a row and text that says where it is; raises ``Wrong``.
     """
     if not isinstance(given, (list, tuple)):
         return [], [f"what is in the mine is {_kind(given)}, but a list of records is wanted{_NOTHING}"]
-    kept, refused = [], []
+    kept: list[_Read] = []
+    refused: list[str] = []
     for number, row in enumerate(given[:MOST], 1):
         where = f"record {number}"
         try:
@@ -37,13 +44,13 @@ def read_each(given, read):
     return kept, brief(refused)
 
 
-def brief(sentences):
+def brief(sentences: list[str]) -> list[str]:
     """Return at most a hundred of the sentences, and one that counts the rest."""
     rest = len(sentences) - _MOST_TOLD
     return sentences if rest <= 0 else [*sentences[:_MOST_TOLD], f"… and {rest} more like these."]
 
 
-def _check(row, where):
+def _check(row: object, where: str) -> None:
     """Refuse a row that has more in it than any valid row.
 
     :raises Wrong: with its place.
@@ -64,7 +71,7 @@ def _check(row, where):
             _check_value(one, where)
 
 
-def _check_value(value, where):
+def _check_value(value: Any, where: str) -> None:
     if isinstance(value, str):
         if len(value) > LONGEST:
             raise Wrong(f"{where}: a text in it has {len(value)} characters, {LONGEST} are allowed")
@@ -76,7 +83,7 @@ def _check_value(value, where):
         raise Wrong(f"{where}: a number in it is out of range")
 
 
-def _is_text(value):
+def _is_text(value: object) -> bool:
     if not isinstance(value, str):
         return False
     try:
@@ -86,5 +93,5 @@ def _is_text(value):
     return True
 
 
-def _kind(value):
-    return {list: "a list", tuple: "a list", dict: "a mapping", str: "text"}.get(type(value), type(value).__name__)
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), type(value).__name__)

@@ -7,13 +7,19 @@ in a zone of that pillar. A key never replaces another key, and what was publish
 
 import base64
 import binascii
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict
 
 from mailhost.central import foreign_rows
 from mailhost.central import owners as central_owners
+from mailhost.central.owners import Owners
 from mailhost.dkim.records import change_of, oldest_if_needed, wanted_of
+from mailhost.dkim.run import OldestQueued, Run
 from mailhost.dns import lookup, wildcards
+from mailhost.dns.lookup import Answers, Options, Question
 from mailhost.publish import change as publish_change
 from mailhost.publish import credential as publish_credential
 from mailhost.publish import rfc2136
@@ -22,6 +28,7 @@ from mailhost.records.key import key_record
 from mailhost.records.places import Places
 from mailhost.records.tags import tags
 from mailhost.schema import Domain, Items, Key, Section, Text, Wrong, read
+from mailhost.shapes import Dns, DnsCentral
 from mailhost.wording import shown
 
 MINE = "mailserver_dkim"
@@ -42,17 +49,30 @@ _ROW = Section(
 )
 
 
+class Row(TypedDict):
+    """A key record as a mail host asks for it."""
+
+    name: str
+    ttl: int
+    wanted: str | None
+    expected: list[str]
+
+
+Told = dict[str, list[str]]
+"""What came of the records: the names of those ``sent`` and ``already`` there, a sentence for each that was not."""
+
+
 # ---- on the mail host
 
 
-def rows(run, names, oldest_queued):
+def rows(run: Run, names: Iterable[str], oldest_queued: OldestQueued) -> list[Row]:
     """Return the records at ``names`` (of keys of this host) as a publisher needs them: plain data, public.
 
     :param oldest_queued: see :func:`mailhost.dkim.look.check_published`.
     :return: ``{"name", "ttl", "wanted", "expected"}`` for each, as in :class:`mailhost.publish.change.Change`.
     """
-    names = set(names)
-    domains = sorted({name.partition("._domainkey.")[2] for name in names})
+    asked = set(names)
+    domains = sorted({name.partition("._domainkey.")[2] for name in asked})
     manifests = [run.manifest(domain) for domain in domains if domain in run.wanted]
     oldest = oldest_if_needed(run, manifests, oldest_queued)
     wants = [
@@ -65,11 +85,18 @@ def rows(run, names, oldest_queued):
     return [
         {"name": one.name, "ttl": one.ttl, "wanted": one.wanted, "expected": list(one.expected)}
         for one in changes
-        if one.name in names
+        if one.name in asked
     ]
 
 
-def ask_publisher(salt, central, mine, function, names, event):
+def ask_publisher(
+    salt: Mapping[str, Callable[..., Any]],
+    central: DnsCentral,
+    mine: str,
+    function: str,
+    names: Collection[str],
+    event: str,
+) -> bool:
     """Put records into the mine, where only the publisher may read them, and tell the master that they are waiting.
 
     :param salt: Salt's execution functions, by their names.
@@ -92,7 +119,14 @@ def ask_publisher(salt, central, mine, function, names, event):
 # ---- on the host that holds the credential
 
 
-def publish_rows(given, domains, dns, minion="", zones=(), path=None):
+def publish_rows(
+    given: object,
+    domains: Collection[str],
+    dns: Dns,
+    minion: str = "",
+    zones: Iterable[str] = (),
+    path: Path | None = None,
+) -> Told:
     """Publish another host's :func:`rows`; return ``{"sent", "already": names, "refused", "unknown": sentences}``.
 
     :param domains: the domains whose records it may have published.
@@ -104,10 +138,11 @@ def publish_rows(given, domains, dns, minion="", zones=(), path=None):
     """
     credential = publish_credential.read_credential(dns["rfc2136"])
     options, places = lookup.options(dns), Places(frozenset(domains), frozenset(zones))
-    told = {"sent": [], "already": [], "refused": [], "unknown": []}
+    told: Told = {"sent": [], "already": [], "refused": [], "unknown": []}
     changes, told["refused"] = foreign_rows.read_each(given, lambda row, where: read_row(row, domains, where))
     placed = _placed(changes, options, places, told)
-    with central_owners.held(path, minion) if path else nullcontext() as owners:
+    holding: AbstractContextManager[Owners | None] = central_owners.held(path, minion) if path else nullcontext()
+    with holding as owners:
         if owners:
             placed = _of_this_host(placed, owners, places, told)
             owners.claim(one.name for one in placed if one.wanted is not None)
@@ -121,9 +156,10 @@ def publish_rows(given, domains, dns, minion="", zones=(), path=None):
     return told
 
 
-def _placed(changes, options, places, told):
+def _placed(changes: Sequence[Change], options: Options, places: Places, told: Told) -> list[Change]:
     """Return the changes at the ends of their aliases, if these may be the host's; report the others."""
-    found, placed = _seen(changes, options), []
+    found = _seen(changes, options)
+    placed: list[Change] = []
     for change in changes:
         answers = found[change.name]
         end = publish_change.placed(change, answers)
@@ -137,22 +173,22 @@ def _placed(changes, options, places, told):
     return placed
 
 
-def _seen(changes, options):
+def _seen(changes: Iterable[Change], options: Options) -> dict[str, Answers]:
     """Return what DNS shows at the names of changes, without records synthesized from wildcards."""
     questions = {change.name: lookup.Question(change.name.lower(), "TXT") for change in changes}
     if not questions:
         return {}
 
-    def ask(asked):
+    def ask(asked: Iterable[Question]) -> dict[Question, Answers]:
         return lookup.ask(asked, options)
 
     found = wildcards.unmasked(ask(questions.values()), ask)
     return {name: found[question] for name, question in questions.items()}
 
 
-def _of_this_host(changes, owners, places, told):
+def _of_this_host(changes: Iterable[Change], owners: Owners, places: Places, told: Told) -> list[Change]:
     """Return the changes at names that no other host has. Beyond its domains, only its own records are replaced."""
-    kept = []
+    kept: list[Change] = []
     for change in changes:
         if owners.others(change.name):
             told["refused"].append(owners.refusal(change.name))
@@ -163,7 +199,7 @@ def _of_this_host(changes, owners, places, told):
     return kept
 
 
-def read_row(row, domains, where):
+def read_row(row: object, domains: Collection[str], where: str) -> Change:
     """Return a row as a :class:`mailhost.publish.change.Change` whose zone is not known yet.
 
     Its ``expected`` can only narrow what may be replaced, never widen it: a key replaces no other key, a revoked record
@@ -171,7 +207,7 @@ def read_row(row, domains, where):
 
     :raises Wrong: it is malformed, of no domain in ``domains``, or not a key record as this formula writes them.
     """
-    problems = []
+    problems: list[str] = []
     found = read(_ROW, row, where, problems)
     if not problems and (found["name"] is None or found["ttl"] is None):
         problems.append(f"{where}: name or ttl is missing")
@@ -187,7 +223,7 @@ def read_row(row, domains, where):
     return Change(found["name"], "", found["ttl"], found["wanted"], expected)
 
 
-def _replaced(wanted, expected, where):
+def _replaced(wanted: str | None, expected: Sequence[str], where: str) -> tuple[str, ...]:
     keys = {text for text in expected if tags(text)["p"]}
     if wanted is None:
         return tuple(text for text in expected if text not in keys)
@@ -198,7 +234,7 @@ def _replaced(wanted, expected, where):
     return tuple(expected)
 
 
-def _is_key_record(text):
+def _is_key_record(text: str) -> bool:
     try:
         found = tags(text)
         same = key_record("", "", found["p"], 0, found["k"]).value
@@ -209,7 +245,7 @@ def _is_key_record(text):
     return text == same and (not size or least <= size <= most)
 
 
-def domains_of(names, underscores=False):
+def domains_of(names: Iterable[object], underscores: bool = False) -> set[str]:
     """Return the domains of a pillar as in DNS (lower case, A-labels); anything else is left out.
 
     :param underscores: also accept names of records, which have underscores.

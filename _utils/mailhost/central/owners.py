@@ -5,12 +5,15 @@ before its record is sent, and removed once it is gone from DNS.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mailhost.errors import LockHeld
 from mailhost.files import locked
 from mailhost.publish import remembered
+from mailhost.publish.change import Sent
+from mailhost.records.places import Places
 
 _FILE = "publisher.json"
 _WAIT = 120
@@ -19,7 +22,7 @@ LATER = {"later": "Another call for this minion waits for its turn, and will pub
 """The return of a call that left its work to another one."""
 
 
-def place(folder=remembered.FOLDER):
+def place(folder: str | Path = remembered.FOLDER) -> Path:
     """Return the path of the file."""
     return Path(folder) / _FILE
 
@@ -27,31 +30,31 @@ def place(folder=remembered.FOLDER):
 class Owners:
     """The file as seen by one host that asks; changes are on disk when a method returns."""
 
-    def __init__(self, path, minion):
+    def __init__(self, path: Path, minion: str) -> None:
         self.path, self._minion = path, minion
         self._before = remembered.read_texts(path)
         self._now = dict(self._before)
 
-    def has(self, name):
+    def has(self, name: str) -> bool:
         """Tell whether the record at a name was published for this host."""
         return self._minion in self._before.get(name, ())
 
-    def others(self, name):
+    def others(self, name: str) -> list[str]:
         """Return the hosts besides this one for which the record at a name was published."""
         return [one for one in self._before.get(name, ()) if one != self._minion]
 
-    def refusal(self, name):
+    def refusal(self, name: str) -> str:
         """Return why a name that belongs to others is left alone."""
         return (
             f"{name} did not change: its record was published for {', '.join(self.others(name))}, and not for "
             f"{self._minion}. If that host is gone, take the name out of {self.path} on the publisher."
         )
 
-    def claim(self, names):
+    def claim(self, names: Iterable[str]) -> None:
         """Write down names whose records are about to be sent for this host."""
         self._write({**self._now, **{name: [self._minion] for name in names}})
 
-    def settle(self, sent, places):
+    def settle(self, sent: Iterable[Sent], places: Places) -> None:
         """Write the outcomes: names whose records were not sent go back to what they were.
 
         A record that already existed becomes this host's only below its own domains.
@@ -68,14 +71,14 @@ class Owners:
                 after.pop(name, None)
         self._write(after)
 
-    def _write(self, names):
+    def _write(self, names: dict[str, list[str]]) -> None:
         if names != self._now:
             remembered.write_texts(self.path, names)
         self._now = names
 
 
 @contextmanager
-def held(path, minion):
+def held(path: Path, minion: str) -> Iterator[Owners]:
     """Lock the file, so that no other call changes it; yield the :class:`Owners` of a minion.
 
     :raises PublishError: the file is damaged. :raises LockHeld: another call has held it for too long.
@@ -85,7 +88,7 @@ def held(path, minion):
 
 
 @contextmanager
-def turn(folder, minion):
+def turn(folder: str | Path, minion: str) -> Iterator[bool]:
     """Let one call at a time work for a minion, and at most one wait; yield whether this call should work.
 
     A waiting call reads the requests after it has waited, so later calls need not wait as well. A minion that sends

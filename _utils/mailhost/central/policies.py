@@ -5,13 +5,16 @@ names where such records belong, in exactly the form that this formula writes, a
 """
 
 import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypedDict, cast
 
 from mailhost.central import foreign_rows
-from mailhost.pillar.keys import SCHEMA
+from mailhost.pillar.keys import DOMAIN
 from mailhost.publish.change import Change
-from mailhost.records.policies import KINDS
+from mailhost.records.policies import KINDS, Kind
 from mailhost.records.tags import tags
 from mailhost.schema import Choice, Domain, Key, Section, Text, Wrong, read
+from mailhost.shapes import DomainSettings
 from mailhost.wording import shown
 
 MINE = "mailserver_records"
@@ -27,15 +30,25 @@ _ROW = Section(
         "wanted": Key(Text(), "Its text."),
     }
 )
-_SETTINGS = SCHEMA.keys["domains"].kind.of.keys
+Read = dict[str, str | list[str]]
+"""What the text of a record says, as a section of the pillar would say it."""
 
 
-def rows(changes):
+class Row(TypedDict):
+    """A policy record as a mail host asks for it."""
+
+    name: str
+    kind: str
+    ttl: int
+    wanted: str | None
+
+
+def rows(changes: Iterable[Change]) -> list[Row]:
     """Return changes as a publisher needs them: plain data, public."""
     return [{"name": one.name, "kind": one.kind, "ttl": one.ttl, "wanted": one.wanted} for one in changes]
 
 
-def read_rows(given, allowed):
+def read_rows(given: object, allowed: Mapping[str, Mapping[str, Any] | None]) -> tuple[list[Change], list[str]]:
     """Return the changes that a mail host may ask for, and a sentence for each row that it may not.
 
     :param allowed: maps the domains whose records it may have published to what its pillar says of them: the sections
@@ -44,13 +57,13 @@ def read_rows(given, allowed):
     return foreign_rows.read_each(given, lambda row, where: read_row(row, allowed, where))
 
 
-def read_row(row, allowed, where):
+def read_row(row: object, allowed: Mapping[str, Mapping[str, Any] | None], where: str) -> Change:
     """Return a row as a :class:`mailhost.publish.change.Change` whose zone is not known yet.
 
     :raises Wrong: it is malformed, of no domain in ``allowed``, at a name that does not fit its kind, or not a record
         as this formula writes it.
     """
-    problems = []
+    problems: list[str] = []
     found = read(_ROW, row, where, problems)
     if not problems and None in found.values():
         problems.append(f"{where}: name, kind, ttl or wanted is missing")
@@ -68,7 +81,7 @@ def read_row(row, allowed, where):
     return Change(name, "", found["ttl"], text, kind=kind.label)
 
 
-def is_ours(kind, text, pillar=None):
+def is_ours(kind: Kind, text: str, pillar: Mapping[str, Any] | None = None) -> bool:
     """Tell whether a text is the record that this formula writes for a domain, and that its pillar wants.
 
     If the pillar is known, it decides, except for what it leaves to the host: the id of an MTA-STS policy, and SPF's
@@ -78,7 +91,7 @@ def is_ours(kind, text, pillar=None):
         is_wanted = pillar is None or (pillar.get("mta_sts") or {}).get("mode")
         return bool(is_wanted and re.fullmatch(r"v=STSv1; id=[0-9a-f]{20}", text))
     name, reader = _READERS[kind.label]
-    problems = []
+    problems: list[str] = []
     try:
         section = _section(name, (pillar or {}).get(name), problems)
         if pillar is None:
@@ -93,15 +106,16 @@ def is_ours(kind, text, pillar=None):
         return False
     if problems:
         return False
-    record = kind.make("domain.invalid", {"ttl": 0, name: section})
+    # Of a domain's settings a kind reads only the TTL and its own section.
+    record = kind.make("domain.invalid", cast(DomainSettings, {"ttl": 0, name: section}))
     return record is not None and record.value == text
 
 
-def _section(name, given, problems):
-    return read(_SETTINGS[name].kind, given, name, problems)
+def _section(name: str, given: object, problems: list[str]) -> Any:
+    return read(DOMAIN.keys[name].kind, given, name, problems)
 
 
-def _spf(text):
+def _spf(text: str) -> Read:
     _, *terms, end = text.split(" ")
     pairs = [term.split(":", 1) for term in terms]
     addresses = [value for mechanism, value in pairs if mechanism in ("ip4", "ip6")]
@@ -110,14 +124,18 @@ def _spf(text):
     return {"addresses": addresses, "hosts": hosts, "include": include, "all": end}
 
 
-def _dmarc(text):
+def _dmarc(text: str) -> Read:
     found = tags(text)
     del found["v"]
     return {tag: value.split(",") if tag in ("rua", "ruf") else value for tag, value in found.items()}
 
 
-def _tls_rpt(text):
+def _tls_rpt(text: str) -> Read:
     return {"rua": tags(text)["rua"].split(",")}
 
 
-_READERS = {"SPF": ("spf", _spf), "DMARC": ("dmarc", _dmarc), "TLS-RPT": ("tls_rpt", _tls_rpt)}
+_READERS: dict[str, tuple[str, Callable[[str], Read]]] = {
+    "SPF": ("spf", _spf),
+    "DMARC": ("dmarc", _dmarc),
+    "TLS-RPT": ("tls_rpt", _tls_rpt),
+}

@@ -1,13 +1,19 @@
 """Findings: what a check of this mail server wanted, what it saw and where, and what to do about it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
+from mailhost.command import Command
+from mailhost.shapes import Settings
 from mailhost.wording import plain
 
-STATUSES = ("ok", "unknown", "warn", "fail")
+Status: TypeAlias = Literal["ok", "unknown", "warn", "fail"]
+STATUSES: tuple[Status, ...] = ("ok", "unknown", "warn", "fail")
 """From the best to the worst. ``unknown``: there was no result (timeout, server in trouble), which is not a fault."""
+Outcome: TypeAlias = tuple[Status, str, str]
+"""What came of one look: its status, what was seen, and the remedy (of :class:`Finding`)."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +27,13 @@ class Finding:
     """
 
     id: str
-    status: str
+    status: Status
     about: str
     wanted: str
     seen: str
     remedy: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("about", "wanted", "seen", "remedy"):
             object.__setattr__(self, name, plain(getattr(self, name)))
 
@@ -39,21 +45,21 @@ class Host:
     ``command`` is called with the words of a command and returns :class:`Done`; it never raises an exception.
     """
 
-    settings: dict
-    command: Callable
+    settings: Settings
+    command: Command
 
 
-def ok(id, about, wanted, seen=""):
+def ok(id: str, about: str, wanted: str, seen: str = "") -> Finding:
     """Return a finding for something that is as wanted."""
     return Finding(id, "ok", about, wanted, seen or wanted)
 
 
-def worst(findings):
+def worst(findings: Iterable[Finding]) -> Status:
     """Return the worst status among findings; ``ok`` for none."""
     return max((one.status for one in findings), key=STATUSES.index, default="ok")
 
 
-def counts(findings):
+def counts(findings: Iterable[Finding]) -> dict[str, int]:
     """Return how many findings there are of each status."""
     found = Counter(one.status for one in findings)
     return {status: found[status] for status in STATUSES}

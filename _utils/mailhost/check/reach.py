@@ -6,6 +6,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailhost.check.findings import Host
+
 READ, WRITE, PASS = 4, 2, 1
 _LINKS = 40
 """Symbolic links that are followed before they count as a loop, as in the kernel."""
@@ -17,10 +19,10 @@ class Who:
 
     name: str
     uid: int
-    gids: frozenset
+    gids: frozenset[int]
 
 
-def who(host, name):
+def who(host: Host, name: str) -> Who | None:
     """Return the :class:`Who` of a user by ``id``; ``None`` if that gave no answer."""
     uid, gids = (host.command(("id", option, name)) for option in ("-u", "-G"))
     if uid.status != 0 or gids.status != 0:
@@ -28,7 +30,7 @@ def who(host, name):
     return Who(name, int(uid.out), frozenset(int(gid) for gid in gids.out.split()))
 
 
-def may(found, user, rights):
+def may(found: os.stat_result, user: Who, rights: int) -> bool:
     """Tell whether a user has rights (:data:`READ`, …) on the file whose ``os.stat_result`` is ``found``."""
     if user.uid == 0:
         return True
@@ -41,7 +43,7 @@ def may(found, user, rights):
     return given & rights == rights
 
 
-def resolve(path, root="/"):
+def resolve(path: str | Path, root: str | Path = "/") -> list[Path]:
     """Return the places on the way to ``path``, for a process whose root folder is ``root``.
 
     The last one is what ``path`` names. An absolute link leads back to ``root``.
@@ -70,7 +72,7 @@ def resolve(path, root="/"):
     return passed
 
 
-def socket_problem(path, user, root="/"):
+def socket_problem(path: str | Path, user: Who, root: str | Path = "/") -> str:
     """Return why a user whose root folder is ``root`` cannot connect to a Unix socket; ``""`` if it can."""
     try:
         *folders, place = resolve(path, root)
@@ -86,6 +88,6 @@ def socket_problem(path, user, root="/"):
     return "" if may(last, user, READ | WRITE) else f"{user.name} may not write to {described(place, last)}"
 
 
-def described(path, found):
+def described(path: str | Path, found: os.stat_result) -> str:
     """Return a path with its numeric owner and group, and its mode."""
     return f"{path} ({found.st_uid}:{found.st_gid}, {stat.S_IMODE(found.st_mode):04o})"

@@ -1,49 +1,50 @@
 """Helpers that checks share: commands without an answer, parser output, one finding for many names, comparisons."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Outcome, ok
+from mailhost.command import Done
 
 _SECRET = re.compile(r"passw|secret|dsn|bindpw", re.IGNORECASE)
 _WITH_LOGIN = re.compile(r"\w+://[^/\s]*:[^/\s]*@|\bstatic:|^dsn:")
 
 
-def not_run(id, about, wanted, words, done):
+def not_run(id: str, about: str, wanted: str, words: Iterable[str], done: Done) -> Finding:
     """Return the finding that a command could not be run, gave no answer in time, or gave an unreadable one."""
     why = _first_line(done.err) or _first_line(done.out) or f"exit status {done.status}"
     asked = command_line(words)
     return Finding(id, "unknown", about, wanted, f"`{asked}`: {why}", f"Run it by hand: `{asked}`, then check again.")
 
 
-def command_line(words):
+def command_line(words: Iterable[str]) -> str:
     """Return the words of a command as typed in a shell."""
     return " ".join(f"'{word}'" if re.search(r"[^\w@%+=:,./-]", word) else word for word in words)
 
 
-def _first_line(text):
+def _first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def brief(items, limit=3):
+def brief(items: Iterable[str], limit: int = 3) -> str:
     """Return the first of these texts, and how many more there are."""
     items = list(items)
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + more
 
 
-def rows_differ(where, wanted, there):
+def rows_differ(where: str, wanted: Collection[str], there: Collection[str]) -> str:
     """Return which wanted rows are missing and which rows are extra; ``""`` if they are the same.
 
     :param where: the name of what has the rows, for the sentence.
     """
     lacks, more = sorted({*wanted}.difference(there)), sorted({*there}.difference(wanted))
-    told = [lacks and f"{where} lacks {brief(lacks)}", more and f"{where} has {brief(more)} besides"]
+    told = [f"{where} lacks {brief(lacks)}" if lacks else "", f"{where} has {brief(more)} besides" if more else ""]
     return "; ".join(filter(None, told))
 
 
-def together(id, names, kind, wanted):
+def together(id: str, names: Iterable[str], kind: str, wanted: str) -> list[Finding]:
     """Return one finding, in a list, that all these are as wanted; an empty list if there are none."""
     names = list(names)
     if not names:
@@ -55,20 +56,21 @@ def together(id, names, kind, wanted):
 class Step:
     """One thing to check for each of many names.
 
-    ``look`` is called with a name and returns ``None``, or what is wrong as (status, seen, remedy).
+    ``look`` is called with a name and returns what is wrong, or ``None``.
     """
 
     id: str
     wanted: str
-    look: Callable
+    look: Callable[[str], Outcome | None]
 
 
-def chain(steps, names, kind="domains"):
+def chain(steps: Collection[Step], names: Iterable[str], kind: str = "domains") -> list[Finding]:
     """Return the findings of steps that build on each other: after a failed step, a name's later steps are skipped.
 
     For each step, all names that are right make one finding.
     """
-    found, passed = [], {step.id: [] for step in steps}
+    found: list[Finding] = []
+    passed: dict[str, list[str]] = {step.id: [] for step in steps}
     for name in names:
         for step in steps:
             wrong = step.look(name)
@@ -80,7 +82,7 @@ def chain(steps, names, kind="domains"):
     return found + [one for step in steps for one in together(step.id, passed[step.id], kind, step.wanted)]
 
 
-def drifts(id, where, wanted, seen, remedy):
+def drifts(id: str, where: str, wanted: Mapping[str, str | int], seen: Mapping[str, str], remedy: str) -> list[Finding]:
     """Return findings about values that differ from the pillar: one for each, and one for all the others.
 
     :param where: the file. ``seen`` are its values, and ``wanted`` the pillar's, each a mapping from names to texts.
@@ -96,11 +98,11 @@ def drifts(id, where, wanted, seen, remedy):
     return found + ([ok(id, where, f"{settled} values are as in the pillar")] if settled else [])
 
 
-def _spaced(value):
+def _spaced(value: str | int | None) -> str | None:
     return None if value is None else " ".join(str(value).split())
 
 
-def _shown(name, value, other):
+def _shown(name: str, value: str | None, other: str | None) -> str:
     """Return a value for display: of a long list only what the other lacks; a secret is not shown."""
     if value is None:
         return f"no {name}"

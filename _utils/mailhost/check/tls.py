@@ -6,13 +6,16 @@ import re
 import ssl
 import warnings
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from mailhost.check.findings import Finding, ok
-from mailhost.daemons.services import services
+from mailhost.check.findings import Finding, Host, Status, ok
+from mailhost.daemons.services import Service, services
 from mailhost.daemons.talk import Budget, any_certificate, open_talk, short
 from mailhost.errors import HandshakeFailed, WireError
+from mailhost.shapes import Settings
 from mailhost.tls.certificate import (
     covers,
     file_of,
@@ -25,6 +28,9 @@ from mailhost.tls.certificate import (
     subject,
     summary,
 )
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 WARN_BEFORE = timedelta(days=21)
 FAIL_BEFORE = timedelta(days=7)
@@ -39,12 +45,12 @@ _RELOAD = "postfix reload; doveadm reload"
 _LATER = "Check again; if it stays: mailserver.check area=protocol says more"
 
 
-def findings(host, domains):
+def findings(host: Host, domains: Collection[str]) -> list[Finding]:
     """Return the findings about TLS at the services that ``host.settings`` want; ``domains`` make no difference."""
     return look_at(host.settings, services(host.settings), Budget(), datetime.now(timezone.utc))
 
 
-def look_at(settings, asked, budget, now):
+def look_at(settings: Settings, asked: Iterable[Service], budget: Budget, now: datetime) -> list[Finding]:
     """Return the findings about these services and the files of the certificate.
 
     A certificate is one subject, wherever it is served: findings about it name its ports.
@@ -52,20 +58,20 @@ def look_at(settings, asked, budget, now):
     :param now: the moment at which certificates must be valid.
     """
     found = _files(settings)
-    ports = defaultdict(list)
+    ports: defaultdict[tuple[bytes, ...], list[Service]] = defaultdict(list)
     for service in asked:
         chain, here = _port(settings, service, budget)
         found += here
         if chain:
             ports[tuple(chain)].append(service)
-    for chain, there in ports.items():
-        certificates = [from_der(one) for one in chain]
+    for served, there in ports.items():
+        certificates = [from_der(one) for one in served]
         about = f"{settings['hostname']} port {', '.join(str(one.port) for one in there)}"
         found += _certificate(settings, certificates, about, there[0], now, budget)
     return found
 
 
-def _port(settings, service, budget):
+def _port(settings: Settings, service: Service, budget: Budget) -> tuple[list[bytes], list[Finding]]:
     """Return the chain that a port serves (DER, the server's own certificate first; empty if unknown), and findings."""
     wanted = "TLS 1.2 or 1.3 can be had (RFC 9325 section 3.1.1)"
     id = "tls.protocol.modern"
@@ -83,7 +89,7 @@ def _port(settings, service, budget):
     return chain, [modern, _old_versions(settings, service, budget), _served(settings, service, chain)]
 
 
-def _handshake(service, budget, context):
+def _handshake(service: Service, budget: Budget, context: ssl.SSLContext) -> tuple[str | None, list[bytes]]:
     """Return the TLS version that a port negotiates, and the chain that it serves."""
     with open_talk(service, budget) as talk:
         talk.connect(context)
@@ -91,23 +97,25 @@ def _handshake(service, budget, context):
             talk.greet()
             talk.hello()
             talk.starttls(context)
-        found = talk.socket.version(), served_chain(talk.socket)
+        connection = cast(ssl.SSLSocket, talk.socket)
+        found = connection.version(), served_chain(connection)
         if service.direct:
             talk.greet()  # so that QUIT is not sent too early
         return found
 
 
-def served_chain(connection):
+def served_chain(connection: ssl.SSLSocket) -> list[bytes]:
     """Return the certificates that a TLS server sent, as DER in order; public only since Python 3.13."""
     inner = getattr(connection, "_sslobj", None)
     ask = getattr(connection, "get_unverified_chain", None) or getattr(inner, "get_unverified_chain", None)
     chain = ask() if ask else None
     if not chain:
-        return [connection.getpeercert(binary_form=True)]
+        own = connection.getpeercert(binary_form=True)
+        return [own] if own else []
     return [one if isinstance(one, bytes) else ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in chain]
 
 
-def _old_versions(settings, service, budget):
+def _old_versions(settings: Settings, service: Service, budget: Budget) -> Finding:
     id, wanted = "tls.protocol.old", "TLS 1.0 and 1.1 are refused (RFC 8996)"
     try:
         version = _handshake(service, budget, _old_context())[0]
@@ -126,12 +134,12 @@ def _old_versions(settings, service, budget):
         "dovecot": "Take ssl_min_protocol out of mailserver:dovecot:settings",
     }[service.unit]
     # At port 25 the alternative to weak TLS is no TLS (RFC 7435); at the others passwords are sent over it.
-    status = "warn" if service.name == "smtp" else "fail"
+    status: Status = "warn" if service.name == "smtp" else "fail"
     remedy = f"{key}, and run a highstate"
     return Finding(id, status, service.about, wanted, f"{service.place}: agreed on {version}", remedy)
 
 
-def _old_context():
+def _old_context() -> ssl.SSLContext:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # old versions are the point of this check
         context = any_certificate(ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
@@ -139,7 +147,7 @@ def _old_context():
     return context
 
 
-def _served(settings, service, chain):
+def _served(settings: Settings, service: Service, chain: Sequence[bytes]) -> Finding:
     id, wanted = "tls.certificate.served", "the certificate that is served is the one on disk"
     paths = _certificate_files(settings, service)
     try:
@@ -155,13 +163,13 @@ def _served(settings, service, chain):
     return Finding(id, "warn", service.about, wanted, f"{seen}; {newest}", remedy)
 
 
-def _certificate_files(settings, service):
+def _certificate_files(settings: Settings, service: Service) -> list[str]:
     """Return the files that hold the certificate: Postfix may have several, one of which holds the key."""
     listed = settings["postfix"]["main"].get("smtpd_tls_chain_files") if service.unit == "postfix" else None
     return re.split(r"[,\s]+", listed) if listed else [file_of(settings, "certificate")]
 
 
-def _files(settings):
+def _files(settings: Settings) -> list[Finding]:
     """Return the findings about the files of certificate and key."""
     path, key_path = file_of(settings, "certificate"), file_of(settings, "key")
     made = f"{_AGAIN} makes a new pair if one of the two files is missing"
@@ -181,7 +189,7 @@ def _files(settings):
     return [file, _key_pair(chain[0], path, key_path, remedy), *mode]
 
 
-def _key_pair(certificate, path, key_path, remedy):
+def _key_pair(certificate: "x509.Certificate", path: str, key_path: str, remedy: str) -> Finding:
     id, wanted = "tls.key.pair", f"the key is that of the certificate {path}"
     try:
         key = private_key(key_path)
@@ -194,7 +202,7 @@ def _key_pair(certificate, path, key_path, remedy):
     return Finding(id, "fail", key_path, wanted, f"{key_path} is the key of another certificate", remedy)
 
 
-def _key_mode(path):
+def _key_mode(path: str) -> Finding:
     """Check a key's mode. Below a folder that others may not enter, a key is safe whatever its mode."""
     id, wanted = "tls.key.mode", "only its owner and group can read the key"
     real = Path(os.path.realpath(path))
@@ -209,7 +217,9 @@ def _key_mode(path):
     return ok(id, path, wanted, f"{real} has mode {mode:04o}")
 
 
-def _certificate(settings, chain, about, service, now, budget):
+def _certificate(
+    settings: Settings, chain: Sequence["x509.Certificate"], about: str, service: Service, now: datetime, budget: Budget
+) -> list[Finding]:
     leaf = chain[0]
     self_signed = issued(leaf, leaf)
     source = settings["tls"].get("source")
@@ -226,19 +236,21 @@ def _certificate(settings, chain, about, service, now, budget):
     ]
 
 
-def _names(leaf, hostname, about, place, note, renew, self_signed):
+def _names(
+    leaf: "x509.Certificate", hostname: str, about: str, place: str, note: str, renew: str, self_signed: bool
+) -> Finding:
     wanted = f"the certificate names {hostname} (RFC 9525 section 6.3)"
     names = names_of(leaf)
     seen = f"{place}: {note}for {', '.join(names) or 'no DNS name'}"
     if any(covers(name, hostname) for name in names):
         return ok("tls.certificate.names", about, wanted, short(seen))
     # Nobody relies on the name in a certificate that nobody signed.
-    status = "warn" if self_signed else "fail"
+    status: Status = "warn" if self_signed else "fail"
     remedy = f"Get one that names {hostname}. {renew}"
     return Finding("tls.certificate.names", status, about, wanted, short(seen), remedy)
 
 
-def _expiry(leaf, about, place, note, renew, now):
+def _expiry(leaf: "x509.Certificate", about: str, place: str, note: str, renew: str, now: datetime) -> Finding:
     wanted = f"the certificate is valid, and for {WARN_BEFORE.days} days more"
     left = leaf.not_valid_after_utc - now
     span = f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M} to {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
@@ -248,12 +260,14 @@ def _expiry(leaf, about, place, note, renew, now):
         return Finding("tls.certificate.expiry", "fail", about, wanted, f"{seen}, which is to come", remedy)
     if left >= WARN_BEFORE:
         return ok("tls.certificate.expiry", about, wanted, seen)
-    status = "fail" if left < FAIL_BEFORE else "warn"
+    status: Status = "fail" if left < FAIL_BEFORE else "warn"
     when = f"{left.days} days left" if left > timedelta(0) else "expired"
     return Finding("tls.certificate.expiry", status, about, wanted, f"{seen}: {when}", renew)
 
 
-def _chain(chain, about, service, self_signed, budget, source):
+def _chain(
+    chain: Sequence["x509.Certificate"], about: str, service: Service, self_signed: bool, budget: Budget, source: str
+) -> Finding:
     id, wanted = "tls.certificate.chain", "each certificate is signed by the next (RFC 8446 section 4.4.2)"
     names = " < ".join(subject(one) for one in chain)
     seen = short(f"{service.place}: {names}")
@@ -279,7 +293,7 @@ def _chain(chain, about, service, self_signed, budget, source):
     return ok(id, about, wanted, seen)
 
 
-def _trusted(service, budget):
+def _trusted(service: Service, budget: Budget) -> bool:
     """Return whether the system's own authorities validate what a service serves."""
     context = ssl.create_default_context()
     context.check_hostname = False

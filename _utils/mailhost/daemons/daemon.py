@@ -3,14 +3,17 @@
 import re
 import shlex
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from mailhost.command import run_command
+from mailhost.command import Command, run_command
 from mailhost.daemons import in_force, overlooked
 from mailhost.daemons.services import Service
 from mailhost.daemons.talk import Budget, Talk, open_talk
 from mailhost.errors import DaemonError, WireError
+from mailhost.files import AnyPath
 
 FATAL = re.compile(r"\b(fatal|panic): |bad command startup|\[(emerg|alert)\]", re.IGNORECASE)
 """What a daemon logs before it gives up (Postfix, Dovecot, nginx)."""
@@ -25,6 +28,11 @@ LIMIT = 15
 STEADY = 1.0
 _MOST_WORDS = 12
 
+Moment: TypeAlias = tuple[str, int]
+"""The end of the logs at a moment: the cursor of the journal (``""`` without one), and the size of the log file."""
+Flow: TypeAlias = Callable[[], tuple[dict[str, str], Iterable[str]]]
+"""Checks whether mail arrives: ``{what: what is wrong}``, and sentences about what is unknown."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -34,8 +42,8 @@ class Seen:
     """
 
     active: bool
-    problems: dict
-    undelivered: dict = field(default_factory=dict)
+    problems: dict[str, str]
+    undelivered: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,20 +61,20 @@ class Daemon:
     unit: str
     check: str
     reload: str
-    services: tuple = ()
-    sockets: tuple = ()
+    services: tuple[Service, ...] = ()
+    sockets: tuple[tuple[str, int], ...] = ()
     log: str = ""
     recipient: str = ""
-    pair: tuple = ()
+    pair: tuple[str, str] | tuple[()] = ()
     main_cf: str = ""
-    flow: object = None
-    command: object = run_command
-    clock: object = time.monotonic
-    pause: object = time.sleep
-    notes: list = field(default_factory=list)
-    _units: list = field(default_factory=list)
+    flow: Flow | None = None
+    command: Command = run_command
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    notes: list[str] = field(default_factory=list)
+    _units: list[str] = field(default_factory=list)
 
-    def refused(self, staged):
+    def refused(self, staged: AnyPath) -> str:
         """Return why the staged files must not be put in place, in the words of the daemon's parser or our own.
 
         :return: ``""`` if nothing is wrong with them.
@@ -85,56 +93,56 @@ class Daemon:
         ]
         return "\n".join(wrong)
 
-    def _tables(self, staged):
+    def _tables(self, staged: AnyPath) -> list[str]:
         if not self.main_cf:
             return []
         folder = in_force.beneath(staged, self.main_cf).parent
         return overlooked.table_problems(folder, self.command)
 
-    def _pairs(self, staged):
+    def _pairs(self, staged: AnyPath) -> list[tuple[str, str]]:
         main_cf = in_force.look(in_force.beneath(staged, self.main_cf)) if self.main_cf else None
         found = overlooked.chain_pairs(main_cf.octets.decode("utf-8", "replace")) if main_cf else []
         return [*([self.pair] if self.pair else []), *found]
 
-    def units(self):
+    def units(self) -> list[str]:
         if not self._units:
             self._units[:] = [self.unit, *behind(self.command, self.unit)]
         return self._units
 
-    def is_active(self):
+    def is_active(self) -> bool:
         return not self._inactive()
 
-    def _inactive(self):
+    def _inactive(self) -> list[str]:
         states = {unit: self.command(("systemctl", "is-active", unit)).out.strip() for unit in self.units()}
         return [f"{unit}: {state}" for unit, state in states.items() if state not in ("active", "reloading")]
 
-    def take(self, how):
+    def take(self, how: Literal["reload", "restart"]) -> None:
         """Make the daemon take its files, by ``reload`` or ``restart``.
 
         :raises DaemonError: it refused.
         """
         if how == "restart" or not self.reload:
             self.command(("systemctl", "reset-failed", *self.units()))  # or systemd may refuse one more start
-            words = ("systemctl", "restart", self.unit)
+            words: Sequence[str] = ("systemctl", "restart", self.unit)
         else:
             words = shlex.split(self.reload)
         done = self.command(words)
         if done.status != 0:
             raise DaemonError(f"`{' '.join(words)}`: {(done.err or done.out).strip() or f'exit status {done.status}'}")
 
-    def stop(self):
+    def stop(self) -> None:
         self.command(("systemctl", "stop", self.unit))
 
-    def moment(self):
+    def moment(self) -> Moment:
         """Return the present end of the logs."""
         done = self.command(("journalctl", "--quiet", "--no-pager", "-n", "1", "-o", "cat", "--show-cursor"))
         cursor = re.search(r"^-- cursor: (\S+)$", done.out or "", re.MULTILINE)
         return (cursor[1] if cursor else "", self._log_size())
 
-    def _log_size(self):
+    def _log_size(self) -> int:
         return Path(self.log).stat().st_size if self.log and Path(self.log).exists() else 0
 
-    def _lines(self, since):
+    def _lines(self, since: Moment) -> list[str]:
         cursor, size = since
         found = self._journal(cursor) if cursor else []
         if self.log and Path(self.log).exists():
@@ -143,7 +151,7 @@ class Daemon:
                 found += file.read().splitlines()
         return [line.strip() for line in found if line.strip()]
 
-    def _journal(self, cursor):
+    def _journal(self, cursor: str) -> list[str]:
         """Return what the unit logged, and lines in its name: for short-lived processes the unit is unknown."""
         self.command(("journalctl", "--sync"))
         words = ("journalctl", "--quiet", "--no-pager", f"--after-cursor={cursor}")
@@ -152,14 +160,14 @@ class Daemon:
         others = map(named.match, self.command((*words, "-o", "short")).out.splitlines())
         return list(dict.fromkeys([*found, *(one[1] for one in others if one)]))
 
-    def words(self, since):
+    def words(self, since: Moment) -> list[str]:
         """Return the last log lines of the daemon since a moment; if there are many, those that look like trouble."""
         lines = [line[:300] for line in self._lines(since) if not _CHATTER.search(line)]
         loud = [line for line in lines if _TROUBLE.search(line)]
         # Sent messages add log lines of their own, and their outcome is reported in any case.
         return (loud if self.flow or (loud and len(lines) > _MOST_WORDS) else lines)[-_MOST_WORDS:]
 
-    def seen(self):
+    def seen(self) -> Seen:
         """Check the units, and talk to each listener."""
         if self._inactive():
             return Seen(False, {})
@@ -167,7 +175,7 @@ class Daemon:
         problems.update({f"{host} port {port}": _connect(host, port) for host, port in self.sockets})
         return Seen(True, {place: wrong for place, wrong in problems.items() if wrong})
 
-    def _talk(self, service):
+    def _talk(self, service: Service) -> str:
         """Return why a listener does not serve: it tries greeting, hello, TLS and, in plain SMTP, a recipient."""
         try:
             with open_talk(service, Budget(answer=8, total=20)) as talk:
@@ -183,23 +191,23 @@ class Daemon:
         except WireError as err:
             return str(err)
 
-    def _refused_recipient(self, service, talk):
+    def _refused_recipient(self, service: Service, talk: Talk) -> str:
         talk.ask("MAIL FROM:<>")
         reply = str(talk.ask(f"RCPT TO:<{self.recipient}>"))
         return f"{service.place} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
 
-    def before(self, delivers):
+    def before(self, delivers: bool) -> Seen:
         """Check as :meth:`seen` does, before a change; with ``delivers`` also check whether mail arrives."""
         seen = self.seen()
         return replace(seen, undelivered=self._undelivered()) if delivers and seen.active else seen
 
-    def _undelivered(self):
+    def _undelivered(self) -> dict[str, str]:
         if not self.flow:
             return {}
         wrong, self.notes[:] = self.flow()
         return wrong
 
-    def settled(self, before, since):
+    def settled(self, before: Seen, since: Moment) -> list[str]:
         """Wait until the daemon serves steadily, and check that mail arrives; return what is wrong if not.
 
         Problems that existed before the change, while the daemon ran, do not count.
@@ -218,7 +226,7 @@ class Daemon:
                     return wrong
             self.pause(0.25)
 
-    def _wrong(self, before, since):
+    def _wrong(self, before: Seen, since: Moment) -> list[str]:
         inactive = self._inactive()
         # A program that could not start before logs its end a second later; then only the test messages decide.
         late = _LATE if before.undelivered else None
@@ -230,7 +238,7 @@ class Daemon:
         return [wrong for place, wrong in seen.problems.items() if place not in before.problems]
 
 
-def place_of_socket(text):
+def place_of_socket(text: str) -> tuple[str, int]:
     """Return the (address, port) to connect to for ``inet:8891@127.0.0.1``, ``443`` or ``[::]:443``."""
     port, _, host = text.removeprefix("inet:").partition("@")
     if not host:
@@ -239,7 +247,7 @@ def place_of_socket(text):
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}.get(host, host), int(port)
 
 
-def _connect(host, port):
+def _connect(host: str, port: int) -> str:
     try:
         with Talk(Service(host, "", "", host, port), Budget(answer=5)) as talk:
             talk.connect()
@@ -249,7 +257,7 @@ def _connect(host, port):
     return ""
 
 
-def behind(command, unit):
+def behind(command: Command, unit: str) -> list[str]:
     """Return the unit that does the work if Postfix's own is an empty wrapper, as on Debian 12.
 
     :param command: runs a command (:func:`mailhost.command.run_command`).

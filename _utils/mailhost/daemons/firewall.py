@@ -5,15 +5,26 @@ import re
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, Protocol, TypeAlias
 
 from mailhost.errors import FirewallError
 
 _COMMAND = "firewall-cmd"
-_WHERE = {"permanent": ("--permanent",), "running": ()}
+_WHERE: dict[str, tuple[str, ...]] = {"permanent": ("--permanent",), "running": ()}
+
+Items: TypeAlias = dict[str, list[str]]
+"""Services and ports of a zone: ``{"permanent": [...], "running": [...]}``."""
 
 
-def missing(zone, services, ports, run=None):
+class FirewallCmd(Protocol):
+    """What takes firewall-cmd's arguments and returns its output, as :func:`firewall_cmd` does."""
+
+    def __call__(self, *arguments: str) -> str: ...
+
+
+def missing(zone: str, services: Collection[str], ports: Collection[str], run: FirewallCmd | None = None) -> Items:
     """Return what ``zone`` does not allow yet: ``{"permanent": [...], "running": [...]}`` of services and ports.
 
     :param run: takes firewall-cmd's arguments and returns its output; for tests.
@@ -28,13 +39,13 @@ def missing(zone, services, ports, run=None):
     return absent
 
 
-def present(zone, services, ports, run=None):
+def present(zone: str, services: Collection[str], ports: Collection[str], run: FirewallCmd | None = None) -> Items:
     """Return which of these services and ports ``zone`` allows, in the form that :func:`missing` returns."""
     lacking = missing(zone, services, ports, run)
     return {where: _without([*services, *ports], absent) for where, absent in lacking.items()}
 
 
-def _check_services(services, run):
+def _check_services(services: Collection[str], run: FirewallCmd) -> None:
     unknown = set(services) - set(run("--get-services").split()) if services else ()
     if unknown:
         raise FirewallError(
@@ -43,12 +54,15 @@ def _check_services(services, run):
         )
 
 
-def change(verb, zone, items, run=None):
+def change(
+    verb: Literal["add", "remove"], zone: str, items: Mapping[str, Collection[str]], run: FirewallCmd | None = None
+) -> None:
     """``add`` or ``remove`` the services and ports in ``items`` (see :func:`missing`); the firewall is not reloaded.
 
     :raises FirewallError: firewalld refused something; what was changed before that is undone.
     """
-    run, done = run or firewall_cmd, []
+    run = run or firewall_cmd
+    done: list[tuple[str, str, list[str]]] = []
     try:
         for where, kind, names in _steps(items):
             done.append((where, kind, names))  # firewall-cmd may accept the first of several and refuse the last
@@ -62,7 +76,7 @@ def change(verb, zone, items, run=None):
         raise
 
 
-def _steps(items):
+def _steps(items: Mapping[str, Collection[str]]) -> Iterator[tuple[str, str, list[str]]]:
     """Yield (where, kind, names); firewall-cmd takes one kind at a time."""
     for where, names in items.items():
         kinds = {"service": [one for one in names if "/" not in one], "port": [one for one in names if "/" in one]}
@@ -71,18 +85,18 @@ def _steps(items):
                 yield where, kind, some
 
 
-def _absent(shown, services, ports):
+def _absent(shown: str, services: Collection[str], ports: Collection[str]) -> list[str]:
     """Return which services and ports are missing in ``shown``, the output of ``firewall-cmd --list-all``."""
     lines = dict(line.strip().partition(": ")[::2] for line in shown.splitlines())
     allowed = {"services": lines.get("services", "").split(), "ports": lines.get("ports", "").split()}
     return [*_without(services, allowed["services"]), *_without(ports, allowed["ports"])]
 
 
-def _without(wanted, allowed):
+def _without(wanted: Collection[str], allowed: Collection[str]) -> list[str]:
     return [one for one in wanted if one not in allowed]
 
 
-def firewall_cmd(*arguments):
+def firewall_cmd(*arguments: str) -> str:
     """Run firewall-cmd; return its output.
 
     :raises FirewallError: with the command and its error message.
@@ -103,7 +117,7 @@ ADMINISTRATION = ("sshd", "salt-master")
 _USUAL = {"ssh": {"22/tcp"}, "salt-master": {"4505/tcp", "4506/tcp"}}
 
 
-def shut_out(zone, listening, run=None):
+def shut_out(zone: str, listening: str, run: FirewallCmd | None = None) -> list[str]:
     """Return which administration programs a zone blocks: ``["sshd at 2222/tcp"]``.
 
     :param listening: what ``ss -Hltnp`` printed.
@@ -126,7 +140,7 @@ def shut_out(zone, listening, run=None):
     return sorted(set(found))
 
 
-def is_reached(address, port, limit=5):
+def is_reached(address: str, port: int, limit: float = 5) -> bool:
     """Tell whether a TCP connection to a port can be made."""
     try:
         socket.create_connection((address, port), limit).close()
@@ -135,7 +149,12 @@ def is_reached(address, port, limit=5):
     return True
 
 
-def keeps_from_master(masters, stop, start, reached=is_reached):
+def keeps_from_master(
+    masters: Collection[tuple[str, int]],
+    stop: Callable[[], object],
+    start: Callable[[], object],
+    reached: Callable[[str, int], bool] = is_reached,
+) -> bool:
     """Tell whether the firewall cuts the host off from its master; if so, it is left stopped.
 
     :param masters: (address, port) of each master's ports; one that answers is enough.
@@ -150,7 +169,12 @@ def keeps_from_master(masters, stop, start, reached=is_reached):
     return False
 
 
-def is_connected(connections, limit=60, clock=time.monotonic, pause=time.sleep):
+def is_connected(
+    connections: Callable[[], str],
+    limit: float = 60,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> bool:
     """Wait until the minion has a connection to its master; tell whether it has one within ``limit`` seconds.
 
     While a minion of Salt 3008 has none, its returns are lost.

@@ -11,11 +11,16 @@ import re
 import shutil
 import stat
 import subprocess
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from mailhost.errors import ConfigurationRefused, DaemonError, NotServing, WriteError
-from mailhost.files import locked, replace_file
+from mailhost.files import AnyPath, locked, replace_file
+
+if TYPE_CHECKING:
+    from mailhost.daemons.daemon import Daemon, Moment, Seen
 
 STATE = "/var/lib/mailserver"
 
@@ -30,6 +35,13 @@ class File:
     gid: int
 
 
+Files: TypeAlias = Mapping[str, File | None]
+"""Files by their absolute paths; ``None`` for one that does not exist."""
+RestartFor: TypeAlias = Mapping[str, Collection[str] | Literal[True]]
+"""For a path, the settings for which a reload is not enough, or ``True`` for all of them."""
+_Path = TypeVar("_Path", str, Path)
+
+
 @dataclass(frozen=True)
 class Configuration:
     """The files (absolute paths) of one daemon's configuration, and where copies of them are kept.
@@ -38,20 +50,20 @@ class Configuration:
     """
 
     name: str
-    files: tuple
-    restart_for: dict
+    files: tuple[str, ...]
+    restart_for: RestartFor
     state: str = STATE
 
     @property
-    def staged(self):
+    def staged(self) -> Path:
         return staged_folder(self.state)
 
     @property
-    def kept(self):
+    def kept(self) -> Path:
         return Path(self.state) / "kept" / self.name
 
     @property
-    def mark(self):
+    def mark(self) -> Path:
         return self.kept / "trying"
 
 
@@ -59,16 +71,16 @@ class Configuration:
 class Outcome:
     """The outcome for a configuration: the paths that changed, and how the daemon took them (``""``: no change)."""
 
-    changed: tuple = ()
+    changed: tuple[str, ...] = ()
     how: str = ""
 
 
-def staged_folder(state=STATE):
+def staged_folder(state: AnyPath = STATE) -> Path:
     """Return the folder that holds the files to activate, under their full paths."""
     return Path(state) / "staged"
 
 
-def stage(path, state=STATE):
+def stage(path: AnyPath, state: AnyPath = STATE) -> Path:
     """Copy a file to its staging place, so that the staged file differs from it only by what must change.
 
     :return: the path of the copy; if the file does not exist, neither does the copy.
@@ -85,19 +97,19 @@ def stage(path, state=STATE):
     return place
 
 
-def beneath(folder, path):
+def beneath(folder: AnyPath, path: AnyPath) -> Path:
     """Return the path in ``folder`` of a file with this absolute path."""
     return Path(folder) / str(path).lstrip("/")
 
 
-def _make_folder(state, top, folder):
+def _make_folder(state: Path, top: Path, folder: Path) -> None:
     """Make a folder below ``top``, which only root may enter: some of the files hold secrets."""
     state.mkdir(mode=0o755, parents=True, exist_ok=True)
     top.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def look(path):
+def look(path: AnyPath) -> File | None:
     """Return a file as :class:`File`, or ``None`` if it does not exist."""
     try:
         with open(path, "rb") as file:
@@ -107,7 +119,7 @@ def look(path):
         return None
 
 
-def put(files):
+def put(files: Mapping[_Path, File | None]) -> None:
     """Put files in place, ``{path: File}``; a path whose value is ``None`` is deleted.
 
     :raises WriteError: one could not be written.
@@ -119,30 +131,30 @@ def put(files):
             replace_file(path, file.octets, file.mode, (file.uid, file.gid))
 
 
-def relabel(paths):
+def relabel(paths: Collection[AnyPath]) -> None:
     """Set the SELinux labels of files, if SELinux is used: they came from another folder."""
     tool = shutil.which("restorecon")
     if tool and paths:
         subprocess.run((tool, *map(str, paths)), capture_output=True, timeout=60, check=False)
 
 
-def is_cut_short(configuration):
+def is_cut_short(configuration: Configuration) -> bool:
     """Tell whether a change began that was neither seen to serve nor rolled back."""
     return configuration.mark.exists()
 
 
-def is_to_change(configuration):
+def is_to_change(configuration: Configuration) -> bool:
     """Tell whether the staged files differ from those in place, or an earlier change was cut short."""
     differ = any(look(beneath(configuration.staged, path)) != look(path) for path in configuration.files)
     return differ or is_cut_short(configuration)
 
 
-def has_served(configuration):
+def has_served(configuration: Configuration) -> bool:
     """Tell whether the daemon was ever seen to serve with a configuration that was activated here."""
     return any(_copies(configuration, "served").values())
 
 
-def put_in_force(configuration, daemon):
+def put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
     """Activate a daemon's staged files, or roll back to those that it had.
 
     :param daemon: a :class:`mailhost.daemons.daemon.Daemon`.
@@ -156,7 +168,7 @@ def put_in_force(configuration, daemon):
         return _put_in_force(configuration, daemon)
 
 
-def _put_in_force(configuration, daemon):
+def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
     wanted = _wanted(configuration)
     here = {path: look(path) for path in configuration.files}
     cut_short = is_cut_short(configuration)
@@ -176,7 +188,7 @@ def _put_in_force(configuration, daemon):
     return _try(configuration, daemon, wanted, changed or configuration.files)
 
 
-def _wanted(configuration):
+def _wanted(configuration: Configuration) -> dict[str, File | None]:
     wanted = {path: look(beneath(configuration.staged, path)) for path in configuration.files}
     missing = [path for path, file in wanted.items() if file is None]
     if missing:
@@ -184,11 +196,12 @@ def _wanted(configuration):
     return wanted
 
 
-def _try(configuration, daemon, wanted, changed):
+def _try(configuration: Configuration, daemon: "Daemon", wanted: Files, changed: tuple[str, ...]) -> Outcome:
     former = _copies(configuration, "former")
     before = daemon.before(has_served(configuration))
     # Postfix throttles a program that could not start for a minute, and a reload does not end that.
     is_stuck = not before.active or before.undelivered
+    how: Literal["reload", "restart"]
     how = "restart" if is_stuck or needs_restart(configuration.restart_for, former, wanted) else "reload"
     since = daemon.moment()
     wrong = _act(daemon, how, wanted, before, since)
@@ -203,7 +216,9 @@ def _try(configuration, daemon, wanted, changed):
     return Outcome(changed, "restarted" if how == "restart" else "reloaded")
 
 
-def _act(daemon, how, files, before, since):
+def _act(
+    daemon: "Daemon", how: Literal["reload", "restart"], files: Files, before: "Seen", since: "Moment"
+) -> list[str]:
     """Put files in place and make the daemon take them; return what keeps it from serving."""
     try:
         put(files)
@@ -214,7 +229,7 @@ def _act(daemon, how, files, before, since):
     return daemon.settled(before, since)
 
 
-def _take_back(configuration, daemon, before):
+def _take_back(configuration: Configuration, daemon: "Daemon", before: "Seen") -> str:
     """Put back the former files and, if the daemon does not serve with them, the last ones that served; return a
     sentence that says which.
     """
@@ -234,7 +249,7 @@ def _take_back(configuration, daemon, before):
     return f"With the old one, which is back in place, it does not serve either: {_sentence(wrong)}"
 
 
-def _ran(configuration):
+def _ran(configuration: Configuration) -> bool:
     """Tell whether the daemon ran before the change began, which may have been in a run that was killed."""
     try:
         return bool(json.loads(configuration.mark.read_text(encoding="ascii"))["ran"])
@@ -242,11 +257,11 @@ def _ran(configuration):
         return True
 
 
-def _sentence(words):
+def _sentence(words: Iterable[str]) -> str:
     return "\n".join(dict.fromkeys(words))
 
 
-def needs_restart(restart_for, former, wanted):
+def needs_restart(restart_for: RestartFor, former: Files, wanted: Files) -> bool:
     """Tell whether the files differ in a setting for which a reload is not enough."""
     return any(
         names is True or any(_values(former.get(path), name) != _values(wanted.get(path), name) for name in names)
@@ -255,12 +270,12 @@ def needs_restart(restart_for, former, wanted):
     )
 
 
-def _values(file, name):
+def _values(file: File | None, name: str) -> list[str]:
     text = file.octets.decode("utf-8", "replace") if file else ""
     return [value.strip() for value in re.findall(rf"^[ \t]*{re.escape(name)}\b[ \t]*=?(.*)$", text, re.MULTILINE)]
 
 
-def _keep(configuration, which, files):
+def _keep(configuration: Configuration, which: str, files: Files) -> None:
     """Keep copies of files; one that does not exist has no copy."""
     for path, file in files.items():
         place = beneath(configuration.kept / which, path)
@@ -268,5 +283,5 @@ def _keep(configuration, which, files):
         put({place: file})
 
 
-def _copies(configuration, which):
+def _copies(configuration: Configuration, which: str) -> dict[str, File | None]:
     return {path: look(beneath(configuration.kept / which, path)) for path in configuration.files}

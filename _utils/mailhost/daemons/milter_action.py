@@ -11,10 +11,12 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from mailhost.command import run_command
+from mailhost.command import Command, run_command
 from mailhost.daemons import in_force
 from mailhost.errors import MilterActionError, WriteError
 
@@ -31,6 +33,9 @@ _NAME = "milter_default_action"
 _OF_ONE = re.compile(r"(?<!\w)(default_action\s*=\s*)([^\s,{}]+)")
 _OPTION = re.compile(rf"({_NAME}\s*=\s*)([^\s}}]+)")
 
+Process: TypeAlias = tuple[int, int]
+"""A process: its ID, and when it started."""
+
 
 @dataclass(frozen=True)
 class Postfix:
@@ -38,28 +43,28 @@ class Postfix:
 
     folder: str = "/etc/postfix"
     state: str = in_force.STATE
-    command: object = run_command
+    command: Command = run_command
     proc: str = "/proc"
-    kill: object = os.kill
-    clock: object = time.monotonic
-    pause: object = time.sleep
+    kill: Callable[[int, int], None] = os.kill
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
 
-    def path(self, name):
+    def path(self, name: str) -> Path:
         return Path(self.folder) / name
 
     @property
-    def mark(self):
+    def mark(self) -> Path:
         """Exists from when the files say ``tempfail`` until no process is left with another setting."""
         return Path(self.state) / "milter-action"
 
 
-def is_ours(postfix):
+def is_ours(postfix: Postfix) -> bool:
     """Tell whether this formula wrote main.cf."""
     here = in_force.look(postfix.path("main.cf"))
-    return bool(here) and here.octets.startswith(OURS)
+    return here is not None and here.octets.startswith(OURS)
 
 
-def waiting_main(text):
+def waiting_main(text: str) -> str:
     """Return main.cf changed so that mail waits for a milter that is away."""
     lines, inside, said = [], False, False
     for line in text.splitlines():
@@ -75,7 +80,7 @@ def waiting_main(text):
     return "\n".join(lines) + "\n"
 
 
-def waiting_master(text):
+def waiting_master(text: str) -> str:
     """Return master.cf changed so that mail waits for a milter that is away."""
     lines = [
         line if line.lstrip().startswith("#") else _OPTION.sub(_tempfail, _OF_ONE.sub(_tempfail, line))
@@ -84,11 +89,11 @@ def waiting_master(text):
     return "\n".join(lines) + "\n"
 
 
-def _tempfail(found):
+def _tempfail(found: re.Match[str]) -> str:
     return found[0] if found[2].lower() in WAITS else f"{found[1]}tempfail"
 
 
-def lets_out(postfix, folder=None):
+def lets_out(postfix: Postfix, folder: str | None = None) -> list[str]:
     """Return the settings that let out mail while a milter is away: ``["milter_default_action = accept"]``.
 
     :param folder: the folder with main.cf and master.cf, if not the one in place.
@@ -100,7 +105,7 @@ def lets_out(postfix, folder=None):
     return _letting_out("\n".join(done.out for done in shown if done.status == 0))
 
 
-def _letting_out(text):
+def _letting_out(text: str) -> list[str]:
     """Return the relevant settings in the output of ``postconf -nx`` and ``-Px``; none if no milter is named."""
     if not re.search(r"(^|/)(non_)?smtpd_milter(s|_maps)[ ]*=[ ]*\S", text, re.MULTILINE):
         return []
@@ -113,7 +118,7 @@ def _letting_out(text):
     return found + _tables_letting_out(text)
 
 
-def _tables_letting_out(text):
+def _tables_letting_out(text: str) -> list[str]:
     """Return tables by client address (``smtpd_milter_maps``) that do so: this formula must not edit those."""
     found = []
     for value in re.findall(r"smtpd_milter_maps[ ]*=(.*)", text):
@@ -125,7 +130,7 @@ def _tables_letting_out(text):
     return found
 
 
-def make_wait(postfix):
+def make_wait(postfix: Postfix) -> list[str]:
     """Make Postfix let mail wait for a milter that is away, and end all processes with another setting.
 
     :return: the settings that let mail out, as from :func:`lets_out`.
@@ -151,7 +156,7 @@ def make_wait(postfix):
     return said
 
 
-def _edited(postfix, former):
+def _edited(postfix: Postfix, former: Mapping[Path, in_force.File | None]) -> dict[Path, in_force.File | None]:
     """Return the edited files with which mail waits, checked with Postfix's own parser."""
     edits = {"main.cf": waiting_main, "master.cf": waiting_master}
     wanted = {}
@@ -174,12 +179,12 @@ def _edited(postfix, former):
     return wanted
 
 
-def is_running(postfix):
+def is_running(postfix: Postfix) -> bool:
     """Tell whether the Postfix of this folder runs."""
     return bool(_processes(postfix))
 
 
-def take(postfix):
+def take(postfix: Postfix) -> None:
     """Make a running Postfix take its files, and wait until no process is left that started with older ones."""
     before = _processes(postfix)
     if not before:
@@ -200,7 +205,7 @@ def take(postfix):
         raise MilterActionError(f"these processes of Postfix go on with the old setting: {left}")
 
 
-def _until(postfix, holds, limit):
+def _until(postfix: Postfix, holds: Callable[[], object], limit: float) -> bool:
     ends = postfix.clock() + limit
     while not holds():
         if postfix.clock() >= ends:
@@ -209,15 +214,15 @@ def _until(postfix, holds, limit):
     return True
 
 
-def _queue_manager(postfix):
+def _queue_manager(postfix: Postfix) -> set[Process]:
     return _queue_manager_of(_processes(postfix))
 
 
-def _queue_manager_of(found):
+def _queue_manager_of(found: Mapping[Process, str]) -> set[Process]:
     return {one for one, name in found.items() if name in ("qmgr", "nqmgr", "oqmgr")}
 
 
-def _processes(postfix):
+def _processes(postfix: Postfix) -> dict[Process, str]:
     """Return ``{(process ID, start time): name}`` of the running master's children; empty if it does not run."""
     done = postfix.command(("postconf", "-c", postfix.folder, "-h", "queue_directory"))
     try:
@@ -239,7 +244,7 @@ def _processes(postfix):
 
 
 @contextlib.contextmanager
-def waiting(postfix, ready=lambda: True):
+def waiting(postfix: Postfix, ready: Callable[[], object] = lambda: True) -> Iterator[None]:
     """Make mail wait while the block restarts OpenDKIM; then restore the setting of a main.cf of this formula.
 
     :param ready: tells whether OpenDKIM serves again, which is waited for.

@@ -4,9 +4,10 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from mailhost.command import run_command
+from mailhost.command import Command, run_command
 from mailhost.daemons import milter_action
 from mailhost.errors import CutoverError, MilterActionError
 
@@ -15,7 +16,7 @@ MOST_LOST = 500
 low, half of that limit."""
 
 
-def reload_service(service):
+def reload_service(service: str) -> str | None:
     """Make the running OpenDKIM read its tables (SIGUSR1): it takes them at the next new connection.
 
     Each connection that arrives while it reads creates a resolver, and it leaks all of them but one (OpenDKIM 2.11.0:
@@ -39,7 +40,7 @@ def reload_service(service):
     return f"OpenDKIM was restarted and not reloaded: it held {lost} sockets that it lost at earlier reloads."
 
 
-def main_process(service):
+def main_process(service: str) -> str:
     """Return the process ID of a unit's main process, as text; ``0`` if none runs.
 
     :raises CutoverError: systemd refused.
@@ -47,7 +48,7 @@ def main_process(service):
     return _systemctl("show", "--property=MainPID", "--value", service).strip() or "0"
 
 
-def most_lost(pid):
+def most_lost(pid: str | int) -> int:
     """Return how many sockets a process may leak: :data:`MOST_LOST`, but at most half of its open files."""
     try:
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
@@ -57,7 +58,7 @@ def most_lost(pid):
     return min(MOST_LOST, int(words[3]) // 2) if words and words[3].isdigit() else MOST_LOST
 
 
-def words_of(service):
+def words_of(service: str) -> list[str]:
     """Return the command line of a unit as a list: that of the running process, or else the one that would start.
 
     It is empty if there is no such unit, or systemd does not answer.
@@ -73,7 +74,7 @@ def words_of(service):
         return []
 
 
-def lost_sockets(pid):
+def lost_sockets(pid: str | int) -> int:
     """Return how many unnamed Unix sockets a process has, which excludes milter connections; 0 if none runs.
 
     OpenDKIM needs four of them for its resolver, and one for its log.
@@ -86,14 +87,14 @@ def lost_sockets(pid):
         return 0
 
 
-def _file(link):
+def _file(link: Path) -> str:
     try:
         return os.readlink(link)
     except OSError:
         return ""  # It was closed meanwhile.
 
 
-def _systemctl(*words):
+def _systemctl(*words: str) -> str:
     command = ("systemctl", *words)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -104,7 +105,13 @@ def _systemctl(*words):
     return done.stdout
 
 
-def wait_until_it_listens(unit, limit=15, command=run_command, clock=time.monotonic, pause=time.sleep):
+def wait_until_it_listens(
+    unit: str,
+    limit: float = 15,
+    command: Command = run_command,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> bool:
     """Wait until the unit's main process has a listening socket: before that, mail would bypass it."""
     ends = clock() + limit
     while clock() < ends:

@@ -1,14 +1,17 @@
 """What daemons' parsers overlook: a certificate without its key, a port in use, a table that does not exist."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from mailhost.command import Command
+from mailhost.files import AnyPath
 from mailhost.postfix import tables as postfix_tables
 from mailhost.postfix.tables import parameters
 from mailhost.tls import certificate as certificates
 
 
-def pair_problems(certificate, key):
+def pair_problems(certificate: AnyPath, key: AnyPath) -> list[str]:
     """Return what is wrong with a certificate and its key (paths): missing, unreadable, or not a pair."""
     try:
         chain = certificates.read_chain(certificate)
@@ -25,7 +28,7 @@ def pair_problems(certificate, key):
     return []
 
 
-def chain_pairs(main_cf):
+def chain_pairs(main_cf: str) -> list[tuple[str, str]]:
     """Return the (certificate, key) files that a main.cf names.
 
     ``smtpd_tls_chain_files`` has each key before its certificate, or both in one file (``postconf(5)``).
@@ -42,11 +45,11 @@ def chain_pairs(main_cf):
     return [pair for pair in pairs if all(one.startswith("/") for one in pair)]
 
 
-def _why(err):
+def _why(err: OSError | ValueError) -> str:
     return getattr(err, "strerror", None) or str(err).partition("\n")[0]
 
 
-def table_problems(folder, command):
+def table_problems(folder: AnyPath, command: Command) -> list[str]:
     """Return which tables of a Postfix staged in ``folder`` cannot be opened, which would make mail for them wait.
 
     The alias database is not checked: it is made after Postfix first runs. A table on a server may be away for a while.
@@ -69,7 +72,7 @@ def table_problems(folder, command):
     ]
 
 
-def port_problems(places, unit, command):
+def port_problems(places: Iterable[tuple[str, int]], unit: str, command: Command) -> list[str]:
     """Return which of these ports a daemon other than ``unit`` listens on.
 
     :param places: (address, port) of each listener.
@@ -92,7 +95,7 @@ def port_problems(places, unit, command):
     return found
 
 
-def _is_of(pid, unit, proc=Path("/proc")):
+def _is_of(pid: str, unit: str, proc: Path = Path("/proc")) -> bool:
     """Tell whether a process belongs to a unit or to an instance of it (``postfix@-``), or has ended."""
     try:
         group = (proc / pid / "cgroup").read_text(encoding="ascii", errors="replace")

@@ -5,6 +5,7 @@ No secret that is found is ever repeated. What a host has by hand is shown with 
 
 import itertools
 import re
+from collections.abc import Sequence
 
 # The words of a parameter's name: smtp_sasl_password_maps, LDAPBindPassword, ldap_bind_pw.
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+")
@@ -56,7 +57,7 @@ WHERE = {
 """Where a secret should go that was given in the parameters of a daemon."""
 
 
-def problem(daemon, name, value):
+def problem(daemon: str, name: str, value: object) -> str:
     """Return why a parameter must not be given, without its value, and where it should go; ``""`` if it has no secret.
 
     :param daemon: a key of :data:`WHERE`.
@@ -72,7 +73,7 @@ def problem(daemon, name, value):
     return f"it holds {what}, which would lie in a file for all to read, in diffs and in the job cache. {WHERE[daemon]}"
 
 
-def masked(name, value):
+def masked(name: str, value: str) -> str:
     """Return a value, text, with its secrets replaced by ``***``, or all of it if its name marks it as a secret.
 
     This takes more for a secret than :func:`problem` refuses, since nothing is lost by masking.
@@ -86,7 +87,7 @@ def masked(name, value):
     return value
 
 
-def _what(name, texts):
+def _what(name: str, texts: Sequence[str]) -> str:
     words = [one.lower() for one in _WORDS.findall(name)]
     if not _is_secret(words) or words[-1] in _ABOUT:
         return ""
@@ -96,15 +97,15 @@ def _what(name, texts):
     return f"a secret ({name})" if any(map(_is_given, texts)) else ""
 
 
-def _is_given(value):
+def _is_given(value: str) -> bool:
     return value.lower() not in _WORDS_OF_NONE and not _ELSEWHERE.fullmatch(value)
 
 
-def _is_secret(words):
+def _is_secret(words: Sequence[str]) -> bool:
     return bool(_SECRET.intersection(words)) or ("api", "key") in itertools.pairwise(words)
 
 
-def _in_text(text, name):
+def _in_text(text: str, name: str) -> str:
     if _KEY.search(text):
         return "a private key"
     if _LOGIN.search(text):

@@ -4,10 +4,15 @@ import contextlib
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
+
+from mailhost.shapes import Settings
 
 LOOPBACK = "127.0.0.1"
-SUBMISSION = {"submission": 587, "submissions": 465}
+SUBMISSION: dict[Literal["submission", "submissions"], int] = {"submission": 587, "submissions": 465}
 SIEVE = 4190
 """The port of ManageSieve (RFC 5804)."""
 MAILBOXES = {"imap": (143, 993), "pop3": (110, 995)}
@@ -30,19 +35,19 @@ class Service:
     source: str | None = None
 
     @property
-    def about(self):
+    def about(self) -> str:
         return f"{self.host} port {self.port}"
 
     @property
-    def place(self):
+    def place(self) -> str:
         return f"{self.address} port {self.port}"
 
     @property
-    def unit(self):
+    def unit(self) -> str:
         return "postfix" if self.protocol == "smtp" else "dovecot"
 
 
-def services(settings):
+def services(settings: Settings) -> list[Service]:
     """Return the services that the settings ask for, at an address by which others reach the host, if it has one."""
     host, postfix, dovecot = settings["hostname"], settings["postfix"], settings["dovecot"]
     own = own_address(settings["addresses"])
@@ -58,12 +63,12 @@ def services(settings):
     return found
 
 
-def smtp_service(hostname, addresses, inet_interfaces="all"):
+def smtp_service(hostname: str, addresses: Iterable[str], inet_interfaces: str = "all") -> Service:
     """Return port 25, at an address by which others reach the host, if Postfix listens there."""
     return Service(hostname, "smtp", "smtp", _smtp_address(inet_interfaces, own_address(addresses)), 25)
 
 
-def own_address(addresses):
+def own_address(addresses: Iterable[str]) -> str:
     """Return the first of ``addresses`` (or of the routes') that is the host's own, IPv4 if possible, else loopback.
 
     Behind NAT the settings hold public addresses, which the host itself does not have.
@@ -73,7 +78,7 @@ def own_address(addresses):
     return str(min(outward, key=lambda one: one.version, default=LOOPBACK))
 
 
-def _routed():
+def _routed() -> Iterator[str]:
     """Yield the addresses that the host would connect from; connecting a UDP socket sends nothing."""
     for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -81,7 +86,7 @@ def _routed():
             yield probe.getsockname()[0]
 
 
-def _is_own(address):
+def _is_own(address: IPv4Address | IPv6Address) -> bool:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.bind((str(address), 0))
@@ -89,7 +94,7 @@ def _is_own(address):
     return False
 
 
-def _smtp_address(inet_interfaces, own):
+def _smtp_address(inet_interfaces: str, own: str) -> str:
     words = re.split(r"[,\s]+", inet_interfaces)
     if "all" in words or own in words:
         return own
@@ -97,7 +102,7 @@ def _smtp_address(inet_interfaces, own):
     return named[0] if named else LOOPBACK if {"loopback-only", "localhost"} & set(words) else own
 
 
-def _other_source(address):
+def _other_source(address: str) -> str | None:
     """Return an address that differs from the server's.
 
     Dovecot considers a connection with the same address at both ends secure and allows plaintext logins on it, so it

@@ -1,15 +1,16 @@
 """A whole run over a host's keys, and what operators may ask for out of turn (revoke, roll back)."""
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from mailhost.dkim import keystore, life
 from mailhost.dkim.given_up import COMPROMISED, WHY
-from mailhost.dkim.look import check_published, publisher
+from mailhost.dkim.look import Announce, Publish, check_published, publisher
 from mailhost.dkim.make import make_keys, make_successors
-from mailhost.dkim.report import merged
-from mailhost.dkim.settled import Look, Only
-from mailhost.dkim.sign import sign
+from mailhost.dkim.report import Report, merged
+from mailhost.dkim.run import OldestQueued, Run
+from mailhost.dkim.settled import AnyLook, Look, Only
+from mailhost.dkim.sign import Probe, Reload, sign
 from mailhost.errors import DkimError
 
 
@@ -22,13 +23,20 @@ class Host:
     """
 
     name: str
-    reload: Callable
-    probe: Callable
-    oldest_queued: Callable | None = None
-    announce: Callable | None = None
+    reload: Reload
+    probe: Probe
+    oldest_queued: OldestQueued | None = None
+    announce: Announce | None = None
 
 
-def advance(run, host, also=(), instead=(), force=False, everything=False):
+def advance(
+    run: Run,
+    host: Host,
+    also: Collection[str] = (),
+    instead: Collection[str] = (),
+    force: bool = False,
+    everything: bool = False,
+) -> Report:
     """Do everything that is due for all keys: make, publish, check in DNS, sign, revoke, remove. Return one report.
 
     :param also, force: see :func:`mailhost.dkim.make.make_keys`.
@@ -41,7 +49,9 @@ def advance(run, host, also=(), instead=(), force=False, everything=False):
     return merged(made, seen, sign(run, host.reload, host.probe, instead, fresh))
 
 
-def look_in_dns(run, host, oldest_queued, publish, everything, look):
+def look_in_dns(
+    run: Run, host: str, oldest_queued: OldestQueued | None, publish: Publish | None, everything: bool, look: AnyLook
+) -> tuple[Report, AnyLook]:
     """Check keys in DNS. Where a key turns out to be lost, make a successor and check that one as well.
 
     For the parameters see :func:`mailhost.dkim.look.check_published`, and for ``host``
@@ -56,11 +66,11 @@ def look_in_dns(run, host, oldest_queued, publish, everything, look):
     settled = {name: known for name, known in look.settled.items() if name not in lost}
     fresh = Only(tuple(name for name in run.wanted if name not in settled), settled)
     # The keys that a dry run would have made do not exist, so they cannot be checked.
-    again = made.changes and run.do(check_published, run, oldest_queued, publish, False, Only(lost))
+    again = run.do(check_published, run, oldest_queued, publish, False, Only(lost)) if made.changes else None
     return merged(seen, made, *([again] if again else [])), fresh
 
 
-def give_up(run, name, selector):
+def give_up(run: Run, name: str, selector: str) -> None:
     """Give up a key because others may know it. Once another key can sign, it never signs again and is revoked.
 
     A key that OpenDKIM's tables name keeps signing until then, whatever its stamps say.
@@ -73,11 +83,12 @@ def give_up(run, name, selector):
         selectors = ", ".join(one.selector for one in manifest.keys if not one.revoked) or "none"
         raise DkimError(f"{name}: no key {selector} to revoke; those that are not revoked: {selectors}")
     keystore.mark_compromised(run.place.keys, name, key.selector)
-    changed = run.manifest(name).with_key(replace(run.manifest(name).key(key.selector), given_up=COMPROMISED))
-    run.write(changed)
+    marked = run.manifest(name)
+    row = next(one for one in marked.keys if one.selector == key.selector)
+    run.write(marked.with_key(replace(row, given_up=COMPROMISED)))
 
 
-def check_can_go_back(run, name):
+def check_can_go_back(run: Run, name: str) -> None:
     """Check that a domain has a predecessor that can sign again. The run itself finds out whether DNS shows it.
 
     :raises DkimError: it has none, the last one was given up, or its key file is missing or wrong.

@@ -1,5 +1,7 @@
 """The trusted time, kept beside the keys from run to run; an operator can declare the host's clock right."""
 
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +9,9 @@ from mailhost import clock as trusted_clock
 from mailhost import files as safe_files
 from mailhost.clock import shown_time
 from mailhost.dkim import keystore, life
+from mailhost.dkim.life import Manifest
 from mailhost.errors import ClockError, ManifestError, UnsafeFile
+from mailhost.files import AnyPath
 
 CLOCK = "clock.json"
 """The file of the trusted time, in the folder of the keys."""
@@ -15,7 +19,7 @@ CLOCK_STEP = 3600
 """Seconds after which the trusted time is written again; runs in quick succession write nothing."""
 
 
-def believe_clock(keys):
+def believe_clock(keys: AnyPath) -> datetime:
     """Trust the host's clock from now on, because an operator says that it is right; return the trusted time.
 
     No soak and no retention gets shorter. Where the clock was ahead, nobody witnessed the time in between, so these
@@ -38,7 +42,7 @@ def believe_clock(keys):
     return now
 
 
-def _all_manifests(keys):
+def _all_manifests(keys: AnyPath) -> list[Manifest]:
     """Return the manifests of all domains that have one.
 
     :raises ManifestError: some are damaged; the message names them all.
@@ -50,7 +54,7 @@ def _all_manifests(keys):
     return list(manifests.values())
 
 
-def _rewritten(keys, manifests, change):
+def _rewritten(keys: AnyPath, manifests: Iterable[Manifest], change: Callable[[Manifest], Manifest]) -> list[Manifest]:
     """Apply ``change`` to the manifests and write those that it changed; return all of them."""
     changed = [change(manifest) for manifest in manifests]
     for before, after in zip(manifests, changed, strict=True):
@@ -59,7 +63,7 @@ def _rewritten(keys, manifests, change):
     return changed
 
 
-def read(path):
+def read(path: Path) -> trusted_clock.Clock | None:
     try:
         return trusted_clock.parse(safe_files.read_text(path, roots=True), str(path))
     except FileNotFoundError:
@@ -70,11 +74,11 @@ def read(path):
         raise ClockError(f"{path}: cannot be read: {err}") from err
 
 
-def write(path, clock):
+def write(path: Path, clock: trusted_clock.Clock) -> None:
     safe_files.replace_file(path, trusted_clock.emit(clock), 0o644)
 
 
-def disbelief(clock):
+def disbelief(clock: trusted_clock.Clock) -> str:
     wall, now = trusted_clock.utc(clock.wall), trusted_clock.utc(clock.trusted)
     waits = ", and waits until the clock gets there" if wall < now and clock.credit else ""
     return (

@@ -8,11 +8,19 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mailhost import files as safe_files
 from mailhost.errors import UnsafeFile
+from mailhost.files import AnyPath
 
+if TYPE_CHECKING:
+    from mailhost.dkim.keystore import Owner
+
+Changes = dict[str, dict[str, str]]
+"""What became of folders: ``{path: {"old": owner and mode, "new": …}}``."""
 MODE = 0o750
 """Only root may write there; the group that reads the keys may pass through."""
 UNSEEN = MODE | stat.S_ISVTX
@@ -20,7 +28,7 @@ UNSEEN = MODE | stat.S_ISVTX
 _OF_ROOT = ("keys.json", "clock.json", "looked.json", "settled", ".lock")
 
 
-def settle(keys, owner, test=False):
+def settle(keys: AnyPath, owner: "Owner", test: bool = False) -> tuple[Changes, dict[str, str]]:
     """Make root the owner of the folder ``keys`` and of those in it, with mode 0750.
 
     OpenDKIM can read the keys at every moment. A folder that somebody else could write to, and that holds what only an
@@ -28,12 +36,14 @@ def settle(keys, owner, test=False):
 
     :param owner: :class:`mailhost.dkim.keystore.Owner`; who reads the keys.
     :param test: only report what would change.
-    :return: ``({path: {"old": owner and mode, "new": …}}, {name of a folder: why it was left as it was})``.
+    :return: the changes, and ``{name of a folder: why it was left as it was}``.
     :raises UnsafeFile: the folder ``keys`` itself must be left as it is.
     """
     if not os.path.isdir(keys):
         return {}, {}
-    changes, troubles, ids = {}, {}, owner.ids()
+    changes: Changes = {}
+    troubles: dict[str, str] = {}
+    ids = owner.ids()
     with safe_files.opened_folder(keys) as descriptor:
         _settle_one(descriptor, Path(keys), ids, test, changes)
         for name, why in _settle_each(descriptor, Path(keys), ids, test, changes):
@@ -41,7 +51,7 @@ def settle(keys, owner, test=False):
     return changes, troubles
 
 
-def _settle_each(top, keys, ids, test, changes):
+def _settle_each(top: int, keys: Path, ids: tuple[int, int], test: bool, changes: Changes) -> Iterator[tuple[str, str]]:
     with os.scandir(top) as entries:
         found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
     for name, its in found:
@@ -56,17 +66,17 @@ def _settle_each(top, keys, ids, test, changes):
                 yield name, str(err)
 
 
-def settle_folder(path, ids):
+def settle_folder(path: AnyPath, ids: tuple[int, int]) -> None:
     """Make root the owner of one folder; see :func:`settle`."""
     with safe_files.opened_folder(path) as descriptor:
         _settle_one(descriptor, Path(path), ids, False, {})
 
 
-def _settle_one(descriptor, path, ids, test, changes):
+def _settle_one(descriptor: int, path: Path, ids: tuple[int, int], test: bool, changes: Changes) -> None:
     found = os.fstat(descriptor)
     if not _differs(found, ids[1]):
         return
-    is_doubtful = not safe_files.is_trusted(found) or found.st_mode & stat.S_ISVTX
+    is_doubtful = not safe_files.is_trusted(found) or bool(found.st_mode & stat.S_ISVTX)
     if test:
         if is_doubtful:
             _check(descriptor, path, ids[0])
@@ -76,7 +86,7 @@ def _settle_one(descriptor, path, ids, test, changes):
     changes[str(path)] = {"old": old, "new": _shown(os.geteuid(), ids[1], MODE)}
 
 
-def _shown(uid, gid, mode):
+def _shown(uid: int, gid: int, mode: int) -> str:
     names = []
     for find, number in ((pwd.getpwuid, uid), (grp.getgrgid, gid)):
         try:
@@ -86,11 +96,11 @@ def _shown(uid, gid, mode):
     return f"{':'.join(names)} {mode:04o}"
 
 
-def _differs(found, gid):
+def _differs(found: os.stat_result, gid: int) -> bool:
     return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (MODE, os.geteuid(), gid)
 
 
-def _take(descriptor, path, found, ids, is_doubtful):
+def _take(descriptor: int, path: Path, found: os.stat_result, ids: tuple[int, int], is_doubtful: bool) -> None:
     # The mode comes first: with the old one, 0700, OpenDKIM could not pass through a folder that root owns.
     os.fchmod(descriptor, UNSEEN)
     os.fchown(descriptor, os.geteuid(), ids[1])
@@ -106,7 +116,7 @@ def _take(descriptor, path, found, ids, is_doubtful):
     os.fchmod(descriptor, MODE)
 
 
-def _give_back(descriptor, found, ids):
+def _give_back(descriptor: int, found: os.stat_result, ids: tuple[int, int]) -> None:
     is_roots = found.st_uid == os.geteuid() and found.st_mode & stat.S_ISVTX
     uid, gid, mode = (*ids, 0o700) if is_roots else (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
     os.fchmod(descriptor, UNSEEN)
@@ -114,7 +124,7 @@ def _give_back(descriptor, found, ids):
     os.fchmod(descriptor, mode)
 
 
-def _check(descriptor, path, reader):
+def _check(descriptor: int, path: Path, reader: int) -> list[str]:
     """Check the content of a folder that somebody else could write to; return the names of root's files in it.
 
     :raises UnsafeFile: a file belongs neither to root nor to the reader, or may be a second name of somebody's file.
@@ -132,7 +142,7 @@ def _check(descriptor, path, reader):
     return of_root
 
 
-def _oddity(found):
+def _oddity(found: os.stat_result) -> str:
     if not stat.S_ISREG(found.st_mode):
         return f"it is {safe_files.kind(found)}, and not a regular file"
     if found.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
@@ -140,12 +150,12 @@ def _oddity(found):
     return f"it has {found.st_nlink} names, so it may be another's file" if found.st_nlink > 1 else ""
 
 
-def _not_readers(found, reader):
+def _not_readers(found: os.stat_result, reader: int) -> str:
     """Return why a key file may be somebody else's. OpenDKIM can link root's file here, but not give one away."""
     return "" if found.st_uid == reader else f"it belongs to user {found.st_uid}, so it may be another's file"
 
 
-def _remedy(path, is_key):
+def _remedy(path: Path, is_key: bool) -> str:
     folder = f"The folder {path.parent} stays as it is, and who signs, too, until that is mended"
     if is_key:
         return f"{folder}: if it is the domain's key, put a copy of it in its place that belongs to OpenDKIM's user."
@@ -155,7 +165,7 @@ def _remedy(path, is_key):
     )
 
 
-def _renew(path):
+def _renew(path: Path) -> None:
     """Write a file anew: whoever had the old one open before root owned it could still write to that one."""
     octets, found = safe_files.read(path, roots=True)
     safe_files.replace(path, octets, stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))

@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from mailhost.dkim import folders as key_folders
 from mailhost.dkim import life
 from mailhost.dkim import manifest as dkim_manifest
 from mailhost.errors import DkimError, KeyFileError, ManifestError, UnsafeFile
+from mailhost.files import AnyPath
 
 MANIFEST = "keys.json"
 _COMPROMISED = ".compromised"
@@ -28,7 +30,7 @@ class Owner:
     user: str
     group: str
 
-    def ids(self):
+    def ids(self) -> tuple[int, int]:
         """Return ``(uid, gid)``.
 
         :raises KeyFileError: the host has no such user or group.
@@ -40,11 +42,11 @@ class Owner:
 
 
 @functools.lru_cache
-def _ids(user, group):
+def _ids(user: str, group: str) -> tuple[int, int]:
     return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
 
 
-_read_before = {}
+_read_before: dict[str, tuple[tuple[int, ...], life.Manifest]] = {}
 """``{path: (version of the file, manifest)}``: the states of a highstate read each manifest one after the other.
 
 A manifest is immutable. A file that replaces another has another inode, and a file that somebody edits gets another
@@ -53,12 +55,12 @@ what this process writes is dropped from this cache.
 """
 
 
-def domains_on_disk(keys):
+def domains_on_disk(keys: AnyPath) -> list[str]:
     """Return the names of all domains that have a manifest below the folder ``keys``."""
     return sorted(path.parent.name for path in Path(keys).glob(f"*/{MANIFEST}"))
 
 
-def read_manifest(keys, domain):
+def read_manifest(keys: AnyPath, domain: str) -> life.Manifest:
     """Return the :class:`mailhost.dkim.life.Manifest` of ``domain``; one without keys if there is no file.
 
     :raises ManifestError: the file is damaged, cannot be read, or may have been written by a user other than root.
@@ -81,11 +83,11 @@ def read_manifest(keys, domain):
     return manifest
 
 
-def _version(found):
+def _version(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size
 
 
-def write_manifest(keys, manifest):
+def write_manifest(keys: AnyPath, manifest: life.Manifest) -> None:
     """Replace a manifest on disk atomically and durably (fsync of file and folder)."""
     try:
         safe_files.replace_file(Path(keys) / manifest.domain / MANIFEST, dkim_manifest.emit(manifest), 0o644)
@@ -93,12 +95,12 @@ def write_manifest(keys, manifest):
         _read_before.pop(f"{keys}/{manifest.domain}/{MANIFEST}", None)
 
 
-def private_path(keys, domain, selector):
+def private_path(keys: AnyPath, domain: str, selector: str) -> Path:
     """Return the path of a private key file."""
     return Path(keys, domain, f"{selector}.private")
 
 
-def make_folder(keys, domain, owner):
+def make_folder(keys: AnyPath, domain: str, owner: Owner) -> None:
     """Make the domain's folder and the one above it. Root owns them, and the owner's group may pass (0750).
 
     :raises UnsafeFile: something else has that name.
@@ -111,7 +113,7 @@ def make_folder(keys, domain, owner):
         key_folders.settle_folder(folder, ids)
 
 
-def _settle(descriptor, mode, uid, gid):
+def _settle(descriptor: int, mode: int, uid: int, gid: int) -> bool:
     """Give an open file or folder this mode and owner; return whether it had others before."""
     wrong = _differs(os.fstat(descriptor), mode, uid, gid)
     if wrong:
@@ -120,11 +122,11 @@ def _settle(descriptor, mode, uid, gid):
     return wrong
 
 
-def _differs(found, mode, uid, gid):
+def _differs(found: os.stat_result, mode: int, uid: int | None, gid: int | None) -> bool:
     return (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, uid, gid)
 
 
-def generate(bits_wanted):
+def generate(bits_wanted: Iterable[int]) -> Iterator[str]:
     """Yield a new RSA private key as PEM text for each number of bits in the list; all cores work in parallel.
 
     PEM is PKCS #1 (``BEGIN RSA PRIVATE KEY``), as opendkim-genkey writes it.
@@ -133,7 +135,7 @@ def generate(bits_wanted):
         yield from pool.map(_new_rsa, bits_wanted)
 
 
-def _new_rsa(bits):
+def _new_rsa(bits: int) -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -143,7 +145,7 @@ def _new_rsa(bits):
     ).decode("ascii")
 
 
-def public_half(pem, where):
+def public_half(pem: str, where: str) -> tuple[str, int]:
     """Return ``(public, bits)`` of a private key: the base64 text of its SubjectPublicKeyInfo, and its size.
 
     :param pem: the key file's text, never repeated in a message.
@@ -165,7 +167,7 @@ def public_half(pem, where):
     return base64.b64encode(der).decode("ascii"), key.key_size
 
 
-def write_private(keys, domain, selector, pem, owner):
+def write_private(keys: AnyPath, domain: str, selector: str, pem: str, owner: Owner) -> None:
     """Write a private key file (0600, with its owner), which must not exist yet.
 
     :raises KeyFileError: a file of that name is there.
@@ -176,31 +178,31 @@ def write_private(keys, domain, selector, pem, owner):
     safe_files.replace_file(path, pem, 0o600, owner.ids())
 
 
-def destroy(path):
+def destroy(path: AnyPath) -> None:
     """Delete a private key file, if it exists, and sync its folder, so that it does not come back after a power cut."""
     safe_files.delete(path)
 
 
-def is_compromised(keys, domain, selector):
+def is_compromised(keys: AnyPath, domain: str, selector: str) -> bool:
     """Tell whether a private key was reported as known to others (:func:`mark_compromised`)."""
     return os.path.lexists(f"{keys}/{domain}/{selector}{_COMPROMISED}")
 
 
-def mark_compromised(keys, domain, selector):
+def mark_compromised(keys: AnyPath, domain: str, selector: str) -> None:
     """Record that a private key is known to others: its record is revoked as soon as another key signs."""
     safe_files.replace_file(_mark(keys, domain, selector), "This key is known to others; see dkim.revoke.\n", 0o644)
 
 
-def _mark(keys, domain, selector):
+def _mark(keys: AnyPath, domain: str, selector: str) -> Path:
     return Path(keys) / domain / f"{selector}{_COMPROMISED}"
 
 
-def write_record(keys, domain, selector, zone_line):
+def write_record(keys: AnyPath, domain: str, selector: str, zone_line: str) -> None:
     """Write the record to publish beside its key (``<selector>.txt``), for people."""
     safe_files.replace_file(Path(keys) / domain / f"{selector}.txt", f"{zone_line}\n", 0o644)
 
 
-def settle_key(keys, domain, key, owner, test=False):
+def settle_key(keys: AnyPath, domain: str, key: life.Key, owner: Owner, test: bool = False) -> bool:
     """Give a key file the owner and mode that OpenDKIM insists on; return whether it had others before.
 
     :param test: only check.
@@ -219,7 +221,7 @@ def settle_key(keys, domain, key, owner, test=False):
         raise KeyFileError(str(err)) from err
 
 
-def _settle_private(path, descriptor, key, owner, test):
+def _settle_private(path: Path, descriptor: int, key: life.Key, owner: Owner, test: bool) -> bool:
     found = os.fstat(descriptor)
     ids = _ids_if_there(owner) if test else owner.ids()
     if not _differs(found, 0o600, *ids):
@@ -229,10 +231,10 @@ def _settle_private(path, descriptor, key, owner, test):
             f"{path}: it has {found.st_nlink} names, so it may be another's file, and is not given to {owner.user}; "
             "put a copy of the key in its place"
         )
-    return True if test else _settle(descriptor, 0o600, *ids)
+    return True if test else _settle(descriptor, 0o600, *owner.ids())
 
 
-def _ids_if_there(owner):
+def _ids_if_there(owner: Owner) -> tuple[int, int] | tuple[None, None]:
     try:
         return owner.ids()
     except KeyFileError:
@@ -240,7 +242,7 @@ def _ids_if_there(owner):
         return None, None
 
 
-def read_private(path):
+def read_private(path: AnyPath) -> str:
     """Return the text of a private key file.
 
     :raises KeyFileError: it cannot be read, or is not a regular file.
@@ -253,7 +255,7 @@ def read_private(path):
         raise KeyFileError(f"{path}: cannot be read: {err}") from err
 
 
-def check_private(keys, domain, key):
+def check_private(keys: AnyPath, domain: str, key: life.Key) -> None:
     """Check that a key's file holds the key whose record the manifest has.
 
     :raises KeyFileError: the file is missing, unreadable, or holds another key.
@@ -266,9 +268,12 @@ def check_private(keys, domain, key):
         )
 
 
-def read_each(names, read):
+def read_each(
+    names: Iterable[str], read: Callable[[str], life.Manifest]
+) -> tuple[dict[str, life.Manifest], dict[str, str]]:
     """Return ``({domain: manifest}, {domain: why it cannot be read})``; ``read`` takes a domain's name."""
-    manifests, troubles = {}, {}
+    manifests: dict[str, life.Manifest] = {}
+    troubles: dict[str, str] = {}
     for name in names:
         try:
             manifests[name] = read(name)

@@ -1,12 +1,15 @@
 """The life of a DKIM key: its stages in one table, and what they allow. Pure."""
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
+from typing import Any, cast
 
 from mailhost.clock import iso_time, shown_time, utc
 from mailhost.errors import ClockError, ManifestError
+from mailhost.shapes import DomainDkim
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Stage:
     """A stage of a key's life. It begins when ``evidence`` was seen, never because of the calendar alone."""
 
     name: str
-    follows: tuple
+    follows: tuple[str, ...]
     evidence: str
     comes_next: str
 
@@ -88,14 +91,19 @@ class Key:
     given_up: str = ""
 
     @cached_property
-    def stage(self):
+    def stage(self) -> str:
         """The name of the last stage reached."""
         return next(name for name in _LAST_FIRST if getattr(self, name))
 
     @property
-    def since(self):
+    def since(self) -> datetime:
         """When the last stage was reached."""
-        return getattr(self, self.stage)
+        return self.at(self.stage)
+
+    def at(self, stage: str) -> datetime:
+        """Return when a stage was reached that this key did reach."""
+        moment: datetime = getattr(self, stage)
+        return moment
 
 
 @dataclass(frozen=True)
@@ -106,21 +114,21 @@ class Manifest:
     """
 
     domain: str
-    keys: tuple = ()
+    keys: tuple[Key, ...] = ()
     machine: str = ""
 
-    def key(self, selector):
+    def key(self, selector: str) -> Key | None:
         """Return the row of ``selector``, or ``None``."""
         return next((key for key in self.keys if key.selector == selector), None)
 
-    def with_key(self, key):
+    def with_key(self, key: Key) -> "Manifest":
         """Return this manifest with ``key`` in place of the row that has its selector, or added at the end."""
         if self.key(key.selector) is None:
             return replace(self, keys=(*self.keys, key))
         return replace(self, keys=tuple(key if one.selector == key.selector else one for one in self.keys))
 
 
-def stamp(key, stage, now):
+def stamp(key: Key, stage: str, now: datetime) -> Key:
     """Return ``key`` with the time stamp ``now`` (aware UTC datetime) for ``stage``.
 
     :raises ManifestError: ``stage`` cannot follow the key's present stage.
@@ -133,24 +141,30 @@ def stamp(key, stage, now):
             f"key {key.selector}: the host's clock says {iso_time(now)}, which is before the key was {key.stage} "
             f"({iso_time(key.since)}); set the clock right or, if it is right, run: salt-call dkim.believe_clock"
         )
-    return replace(key, **{stage: now})
+    return _with_times(key, {stage: now})
 
 
-def live(manifest):
+def _with_times(key: Key, times: Mapping[str, datetime]) -> Key:
+    """Return a key with these time stamps, by the names of their stages."""
+    columns: dict[str, Any] = {**times}
+    return replace(key, **columns)
+
+
+def live(manifest: Manifest) -> tuple[Key, ...]:
     """Return the keys whose record must be in DNS with its public key: neither revoked nor removed."""
     return tuple(key for key in manifest.keys if not key.revoked)
 
 
-def signer(manifest):
+def signer(manifest: Manifest) -> Key | None:
     """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``.
 
     If stamps are equal, the later row counts. The same holds for the predecessor.
     """
     signing = [key for key in reversed(manifest.keys) if key.stage == "signing"]
-    return max(signing, key=lambda key: key.signing, default=None)
+    return max(signing, key=lambda key: key.at("signing"), default=None)
 
 
-def waiting(manifest):
+def waiting(manifest: Manifest) -> list[Key]:
     """Return the keys that may take over signing, oldest first: made after the present signer, and not retired.
 
     A key that was made before the present signer was overtaken by it and never takes over. Nor does a key that was
@@ -161,18 +175,18 @@ def waiting(manifest):
     return [key for key in later if key.stage in ("generated", "published") and not key.given_up]
 
 
-def successor(manifest):
+def successor(manifest: Manifest) -> Key | None:
     """Return the newest key that may take over signing as soon as it is published and has soaked, or ``None``."""
     return next(reversed(waiting(manifest)), None)
 
 
-def predecessor(manifest):
+def predecessor(manifest: Manifest) -> Key | None:
     """Return the key that signed before the present one and that DNS should still show, or ``None``."""
     retired = [key for key in reversed(manifest.keys) if key.stage == "retired" and key.signing and not key.given_up]
-    return max(retired, key=lambda key: (key.retired, key.signing), default=None)
+    return max(retired, key=lambda key: (key.at("retired"), key.at("signing")), default=None)
 
 
-def needs_key(manifest):
+def needs_key(manifest: Manifest) -> bool:
     """Tell whether the domain has no key that may keep signing, and none that may take over."""
     present = signer(manifest)
     return (present is None or bool(present.given_up)) and successor(manifest) is None
@@ -183,7 +197,7 @@ LONGEST_CACHED = 7 * 86400
 RFC 8767 section 4 recommends the same week. Without this limit, a domain with a TTL of decades would not rotate."""
 
 
-def soak(manifest, policy, negative_ttl):
+def soak(manifest: Manifest, policy: DomainDkim, negative_ttl: int | None) -> int:
     """Return the seconds between *published* and *signing*.
 
     :param policy: the domain's pillar section ``dkim``; its ``soak``, if given, is used as it is.
@@ -198,12 +212,12 @@ def soak(manifest, policy, negative_ttl):
     return min(max(policy["ttl"], negative_ttl or 0), LONGEST_CACHED)
 
 
-def signs_from(key, seconds):
+def signs_from(key: Key, seconds: int) -> datetime:
     """Return when a published key may sign at the earliest, ``seconds`` after it was published."""
-    return key.published + timedelta(seconds=seconds)
+    return key.at("published") + timedelta(seconds=seconds)
 
 
-def rotates_at(domain, key, policy):
+def rotates_at(domain: str, key: Key, policy: DomainDkim) -> datetime | None:
     """Return when a key that signs gets a successor; ``None`` if never (``rotate_after: 0``).
 
     Each domain has its own moment in the period, taken from a hash of its name, so that the rotations of many domains
@@ -213,11 +227,11 @@ def rotates_at(domain, key, policy):
     if not period:
         return None
     own = int.from_bytes(hashlib.sha256(domain.encode()).digest()[:8], "big") % period
-    earliest = int(key.signing.timestamp()) + period // 2
+    earliest = int(key.at("signing").timestamp()) + period // 2
     return utc(earliest + (own - earliest) % period)
 
 
-def rotation_is_due(manifest, policy, now):
+def rotation_is_due(manifest: Manifest, policy: DomainDkim, now: datetime) -> bool:
     """Tell whether a successor must be made now: the signer's time is over, and no key is waiting to take over."""
     key = signer(manifest)
     if key is None or successor(manifest) is not None:
@@ -226,12 +240,12 @@ def rotation_is_due(manifest, policy, now):
     return moment is not None and now >= moment
 
 
-def retention_ends(key, policy):
+def retention_ends(key: Key, policy: DomainDkim) -> datetime:
     """Return when a retired key's record may be revoked at the earliest."""
-    return key.retired + timedelta(seconds=policy["retention"])
+    return key.at("retired") + timedelta(seconds=policy["retention"])
 
 
-def has_retention(key):
+def has_retention(key: Key) -> bool:
     """Tell whether a retired key's record must stay for a while, for mail that is still on its way.
 
     A key that never signed has nothing to verify; one of a hand-made configuration may have signed unseen. The record
@@ -241,7 +255,7 @@ def has_retention(key):
     return key.given_up == UNSEEN or (key.signing is not None and not key.given_up)
 
 
-def keeps_record(key, policy, now, oldest_queued):
+def keeps_record(key: Key, policy: DomainDkim, now: datetime, oldest_queued: datetime | None) -> str:
     """Return why a retired key's record must stay in DNS; ``""`` if it must be revoked now.
 
     :param oldest_queued: when the oldest message in the mail queue arrived; ``now`` if the queue is empty, ``None`` if
@@ -254,23 +268,23 @@ def keeps_record(key, policy, now, oldest_queued):
         return f"mail that it signed may be on its way until {shown_time(ends)} (mailserver:dkim:retention)"
     if oldest_queued is None:
         return "what is in the mail queue could not be found out, or not since when it is there (postqueue -j)"
-    if oldest_queued <= key.retired:
+    if oldest_queued <= key.at("retired"):
         return f"a message of {shown_time(oldest_queued)}, which it may have signed, is still in the mail queue"
     return ""
 
 
-def revocation_ends(key, policy):
+def revocation_ends(key: Key, policy: DomainDkim) -> datetime:
     """Return when a revoked key's record may be removed at the earliest."""
-    return key.revoked + timedelta(seconds=policy["revoke_for"])
+    return key.at("revoked") + timedelta(seconds=policy["revoke_for"])
 
 
-def keeps_revoked(key, policy, now):
+def keeps_revoked(key: Key, policy: DomainDkim, now: datetime) -> str:
     """Return why a revoked key's record, whose ``p=`` is empty, must stay; ``""`` if it must be removed now."""
     ends = revocation_ends(key, policy)
     return f"it stays revoked until {shown_time(ends)} (mailserver:dkim:revoke_for)" if now < ends else ""
 
 
-def settled_until(manifest, policy):
+def settled_until(manifest: Manifest, policy: DomainDkim) -> datetime | None:
     """Return until when nothing is due for a domain's keys (:data:`NEVER`: for good); ``None`` if something is now.
 
     Nothing is due now if one key signs and is not given up, no key waits to take over, and all retired keys once
@@ -280,7 +294,7 @@ def settled_until(manifest, policy):
     if stages.count("signing") != 1 or not {"generated", "published"}.isdisjoint(stages):
         return None
     present = signer(manifest)
-    if present.given_up or any(_is_due(key) for key in manifest.keys):
+    if present is None or present.given_up or any(_is_due(key) for key in manifest.keys):
         return None
     moments = [rotates_at(manifest.domain, present, policy)]
     for key in manifest.keys:
@@ -291,32 +305,32 @@ def settled_until(manifest, policy):
     return min((moment for moment in moments if moment), default=NEVER)
 
 
-def _is_due(key):
+def _is_due(key: Key) -> bool:
     """Tell whether something is due for a key at any time, because it has no retention."""
     if key.given_up in LEFT:
         return key.stage == "revoked"
     return key.stage == "retired" and (key.signing is None or bool(key.given_up))
 
 
-def go_back(manifest, now):
+def go_back(manifest: Manifest, now: datetime) -> Manifest:
     """Return the manifest after the predecessor took over again from the key that signs.
 
     Its ``signing`` stamp is set to now, and its ``retired`` stamp is removed, since it is in use again. Keys that wait
     to take over are retired: otherwise they would undo the rollback within the hour.
     """
-    earlier, present = predecessor(manifest), signer(manifest)
+    earlier, present = cast(Key, predecessor(manifest)), signer(manifest)
     changed = manifest.with_key(replace(earlier, signing=now, retired=None))
     gone = [*([present] if present else []), *waiting(changed)]
     return with_keys(changed, [stamp(key, "retired", now) for key in gone])
 
 
-def wait_anew(manifest, now):
+def wait_anew(manifest: Manifest, now: datetime) -> Manifest:
     """Return the manifest with the soaks and retentions that are under way started again at ``now``."""
     begun = [key for key in manifest.keys if key.stage in ("published", "retired") and key.since < now]
-    return with_keys(manifest, [replace(key, **{key.stage: now}) for key in begun])
+    return with_keys(manifest, [_with_times(key, {key.stage: now}) for key in begun])
 
 
-def not_after(manifest, now):
+def not_after(manifest: Manifest, now: datetime) -> Manifest:
     """Return the manifest with each stamp that lies after ``now`` set to ``now``.
 
     A wrong clock made these stamps. What they stand for has happened by now, so no period gets shorter.
@@ -324,17 +338,17 @@ def not_after(manifest, now):
     return with_keys(manifest, [_key_not_after(key, now) for key in manifest.keys])
 
 
-def _key_not_after(key, now):
-    times = {name: getattr(key, name) for name in STAGES}
-    return replace(key, **{name: now for name, moment in times.items() if moment and moment > now})
+def _key_not_after(key: Key, now: datetime) -> Key:
+    times: dict[str, datetime | None] = {name: getattr(key, name) for name in STAGES}
+    return _with_times(key, {name: now for name, moment in times.items() if moment and moment > now})
 
 
-def with_keys(manifest, keys):
+def with_keys(manifest: Manifest, keys: Iterable[Key]) -> Manifest:
     for key in keys:
         manifest = manifest.with_key(key)
     return manifest
 
 
-def deadline(key, policy):
+def deadline(key: Key, policy: DomainDkim) -> datetime:
     """Return when waiting for the key's record turns from a warning into a failure."""
     return key.generated + timedelta(seconds=0 if policy["strict"] else policy["publish_deadline"])

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +11,9 @@ from mailhost import files as safe_files
 from mailhost.dkim import messages
 from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import settled as dkim_settled
+from mailhost.dkim.life import Key, Manifest
 from mailhost.dkim.records import (
+    Wanted,
     change_of,
     judge_wanted,
     oldest_if_needed,
@@ -17,22 +21,41 @@ from mailhost.dkim.records import (
     wanted_of,
     without_wildcards,
 )
-from mailhost.dkim.run import read_manifests
+from mailhost.dkim.report import Report
+from mailhost.dkim.run import OldestQueued, Run, read_manifests
 from mailhost.dkim.steps import DESTROY, FAIL, NOTE, REPLACE, WAIT, Step
 from mailhost.dns import lookup
+from mailhost.dns.lookup import Answers
 from mailhost.errors import DkimError, KeyInUse, PublishError, WriteError
 from mailhost.publish import change as publish_change
 from mailhost.publish import credential as publish_credential
 from mailhost.publish import rfc2136
+from mailhost.publish.change import Change
 from mailhost.records.places import Places
 from mailhost.scale import turns as scale_turns
 
 LOOKED = "looked.json"
 """The file, in the folder of the keys, with the last key that was checked in rotation, and the keys that DNS did not
 show as wanted: domain and selector of each."""
+_Place = tuple[str, str]
+"""The domain and the selector of a key."""
+_Wants = dict[_Place, tuple[Key, Wanted]]
+"""Keys, and what DNS should show of them."""
+Missing = list[tuple[Change, Answers]]
+"""The changes that make DNS show keys as wanted, and what it shows now."""
+Publish = Callable[[Run, Missing], tuple[bool, list[Step]]]
+"""Publishes records; returns whether DNS may show them now, and the steps to report (:func:`publisher`)."""
+Announce = Callable[[list[str]], bool]
+"""Asks the master to have the records of these names published; returns whether the request was passed on."""
 
 
-def check_published(run, oldest_queued=None, publish=None, everything=False, look=None):
+def check_published(
+    run: Run,
+    oldest_queued: OldestQueued | None = None,
+    publish: Publish | None = None,
+    everything: bool = False,
+    look: dkim_settled.AnyLook | None = None,
+) -> Report:
     """Check keys in DNS, and stamp what was seen: published, revoked, removed. Keys that are lost are given up.
 
     With thousands of keys it checks those that wait for something, those that the last watch saw wrong, and a share of
@@ -69,9 +92,9 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     done += steps
     manifests.update(changed)
     wants.update(_wants(run, changed, oldest))
-    shown, steps = (publish and run.do(_publish, run, wants, seen, publish)) or ({}, ())
+    shown, published = (publish and run.do(_publish, run, wants, seen, publish)) or ({}, [])
     seen.update(shown)
-    done += [*steps, *(Step(WAIT, reason=text) for text in lookup.remarks(seen.values()))]
+    done += [*published, *(Step(WAIT, reason=text) for text in lookup.remarks(seen.values()))]
     if len(settled) > scale_turns.MANY:
         run.do(_remember, run, turn, wants, seen)
     answers = _by_domain(seen)
@@ -81,25 +104,29 @@ def check_published(run, oldest_queued=None, publish=None, everything=False, loo
     return run.report(done)
 
 
-def _by_domain(seen):
+def _by_domain(seen: Mapping[_Place, Answers]) -> dict[str, dict[str, Answers]]:
     """Return ``{domain: {selector: Answers}}``."""
-    found = {}
+    found: dict[str, dict[str, Answers]] = {}
     for (name, selector), answers in seen.items():
         found.setdefault(name, {})[selector] = answers
     return found
 
 
-def _give_up_lost(run, manifests, seen):
+def _give_up_lost(
+    run: Run, manifests: Mapping[str, Manifest], seen: Mapping[_Place, Answers]
+) -> tuple[dict[str, Manifest], list[Step]]:
     """Give up the keys that DNS shows to be lost, and write that to their manifests.
 
     Return ``{domain: manifest}`` of the domains that changed, and the steps that were done or failed.
     """
-    changed, done, answers = {}, [], _by_domain(seen)
+    changed: dict[str, Manifest] = {}
+    done: list[Step] = []
+    answers = _by_domain(seen)
     for name, manifest in manifests.items():
         if name not in answers and not any(key.given_up for key in manifest.keys):
             continue
         found = _in_dns(run, manifest, answers.get(name, {}))
-        steps = dkim_plan.plan(manifest, run.policy(name), run.now, found)
+        steps: Sequence[Step] = dkim_plan.plan(manifest, run.policy(name), run.now, found)
         after = dkim_plan.after(manifest, steps)
         try:
             if after != manifest:
@@ -111,7 +138,7 @@ def _give_up_lost(run, manifests, seen):
     return changed, done
 
 
-def _in_dns(run, manifest, answers):
+def _in_dns(run: Run, manifest: Manifest, answers: Mapping[str, Answers]) -> dkim_plan.InDns:
     """Return the :class:`mailhost.dkim.plan.InDns` that decides which keys are lost; no other fields are filled in."""
     name, named, keys = manifest.domain, run.named(manifest.domain), manifest.keys
     comes_back = any(key.stage == "signing" and key.selector not in named for key in keys)
@@ -120,7 +147,7 @@ def _in_dns(run, manifest, answers):
     return dkim_plan.InDns(answers, None, named, comes_back and name in run.in_force, missing)
 
 
-def _wants(run, manifests, oldest):
+def _wants(run: Run, manifests: Mapping[str, Manifest], oldest: datetime | None) -> _Wants:
     """Return ``{(domain, selector): (key, Wanted)}`` for all keys that are not removed."""
     return {
         (name, key.selector): (key, wanted_of(run, name, key, oldest))
@@ -130,12 +157,12 @@ def _wants(run, manifests, oldest):
     }
 
 
-def _is_settled(key, wanted):
+def _is_settled(key: Key, wanted: Wanted) -> bool:
     """Tell whether a key waits for nothing: DNS showed its record as wanted before, and it must stay so."""
     return not wanted.why and key.stage in ("signing", "retired")
 
 
-def _whose_turn(run, settled):
+def _whose_turn(run: Run, settled: list[_Place]) -> list[_Place]:
     """Return those of the settled keys (sorted) that this run checks: with many keys, each run checks a share of them.
 
     A share begins where the last one ended. A key that DNS did not show as wanted, to a run or to the last watch, is
@@ -146,7 +173,8 @@ def _whose_turn(run, settled):
         return settled
     try:
         known = json.loads(safe_files.read_text(Path(run.place.keys) / LOOKED, roots=True))
-        last, wrong = tuple(map(str, known["last"])), set(map(tuple, known["wrong"]))
+        name, selector = map(str, known["last"])
+        last, wrong = (name, selector), {(one, its) for one, its in known["wrong"]}
     except (OSError, ValueError, TypeError, KeyError):
         last, wrong = ("", ""), set()
     turned, share = scale_turns.rotated(settled, last), scale_turns.SHARE
@@ -154,7 +182,7 @@ def _whose_turn(run, settled):
     return [*turned[:share], *(place for place in turned[share:] if place in wrong or place[0] in watched)]
 
 
-def _remember(run, turn, wants, seen):
+def _remember(run: Run, turn: list[_Place], wants: _Wants, seen: Mapping[_Place, Answers]) -> None:
     shown = [one for one in turn if one in seen]
     wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
     known = {"last": turn[: scale_turns.SHARE][-1], "wrong": wrong}
@@ -162,7 +190,7 @@ def _remember(run, turn, wants, seen):
         safe_files.replace_file(Path(run.place.keys) / LOOKED, json.dumps(known), 0o644)
 
 
-def publisher(run, announce=None):
+def publisher(run: Run, announce: Announce | None = None) -> Publish | None:
     """Return the function that publishes records as the pillar says (``dns:publish``), or ``None`` if people do that.
 
     It is called with the run and the records, and returns whether DNS may show them now, and the steps to report.
@@ -170,10 +198,13 @@ def publisher(run, announce=None):
     :param announce: for ``central``: called with the names of records, asks the master to have them published, and
         returns whether the request was passed on.
     """
-    return {"rfc2136": _send, "central": partial(_announce, announce)}.get(run.dns.get("publish"))
+    ways: dict[str, Publish] = {"rfc2136": _send}
+    if announce:
+        ways["central"] = partial(_announce, announce)
+    return ways.get(run.dns.get("publish", "manual"))
 
 
-def _send(run, missing):
+def _send(run: Run, missing: Missing) -> tuple[bool, list[Step]]:
     """Send records by RFC 2136 from this host."""
     if not missing:
         return False, []
@@ -188,10 +219,11 @@ def _send(run, missing):
     return True, [*notes, *(Step(WAIT, reason=f"Publishing failed: {why}") for why in failed)]
 
 
-def _allowed(run, missing):
+def _allowed(run: Run, missing: Missing) -> tuple[list[Change], list[str]]:
     """Return the changes that may be made at the ends of their aliases, and for the others why they may not."""
     places = Places(frozenset(run.domains), frozenset(run.dns.get("alias_zones", ())))
-    allowed, refused = [], []
+    allowed: list[Change] = []
+    refused: list[str] = []
     for change, answers in missing:
         placed = publish_change.placed(change, answers)
         why = places.refusal(change.name, placed.name)
@@ -204,7 +236,7 @@ def _allowed(run, missing):
     return allowed, refused
 
 
-def _announce(announce, _run, missing):
+def _announce(announce: Announce, _run: Run, missing: Missing) -> tuple[bool, list[Step]]:
     """Tell the master which records are missing, or that none are. They are published after this run, if at all."""
     what = f"publish {len(missing)} records (mailserver:dns:publish: central)"
     if not announce([change.name for change, _ in missing]):
@@ -213,7 +245,9 @@ def _announce(announce, _run, missing):
     return False, [Step(NOTE, reason=text)] if missing else []
 
 
-def _publish(run, wants, seen, publish):
+def _publish(
+    run: Run, wants: _Wants, seen: Mapping[_Place, Answers], publish: Publish
+) -> tuple[dict[_Place, Answers], list[Step]]:
     """Publish the records that DNS does not show as wanted.
 
     Return what DNS shows of them afterwards, and the steps to report.
@@ -227,13 +261,13 @@ def _publish(run, wants, seen, publish):
     return _look(run, wants, missing) if may_show else {}, steps
 
 
-def _look(run, wants, places):
+def _look(run: Run, wants: _Wants, places: Iterable[_Place]) -> dict[_Place, Answers]:
     """Return what DNS shows of keys, ``{place: Answers}``: of each name itself, not of a wildcard above it."""
     seen = run.answers({place: question_of(*place) for place in places})
     return without_wildcards(wants, seen, lambda asked: run.ask(asked, lookup.options(run.dns)))
 
 
-def _stamp_seen(run, manifest, wants, answers):
+def _stamp_seen(run: Run, manifest: Manifest, wants: _Wants, answers: Mapping[str, Answers]) -> list[Step]:
     """Write a domain's manifest with the stamps that its keys have earned, and destroy the keys that are now revoked.
 
     Return the steps that were done, those that wait, and those that failed. If the manifest cannot be written, the next
@@ -254,14 +288,14 @@ def _stamp_seen(run, manifest, wants, answers):
     return [*reported, *filter(None, failed)]
 
 
-def _reported(run, step, wants):
+def _reported(run: Run, step: Step, wants: _Wants) -> Step | None:
     """Return a step as it is reported; one that waits for DNS gets everything that people must know and do."""
     if step.kind != WAIT or step.verdict is None:
         return step
     return messages.tell(run, step.domain, *wants[step.domain, step.selector], step.verdict)
 
 
-def _destroy(run, name, selector):
+def _destroy(run: Run, name: str, selector: str) -> Step | None:
     """Destroy a private key; return the failure, if there is one."""
     try:
         run.destroy(name, selector)

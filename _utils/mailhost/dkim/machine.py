@@ -11,7 +11,7 @@ _SALT = b"mailserver-formula\0"
 """machine-id(5) asks not to show the id itself to others."""
 
 
-def mark(machine_id=MACHINE_ID, hostname=HOSTNAME):
+def mark(machine_id: str | Path = MACHINE_ID, hostname: str | Path = HOSTNAME) -> str:
     """Return the mark of this machine, 16 hexadecimal digits; ``""`` where it has no id, or none yet.
 
     The host name is read from ``/etc/hostname``: the kernel's may come from DHCP and change from boot to boot.
@@ -22,7 +22,7 @@ def mark(machine_id=MACHINE_ID, hostname=HOSTNAME):
     return hashlib.sha256(_SALT + f"{number}\0{_read(hostname)}".encode()).hexdigest()[:16]
 
 
-def _read(path):
+def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip().lower()
     except (OSError, UnicodeDecodeError):

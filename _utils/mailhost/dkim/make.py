@@ -1,6 +1,7 @@
 """Keys are made where a domain needs one, or taken over. The files of existing keys are put right."""
 
 import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mailhost import files as safe_files
@@ -9,14 +10,23 @@ from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import selectors as dkim_selectors
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.given_up import FOREIGN
+from mailhost.dkim.life import Key, Manifest
 from mailhost.dkim.records import record_of
-from mailhost.dkim.run import read_manifests
+from mailhost.dkim.report import Report
+from mailhost.dkim.run import Run, read_manifests
 from mailhost.dkim.steps import ADOPT, DESTROY, FAIL, GENERATE, SETTLE, Step
 from mailhost.errors import DkimError
 from mailhost.records import record as mail_records
 
 
-def make_keys(run, host, also=(), force=False, look=None, hold=()):
+def make_keys(
+    run: Run,
+    host: str,
+    also: Collection[str] = (),
+    force: bool = False,
+    look: dkim_settled.Look | None = None,
+    hold: Iterable[str] = (),
+) -> Report:
     """Make a key for each domain that has none that signs or may sign, or whose signer is due for rotation.
 
     A key that a hand-written OpenDKIM configuration already signs with, or that an interrupted run left on disk, is
@@ -42,13 +52,15 @@ def make_keys(run, host, also=(), force=False, look=None, hold=()):
     return run.report([*done, *_make(run, host, manifests, plans)])
 
 
-def make_successors(run, host, names):
+def make_successors(run: Run, host: str, names: Collection[str]) -> Report:
     """Make a key for each of these domains, whose present key was given up, unless one is already waiting."""
     manifests, plans, done = _plans(run, names, dict.fromkeys(names, dkim_plan.SUCCESSOR))
     return run.report([*done, *_make(run, host, manifests, plans)])
 
 
-def _plans(run, names, asked):
+def _plans(
+    run: Run, names: Iterable[str], asked: Mapping[str, str]
+) -> tuple[dict[str, Manifest], dict[str, tuple[Step, ...]], list[Step]]:
     """Return ``{domain: manifest}`` as the host shows it, ``{domain: steps}``, and the steps that failed."""
     manifests, failed = read_manifests(run, names, run.on_disk)
     plans = {}
@@ -59,7 +71,7 @@ def _plans(run, names, asked):
     return manifests, plans, failed
 
 
-def _adopts(run, manifest):
+def _adopts(run: Run, manifest: Manifest) -> str:
     """Return the selector of a key that the tables name and whose file is here, but that the manifest lacks."""
     name, signs = manifest.domain, run.in_force.get(manifest.domain)
     if signs is None or manifest.key(signs.selector):
@@ -69,9 +81,9 @@ def _adopts(run, manifest):
     return signs.selector if is_here else ""
 
 
-def _note_what_is_seen(run, manifest, steps):
+def _note_what_is_seen(run: Run, manifest: Manifest, planned: Iterable[Step]) -> list[Step]:
     """Write what the host shows of a domain's keys where its manifest says otherwise; return the steps of that."""
-    steps = [step for step in steps if step.kind not in (GENERATE, ADOPT)]
+    steps = [step for step in planned if step.kind not in (GENERATE, ADOPT)]
     try:
         if steps:
             run.write(manifest)
@@ -80,9 +92,10 @@ def _note_what_is_seen(run, manifest, steps):
     return steps
 
 
-def _make(run, host, manifests, plans):
+def _make(run: Run, host: str, manifests: Mapping[str, Manifest], plans: Mapping[str, Sequence[Step]]) -> list[Step]:
     """Make or take over the keys that are planned; return the steps that were done or failed."""
-    named, failed = [], []
+    named: list[Step] = []
+    failed: list[Step] = []
     for step in (step for steps in plans.values() for step in steps if step.kind in (GENERATE, ADOPT)):
         try:
             named.append(_named(run, manifests[step.domain], step, host))
@@ -95,7 +108,7 @@ def _make(run, host, manifests, plans):
     return [*failed, *(troubles.get(step.domain, step) for step in named)]
 
 
-def _write_all(run, manifests, steps):
+def _write_all(run: Run, manifests: Mapping[str, Manifest], steps: Sequence[Step]) -> dict[str, Step]:
     """Write the keys of these steps; return ``{domain: failure}``.
 
     Each key is written while the next ones are being made, so that disk time is not added to processor time.
@@ -111,14 +124,14 @@ def _write_all(run, manifests, steps):
     return failed
 
 
-def _sweep(run, settled):
+def _sweep(run: Run, settled: Collection[str]) -> None:
     """Delete unfinished files of killed runs. Settled folders are skipped: they were swept before."""
     folders = safe_files.folders(run.place.keys)
     changed = [folder for folder in folders if os.path.basename(folder) not in settled]
     safe_files.sweep(run.place.keys, *changed)
 
 
-def _named(run, manifest, step, host):
+def _named(run: Run, manifest: Manifest, step: Step, host: str) -> Step:
     """Return the step of a new key with its selector; a key file that an interrupted run left is taken over.
 
     :raises DkimError: DNS cannot hold the record.
@@ -133,7 +146,7 @@ def _named(run, manifest, step, host):
     return replace(step, selector=selector)
 
 
-def _selector(run, manifest, host):
+def _selector(run: Run, manifest: Manifest, host: str) -> str:
     """Return a selector for a new key, one that this domain never used."""
     name, signs = manifest.domain, run.in_force.get(manifest.domain)
     taken = {key.selector for key in manifest.keys}
@@ -147,7 +160,7 @@ def _selector(run, manifest, host):
     return dkim_selectors.new_selector(run.policy(name)["selector"], host, run.now, taken, name, own)
 
 
-def _write(run, manifest, selector, pem):
+def _write(run: Run, manifest: Manifest, selector: str, pem: str | None) -> None:
     """Write a key's file first (``pem``, unless it exists), then its record for people, and its manifest row last."""
     name, keys, owner = manifest.domain, run.place.keys, run.place.owner
     path = run.path(name, selector)
@@ -162,7 +175,7 @@ def _write(run, manifest, selector, pem):
     run.write(replace(manifest.with_key(key), machine=run.machine or manifest.machine))
 
 
-def _settle(run, manifest):
+def _settle(run: Run, manifest: Manifest) -> list[Step]:
     """Put the files of a domain's keys right. One that fails does not keep the others from it. Return the steps."""
     done = []
     for key in manifest.keys:
@@ -176,7 +189,7 @@ def _settle(run, manifest):
     return done
 
 
-def _wrong(run, name, key):
+def _wrong(run: Run, name: str, key: Key) -> Step | None:
     """Return the step that puts a key's file right, or ``None``.
 
     :raises KeyFileError: the file is missing, and the key must be able to sign.
@@ -193,7 +206,7 @@ def _wrong(run, name, key):
     return None
 
 
-def _put_right(run, key, step):
+def _put_right(run: Run, key: Key, step: Step) -> None:
     if step.kind == DESTROY:
         run.destroy(step.domain, key.selector)
     else:

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timezone
+from typing import Any
 
 from mailhost.clock import iso_time
 from mailhost.dkim.life import LIFE, STAGES, Key, Manifest, with_keys
@@ -16,7 +17,7 @@ _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 _COLUMNS = frozenset(field.name for field in fields(Key)) - {"given_up"}
 
 
-def emit(manifest):
+def emit(manifest: Manifest) -> str:
     """Return the manifest as the text of ``keys.json``."""
     rows = [{name: _out(value) for name, value in asdict(key).items() if name in _COLUMNS} for key in manifest.keys]
     given_up = {key.selector: key.given_up for key in manifest.keys if key.given_up}
@@ -25,11 +26,11 @@ def emit(manifest):
     return json.dumps({**head, **({"given_up": given_up} if given_up else {}), "keys": rows}, indent=2) + "\n"
 
 
-def _out(value):
+def _out(value: datetime | str | int | None) -> str | int | None:
     return iso_time(value) if isinstance(value, datetime) else value
 
 
-def parse(text, domain, where):
+def parse(text: str, domain: str, where: str) -> Manifest:
     """Read the text of ``keys.json``.
 
     :param domain: the domain that it must be of.
@@ -56,7 +57,7 @@ def parse(text, domain, where):
     return _with_marks(Manifest(domain, keys), data, where)
 
 
-def _with_marks(manifest, data, where):
+def _with_marks(manifest: Manifest, data: dict[str, Any], where: str) -> Manifest:
     """Return the manifest with what the file says beside its rows: the machine, and which keys are given up."""
     machine, given_up = data.get("machine", ""), data.get("given_up", {})
     if not isinstance(machine, str):
@@ -70,7 +71,7 @@ def _with_marks(manifest, data, where):
     return replace(with_keys(manifest, marked), machine=machine)
 
 
-def _row(row, where):
+def _row(row: Any, where: str) -> Key:
     if not isinstance(row, dict):
         raise ManifestError(f"{where}: not a mapping")
     odd = sorted(_COLUMNS.symmetric_difference(row))
@@ -83,7 +84,7 @@ def _row(row, where):
     return key
 
 
-def _check_texts(row, where):
+def _check_texts(row: dict[str, Any], where: str) -> None:
     for name in ("selector", "algorithm", "public"):
         if not isinstance(row[name], str):
             raise ManifestError(f"{where}, {name}: {row[name]!r} is not text")
@@ -97,18 +98,20 @@ def _check_texts(row, where):
         raise ManifestError(f"{where}, public: not base64") from err
 
 
-def _time(value, where):
+def _time(value: Any, where: str) -> datetime | None:
     if value is None:
         return None
     try:
         # Ten times as fast as strptime, for the thousands of stamps that a run reads.
-        return datetime(*map(int, _STAMP.fullmatch(value).groups()), tzinfo=timezone.utc)
-    except (AttributeError, TypeError, ValueError) as err:
+        found = _STAMP.fullmatch(value)
+        year, month, day, hour, minute, second = map(int, found.groups() if found else ())
+        return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+    except (TypeError, ValueError) as err:
         raise ManifestError(f"{where}: {value!r} is not a time such as 2026-11-24T18:00:00Z") from err
 
 
-def _check_order(key, where):
-    reached = []
+def _check_order(key: Key, where: str) -> None:
+    reached: list[str] = []
     for stage in LIFE:
         moment = getattr(key, stage.name)
         if moment is None:

@@ -1,13 +1,17 @@
 """What it means that DNS does not show a key as wanted. That depends on what the key does at this moment."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mailhost.clock import shown_time
 from mailhost.dkim import life
 from mailhost.dkim.given_up import FOREIGN, WHY
-from mailhost.dkim.records import record_of
+from mailhost.dkim.life import Key
+from mailhost.dkim.records import Wanted, record_of
+from mailhost.dkim.run import Run
 from mailhost.dkim.steps import FAIL, WAIT, Step
 from mailhost.dns import lookup
+from mailhost.dns.lookup import Verdict
 from mailhost.records import record as mail_records
 
 _WAITS = {
@@ -17,7 +21,7 @@ _WAITS = {
 }
 
 
-def tell(run, name, key, wanted, verdict):
+def tell(run: Run, name: str, key: Key, wanted: Wanted, verdict: Verdict) -> Step | None:
     """Return the :class:`mailhost.dkim.steps.Step` that reports a verdict that is not ``published``, or ``None``."""
     kind = WAIT
     if wanted.left:
@@ -40,7 +44,7 @@ def tell(run, name, key, wanted, verdict):
     return Step(kind, name, key.selector, text, key=key, verdict=verdict) if text else None
 
 
-def does(run, name, key):
+def does(run: Run, name: str, key: Key) -> str:
     """Return, as a sentence, what a key that is not revoked does at this moment."""
     signs = run.in_force.get(name)
     if signs and signs.selector == key.selector:
@@ -53,7 +57,7 @@ def does(run, name, key):
     return f"It waits to sign; {other}."
 
 
-def _missed(run, name, key):
+def _missed(run: Run, name: str, key: Key) -> str:
     """Return the sentence for a key that DNS does not show as wanted although it signed."""
     if run.is_named(name, key.selector):
         return (
@@ -69,7 +73,7 @@ def _missed(run, name, key):
     return f"the key {key.selector} does not sign, because DNS does not show it as it must. {does(run, name, key)}"
 
 
-def _left(run, name, key, verdict):
+def _left(run: Run, name: str, key: Key, verdict: Verdict) -> tuple[str, str]:
     """Return kind and text for a key whose record is left to others. It is only reported while it should sign."""
     if not run.is_named(name, key.selector):
         text = f"the key {key.selector} does not sign: {WHY[key.given_up]}." if key.stage == "signing" else ""
@@ -82,7 +86,7 @@ def _left(run, name, key, verdict):
     return FAIL if is_wrong else WAIT, text
 
 
-def _awaited(run, name, key, wanted, verdict):
+def _awaited(run: Run, name: str, key: Key, wanted: Wanted, verdict: Verdict) -> tuple[str, str]:
     policy, ends = run.policy(name), life.deadline(key, run.policy(name))
     so = "so mail is not signed with it yet"
     if run.is_named(name, key.selector):
@@ -97,15 +101,15 @@ def _awaited(run, name, key, wanted, verdict):
     return WAIT, f"{text}\n  Until {shown_time(ends)} this is a warning (mailserver:dkim:publish_deadline)."
 
 
-def _shown(run, name, key, wanted, verdict):
+def _shown(run: Run, name: str, key: Key, wanted: Wanted, verdict: Verdict) -> str:
     return f"{_listed(verdict.findings)}\n{_to_publish(run, name, key, wanted, verdict.zone)}"
 
 
-def _listed(findings):
+def _listed(findings: Iterable[str]) -> str:
     return "\n".join(f"  Seen: {finding}" for finding in findings)
 
 
-def _to_publish(run, name, key, wanted, zone):
+def _to_publish(run: Run, name: str, key: Key, wanted: Wanted, zone: str) -> str:
     record = record_of(name, run.domains[name], key)
     if not wanted.text:
         return f"  To do: remove all TXT records at {record.name}."
@@ -117,7 +121,7 @@ def _to_publish(run, name, key, wanted, zone):
     )
 
 
-def _relative(name, zone):
+def _relative(name: str, zone: str) -> str:
     if not zone:
         return ""
     return f"\n  Its name, in a form that adds the zone {zone} by itself:\n    {lookup.relative(name, zone)}"

@@ -5,7 +5,10 @@ gather what the host, DNS and OpenDKIM's tables show, call :func:`plan` for each
 calls it in the same way and does not apply them.
 """
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 from mailhost.clock import shown_time
 from mailhost.dkim import life
@@ -16,13 +19,13 @@ from mailhost.dkim.given_up import (
     REVOKED,
     SIGNS_NO_MORE,
     TAKEN,
-    UNSEEN,
     WHY,
     View,
     may_sign,
     seen_by,
 )
-from mailhost.dkim.records import TESTING, judge, judge_wanted, shows, testing
+from mailhost.dkim.life import UNSEEN, Key, Manifest
+from mailhost.dkim.records import TESTING, Wanted, judge, judge_wanted, shows, testing
 from mailhost.dkim.steps import (
     ADOPT,
     CLOSE,
@@ -43,7 +46,9 @@ from mailhost.dkim.steps import (
     WITNESS,
     Step,
 )
+from mailhost.dns.lookup import Answers, Verdict
 from mailhost.errors import DkimError
+from mailhost.shapes import DomainDkim
 
 SUCCESSOR, ANOTHER, EARLIER = "a successor", "another key", "the earlier key"
 """What an operator asked for: a successor unless one is waiting; another key in any case; to sign with the earlier key
@@ -73,11 +78,11 @@ class InDns:
     stamps is not among them. ``missing`` are retired keys whose private key is not on disk.
     """
 
-    answers: dict
-    wants: dict | None = None
-    named: frozenset = frozenset()
+    answers: Mapping[str, Answers]
+    wants: Mapping[str, Wanted] | None = None
+    named: frozenset[str] = frozenset()
     is_signed: bool = False
-    missing: frozenset = frozenset()
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,10 +98,10 @@ class AtTables:
     is_own: bool = False
     can_sign: bool = False
     goes_back: bool = False
-    answers: dict = field(default_factory=dict)
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
 
-def plan(manifest, policy, now, seen):
+def plan(manifest: Manifest, policy: DomainDkim, now: datetime, seen: OnHost | InDns | AtTables) -> tuple[Step, ...]:
     """Return the steps that are due for a domain's keys, in order, each a :class:`mailhost.dkim.steps.Step`.
 
     :param manifest: the rows of the domain's keys (:class:`mailhost.dkim.life.Manifest`).
@@ -107,7 +112,7 @@ def plan(manifest, policy, now, seen):
     return tuple(_PARTS[type(seen)](manifest, policy, now, seen))
 
 
-def after(manifest, steps, machine=""):
+def after(manifest: Manifest, steps: Sequence[Step], machine: str = "") -> Manifest:
     """Return the manifest as it is once the steps are done, on this ``machine``."""
     if not steps:
         return manifest
@@ -115,7 +120,7 @@ def after(manifest, steps, machine=""):
     return replace(changed, machine=machine) if any(step.kind == MARK for step in steps) else changed
 
 
-def _on_host(manifest, policy, now, seen):
+def _on_host(manifest: Manifest, policy: DomainDkim, now: datetime, seen: OnHost) -> Iterator[Step]:
     """Yield corrections where the rows contradict the host, and the step that makes or takes over a key."""
     shown = seen_by(manifest, seen.view, now)
     yield from _contradicted(manifest, shown)
@@ -127,12 +132,12 @@ def _on_host(manifest, policy, now, seen):
         yield Step(GENERATE, manifest.domain, reason=why, new="generated")
 
 
-def adopted(name, selector, why):
+def adopted(name: str, selector: str, why: str) -> Step:
     """Return the step of a key that is taken over from disk."""
     return Step(ADOPT, name, selector, why, new="taken over from disk")
 
 
-def _contradicted(manifest, shown):
+def _contradicted(manifest: Manifest, shown: Manifest) -> Iterator[Step]:
     """Yield the steps that correct the rows to what the host shows (:func:`mailhost.dkim.given_up.seen_by`)."""
     name = manifest.domain
     for key, row in zip(manifest.keys, shown.keys, strict=True):
@@ -146,7 +151,7 @@ def _contradicted(manifest, shown):
         yield Step(MARK, name, reason="its keys are this machine's")
 
 
-def _why_made(manifest, policy, now, seen):
+def _why_made(manifest: Manifest, policy: DomainDkim, now: datetime, seen: OnHost) -> str:
     """Return why the domain gets a new key; ``""`` if it gets none."""
     if seen.asked:
         # By its stamps the key of a hand-made configuration waits, but it already signs: it is not its own successor.
@@ -157,19 +162,19 @@ def _why_made(manifest, policy, now, seen):
     return "no key signs that may go on, and none waits" if life.needs_key(manifest) else ""
 
 
-def _in_dns(manifest, policy, now, seen):
+def _in_dns(manifest: Manifest, policy: DomainDkim, now: datetime, seen: InDns) -> Iterator[Step]:
     """Yield what DNS makes due: a stamp for each record that is as wanted; a wait for everything else."""
     if seen.wants is None:
         yield from _lost(manifest, policy, now, seen)
         return
     for key in manifest.keys:
         if key.selector in seen.answers:
-            yield from _earned(manifest.domain, key, now, seen)
+            yield from _earned(manifest.domain, key, seen.wants[key.selector], now, seen)
 
 
-def _earned(name, key, now, seen):
+def _earned(name: str, key: Key, wanted: Wanted, now: datetime, seen: InDns) -> Iterator[Step]:
     """Yield the stamp that a key has earned by its record in DNS. An answer that is not as wanted earns none."""
-    wanted, answers = seen.wants[key.selector], seen.answers[key.selector]
+    answers = seen.answers[key.selector]
     verdict = judge_wanted(key, wanted, answers)
     if verdict.value != "published":
         yield Step(WAIT, name, key.selector, _WAITS[verdict.value], key=key, verdict=verdict)
@@ -199,16 +204,16 @@ _WAITS = {
 _STAMPS = {"published": PUBLISH, "revoked": REVOKE, "removed": REMOVE}
 
 
-def _next_stage(key, wanted, is_named):
+def _next_stage(key: Key, wanted: Wanted, is_named: bool) -> str:
     """Return the stage that a key reaches when DNS shows its record as wanted, or ``""`` if it stays where it is."""
     if wanted.why or (wanted.left and key.stage in ("retired", "revoked") and not is_named):
         return "removed" if key.revoked else "revoked"
     return "published" if key.stage == "generated" else ""
 
 
-def _lost(manifest, policy, now, seen):
+def _lost(manifest: Manifest, policy: DomainDkim, now: datetime, seen: InDns) -> Iterator[Step]:
     """Yield the steps for keys that DNS shows to be lost: they are given up, and another key takes their place."""
-    steps = []
+    steps: list[Step] = []
     for key in manifest.keys:
         why = key.selector in seen.answers and _why_lost(manifest, policy, now, key, seen)
         steps += _given_up(manifest.domain, key, why, now, seen) if why else ()
@@ -218,7 +223,7 @@ def _lost(manifest, policy, now, seen):
         yield Step(REPLACE, manifest.domain, reason="a key is given up, and none signs or waits in its place")
 
 
-def _given_up(name, key, why, now, seen):
+def _given_up(name: str, key: Key, why: str, now: datetime, seen: InDns) -> Iterator[Step]:
     """Yield the steps for a lost key: it is given up, and retired if it does not sign."""
     lost = replace(key, given_up=why)
     yield Step(LOSE, name, key.selector, WHY[why], key=lost)
@@ -226,7 +231,7 @@ def _given_up(name, key, why, now, seen):
         yield Step(RETIRE, name, key.selector, WHY[why], key.stage, "retired", life.stamp(lost, "retired", now))
 
 
-def _why_lost(manifest, policy, now, key, seen):
+def _why_lost(manifest: Manifest, policy: DomainDkim, now: datetime, key: Key, seen: InDns) -> str:
     """Return why a key is lost; ``""`` if it is not.
 
     A record that was never seen as ours says nothing about the key: a wildcard ``*._domainkey`` with an empty ``p=`` is
@@ -250,18 +255,18 @@ def _why_lost(manifest, policy, now, key, seen):
     return TAKEN if found == "another" and _is_urgent(manifest, key) else ""
 
 
-def _may_be_revoked(key, policy, now, is_named):
+def _may_be_revoked(key: Key, policy: DomainDkim, now: datetime, is_named: bool) -> bool:
     """Tell whether this host itself may have asked for the revocation: the key's retention is over."""
     return key.stage == "retired" and not is_named and now >= life.retention_ends(key, policy)
 
 
-def _is_urgent(manifest, key):
+def _is_urgent(manifest: Manifest, key: Key) -> bool:
     """Tell whether a waiting key must replace a signer that was given up."""
     present = life.signer(manifest)
     return key in life.waiting(manifest) and present is not None and bool(present.given_up)
 
 
-def candidates(manifest, seen):
+def candidates(manifest: Manifest, seen: AtTables) -> list[Key]:
     """Return the keys of a domain that may sign next if DNS shows them, the preferred one first.
 
     A key that signs by its stamps but is not named by the tables (:class:`AtTables`) is one of them.
@@ -272,11 +277,12 @@ def candidates(manifest, seen):
     waiting = [key for key in life.waiting(manifest) if key.stage == "published"]
     by_stamps = life.signer(manifest)
     is_present = by_stamps and seen.is_own and by_stamps.selector == seen.signer
-    comes_back = by_stamps and may_sign(by_stamps) and not is_present
-    return [*waiting[-1:], *([by_stamps] if comes_back else [])]
+    if by_stamps and may_sign(by_stamps) and not is_present:
+        return [*waiting[-1:], by_stamps]
+    return waiting[-1:]
 
 
-def _at_tables(manifest, policy, now, seen):
+def _at_tables(manifest: Manifest, policy: DomainDkim, now: datetime, seen: AtTables) -> Iterator[Step]:
     """Yield that the first candidate that may sign does so, or what each candidate lacks.
 
     A candidate signs only if DNS shows it: a step of this kind is made nowhere else.
@@ -296,7 +302,15 @@ def _at_tables(manifest, policy, now, seen):
             yield Step(SOAK, manifest.domain, key.selector, lacks, verdict=verdict)
 
 
-def _lacks(manifest, policy, now, key, verdict, seen, negative_ttl):
+def _lacks(
+    manifest: Manifest,
+    policy: DomainDkim,
+    now: datetime,
+    key: Key,
+    verdict: Verdict,
+    seen: AtTables,
+    negative_ttl: int | None,
+) -> str:
     """Return what keeps a key from signing now, as the end of a sentence about it; ``""`` if nothing does."""
     if verdict.value != "published":
         is_unknown = verdict.value == "unknown"
@@ -308,7 +322,7 @@ def _lacks(manifest, policy, now, key, verdict, seen, negative_ttl):
     return ""
 
 
-def soak(manifest, policy, seen, negative_ttl):
+def soak(manifest: Manifest, policy: DomainDkim, seen: AtTables, negative_ttl: int | None) -> int:
     """Return the seconds of :func:`mailhost.dkim.life.soak`.
 
     There are none if the key that signs must not sign any longer, or cannot sign.
@@ -321,7 +335,7 @@ def soak(manifest, policy, seen, negative_ttl):
     return life.soak(manifest, policy, negative_ttl)
 
 
-def _takes_over(manifest, key, verdict, now, seen):
+def _takes_over(manifest: Manifest, key: Key, verdict: Verdict, now: datetime, seen: AtTables) -> Iterator[Step]:
     """Yield that a key signs and that its predecessors retire.
 
     The key of a hand-written configuration signed before it had any stamp for that, and without the stamp it would have
@@ -350,12 +364,12 @@ def _takes_over(manifest, key, verdict, now, seen):
     yield from failed
 
 
-def unrecorded(name, selector, err):
+def unrecorded(name: str, selector: str, err: Exception) -> Step:
     """Return the failure to record that a key signs."""
     return Step(FAIL, name, selector, f"{selector} signs, but this could not be recorded: {err}")
 
 
-def _signed(manifest, key, signed_before, now):
+def _signed(manifest: Manifest, key: Key, signed_before: str, now: datetime) -> Manifest:
     """Return the manifest once a key signs. Earlier keys are retired; after a rollback, the later ones are.
 
     A key that comes back already has its stamp.
@@ -367,7 +381,7 @@ def _signed(manifest, key, signed_before, now):
     return life.with_keys(manifest, [signs, *(_followed(one, signed_before, now) for one in earlier)])
 
 
-def _followed(key, signed_before, now):
+def _followed(key: Key, signed_before: str, now: datetime) -> Key:
     """Return a key as it is once a later one signs.
 
     A key that signed although nobody saw it in DNS (the key of a hand-made configuration) is marked as such: its mail
@@ -380,4 +394,8 @@ def _followed(key, signed_before, now):
     return life.stamp(key, "retired", now)
 
 
-_PARTS = {OnHost: _on_host, InDns: _in_dns, AtTables: _at_tables}
+_PARTS: dict[type, Callable[[Manifest, DomainDkim, datetime, Any], Iterator[Step]]] = {
+    OnHost: _on_host,
+    InDns: _in_dns,
+    AtTables: _at_tables,
+}

@@ -1,16 +1,28 @@
 """The TXT records of a host's keys: what DNS should show of each key now, and whether it does."""
 
 import base64
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
 
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import life
+from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.run import OldestQueued, Run
 from mailhost.dns import lookup, wildcards
 from mailhost.errors import DkimError
 from mailhost.publish import change
 from mailhost.records import key as records_key
 from mailhost.records import tags
+from mailhost.records.record import Record
+from mailhost.shapes import DomainSettings
 from mailhost.wording import did_you_mean
+
+_Place = TypeVar("_Place")
+"""What tells keys apart in mappings: (domain, selector), or the question for DNS."""
+_Check = Callable[[tuple[bytes, ...]], str | None]
+"""Takes the TXT values that a server shows; returns what is wrong with them, or ``None``."""
 
 TESTING = "the record of the key {} has t=y (a test), so recipients may take its signatures for none; publish ours"
 _NOT_SHOWN = ("absent", "different")
@@ -30,7 +42,7 @@ class Wanted:
     left: bool = False
 
 
-def record_of(name, domain, key):
+def record_of(name: str, domain: DomainSettings, key: Key) -> Record:
     """Return the :class:`mailhost.records.record.Record` of a key.
 
     Revoked, its ``p=`` is empty (RFC 6376 section 3.6.1).
@@ -39,17 +51,17 @@ def record_of(name, domain, key):
     return records_key.key_record(name, key.selector, public, domain["dkim"]["ttl"], key.algorithm)
 
 
-def revoked_record_of(name, domain, key):
+def revoked_record_of(name: str, domain: DomainSettings, key: Key) -> Record:
     """Return the record that a key has from its revocation on."""
     return records_key.key_record(name, key.selector, "", domain["dkim"]["ttl"], key.algorithm)
 
 
-def question_of(name, selector):
+def question_of(name: str, selector: str) -> lookup.Question:
     """Return the DNS question for the record of a key."""
     return lookup.Question(f"{selector}._domainkey.{name}", "TXT")
 
 
-def wanted_of(run, name, key, oldest_queued):
+def wanted_of(run: Run, name: str, key: Key, oldest_queued: datetime | None) -> Wanted:
     """Return what DNS should show of a key that is not removed.
 
     :param oldest_queued: see :func:`mailhost.dkim.life.keeps_record`.
@@ -57,7 +69,9 @@ def wanted_of(run, name, key, oldest_queued):
     return wanted(name, run.domains[name], key, run.is_named(name, key.selector), run.now, oldest_queued)
 
 
-def wanted(name, domain, key, is_named, now, oldest_queued):
+def wanted(
+    name: str, domain: DomainSettings, key: Key, is_named: bool, now: datetime, oldest_queued: datetime | None
+) -> Wanted:
     """Return what DNS should show of a key, like :func:`wanted_of`, without a run.
 
     :param domain: the settings of the domain ``name``.
@@ -80,7 +94,7 @@ def wanted(name, domain, key, is_named, now, oldest_queued):
     return Wanted(record)
 
 
-def change_of(run, name, key, wanted):
+def change_of(run: Run, name: str, key: Key, wanted: Wanted) -> change.Change:
     """Return the :class:`mailhost.publish.change.Change` that makes DNS show what is wanted of a key.
 
     It may replace only records that are ours: this key's own record, or its revoked one.
@@ -91,23 +105,23 @@ def change_of(run, name, key, wanted):
     return change.Change(record.name, "", record.ttl, wanted.text or None, ours)
 
 
-def oldest_if_needed(run, manifests, oldest_queued):
+def oldest_if_needed(run: Run, manifests: Iterable[Manifest], oldest_queued: OldestQueued | None) -> datetime | None:
     """Return ``oldest_queued(run)``. It is called only if a key is retired: nothing else waits for the mail queue."""
     retired = any(key.stage == "retired" for manifest in manifests for key in manifest.keys)
     return oldest_queued(run) if retired and oldest_queued else None
 
 
-def testing(answers):
+def testing(answers: lookup.Answers) -> bool:
     """Tell whether any server shows a key's record with the test flag (t=y, RFC 6376 section 3.6.1)."""
     return any(records_key.is_testing(value) for one in answers.seen for value in one.values)
 
 
-def judge(key, answers):
+def judge(key: Key, answers: lookup.Answers) -> lookup.Verdict:
     """Return the :class:`mailhost.dns.lookup.Verdict` on whether DNS shows a key itself."""
     return lookup.judge(answers, _check(key.public, key.algorithm))
 
 
-def judge_wanted(key, wanted, answers):
+def judge_wanted(key: Key, wanted: Wanted, answers: lookup.Answers) -> lookup.Verdict:
     """Return the verdict on whether DNS shows what is wanted of a key; ``published`` means: as wanted, everywhere.
 
     A key that must be revoked is also revoked if there is no record. A key that must be removed needs to have no
@@ -134,7 +148,11 @@ def judge_wanted(key, wanted, answers):
     return lookup.Verdict("published")
 
 
-def without_wildcards(wants, seen, ask):
+def without_wildcards(
+    wants: Mapping[_Place, tuple[Key, Wanted]],
+    seen: Mapping[_Place, lookup.Answers],
+    ask: wildcards.Ask,
+) -> dict[_Place, lookup.Answers]:
     """Return what DNS shows of keys, without what wildcards synthesize for names that do not exist (RFC 4592).
 
     Names that show what is wanted are not queried again. A wildcard that shows the very key counts, since a verifier
@@ -147,7 +165,7 @@ def without_wildcards(wants, seen, ask):
     odd = {place: one for place, one in seen.items() if judge_wanted(*wants[place], one).value in _NOT_SHOWN}
     keys = {one.question: wants[place][0] for place, one in odd.items()}
 
-    def is_the_key(question, values):
+    def is_the_key(question: lookup.Question, values: tuple[bytes, ...]) -> bool:
         key = keys[question]
         return any(_check(key.public, key.algorithm)((value,)) is None for value in values)
 
@@ -155,11 +173,11 @@ def without_wildcards(wants, seen, ask):
     return {**seen, **{place: found[one.question] for place, one in odd.items()}}
 
 
-def _lacks(values, ours):
+def _lacks(values: Iterable[bytes], ours: _Check) -> bool:
     return all(ours((value,)) for value in values)
 
 
-def shows(key, answers):
+def shows(key: Key, answers: lookup.Answers) -> str:
     """Return what DNS shows in place of a key: a ``"revoked"`` record, ``"another"`` key, or ``""`` for neither.
 
     No record of ours had an empty ``p=`` before this host asked for that, so one server that shows it is enough.
@@ -175,7 +193,7 @@ def shows(key, answers):
     return "another" if another and all(_is_key_record(values, is_empty=False) for values in texts) else ""
 
 
-def _is_key_record(values, is_empty):
+def _is_key_record(values: tuple[bytes, ...], is_empty: bool) -> bool:
     """Tell whether TXT values are a single key record, with an empty ``p=`` or with a whole key."""
     if len(values) != 1:
         return False
@@ -186,16 +204,16 @@ def _is_key_record(values, is_empty):
         return False
 
 
-def _is_whole(key):
+def _is_whole(key: bytes) -> bool:
     """Tell whether bytes may be a whole public key: 32 bytes (Ed25519), or as long as its DER says (RSA)."""
     return len(key) == 32 or (key[:2] == b"\x30\x82" and len(key) == 4 + int.from_bytes(key[2:4], "big"))
 
 
-def _check(public, algorithm):
+def _check(public: str, algorithm: str) -> _Check:
     return lambda values: records_key.check_key(values, public, algorithm)
 
 
-def key_records(run, only=None, oldest_queued=None):
+def key_records(run: Run, only: str | None = None, oldest_queued: OldestQueued | None = None) -> list[Record]:
     """Return the records of all keys as DNS should show them now, for all domains with DKIM or for ``only`` one.
 
     :raises DkimError: the host has no such domain, or a manifest is damaged.
@@ -207,7 +225,9 @@ def key_records(run, only=None, oldest_queued=None):
     return [record for records in found.values() for record in records]
 
 
-def records_by_domain(run, names, oldest_queued=None):
+def records_by_domain(
+    run: Run, names: Iterable[str], oldest_queued: OldestQueued | None = None
+) -> dict[str, list[Record]]:
     """Return ``{domain: records}`` of all keys of these domains as DNS should show them now.
 
     :raises ManifestError: a manifest is damaged.
@@ -217,8 +237,9 @@ def records_by_domain(run, names, oldest_queued=None):
     return {manifest.domain: _records_of(run, manifest, oldest) for manifest in manifests}
 
 
-def _records_of(run, manifest, oldest):
-    name, found = manifest.domain, []
+def _records_of(run: Run, manifest: Manifest, oldest: datetime | None) -> list[Record]:
+    found: list[Record] = []
+    name = manifest.domain
     for key in manifest.keys:
         wanted = Wanted("") if key.removed else wanted_of(run, name, key, oldest)
         if wanted.text:

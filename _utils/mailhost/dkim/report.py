@@ -1,31 +1,37 @@
 """What a run did, what it waits for, and what went wrong."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mailhost import wording
 from mailhost.dkim import steps as dkim_steps
+from mailhost.dkim.steps import Step
 
 SHOWN = 25
 """How many texts of each kind a report shows. The master would cut an answer of megabytes and make it unreadable."""
+
+
+Changes = dict[str, dict[str, str | None] | str | None]
+"""The changes of a domain's keys, ``{selector: {"old": stage, "new": stage}}``, and of its signer,
+``{"old": selector, "new": selector}``."""
 
 
 @dataclass(frozen=True)
 class Report:
     """What was done or, in a dry run, would be done. All texts are whole sentences that name the domain.
 
-    ``changes`` maps a domain to the changes of its keys (``{selector: {"old": stage, "new": stage}}``) and of its
-    signer (``{"old": selector, "new": selector}``). ``waiting`` are warnings, and ``errors`` make the run fail.
+    ``changes`` maps a domain to its :data:`Changes`. ``waiting`` are warnings, and ``errors`` make the run fail.
     ``lost`` are the domains whose key was given up, so that another must be made at once.
     """
 
-    changes: dict = field(default_factory=dict)
-    notes: list = field(default_factory=list)
-    waiting: list = field(default_factory=list)
-    errors: list = field(default_factory=list)
-    lost: list = field(default_factory=list)
+    changes: dict[str, Changes] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
-def report_of(steps, is_dry):
+def report_of(steps: Sequence[Step], is_dry: bool) -> Report:
     """Return the report of the steps that were done or, in a dry run, would be done."""
     report = Report(lost=[step.domain for step in steps if step.kind == dkim_steps.REPLACE])
     for step in steps:
@@ -38,16 +44,16 @@ def report_of(steps, is_dry):
     return report
 
 
-def brief(texts):
+def brief(texts: Sequence[str]) -> list[str]:
     """Return the first of many texts of a report, then how many more there are and where they are; all plain text."""
-    texts = [*map(wording.lines, texts[:SHOWN]), *texts[SHOWN:]]
+    shown = [*map(wording.lines, texts[:SHOWN])]
     if len(texts) <= SHOWN:
-        return texts
+        return shown
     more = f"{len(texts) - SHOWN:,} more like these; dkim.status has each key, mailserver.records what to publish."
-    return [*texts[:SHOWN], more]
+    return [*shown, more]
 
 
-def merged(*reports):
+def merged(*reports: Report) -> Report:
     """Return several reports as one; ``changes`` of a domain are joined."""
     whole = Report()
     for report in reports:

@@ -1,11 +1,12 @@
 """One run over the keys of a host: where they are, for which domains, and at what trusted time."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from mailhost import clock as trusted_clock
 from mailhost.dkim import clock as dkim_clock
@@ -14,11 +15,21 @@ from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore
 from mailhost.dkim import machine as dkim_machine
 from mailhost.dkim import report as dkim_report
+from mailhost.dkim.life import Manifest
 from mailhost.dkim.steps import FAIL, Step
 from mailhost.dns import lookup
 from mailhost.errors import KeyFileError, KeyInUse, ManifestError, SettingsError
+from mailhost.files import AnyPath
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.scale import packing
+from mailhost.scale.turns import Watched
+from mailhost.shapes import Dns, DomainDkim, Domains, Settings
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Place = TypeVar("_Place")
+Ask = Callable[[Iterable[lookup.Question], lookup.Options], dict[lookup.Question, lookup.Answers]]
+"""Asks DNS, as :func:`mailhost.dns.lookup.ask` does."""
 
 APPLIED = "/etc/mailserver/dkim.json"
 """The settings that the last highstate activated (mailserver/opendkim/keys.sls). Runs by hand and by schedule use them,
@@ -36,7 +47,12 @@ class Place:
     owner: keystore.Owner
 
 
-def applied_settings(path=APPLIED, version=APPLIED_FORMAT, what="settings for DKIM", by="mailserver.opendkim"):
+def applied_settings(
+    path: AnyPath = APPLIED,
+    version: int = APPLIED_FORMAT,
+    what: str = "settings for DKIM",
+    by: str = "mailserver.opendkim",
+) -> Settings:
     """Return the settings of the last highstate that keys need, nested as in ``mailserver.settings``.
 
     :param version: the format that this code understands.
@@ -45,10 +61,11 @@ def applied_settings(path=APPLIED, version=APPLIED_FORMAT, what="settings for DK
     """
     again = f"run a highstate, which writes it ({by})"
     try:
-        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        settings: Settings = data
         place_of(settings)
         settings["domains"] = packing.unpacked(settings["domains"])
-        found = settings["format"]
+        found = data["format"]
     except FileNotFoundError as err:
         raise SettingsError(f"{path}: no highstate has put {what} in force on this host yet; {again}") from err
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as err:
@@ -58,7 +75,7 @@ def applied_settings(path=APPLIED, version=APPLIED_FORMAT, what="settings for DK
     return settings
 
 
-def place_of(settings):
+def place_of(settings: Settings) -> Place:
     """Return the :class:`Place` that a host's settings name."""
     paths = settings["os"]["opendkim"]
     domains = packing.unpacked(settings.get("domains", {}))
@@ -74,11 +91,11 @@ class Planned:
     """What a dry run would have done so far: ``manifests`` as it would have written them, and the domains that it
     ``made`` a key for. Its later parts use this; a real run reads the disk."""
 
-    manifests: dict = field(default_factory=dict)
-    made: set = field(default_factory=set)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
 
 
-def _nothing(ids, domains):
+def _nothing(ids: tuple[str, ...], domains: Mapping[str, object]) -> tuple[()]:
     """Report that no watch saw anything wrong."""
     return ()
 
@@ -87,8 +104,9 @@ def _nothing(ids, domains):
 class Run:
     """One run: where, for which domains (their settings), at what time (trusted, UTC), and whether it is a dry run.
 
-    ``dns`` is the pillar's section of that name; ``ask`` queries DNS (:func:`mailhost.dns.lookup.ask`). The host's
-    clock is ``clock_ahead`` seconds ahead of ``now``, and ``warnings`` say so if that is too much to be trusted.
+    ``dns`` is the pillar's section of that name (empty in a run that does not ask DNS); ``ask`` queries DNS
+    (:func:`mailhost.dns.lookup.ask`). The host's clock is ``clock_ahead`` seconds ahead of ``now``, and ``warnings``
+    say so if that is too much to be trusted.
     ``refused`` maps domains to the reason why their folders are not trusted (:func:`mailhost.dkim.folders.settle`).
     ``machine`` is the mark of this machine (:mod:`mailhost.dkim.machine`); if it is empty, keys of other machines are
     not recognized. ``watched`` is called with the ids of checks and domains, and returns those of the domains that the
@@ -96,69 +114,69 @@ class Run:
     """
 
     place: Place
-    domains: dict
-    dns: dict
+    domains: Domains
+    dns: Dns
     now: datetime
     test: bool = False
-    ask: Callable = lookup.ask
+    ask: Ask = lookup.ask
     clock_ahead: float = 0.0
-    warnings: tuple = ()
-    refused: dict = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
     machine: str = ""
-    watched: Callable = _nothing
+    watched: Watched = _nothing
     planned: Planned = field(default_factory=Planned)
 
     @cached_property
-    def wanted(self):
+    def wanted(self) -> Domains:
         """The settings of those domains that should have a key."""
         return {name: domain for name, domain in self.domains.items() if domain["dkim"]["enabled"]}
 
     @cached_property
-    def top(self):
+    def top(self) -> str:
         """The folder of the keys, as text that paths in it begin with."""
         return str(Path(self.place.keys))
 
-    def policy(self, name):
+    def policy(self, name: str) -> DomainDkim:
         """Return a domain's settings for its keys, the section ``dkim``."""
         return self.domains[name]["dkim"]
 
-    def path(self, name, selector):
+    def path(self, name: str, selector: str) -> Path:
         """Return the path of a private key file."""
         return keystore.private_path(self.place.keys, name, selector)
 
-    def is_compromised(self, name, selector):
+    def is_compromised(self, name: str, selector: str) -> bool:
         """Tell whether a private key was reported as known to others."""
         return keystore.is_compromised(self.place.keys, name, selector)
 
     @cached_property
-    def in_force(self):
+    def in_force(self) -> dict[str, opendkim_tables.Signer]:
         """The signers that the tables named when this was first read, ``{domain: Signer}``."""
         return opendkim_tables.signers_in_force(self.place.tables)
 
     @cached_property
-    def _named(self):
+    def _named(self) -> dict[str, set[str]]:
         return opendkim_tables.named(self.place.tables)
 
-    def named(self, name):
+    def named(self, name: str) -> frozenset[str]:
         """Return the selectors of a domain that the tables name, including tables of a change that was cut short."""
         return frozenset(self._named.get(name, ()))
 
-    def is_named(self, name, selector):
+    def is_named(self, name: str, selector: str) -> bool:
         """Tell whether the tables name a key, including tables of a change that was cut short."""
         return selector in self._named.get(name, ())
 
-    def manifest(self, name):
+    def manifest(self, name: str) -> Manifest:
         """Return a domain's :class:`mailhost.dkim.life.Manifest` from disk, corrected by what the host shows."""
         manifest = self.on_disk(name)
         return dkim_given_up.seen_by(manifest, self.view(manifest), self.now)
 
-    def view(self, manifest):
+    def view(self, manifest: Manifest) -> dkim_given_up.View:
         """Return what this host shows of a domain's keys besides their manifest."""
         name, keys = manifest.domain, filter(dkim_given_up.may_be_compromised, manifest.keys)
         known = frozenset(key.selector for key in keys if self.is_compromised(name, key.selector))
         return dkim_given_up.View(self.machine, self.named(name), known)
 
-    def on_disk(self, name):
+    def on_disk(self, name: str) -> Manifest:
         """Return a domain's manifest as its file says or, in a dry run, as it would say by now.
 
         :raises ManifestError: it cannot be read, or its folder is not trusted.
@@ -169,7 +187,7 @@ class Run:
             return self.planned.manifests[name]
         return keystore.read_manifest(self.place.keys, name)
 
-    def destroy(self, name, selector):
+    def destroy(self, name: str, selector: str) -> None:
         """Destroy a private key file, if it is there.
 
         :raises KeyInUse: a table names it, so OpenDKIM would temporarily reject all mail of the domain (451), or the
@@ -183,27 +201,33 @@ class Run:
             )
         keystore.destroy(path)
 
-    def do(self, deed, *given):
+    def do(self, deed: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T | None:
         """Call what changes the host or DNS, unless this is a dry run; return its result, or ``None``."""
-        return None if self.test else deed(*given)
+        return None if self.test else deed(*given, **named)
 
-    def report(self, steps):
+    def report(self, steps: Sequence[Step]) -> dkim_report.Report:
         """Return the :class:`mailhost.dkim.report.Report` of steps, in the words of a run or of a dry run."""
         return dkim_report.report_of(steps, self.test)
 
-    def write(self, manifest):
+    def write(self, manifest: Manifest) -> None:
         """Write a manifest; a dry run only remembers it."""
         if self.test:
             self.planned.manifests[manifest.domain] = manifest
         self.do(keystore.write_manifest, self.place.keys, manifest)
 
-    def answers(self, questions):
+    def answers(self, questions: Mapping[_Place, lookup.Question]) -> dict[_Place, lookup.Answers]:
         """Ask DNS ``{place: Question}``, and return ``{place: Answers}``."""
         asked = self.ask(questions.values(), lookup.options(self.dns)) if questions else {}
         return {place: asked[question] for place, question in questions.items()}
 
 
-def read_manifests(run, names, read=None):
+OldestQueued = Callable[[Run], datetime | None]
+"""Returns when the oldest message in the mail queue arrived (:func:`mailhost.dkim.life.keeps_record`)."""
+
+
+def read_manifests(
+    run: Run, names: Iterable[str], read: Callable[[str], Manifest] | None = None
+) -> tuple[dict[str, Manifest], list[Step]]:
     """Return ``({domain: manifest}, steps)`` of these domains; a damaged manifest is a failure.
 
     :param read: returns a domain's manifest; :meth:`Run.manifest`, if left out.
@@ -212,7 +236,14 @@ def read_manifests(run, names, read=None):
     return manifests, [Step(FAIL, name, reason=why) for name, why in troubles.items()]
 
 
-def begin(place, domains, dns, test=False, watched=_nothing, planned=None):
+def begin(
+    place: Place,
+    domains: Domains,
+    dns: Dns,
+    test: bool = False,
+    watched: Watched = _nothing,
+    planned: Planned | None = None,
+) -> Run:
     """Return a :class:`Run` at the trusted time (:mod:`mailhost.clock`). It warns if the clock is not trusted.
 
     A run that is not a dry run must hold the lock. Files that killed runs left beside the tables are deleted, and root
@@ -251,7 +282,7 @@ def begin(place, domains, dns, test=False, watched=_nothing, planned=None):
     )
 
 
-def _refused(place, test):
+def _refused(place: Place, test: bool) -> dict[str, str]:
     try:
         place.owner.ids()
     except KeyFileError:

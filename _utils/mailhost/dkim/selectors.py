@@ -1,6 +1,8 @@
 """Selectors: made from the pillar's template, and checked against what a DNS name and a signature can hold. Pure."""
 
 import re
+from collections.abc import Iterable
+from datetime import datetime
 
 from mailhost.errors import SelectorError
 
@@ -10,14 +12,14 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII | re.IGNORECASE
 _TAKEN_OVER = re.compile(r"[a-z0-9_-]+", re.ASCII | re.IGNORECASE)
 
 
-def filled(template, host, day):
+def filled(template: str, host: str, day: str) -> str:
     """Return the selector that a template makes: ``{date}`` is the day (20261124), ``{host}`` the first label of the
     host's name. DNS names are not case-sensitive, so the selector is in lower case.
     """
     return template.replace("{date}", day).replace("{host}", host.partition(".")[0]).lower()
 
 
-def trouble(selector, domain, label=_LABEL):
+def trouble(selector: str, domain: str, label: re.Pattern[str] = _LABEL) -> str | None:
     """Return why no record of a domain can have this selector, or ``None``.
 
     A selector is one label or several with dots between them, of letters, digits and inner hyphens (RFC 6376 section
@@ -41,12 +43,12 @@ def trouble(selector, domain, label=_LABEL):
     return None
 
 
-def is_possible(selector, domain):
+def is_possible(selector: str, domain: str) -> bool:
     """Tell whether DNS can hold the record of a key not made here; hand-made selectors may have underscores."""
     return trouble(selector, domain, _TAKEN_OVER) is None
 
 
-def check(selector, domain):
+def check(selector: str, domain: str) -> None:
     """Check a selector that is taken over.
 
     :raises SelectorError: DNS cannot hold its record.
@@ -56,7 +58,9 @@ def check(selector, domain):
         raise SelectorError(f"{why}. A new key needs another: mailserver:dkim:selector, or that of the domain")
 
 
-def new_selector(template, host, now, taken, domain="example.com", own=""):
+def new_selector(
+    template: str, host: str, now: datetime, taken: Iterable[str], domain: str = "example.com", own: str = ""
+) -> str:
     """Return a selector made from the pillar's template, different from all that are ``taken``.
 
     A second key on the same day gets ``-2``; if that makes a label too long, the label's end is cut off. A selector is
@@ -65,19 +69,19 @@ def new_selector(template, host, now, taken, domain="example.com", own=""):
     :param own: what distinguishes this machine's selectors from those of another with the same keys; may be empty.
     :raises SelectorError: the template makes no selector for this host and domain.
     """
-    name, taken = filled(template, host, f"{now:%Y%m%d}"), {one.lower() for one in taken}
+    name, used = filled(template, host, f"{now:%Y%m%d}"), {one.lower() for one in taken}
     why = trouble(name, domain)
     if why:
         raise SelectorError(f"{why}. Give another template: mailserver:dkim:selector, or that of the domain")
     name = _longer(name, f"-{own}", domain) if own else name
     number, selector = 1, name
-    while selector in taken:
+    while selector in used:
         number += 1
         selector = _longer(name, f"-{number}", domain)
     return selector
 
 
-def _longer(name, end, domain):
+def _longer(name: str, end: str, domain: str) -> str:
     head, dot, last = name.rpartition(".")
     room = LONGEST_NAME - len(f"{head}{dot}._domainkey.{domain}")
     last = last[: min(LONGEST_LABEL, room) - len(end)].rstrip("-") if min(LONGEST_LABEL, room) > len(end) else ""

@@ -10,11 +10,13 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailhost import files as safe_files
 from mailhost.dkim import keystore, life
+from mailhost.dkim.run import Run
 from mailhost.errors import WriteError
 from mailhost.scale import packing
 from mailhost.scale import turns as scale_turns
@@ -32,15 +34,15 @@ class Settled:
     that DNS should show with their public half."""
 
     signer: str
-    shown: tuple
+    shown: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Only:
     """A look at a few domains that need something from a run: none of them is settled."""
 
-    rest: tuple
-    settled: dict = field(default_factory=dict)
+    rest: tuple[str, ...]
+    settled: dict[str, Settled] = field(default_factory=dict)
 
 
 class Look:
@@ -51,7 +53,7 @@ class Look:
         first DKIM state of a highstate does that; the later ones rely on what it saw.
     """
 
-    def __init__(self, run, but=(), thorough=False):
+    def __init__(self, run: Run, but: Iterable[str] = (), thorough: bool = False) -> None:
         self._run, self._thorough, self._marks = run, thorough, packing.Marks()
         self._is_used = len(run.wanted) > scale_turns.MANY
         self._noted = _read(run) if self._is_used else {}
@@ -60,7 +62,7 @@ class Look:
         # Taken before anything is read: if a file changes from now on, the next run finds another version.
         self._found = {name: _found(self._folder(name)) for name in self.rest} if self._is_used and thorough else {}
 
-    def note(self, manifests):
+    def note(self, manifests: Mapping[str, life.Manifest]) -> None:
         """Write a line for each domain that is settled, unless the file already has it; only after a thorough look.
 
         :param manifests: ``{domain: manifest}`` of those in ``rest`` that could be read.
@@ -75,7 +77,7 @@ class Look:
             with contextlib.suppress(WriteError):
                 safe_files.replace_file(Path(self._run.top, NOTE), text, 0o644)
 
-    def _unchanged(self, but):
+    def _unchanged(self, but: frozenset[str]) -> Iterator[tuple[str, Settled]]:
         now = self._run.now.timestamp()
         for name, domain in self._run.wanted.items():
             words = self._noted.get(name, "").split("\t")
@@ -92,13 +94,15 @@ class Look:
                 if f"{versions} ".startswith(f"{same} "):
                     yield name, Settled(signer, tuple(shown))
 
-    def _line(self, manifest):
+    def _line(self, manifest: life.Manifest) -> str | None:
         """Return the line to note for a domain; ``None`` if something is due, or its files are missing or too new."""
         name, found = manifest.domain, self._found[manifest.domain]
-        until = life.settled_until(manifest, self._run.policy(name))
+        until, signer = life.settled_until(manifest, self._run.policy(name)), life.signer(manifest)
         shown = [key.selector for key in life.live(manifest)]
         files = ["", keystore.MANIFEST, *map(_key_file, shown)]
-        if until is None or not found.keys() >= {*files} or any(self._run.is_compromised(name, one) for one in shown):
+        if until is None or signer is None or not found.keys() >= {*files}:
+            return None
+        if any(self._run.is_compromised(name, one) for one in shown):
             return None
         versions = [found[file] for file in files]
         if any(int(version.partition(":")[2]) > time.time_ns() - YOUNG * 1_000_000_000 for version in versions):
@@ -106,23 +110,27 @@ class Look:
         words = (
             self._marks.of(self._run.policy(name)),
             str(int(until.timestamp())),
-            life.signer(manifest).selector,
+            signer.selector,
             " ".join(shown),
             " ".join(versions),
         )
         return "\t".join(words)
 
-    def _folder(self, name):
+    def _folder(self, name: str) -> str:
         return f"{self._run.top}/{name}"
 
 
-def _head(run):
+AnyLook = Look | Only
+"""What parts of a run go by: which domains are ``settled``, and which are not."""
+
+
+def _head(run: Run) -> str:
     """Return the first line of the note: what applies to all of it."""
     # A copy of a whole disk has the same files, with the same inodes and times, on another machine.
     return json.dumps([_FORMAT, run.place.keys, run.place.owner.user, run.place.owner.group, run.machine])
 
 
-def _read(run):
+def _read(run: Run) -> dict[str, str]:
     """Return the noted lines as ``{domain: rest of its line}``."""
     try:
         head, *lines = safe_files.read_text(Path(run.top, NOTE), roots=True).split("\n")
@@ -131,11 +139,11 @@ def _read(run):
     return dict(line.partition("\t")[::2] for line in lines[:-1]) if head == _head(run) else {}
 
 
-def _key_file(selector):
+def _key_file(selector: str) -> str:
     return f"{selector}.private"
 
 
-def _found(folder):
+def _found(folder: str) -> dict[str, str]:
     """Return the versions of a domain's relevant files by name; empty if the domain has no folder."""
     try:
         keys = [name for name in os.listdir(folder) if name.endswith(".private")]
@@ -144,7 +152,7 @@ def _found(folder):
         return {}
 
 
-def _version(path):
+def _version(path: str) -> str:
     """Return a file's version, ``inode number:time of its last change (ns)``. No tool can set that time.
 
     :raises OSError: the file does not exist.

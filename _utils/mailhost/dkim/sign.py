@@ -1,20 +1,45 @@
 """Who signs: a key takes over once DNS shows it and it has soaked, proven by a probe and undone where that fails."""
 
 import os
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile, takewhile
+from typing import Protocol
 
 from mailhost.dkim import keystore, life
 from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import settled as dkim_settled
+from mailhost.dkim.life import Manifest
 from mailhost.dkim.records import question_of, record_of
-from mailhost.dkim.run import read_manifests
+from mailhost.dkim.report import Report
+from mailhost.dkim.run import Run, read_manifests
 from mailhost.dkim.steps import FAIL, NOTE, SIGN, STOP, WITNESS, WRITE, Step
-from mailhost.errors import CutoverError, DkimError
+from mailhost.dns.lookup import Answers
+from mailhost.errors import CutoverError, DkimError, ProbeError
 from mailhost.opendkim import tables as opendkim_tables
+from mailhost.opendkim.tables import Prove, Signer
+
+Reload = Callable[[], str | None]
+"""Has OpenDKIM read its tables; returns what people should know of it, or ``None``."""
 
 
-def sign(run, reload, probe, instead=(), look=None):
+class Probe(Protocol):
+    """Checks that a message came back signed with a selector, and verified; raises ProbeError otherwise."""
+
+    def __call__(self, domain: str, selector: str, record: str, /, *, sender: str = ...) -> None: ...
+
+
+_Ready = dict[str, Sequence[Step]]
+"""The steps of the domains for which a key is to sign that does not yet."""
+
+
+def sign(
+    run: Run,
+    reload: Reload,
+    probe: Probe,
+    instead: Collection[str] = (),
+    look: dkim_settled.AnyLook | None = None,
+) -> Report:
     """Turn signing on for each published key that has soaked and that DNS shows now; off for domains that went.
 
     Who signs is what the tables name. A key that signs by its stamps and that they do not name (its domain was out of
@@ -60,14 +85,14 @@ class _Now:
     ``is_cut_short`` whether an earlier run was killed while it changed them.
     """
 
-    manifests: dict
-    signers: dict
-    settled: dict
+    manifests: dict[str, Manifest]
+    signers: dict[str, Signer]
+    settled: dict[str, Signer]
     is_written: bool
     is_cut_short: bool
 
 
-def _signers_now(run, look):
+def _signers_now(run: Run, look: dkim_settled.AnyLook) -> tuple[_Now, list[Step]]:
     """Return :class:`_Now`, and the steps of what failed."""
     tables = run.place.tables
     is_cut_short = opendkim_tables.is_cut_short(tables)
@@ -82,14 +107,17 @@ def _signers_now(run, look):
     return _Now({**manifests, **more}, signers, {}, False, is_cut_short), [*failed, *also_failed]
 
 
-def _cut_over(run, now, new, ready, done, reload, prove):
+def _cut_over(
+    run: Run, now: _Now, new: Mapping[str, Signer], ready: _Ready, done: list[Step], reload: Reload, prove: Prove
+) -> list[Step]:
     """Put the new signers in place of those that sign now, and write down who signs; return all steps to report.
 
     :param done: the steps that were done before.
     """
-    changes, said = _changes(now, new, ready), []
+    changes = _changes(now, new, ready)
+    said: list[Step] = []
 
-    def have_read():
+    def have_read() -> None:
         note = reload()
         said.extend([Step(NOTE, reason=note)] if note else [])
 
@@ -105,17 +133,18 @@ def _cut_over(run, now, new, ready, done, reload, prove):
     return done
 
 
-def _is_before_signing(step):
+def _is_before_signing(step: Step) -> bool:
     return step.kind != SIGN
 
 
-def _plans(run, now, instead):
+def _plans(run: Run, now: _Now, instead: Container[str]) -> tuple[dict[str, Sequence[Step]], dict[str, str]]:
     """Return what is due at OpenDKIM's tables, ``{domain: steps}``, and the texts that DNS shows of the new keys."""
     seen = {name: _at_tables(run, one, now.signers.get(name), name in instead) for name, one in now.manifests.items()}
     candidates = {name: dkim_plan.candidates(one, seen[name]) for name, one in now.manifests.items()}
     places = [(name, key.selector) for name, keys in candidates.items() for key in keys]
     answers = run.answers({place: question_of(*place) for place in places})
-    plans, texts = {}, {}
+    plans: dict[str, Sequence[Step]] = {}
+    texts: dict[str, str] = {}
     for name, keys in candidates.items():
         if keys:
             shown = {key.selector: answers[name, key.selector] for key in keys}
@@ -125,7 +154,7 @@ def _plans(run, now, instead):
     return plans, texts
 
 
-def _at_tables(run, manifest, signer, goes_back=False):
+def _at_tables(run: Run, manifest: Manifest, signer: Signer | None, goes_back: bool = False) -> dkim_plan.AtTables:
     """Return the :class:`mailhost.dkim.plan.AtTables` of a domain by the tables alone.
 
     :param signer: the :class:`mailhost.opendkim.tables.Signer` that the tables name, or ``None``.
@@ -135,11 +164,11 @@ def _at_tables(run, manifest, signer, goes_back=False):
     return dkim_plan.AtTables(selector, is_own, goes_back=goes_back)
 
 
-def _can_sign(signer):
+def _can_sign(signer: Signer | None) -> bool:
     return signer is not None and os.path.exists(signer.path)
 
 
-def _witness(run, manifests, ready):
+def _witness(run: Run, manifests: dict[str, Manifest], ready: _Ready) -> list[Step]:
     """Write down who signed so far, where that was not known, before the tables are changed; return what failed.
 
     Once they are changed, nobody can tell any more: not a run that follows one which was killed there. So where it
@@ -162,29 +191,31 @@ def _witness(run, manifests, ready):
     return failed
 
 
-def _text_shown(answers):
-    return next(seen.values[0] for seen in answers.seen if seen.status == "answer").decode()
+def _text_shown(answers: Answers) -> str:
+    text: bytes = next(seen.values[0] for seen in answers.seen if seen.status == "answer")
+    return text.decode()
 
 
-def at_tables_now(run, manifest):
+def at_tables_now(run: Run, manifest: Manifest) -> dkim_plan.AtTables:
     """Return the :class:`mailhost.dkim.plan.AtTables` of a domain, for which DNS is not asked."""
     signer = run.in_force.get(manifest.domain)
     return replace(_at_tables(run, manifest, signer), can_sign=_can_sign(signer))
 
 
-def _signs(run, name, selector):
-    return opendkim_tables.Signer(selector, f"{run.top}/{name}/{selector}.private")
+def _signs(run: Run, name: str, selector: str) -> Signer:
+    return Signer(selector, f"{run.top}/{name}/{selector}.private")
 
 
-def _signers_by_stamps(run, manifests):
+def _signers_by_stamps(run: Run, manifests: Mapping[str, Manifest]) -> dict[str, Signer]:
     """Return ``{domain: Signer}`` of the keys that sign by their stamps."""
     signers = {name: life.signer(manifest) for name, manifest in manifests.items()}
     return {name: _signs(run, name, key.selector) for name, key in signers.items() if key}
 
 
-def _new_signers(run, ready, now):
+def _new_signers(run: Run, ready: _Ready, now: _Now) -> tuple[dict[str, Signer], list[Step]]:
     """Return who is to sign, and the steps to report; a key whose file is not as it must be leaves ``ready``."""
-    new, steps = dict(now.settled), []
+    new = dict(now.settled)
+    steps: list[Step] = []
     for name in [*run.wanted, *_until_another_signs(run, now.signers, ready)]:
         if name in now.settled:
             continue
@@ -204,7 +235,7 @@ def _new_signers(run, ready, now):
     return new, steps
 
 
-def _until_another_signs(run, old, ready):
+def _until_another_signs(run: Run, old: Mapping[str, Signer], ready: _Ready) -> list[str]:
     """Return those that are to be signed for by another domain (``sign_as``) and go on signing until that one can."""
     senders = run.place.tables.senders
     return [
@@ -214,11 +245,11 @@ def _until_another_signs(run, old, ready):
     ]
 
 
-def _signer(run, name, ready, present):
+def _signer(run: Run, name: str, ready: _Ready, present: Signer | None) -> tuple[Signer | None, list[Step]]:
     """Return who is to sign for a domain, and what failed: the key that is ready, or else who signs now."""
     if name not in ready:
         return present, []
-    key = next(step.key for step in ready[name] if step.kind == SIGN)
+    key = next(step.key for step in ready[name] if step.kind == SIGN and step.key)
     signer = _signs(run, name, key.selector)
     if signer != present:
         try:
@@ -229,7 +260,7 @@ def _signer(run, name, ready, present):
     return signer, []
 
 
-def _changes(now, new, ready):
+def _changes(now: _Now, new: Mapping[str, Signer], ready: _Ready) -> list[Step]:
     """Return the steps of a change of OpenDKIM's tables, in the order of the domains' names."""
     starts = [step for steps in ready.values() for step in steps if step.kind == SIGN]
     stops = [Step(STOP, name, old=signer.selector) for name, signer in now.signers.items() if name not in new]
@@ -241,27 +272,31 @@ def _changes(now, new, ready):
     return [*changes, *([] if starts or stops else [written])]
 
 
-def _prover(run, manifests, texts, probe):
+def _prover(run: Run, manifests: Mapping[str, Manifest], texts: Mapping[str, str], probe: Probe) -> Prove:
     """Return ``probe`` as :func:`mailhost.opendkim.tables.cutover` calls it, with the record's text as DNS shows it."""
 
-    def prove(name, signer, sender=None):
-        key = manifests[name].key(signer.selector)
-        text = texts[name] if name in texts else record_of(name, run.domains[name], key).value
+    def prove(name: str, signer: Signer, sender: str | None = None) -> None:
+        if name in texts:
+            text = texts[name]
+        elif key := manifests[name].key(signer.selector) if name in manifests else None:
+            text = record_of(name, run.domains[name], key).value
+        else:
+            raise ProbeError(f"no manifest has the key {signer.selector}, so it cannot be verified what it signs")
         probe(name, signer.selector, text, **({"sender": sender} if sender else {}))
 
     return prove
 
 
-def _undone(name, old, new, message):
+def _undone(name: str, old: Mapping[str, Signer], new: Mapping[str, Signer], message: str) -> Step:
     """Return the failure of a domain whose probe failed, and which is signed for as before."""
     back = f"the key {old[name].selector} goes on signing" if name in old else "mail is not signed"
     text = f"signing with {new[name].selector} was tried and undone, {back}: {message}"
     return Step(FAIL, name, new[name].selector, text)
 
 
-def _record(run, manifest, steps):
+def _record(run: Run, manifest: Manifest, planned: Iterable[Step]) -> list[Step]:
     """Write down that a key signs, and which ones it follows; return what failed."""
-    steps = list(dropwhile(_is_before_signing, steps))
+    steps = list(dropwhile(_is_before_signing, planned))
     failed = [step for step in steps if step.kind == FAIL]
     if failed:
         return failed

@@ -1,5 +1,6 @@
 """The steps of a run over keys, as values: what is done to which key, and why; and how it is reported. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mailhost.dkim.life import Key
@@ -30,17 +31,17 @@ class Step:
     key: Key | None = None
     verdict: Verdict | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind == SIGN and (self.verdict is None or self.verdict.value != "published"):
             raise DkimError(f"{self.domain}: {self.selector} is not to sign: DNS does not show it")
 
     @property
-    def is_change(self):
+    def is_change(self) -> bool:
         """Tell whether the step is a change to report."""
         return self.old != self.new or self.kind == SIGN
 
     @property
-    def is_signers(self):
+    def is_signers(self) -> bool:
         """Tell whether ``old`` and ``new`` belong to the domain, not to one of its keys."""
         return self.kind in (SIGN, STOP, WRITE)
 
@@ -71,7 +72,7 @@ _WORDS = {
 _MARKED = ("notes", "{} domains' keys {} marked as this machine's.", "would be", "were")
 
 
-def reported(step, is_dry):
+def reported(step: Step, is_dry: bool) -> tuple[str, str] | None:
     """Return ``(list of the report, sentence)`` of a step; ``None`` if it is not reported on its own.
 
     This is the one place where the words of a dry run differ from those of a run.
@@ -83,7 +84,7 @@ def reported(step, is_dry):
     return where, f"{step.domain}: {text}" if step.domain else text
 
 
-def reported_together(steps, is_dry):
+def reported_together(steps: Iterable[Step], is_dry: bool) -> list[tuple[str, str]]:
     """Return ``[(list of the report, sentence)]`` for steps that are reported for several domains together."""
     marked = sum(step.kind == MARK for step in steps)
     where, sentence, would, did = _MARKED

@@ -5,14 +5,16 @@ a negative answer, and one for ``_domainkey.example.com`` denies all names below
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 
 from mailhost.dns import roots
 from mailhost.dns.message import (
     RECURSION_DESIRED,
     Said,
+    Values,
     dnspython,
     read_resolver,
     read_response,
@@ -20,16 +22,21 @@ from mailhost.dns.message import (
     within,
 )
 from mailhost.dns.names import canonical_address, canonical_name
-from mailhost.dns.queries import Asking, Trouble, Unanswered
+from mailhost.dns.queries import Asking, Place, Trouble, Unanswered
 from mailhost.dns.sockets import name_wire
 from mailhost.dns.zones import IGNORED, Zone, Zones
 from mailhost.errors import DnsError
 from mailhost.scale import garbage
+from mailhost.shapes import Dns
 from mailhost.wording import plain
 
 LONGEST_CHAIN = 11
 """CNAMEs of a chain that are followed: as many as BIND (``max-query-restarts``, MAX_RESTARTS before 9.20) and Unbound
 (MAX_RESTART_COUNT) follow."""
+
+
+Check = Callable[[Values], str | None]
+"""Takes the values of an answer; returns ``None`` if they are right, else a sentence that says what is wrong."""
 
 
 _MOST_ASTRAY = 100
@@ -53,9 +60,9 @@ class Options:
     timeout: float = 5
     lifetime: float = 30
     in_flight: int = 100
-    ignore_servers: tuple = ()
-    resolvers: tuple = ()
-    root_servers: tuple = ()
+    ignore_servers: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    root_servers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Question:
     name: str
     rdtype: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "name", canonical_name(self.name))
 
 
@@ -86,7 +93,7 @@ class Seen:
     server: str
     address: str
     status: str
-    values: tuple = ()
+    values: Values = ()
     ttl: int | None = None
     detail: str = ""
 
@@ -108,11 +115,11 @@ class Answers:
     target: str = ""
     zone: str = ""
     negative_ttl: int | None = None
-    seen: tuple = ()
-    left_out: tuple = ()
+    seen: tuple[Seen, ...] = ()
+    left_out: tuple[str, ...] = ()
     trouble: str = ""
-    remarks: tuple = ()
-    astray: tuple = ()
+    remarks: tuple[str, ...] = ()
+    astray: tuple[tuple[str, Values], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,14 +130,14 @@ class Verdict:
     """
 
     value: str
-    findings: tuple = ()
+    findings: tuple[str, ...] = ()
     zone: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "findings", tuple(map(plain, self.findings)))
 
 
-def options(dns_settings: dict) -> Options:
+def options(dns_settings: Dns) -> Options:
     """Return the options that the pillar's section ``dns`` asks for."""
     return Options(
         timeout=dns_settings["timeout"],
@@ -142,7 +149,9 @@ def options(dns_settings: dict) -> Options:
     )
 
 
-def ask(questions: Iterable[Question], options: Options, recursive: tuple | None = None) -> dict[Question, Answers]:
+def ask(
+    questions: Iterable[Question], options: Options, recursive: Iterable[str] | None = None
+) -> dict[Question, Answers]:
     """Ask every authoritative server of every question's zone, all at once, and return what each of them answered.
 
     Questions that have no answer after ``options.lifetime`` are unknown, and so are names that DNS cannot hold. Trouble
@@ -153,7 +162,8 @@ def ask(questions: Iterable[Question], options: Options, recursive: tuple | None
     :raises MissingPackage: dnspython is not installed.
     """
     dns = dnspython()
-    asked, found = [], {}
+    asked: list[Question] = []
+    found: dict[Question, Answers] = {}
     for question in dict.fromkeys(questions):
         why = _why_impossible(dns, question)
         if why:
@@ -168,7 +178,7 @@ def ask(questions: Iterable[Question], options: Options, recursive: tuple | None
         return found | thread.submit(asyncio.run, run.answers(asked)).result()
 
 
-def _why_impossible(dns, question):
+def _why_impossible(dns: ModuleType, question: Question) -> str:
     try:
         type_number(question.rdtype)
     except dns.exception.DNSException as err:
@@ -180,13 +190,10 @@ def _why_impossible(dns, question):
     return ""
 
 
-def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
-    """Judge whether everything seen is as wanted. The worst counts: different, then absent, unknown, published.
-
-    :param check: takes a server's values; returns None if they are right, else a sentence that says what is different.
-    """
+def judge(answers: Answers, check: Check) -> Verdict:
+    """Judge whether everything seen is as wanted. The worst counts: different, then absent, unknown, published."""
     question = answers.question
-    found = {"different": [], "absent": [], "unknown": []}
+    found: dict[str, list[str]] = {"different": [], "absent": [], "unknown": []}
     if answers.trouble:
         found["unknown"].append(answers.trouble)
     elif all(seen.server == "resolver" for seen in answers.seen):
@@ -211,7 +218,7 @@ def judge(answers: Answers, check: Callable[[tuple], str | None]) -> Verdict:
     return Verdict(value, findings, answers.zone)
 
 
-def _found_astray(answers, check):
+def _found_astray(answers: Answers, check: Check) -> Iterator[str]:
     """Yield a sentence for each wrong name at which the wanted record was found."""
     name, zone = answers.question.name, answers.zone
     for other, seen in answers.astray:
@@ -222,23 +229,23 @@ def _found_astray(answers, check):
             )
 
 
-def relative(name, zone):
+def relative(name: str, zone: str) -> str:
     """Return a name as it is entered in a form that adds the zone itself; ``@`` is the zone (RFC 1035 section 5.1)."""
     name = canonical_name(name)
     return "@" if name == zone else name.removesuffix(f".{zone}") if zone else name
 
 
-def remarks(answers):
+def remarks(answers: Iterable[Answers]) -> list[str]:
     """Return the remarks on the zones of many answers, each sentence once."""
     return list(dict.fromkeys(one for each in answers for one in each.remarks))
 
 
-def place(seen):
+def place(seen: Seen) -> str:
     """Return where something was seen: the server with its address."""
     return f"{seen.server} ({seen.address})" if seen.address else seen.server
 
 
-def starting_name(name, is_domain=False, of_parent=False):
+def starting_name(name: str, is_domain: bool = False, of_parent: bool = False) -> str:
     """Return the name at which the upward search for the zone of ``name`` starts.
 
     It lies above every label with an underscore. A name without one may not exist yet either, so the search starts at
@@ -254,7 +261,7 @@ def starting_name(name, is_domain=False, of_parent=False):
     return name if is_domain or len(labels) <= 2 else ".".join(labels[1:])
 
 
-def mistaken_names(name, zone):
+def mistaken_names(name: str, zone: str) -> list[str]:
     """Return the names at which people put a record by mistake that is meant for ``name``.
 
     A form may add the zone to a name that already has it, or the name is entered without the part of the domain below
@@ -268,7 +275,7 @@ def mistaken_names(name, zone):
     return [one for one in found if len(one) <= 253]
 
 
-def _system_resolvers(dns):
+def _system_resolvers(dns: ModuleType) -> tuple[str, ...]:
     try:
         found = (str(address) for address in dns.resolver.Resolver().nameservers)
         # dnspython also accepts the URL of a DNS-over-HTTPS resolver, which cannot be used here.
@@ -283,27 +290,28 @@ class _Trail:
 
     target: str = ""
     zone: Zone | None = None
-    visited: set = field(default_factory=set)
-    seen: dict = field(default_factory=dict)
-    left_out: dict = field(default_factory=dict)
-    remarks: dict = field(default_factory=dict)
+    visited: set[tuple[str, Zone]] = field(default_factory=set)
+    seen: dict[tuple[str, str, str], Seen] = field(default_factory=dict)
+    left_out: dict[str, None] = field(default_factory=dict)
+    remarks: dict[str, None] = field(default_factory=dict)
 
-    def see(self, name, seen):
+    def see(self, name: str, seen: Seen) -> None:
         self.seen[name, seen.server, seen.address] = seen
 
 
 class _Run:
     """The questions of one run."""
 
-    def __init__(self, dns, options, recursive):
+    def __init__(self, dns: ModuleType, options: Options, recursive: tuple[str, ...]) -> None:
         self._options, self._asking, self._astray_left = options, Asking(dns, options), _MOST_ASTRAY
         self._zones = Zones(self._asking, recursive)
 
-    async def answers(self, questions):
+    async def answers(self, questions: Sequence[Question]) -> dict[Question, Answers]:
         self._asking.begin()
-        waiting, found = iter(questions), {}
+        waiting = iter(questions)
+        found: dict[Question, Answers] = {}
 
-        async def work():
+        async def work() -> None:
             for question in waiting:
                 found[question] = await self._answers(question)
 
@@ -317,7 +325,7 @@ class _Run:
         late = f"There was no answer {_LATE} s after the {self._options.lifetime:g} s for all questions were over."
         return {question: found.get(question) or Answers(question, trouble=late) for question in questions}
 
-    async def _ended(self, tasks):
+    async def _ended(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Wait until the tasks have ended, or are so late that they never will: the run holds the lock of the keys."""
         if not tasks:
             return
@@ -329,27 +337,29 @@ class _Run:
         for task in ended:
             task.result()
 
-    async def _answers(self, question):
+    async def _answers(self, question: Question) -> Answers:
         trail, trouble, negative_ttl = _Trail(), "", None
         try:
             start = starting_name(question.name, question.rdtype in ("MX", "TXT"), question.rdtype == "DS")
-            zone = await self._zones.enclosing(start, for_below=start != question.name)
-            await self._follow(trail, question.name, question.rdtype, zone, (question.name,))
+            trail.zone = await self._zones.enclosing(start, for_below=start != question.name)
+            await self._follow(trail, question.name, question.rdtype, trail.zone, (question.name,))
             negative_ttl = await self._asking.once(self._zones.negative_ttl, trail.zone)
         except Trouble as err:
             trouble = str(err)
         seen = tuple(trail.seen.values())
+        zone = trail.zone.name if trail.zone else ""
         if not trouble and not seen:
-            trouble = f"Every server of {trail.zone.name} is {IGNORED}."
+            trouble = f"Every server of {zone} is {IGNORED}."
         if not trouble and all(one.status == "answer" for one in seen):
             asked = (self._resolver(address, question) for address in self._options.resolvers)
             seen += tuple(await asyncio.gather(*asked))
-        zone = trail.zone.name if trail.zone else ""
-        astray = await self._astray(question, trail, seen) if not trouble and question.rdtype == "TXT" else ()
+        astray: tuple[tuple[str, Values], ...] = ()
+        if trail.zone and not trouble and question.rdtype == "TXT":
+            astray = await self._astray(question, trail, trail.zone, seen)
         left_out, remarks = tuple(trail.left_out), tuple(trail.remarks)
         return Answers(question, trail.target, zone, negative_ttl, seen, left_out, trouble, remarks, astray)
 
-    async def _follow(self, trail, name, rdtype, zone, chain):
+    async def _follow(self, trail: _Trail, name: str, rdtype: str, zone: Zone, chain: tuple[str, ...]) -> None:
         """Ask the servers of ``zone`` for ``name``, then those of zones below and of CNAME targets they refer to."""
         if (name, zone) in trail.visited:
             return
@@ -361,7 +371,8 @@ class _Run:
         told += await self._told(trail, name, rdtype, await further)
         minimal = tuple(place for place, one in told if one.is_minimal)
         hidden = await self._hidden_zone(name, zone, minimal) if minimal else ""
-        aliases, children = {}, {}
+        aliases: dict[str, list[Place]] = {}
+        children: dict[str, tuple[frozenset[str], tuple[Place, ...], tuple[Place, ...]]] = {}
         for place, one in told:
             child = one.child or (hidden if one.is_minimal else "")
             is_judged_below = one.status == "bogus" and child
@@ -378,24 +389,24 @@ class _Run:
             # A server of both zones signs its answers from the lower one with the lower zone's keys.
             asked = tuple(dict.fromkeys((*below.asked, *again)))
             await self._follow(trail, name, rdtype, replace(below, asked=asked) if again else below, chain)
-        for alias, places in aliases.items():
+        for alias, tellers in aliases.items():
             if alias in chain or len(chain) > LONGEST_CHAIN:
                 detail = f"CNAME chain without an end: {' -> '.join((*chain, alias))}"
-                for place in places:
+                for place in tellers:
                     trail.see(name, Seen(*place, "unknown", detail=detail))
                 continue
             near = within(alias, zone.name)
             onward = zone if near else await self._zones.enclosing(starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
 
-    async def _hidden_zone(self, name, zone, places):
+    async def _hidden_zone(self, name: str, zone: Zone, places: tuple[Place, ...]) -> str:
         """Return a zone between ``zone`` and ``name`` that these servers also serve without showing it; or ``""``."""
         above = name.partition(".")[2]
         if not within(above, zone.name) or above == zone.name:
             return ""
         return await self._asking.once(self._zones.between, zone, above, places)
 
-    async def _told(self, trail, name, rdtype, zone):
+    async def _told(self, trail: _Trail, name: str, rdtype: str, zone: Zone) -> list[tuple[Place, Said]]:
         """Ask all servers of a zone, and return ``(place, Said)`` of each; note which cannot be asked."""
         trail.left_out.update(dict.fromkeys(zone.left_out))
         trail.remarks.update(dict.fromkeys(zone.remarks))
@@ -406,7 +417,7 @@ class _Run:
         said = await asyncio.gather(*asked) if len(asked) > 1 else [await one for one in asked]
         return list(zip(zone.asked, said, strict=True))
 
-    async def _ask(self, address, name, rdtype, zone):
+    async def _ask(self, address: str, name: str, rdtype: str, zone: Zone) -> Said:
         try:
             signed = await self._zones.signed(zone)
             response = await self._asking.query(address, name, rdtype, signed=bool(signed.keys))
@@ -420,7 +431,7 @@ class _Run:
         wrong = signed.wrong or (signed.keys and self._zones.why_invalid(response, name, rdtype, signed.keys))
         return replace(said, status="bogus", values=(), ttl=None, detail=wrong, alias="") if wrong else said
 
-    async def _resolver(self, address, question):
+    async def _resolver(self, address: str, question: Question) -> Seen:
         address = canonical_address(address)
         try:
             response = await self._asking.query(address, question.name, question.rdtype, flags=RECURSION_DESIRED)
@@ -429,15 +440,16 @@ class _Run:
             said = Said("unknown", detail=str(err))
         return Seen("resolver", address, said.status, said.values, said.ttl, said.detail)
 
-    async def _astray(self, question, trail, seen):
+    async def _astray(
+        self, question: Question, trail: _Trail, zone: Zone, seen: Iterable[Seen]
+    ) -> tuple[tuple[str, Values], ...]:
         """Return records at names where people put them by mistake, if none is at the right name; asks one server."""
-        zone = trail.zone
         absent = [one.address for one in seen if one.status == "absent" and one.server != "resolver"]
         places = [address for _, address in zone.asked if address in absent]
         if not places or trail.target != question.name or self._astray_left <= 0:
             return ()
         self._astray_left -= 1
-        found = []
+        found: list[tuple[str, Values]] = []
         for name in mistaken_names(question.name, zone.name):
             said = await self._ask(places[0], name, "TXT", zone)
             found += [(name, said.values)] if said.status == "answer" else []

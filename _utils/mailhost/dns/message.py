@@ -3,19 +3,62 @@
 import functools
 import importlib
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mailhost.errors import MissingPackage
+
+if TYPE_CHECKING:
+    from dns.name import Name
 
 AUTHORITATIVE, RECURSION_DESIRED = 0x0400, 0x0100
 _SHOWN_AS_IS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 USABLE = ("NOERROR", "NXDOMAIN")
 
+Exchange = tuple[int, str]
+"""The value of an MX record: preference and host."""
+Values = tuple[Any, ...]
+"""The values of an answer, sorted. Their type is that of the records: ``bytes`` for TXT, :data:`Exchange` for MX,
+``str`` for all others."""
 
-_known = {}
+
+class RecordSet(Protocol):
+    """Records of one name and type: an RRset of dnspython, or :class:`mailhost.dns.txt_wire.Records`.
+
+    Which attributes each record has depends on their type.
+    """
+
+    @property
+    def name(self) -> "Name": ...
+    @property
+    def rdtype(self) -> int: ...
+    @property
+    def ttl(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __getitem__(self, number: int, /) -> Any: ...
 
 
-def dnspython():
+class Response(Protocol):
+    """What is read of a server's response: a message of dnspython, or one of those that are read without it."""
+
+    @property
+    def flags(self) -> int: ...
+    @property
+    def answer(self) -> Sequence[RecordSet]: ...
+    @property
+    def authority(self) -> Sequence[RecordSet]: ...
+    @property
+    def additional(self) -> Sequence[RecordSet]: ...
+    def rcode(self) -> int: ...
+
+
+_Some = TypeVar("_Some", bound=RecordSet)
+_known: dict[str, ModuleType] = {}
+
+
+def dnspython() -> ModuleType:
     """Return the package ``dns`` of dnspython with the parts used here."""
     if sys.modules.get("dns") is _known.get("dns", _known):
         # Called for each of thousands of records: a dozen imports each time would take longer than reading them.
@@ -47,7 +90,7 @@ def dnspython():
     return dns
 
 
-def within(name, zone):
+def within(name: str, zone: str) -> bool:
     """Return whether ``name`` is ``zone`` or below it; names are lower case, without a final dot, the root is empty."""
     return not zone or name == zone or name.endswith("." + zone)
 
@@ -57,18 +100,18 @@ class Said:
     """What one response says: a status with its details, a CNAME's target, or a zone below and its servers."""
 
     status: str = ""
-    values: tuple = ()
+    values: Values = ()
     ttl: int | None = None
     detail: str = ""
     alias: str = ""
     child: str = ""
-    child_servers: frozenset = frozenset()
+    child_servers: frozenset[str] = frozenset()
     is_minimal: bool = field(default=False, compare=False)
     """The answer has no authority section that shows its zone (RFC 1034 section 4.3.2 wants one; BIND's
     ``minimal-responses``, and many providers, leave it out)."""
 
 
-def read_response(response, name, rdtype, zone):
+def read_response(response: Response, name: str, rdtype: str, zone: str) -> Said:
     """Read an authoritative server's response to a question within ``zone``.
 
     Only answers with the AA bit count. Without it, the response refers to a zone below, or the server is lame (RFC 1034
@@ -91,18 +134,19 @@ def read_response(response, name, rdtype, zone):
     return Said("unknown", detail="not authoritative (lame)" if code in USABLE else code)
 
 
-def read_resolver(response, rdtype):
+def read_resolver(response: Response, rdtype: str) -> Said:
     """Read a recursive resolver's response: it has followed CNAMEs, and it is not authoritative."""
     end = next((plain(records.name) for records in response.answer if type_of(records) == rdtype), "")
     return _read_end(response, end, rdtype, "")
 
 
-def rcode(response):
+def rcode(response: Response) -> str:
     """Return the response's code as text (``NOERROR``, ``SERVFAIL``)."""
-    return dnspython().rcode.to_text(response.rcode())
+    text: str = dnspython().rcode.to_text(response.rcode())
+    return text
 
 
-def records_at(section, name, rdtype):
+def records_at(section: Iterable[_Some], name: str, rdtype: str) -> _Some | None:
     """Return the records with this name and type in a section of a response, or None."""
     return next((one for one in section if plain(one.name) == name and type_of(one) == rdtype), None)
 
@@ -114,17 +158,19 @@ class Split(bytes):
     in other strings is another record (RFC 2136 section 1.1.1).
     """
 
-    def __new__(cls, strings):
+    strings: tuple[bytes, ...]
+
+    def __new__(cls, strings: Sequence[bytes]) -> "Split":
         made = super().__new__(cls, b"".join(strings))
         made.strings = tuple(strings)
         return made
 
 
-def _joined(strings):
+def _joined(strings: Sequence[bytes]) -> bytes:
     return strings[0] if len(strings) == 1 else Split(strings)
 
 
-def values(records):
+def values(records: RecordSet) -> Values:
     """Return one value for each record, sorted, as in :class:`mailhost.dns.lookup.Seen`."""
     rdtype = type_of(records)
     if rdtype == "TXT":
@@ -136,7 +182,7 @@ def values(records):
     return tuple(sorted(record.to_text() for record in records))
 
 
-def _read_end(response, name, rdtype, zone):
+def _read_end(response: Response, name: str, rdtype: str, zone: str) -> Said:
     code = rcode(response)
     if code not in USABLE:
         return Said("unknown", detail=code)
@@ -149,7 +195,7 @@ def _read_end(response, name, rdtype, zone):
     return Said("absent", detail="NXDOMAIN" if code == "NXDOMAIN" else f"no {rdtype} record")
 
 
-def _alias(answer, name):
+def _alias(answer: Sequence[RecordSet], name: str) -> str:
     """Return the target of an alias: of its CNAME, or of the DNAME above it (RFC 6672 section 2.2)."""
     records = records_at(answer, name, "CNAME")
     if records is not None:
@@ -158,15 +204,16 @@ def _alias(answer, name):
     return "" if above is None else f"{name.removesuffix(plain(above.name))}{plain(above[0].target)}".rstrip(".")
 
 
-def dname_above(answer, name):
+def dname_above(answer: Iterable[RecordSet], name: str) -> RecordSet | None:
     """Return the DNAME record in an answer that lies above a name, or ``None``."""
     found = (one for one in answer if type_of(one) == "DNAME" and plain(one.name) != name)
     return next((one for one in found if within(name, plain(one.name))), None)
 
 
-def _zone_below(response, name, zone):
+def _zone_below(response: Response, name: str, zone: str) -> tuple[str, frozenset[str]]:
     """Return the zone below ``zone`` that holds ``name`` as the authority section shows it, and its servers."""
-    child, servers = "", frozenset()
+    child = ""
+    servers: frozenset[str] = frozenset()
     for records in response.authority:
         owner = plain(records.name)
         if type_of(records) in ("NS", "SOA") and owner != zone and within(owner, zone) and within(name, owner):
@@ -175,18 +222,19 @@ def _zone_below(response, name, zone):
     return child, servers
 
 
-def type_of(records, rdtype=None):
+def type_of(records: RecordSet, rdtype: int | None = None) -> str:
     """Return the type of dnspython's records as text, or the text of a type's number."""
     return _type_text(records.rdtype if rdtype is None else rdtype)
 
 
 @functools.cache
-def _type_text(rdtype):
-    return dnspython().rdatatype.to_text(rdtype)
+def _type_text(rdtype: int) -> str:
+    text: str = dnspython().rdatatype.to_text(rdtype)
+    return text
 
 
 @functools.cache
-def type_number(rdtype):
+def type_number(rdtype: str) -> int:
     """Return the number of a type of record that is given as text.
 
     :raises dns.exception.DNSException: there is no such type.
@@ -194,7 +242,7 @@ def type_number(rdtype):
     return int(dnspython().rdatatype.from_text(rdtype))
 
 
-def plain(name):
+def plain(name: "Name") -> str:
     """Return dnspython's form of a name as text: lower case, without a final dot; the root is empty."""
     joined = b".".join(name.labels)
     if _SHOWN_AS_IS.issuperset(joined) and joined.count(b".") == len(name.labels) - 1:

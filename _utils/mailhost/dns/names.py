@@ -6,7 +6,7 @@ import ipaddress
 from mailhost.dns.message import dnspython, plain
 
 
-def canonical_name(name):
+def canonical_name(name: str) -> str:
     """Return a domain name in lower case and A-labels, without a final dot or needless escapes (RFC 4343 section 3).
 
     Text that is not a domain name is returned as it is; looking it up gives an error.
@@ -22,7 +22,7 @@ def canonical_name(name):
 
 
 @functools.lru_cache(maxsize=4096)
-def canonical_address(text):
+def canonical_address(text: str) -> str:
     """Return an IP address in its canonical form (RFC 5952); for an IPv4-mapped IPv6 address, the IPv4 address.
 
     :raises ValueError: the text is not an address.
@@ -31,7 +31,7 @@ def canonical_address(text):
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def canonical(server):
+def canonical(server: str) -> str:
     """Return a server's name or address in its canonical form."""
     try:
         return canonical_address(str(server))

@@ -1,25 +1,44 @@
 """The queries of one run, and the limits that all of them share."""
 
+from __future__ import annotations
+
 import asyncio
 import collections
 import errno
 import socket
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 try:
     # The tarball that salt-ssh sends to a host has a module contextvars that asyncio does not know: all tasks would
     # share one value.
-    from _contextvars import ContextVar
+    from _contextvars import ContextVar as ContextVar  # noqa: PLC0414 (walk.py imports it from here)
 except ImportError:  # not CPython
-    from contextvars import ContextVar
+    from contextvars import ContextVar as ContextVar  # noqa: PLC0414
 
+from mailhost.dns.message import Response
 from mailhost.dns.sockets import Way
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    from mailhost.dns.lookup import Options
+
+    _Arguments = TypeVarTuple("_Arguments")
+
+Place = tuple[str, str]
+"""Where a question is asked: a server's name, and one of its addresses."""
+_Key = tuple[str, tuple[Hashable, ...]]
+"""Some work of a run: the name of its function, and the arguments."""
+_Result = TypeVar("_Result")
 
 # After so many unanswered questions an address is left alone: a dead server must not use up the time of all questions.
 PATIENCE = 3
 # So many servers can each get their full share of queries at once, so that a busy resolver does not hold up others.
 _SERVERS_AT_ONCE = 4
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-_doing = ContextVar("mailserver_dns_doing", default=None)
+_doing: ContextVar[_Key | None] = ContextVar("mailserver_dns_doing", default=None)
 
 
 class Unanswered(Exception):
@@ -32,12 +51,12 @@ class Trouble(Exception):
     ``circular``: because the work that it needs waits for the work that asked. Asked from elsewhere, it may succeed.
     """
 
-    def __init__(self, text, circular=False):
+    def __init__(self, text: str, circular: bool = False) -> None:
         super().__init__(text)
         self.circular = circular
 
 
-def no_route(address):
+def no_route(address: str) -> bool:
     """Return whether this host has no route to ``address``: connecting a UDP socket fails. Nothing is sent."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
@@ -55,29 +74,36 @@ class Asking:
     it left unanswered.
     """
 
-    def __init__(self, dns, options):
+    def __init__(self, dns: ModuleType, options: Options) -> None:
         self.dns, self.options = dns, options
-        self.silence = collections.Counter()
-        self._tasks, self._waits = {}, {}
+        self.silence: collections.Counter[str] = collections.Counter()
+        self._tasks: dict[_Key, asyncio.Task[Any]] = {}
+        self._waits: dict[_Key, collections.Counter[_Key]] = {}
 
-    def begin(self):
+    def begin(self) -> None:
         """Start the clock of the run; call this in the event loop."""
         self._clock = asyncio.get_running_loop().time
         self._deadline = self._clock() + self.options.lifetime
         self._free = asyncio.Semaphore(self.most_at_once)
-        self._free_at = collections.defaultdict(lambda: asyncio.Semaphore(self.options.in_flight))
+        self._free_at: collections.defaultdict[str, asyncio.Semaphore] = collections.defaultdict(
+            lambda: asyncio.Semaphore(self.options.in_flight)
+        )
         self._way = Way(self.dns)
 
     @property
-    def most_at_once(self):
+    def most_at_once(self) -> int:
         """Queries that may be in progress to all servers together."""
         return _SERVERS_AT_ONCE * self.options.in_flight
 
-    def close(self):
+    def close(self) -> None:
         """Close all sockets."""
         self._way.close()
 
-    def once(self, work, *arguments):
+    def once(
+        self,
+        work: Callable[[Unpack[_Arguments]], Coroutine[Any, Any, _Result]],
+        *arguments: Unpack[_Arguments],
+    ) -> Awaitable[_Result]:
         """Return an awaitable for the result of ``work``, which is started only once a run for the same arguments.
 
         :raises Trouble: when awaited, if the work needs work that waits for it. Two zones whose name servers' names lie
@@ -89,7 +115,12 @@ class Asking:
             task = self._tasks[key] = asyncio.ensure_future(self._do(key, work, arguments))
         return task if task.done() else self._awaited(key, task)
 
-    async def _do(self, key, work, arguments):
+    async def _do(
+        self,
+        key: _Key,
+        work: Callable[[Unpack[_Arguments]], Coroutine[Any, Any, _Result]],
+        arguments: tuple[Unpack[_Arguments]],
+    ) -> _Result:
         _doing.set(key)
         try:
             return await work(*arguments)
@@ -98,7 +129,7 @@ class Asking:
                 del self._tasks[key]
             raise
 
-    async def _awaited(self, key, task):
+    async def _awaited(self, key: _Key, task: asyncio.Task[_Result]) -> _Result:
         doing = _doing.get()
         if doing is None:
             return await task
@@ -111,9 +142,10 @@ class Asking:
         finally:
             waits[key] -= 1
 
-    def _needs(self, key, wanted):
+    def _needs(self, key: _Key, wanted: _Key) -> bool:
         """Tell whether some work waits, directly or through other work, for what is wanted."""
-        met, left = set(), [key]
+        met: set[_Key] = set()
+        left = [key]
         while left:
             one = left.pop()
             if one == wanted:
@@ -123,7 +155,9 @@ class Asking:
                 left += [other for other, count in self._waits.get(one, {}).items() if count]
         return False
 
-    async def query(self, address, name, rdtype, flags=0, signed=False, brief=False):
+    async def query(
+        self, address: str, name: str, rdtype: str, flags: int = 0, signed: bool = False, brief: bool = False
+    ) -> Response:
         """Return the response of the server at ``address``, by UDP (sent twice if needed), or by TCP if truncated.
 
         :param signed: request DNSSEC signatures. :param brief: see :meth:`mailhost.dns.sockets.Way.ask`.

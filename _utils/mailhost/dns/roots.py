@@ -1,5 +1,7 @@
 """Where the walk to every zone begins: the addresses of the root servers."""
 
+from collections.abc import Iterable
+
 INTERNET = (
     "198.41.0.4",
     "170.247.170.2",
@@ -32,6 +34,6 @@ INTERNET = (
 change every few years, and a single correct one is enough."""
 
 
-def addresses(given):
+def addresses(given: Iterable[str] | None) -> tuple[str, ...]:
     """Return the root servers to begin at: those given; the Internet's for ``None``; none to trust the resolver."""
     return INTERNET if given is None else tuple(given)

@@ -3,8 +3,16 @@
 Anything else than a plain answer of TXT records and the NS records of its zone is handed to dnspython.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dns.name import Name
 
 _NS, _TXT, _IN = 2, 16, 1
 _HEAD = 12
@@ -18,29 +26,29 @@ _MOST_LABELS = 127
 class Text:
     """The data of a TXT record."""
 
-    strings: tuple
+    strings: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
 class Server:
     """The data of an NS record."""
 
-    target: object
+    target: Name
 
 
 @dataclass(frozen=True)
 class Records:
     """Records of one name and type in dnspython's form: a name, a type, the smallest TTL, and the data of each."""
 
-    name: object
+    name: Name
     rdtype: int
     ttl: int
-    data: tuple
+    data: tuple[Text, ...] | tuple[Server, ...]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Text | Server]:
         return iter(self.data)
 
-    def __getitem__(self, number):
+    def __getitem__(self, number: int) -> Text | Server:
         return self.data[number]
 
 
@@ -49,14 +57,15 @@ class TextResponse:
     """A response whose answer is TXT records, with the same attributes as dnspython's message."""
 
     flags: int
-    answer: tuple
-    authority: tuple = ()
+    answer: tuple[Records, ...]
+    authority: tuple[Records, ...] = ()
+    additional: tuple[Records, ...] = ()
 
-    def rcode(self):
+    def rcode(self) -> int:
         return 0
 
 
-def read_texts(dns, wire, question):
+def read_texts(dns: ModuleType, wire: bytes, question: bytes) -> TextResponse | None:
     """Return the :class:`TextResponse` of a message, or ``None`` if dnspython must read it.
 
     :param wire: the message; its question was already compared with ``question``.
@@ -74,9 +83,10 @@ def read_texts(dns, wire, question):
     return TextResponse(int.from_bytes(wire[2:4], "big"), (Records(name, _TXT, least, texts),), servers)
 
 
-def _texts(wire, count, at):
+def _texts(wire: bytes, count: int, at: int) -> tuple[tuple[Text, ...], int, int]:
     """Return the data of ``count`` TXT records of the name asked for, their smallest TTL, and where they end."""
-    found, least = [], 2**31 - 1
+    found: list[Text] = []
+    least = 2**31 - 1
     for _ in range(count):
         if wire[at : at + 2] != _ASKED:
             raise ValueError("a record of another name")
@@ -95,9 +105,9 @@ def _texts(wire, count, at):
     return tuple(dict.fromkeys(found)), least, at
 
 
-def _servers(dns, wire, count, at):
+def _servers(dns: ModuleType, wire: bytes, count: int, at: int) -> tuple[Records, ...]:
     """Return the NS records of the authority section, grouped by name."""
-    found = {}
+    found: dict[tuple[bytes, ...], list[tuple[int, Server]]] = {}
     for _ in range(count):
         owner, at = _labels(wire, at)
         kind, ttl, begin, at = _record(wire, at)
@@ -113,7 +123,7 @@ def _servers(dns, wire, count, at):
     )
 
 
-def _record(wire, at):
+def _record(wire: bytes, at: int) -> tuple[int, int, int, int]:
     """Return a record's type and TTL, and where its data begins and ends; ``at`` is where its name ended."""
     if wire[at + 2 : at + 4] != b"\0\1":
         raise ValueError("another class than IN")
@@ -125,9 +135,10 @@ def _record(wire, at):
     return int.from_bytes(wire[at : at + 2], "big"), (0 if ttl > 0x7FFFFFFF else ttl), begin, ends
 
 
-def _labels(wire, at):
+def _labels(wire: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
     """Return the labels of the name at an offset, and the offset that follows it."""
-    labels, ends = [], None
+    labels: list[bytes] = []
+    ends = None
     while size := wire[at]:
         if size >= _POINTER:
             there = int.from_bytes(wire[at : at + 2], "big") & 0x3FFF
@@ -144,5 +155,6 @@ def _labels(wire, at):
 
 
 @functools.lru_cache(maxsize=4096)
-def _name(dns, labels):
-    return dns.name.Name((*labels, b""))
+def _name(dns: ModuleType, labels: tuple[bytes, ...]) -> Name:
+    name: Name = dns.name.Name((*labels, b""))
+    return name

@@ -4,13 +4,27 @@ For a zone on the way, one server is asked. For the last one's parent, up to thr
 since they can differ. Everything is asked once a run, however many names lie below.
 """
 
+from __future__ import annotations
+
 import asyncio
 import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mailhost.dns.message import AUTHORITATIVE, USABLE, plain, rcode, records_at, type_of, values, within
+from mailhost.dns.message import (
+    AUTHORITATIVE,
+    USABLE,
+    RecordSet,
+    Response,
+    plain,
+    rcode,
+    records_at,
+    type_of,
+    values,
+    within,
+)
 from mailhost.dns.names import canonical_address
-from mailhost.dns.queries import ContextVar, Trouble, Unanswered, no_route
+from mailhost.dns.queries import Asking, ContextVar, Place, Trouble, Unanswered, no_route
 
 PARENTS = 3
 """Servers of a zone that are asked for a delegation. Registries get no more queries than that for each zone."""
@@ -22,12 +36,14 @@ _ROOTS_AT_ONCE = 3
 _MOST_ALIASES = 4
 # Servers without addresses whose own zones have such servers, and so on: somebody may have built a deep tree of them.
 _MOST_UNGLUED = 4
-_depth = ContextVar("mailserver_dns_unglued", default=0)
+_depth: ContextVar[int] = ContextVar("mailserver_dns_unglued", default=0)
 _SAMPLE = 5
 """Names directly below a zone or deeper that are checked before the zone is assumed to delegate none."""
 # IPv6 reverse names have 34 labels: from this many labels on, the walk takes several at once.
 _DEEP = 8
 ROOT_SERVER = "root server"
+Delegated = tuple[tuple[str, tuple[str, ...]], ...]
+"""The servers of a zone as its parent names them: the name of each, and the addresses that the parent gives (glue)."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +53,13 @@ class Cut:
     ``servers`` has ``(name, (address, …))`` of each, sorted, with the addresses that the parent gives (glue).
     ``denied`` has ``(server, address, why)`` of the parent's servers that do not delegate it. ``both`` are places,
     ``(server, address)``, that serve the parent and also answered for the zone itself.
-    ``(server, address)``, that serve the parent and answered for the zone itself, too.
     """
 
     name: str
-    servers: tuple
-    denied: tuple = ()
-    above: object = None
-    both: tuple = ()
+    servers: Delegated
+    denied: tuple[tuple[str, str, str], ...] = ()
+    above: Cut | None = None
+    both: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class _Told:
     """What one server says of a name: the zone below its own that holds the name and that zone's servers, or none."""
 
     owner: str = ""
-    servers: tuple = ()
+    servers: Delegated = ()
     why: str = ""
     is_own: bool = False
 
@@ -60,20 +75,22 @@ class _Told:
 class Walk:
     """The zones found so far on the walks of one run."""
 
-    def __init__(self, asking, is_ignored):
-        self._asking, self._is_ignored, self._root = asking, is_ignored, None
-        self._samples = {}
-        self.denied = set()
+    def __init__(self, asking: Asking, is_ignored: Callable[[str], bool]) -> None:
+        self._asking, self._is_ignored = asking, is_ignored
+        self._root: Cut | None = None
+        self._samples: dict[str, list[str]] = {}
+        self.denied: set[str] = set()
         """Names that do not exist, according to the zone above (RFC 8020)."""
 
-    async def why_not(self):
+    async def why_not(self) -> str:
         """Return why the walk cannot start at the root; ``""`` if it can. Three root servers are asked at a time."""
-        hints = dict.fromkeys(map(canonical_address, self._asking.options.root_servers))
-        hints = [address for address in hints if not no_route(address)]
+        given = dict.fromkeys(map(canonical_address, self._asking.options.root_servers))
+        hints = [address for address in given if not no_route(address)]
         if not hints:
             return "this host has no route to any root server"
         asked = random.sample(hints, min(_ROOTS_AT_ONCE, len(hints)))
-        waiting, reasons = {asyncio.ensure_future(self._prime(address)) for address in asked}, {}
+        waiting = {asyncio.ensure_future(self._prime(address)) for address in asked}
+        reasons: dict[str, str] = {}
         while waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             reasons.update(one.result() for one in done)
@@ -84,7 +101,7 @@ class Walk:
                 return ""
         return "; ".join(f"{ROOT_SERVER} {address}: {why}" for address, why in sorted(reasons.items()))
 
-    async def _prime(self, address):
+    async def _prime(self, address: str) -> tuple[str, str]:
         try:
             response = await self._asking.query(address, "", "NS")
         except Unanswered as err:
@@ -95,12 +112,14 @@ class Walk:
         redirected = "it does not answer as a root server does; is port 53 redirected to a resolver?"
         return address, redirected if code in USABLE else code
 
-    async def cut_of(self, name):
+    async def cut_of(self, name: str) -> Cut:
         """Return the :class:`Cut` of the zone that encloses a name, according to the zones above.
 
         :raises Trouble: the servers of a zone on the way do not answer usably.
         """
         if not name:
+            if self._root is None:
+                raise Trouble("no more addresses can be found without the walk from the root")
             return self._root
         labels = name.split(".")
         above = ".".join(labels[1 if len(labels) <= _DEEP else min(4, len(labels) - _DEEP) :])
@@ -115,7 +134,7 @@ class Walk:
             cut = below
         return cut
 
-    async def cut_to_ask(self, name):
+    async def cut_to_ask(self, name: str) -> Cut:
         """Return the :class:`Cut` of the zone whose servers must be asked for names below ``name``.
 
         This is the zone that encloses it. If one zone has many such names, it is that zone as soon as the first few
@@ -132,7 +151,7 @@ class Walk:
             sample.append(name)
         return await self._asking.once(self.cut_of, name)
 
-    async def _delegates_none(self, cut):
+    async def _delegates_none(self, cut: Cut) -> bool:
         """Tell whether the first names that were checked below a cut all lie in its own zone."""
         try:
             found = [await self._asking.once(self.cut_of, name) for name in self._samples[cut.name]]
@@ -140,9 +159,11 @@ class Walk:
             return False
         return all(one.name == cut.name for one in found)
 
-    async def _below(self, cut, name):
+    async def _below(self, cut: Cut, name: str) -> Cut | None:
         """Return the cut below ``cut`` that encloses a name, or ``None``; if there is one, more servers are asked."""
-        limit, told, reasons = PARENTS if cut.name else 1, {}, {}
+        limit = PARENTS if cut.name else 1
+        told: dict[str, tuple[Place, _Told]] = {}
+        reasons: dict[Place, str | Trouble] = {}
         for find in (self._glued, self._unglued):
             for place in await find(cut, reasons):
                 if len(told) >= limit or len(reasons) >= _MOST_TRIED or place[0] in told:
@@ -160,7 +181,7 @@ class Walk:
             raise _trouble(f"No server of {cut.name or 'the root'} says who serves {name}", reasons)
         return _joined(cut, list(told.values()))
 
-    async def _ask(self, place, cut, name):
+    async def _ask(self, place: Place, cut: Cut, name: str) -> _Told | str:
         """Return the :class:`_Told` of a zone's server on a name below the zone, or why it gives none."""
         brief = name.count(".") == cut.name.count(".") + bool(cut.name)
         try:
@@ -182,23 +203,24 @@ class Walk:
             return await self._ask(place, cut, zone)
         return _Told(why="NXDOMAIN" if code == "NXDOMAIN" else "no NS record")
 
-    def usable(self, server, addresses):
+    def usable(self, server: str, addresses: Iterable[str]) -> list[Place]:
         """Return the places of a server that can be asked and are not ignored."""
         if self._is_ignored(server):
             return []
         return [(server, one) for one in addresses if not self._is_ignored(one) and not no_route(one)]
 
-    async def _glued(self, cut, _reasons):
+    async def _glued(self, cut: Cut, _reasons: dict[Place, str | Trouble]) -> list[Place]:
         """Return the places of the servers with glue, in random order; those that were silent come last."""
         places = [place for server, addresses in cut.servers for place in self.usable(server, addresses)]
         known = {address for _, address in places}
         places += [place for place in cut.both if place[1] not in known]
         return sorted(random.sample(places, len(places)), key=lambda place: self._asking.silence[place[1]])
 
-    async def _unglued(self, cut, reasons):
+    async def _unglued(self, cut: Cut, reasons: dict[Place, str | Trouble]) -> list[Place]:
         """Return the places of some servers whose addresses must be looked up; note why some have none."""
         named = [server for server, addresses in cut.servers if not addresses and not self._is_ignored(server)]
-        found, depth = [], _depth.get()
+        found: list[Place] = []
+        depth = _depth.get()
         if depth >= _MOST_UNGLUED:
             return []
         _depth.set(depth + 1)
@@ -210,12 +232,12 @@ class Walk:
         _depth.set(depth)
         return found
 
-    async def first(self, cut, name, rdtype, signed=False):
+    async def first(self, cut: Cut, name: str, rdtype: str, signed: bool = False) -> Response:
         """Return the first authoritative response that a zone's servers give.
 
         :raises Trouble: none of them gives one.
         """
-        reasons = {}
+        reasons: dict[Place, str | Trouble] = {}
         for find in (self._glued, self._unglued):
             for server, address in await find(cut, reasons):
                 if len(reasons) >= _MOST_TRIED:
@@ -231,12 +253,13 @@ class Walk:
                 reasons[server, address] = "not authoritative (lame)" if code in USABLE else code
         raise _trouble(f"no server of {cut.name or 'the root'} answers for {name} {rdtype}", reasons)
 
-    async def addresses(self, name, aliases=0):
+    async def addresses(self, name: str, aliases: int = 0) -> tuple[str, ...]:
         """Return the addresses of a host, from the servers of its own zone.
 
         :raises Trouble: they do not answer usably.
         """
-        cut, found = await self._asking.once(self.cut_of, name), []
+        cut = await self._asking.once(self.cut_of, name)
+        found: list[str] = []
         for rdtype in ("A", "AAAA"):
             response = await self.first(cut, name, rdtype)
             alias = records_at(response.answer, name, "CNAME")
@@ -249,7 +272,7 @@ class Walk:
         return tuple(dict.fromkeys(map(canonical_address, found)))
 
 
-def _trouble(what, reasons):
+def _trouble(what: str, reasons: Mapping[Place, str | Trouble]) -> Trouble:
     """Return the trouble that no server answers; ``reasons`` has for each server why, a text or a :class:`Trouble`."""
     told = [
         f"{server}{f' ({address})' if address else ''}: {str(why).rstrip('.')}"
@@ -259,7 +282,7 @@ def _trouble(what, reasons):
     return Trouble(f"{what} ({'; '.join(told) or 'none has an address'}).", circular)
 
 
-def _referral(response, cut, name):
+def _referral(response: Response, cut: Cut, name: str) -> _Told | str | None:
     """Read a referral to a zone below ``cut`` that holds ``name``; ``None`` if the response is not one.
 
     A server that refers upward, or to a zone elsewhere, does not serve the zone.
@@ -273,13 +296,13 @@ def _referral(response, cut, name):
     return _told(owner, named, response, cut)
 
 
-def _told(owner, named, response, cut, is_own=False):
+def _told(owner: str, named: Iterable[RecordSet], response: Response, cut: Cut, is_own: bool = False) -> _Told | str:
     """Return the :class:`_Told` of NS records, or why there is none.
 
     Addresses count as glue only for names within the zone that was asked: it has no authority over other names (RFC
     5452 section 6).
     """
-    servers = {server: [] for records in named for server in values(records)}
+    servers: dict[str, list[str]] = {server: [] for records in named for server in values(records)}
     if len(servers) > MOST_SERVERS:
         return f"it names {len(servers)} servers of {owner}, of which no more than {MOST_SERVERS} are believed"
     for records in response.additional:
@@ -290,9 +313,10 @@ def _told(owner, named, response, cut, is_own=False):
     return _Told(owner, glued, is_own=is_own)
 
 
-def _joined(cut, told):
+def _joined(cut: Cut, told: Sequence[tuple[Place, _Told]]) -> Cut:
     """Return the cut that some of a zone's servers described, with all servers that any of them names."""
-    owner, servers = told[0][1].owner, {}
+    owner = told[0][1].owner
+    servers: dict[str, list[str]] = {}
     for _, said in told:
         for server, addresses in said.servers if said.owner == owner else ():
             servers.setdefault(server, []).extend(addresses)

@@ -6,12 +6,17 @@ the one in question: if both show the same, a wildcard synthesized it.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mailhost.dns.lookup import Question
+from mailhost.dns.lookup import Answers, Question, Seen
+from mailhost.dns.message import Values
 from mailhost.wording import shown
 
+Ask = Callable[[Collection[Question]], Mapping[Question, Answers]]
+"""Asks DNS, as :func:`mailhost.dns.lookup.ask` does."""
+Counts = Callable[[Question, Values], bool]
+"""Takes a question and values; tells whether they count even if a wildcard synthesized them."""
 _MOST_LINKS = 12
 _LONGEST_NAME = 253
 
@@ -26,21 +31,19 @@ class _End:
     trouble: str = ""
 
 
-def below(name):
+def below(name: str) -> str:
     """Return a random name directly below another one."""
     return f"{secrets.token_hex(6)}.{name}"
 
 
-def unmasked(found: dict, ask: Callable, counts: Callable = lambda question, values: False) -> dict:
+def unmasked(
+    found: Mapping[Question, Answers], ask: Ask, counts: Counts = lambda question, values: False
+) -> dict[Question, Answers]:
     """Return answers to TXT questions as they would be without wildcards.
 
     What a wildcard synthesized is *absent*, with the synthesized values in its detail. ``target`` and ``zone`` say
     where the record belongs: an alias (CNAME) at the name itself is followed, one from a wildcard is not. If that
     cannot be found out, there is no zone, and ``trouble`` says why.
-
-    :param found: ``{Question: Answers}``.
-    :param ask: takes questions and returns the same kind of mapping (:func:`mailhost.dns.lookup.ask`).
-    :param counts: takes a question and values; tells whether they count even if a wildcard synthesized them.
     """
     asked = {question: one for question, one in found.items() if _may_be_made(question, one)}
     if not asked:
@@ -50,27 +53,28 @@ def unmasked(found: dict, ask: Callable, counts: Callable = lambda question, val
         question: Question(below(end.name), "TXT") for question, end in ends.items() if _answered(asked[question])
     }
     said = ask(probes.values()) if probes else {}
-    seen = {question: _without(question, asked[question], said.get(probes.get(question)), counts) for question in asked}
+    shown_below = {question: said.get(probe) for question, probe in probes.items()}
+    seen = {question: _without(question, one, shown_below.get(question), counts) for question, one in asked.items()}
     return {**found, **{question: _placed(asked[question], ends[question], seen[question]) for question in asked}}
 
 
-def _may_be_made(question, answers):
+def _may_be_made(question: Question, answers: Answers) -> bool:
     fits = len(question.name) <= _LONGEST_NAME - len(below(""))
     return fits and (_is_alias(question, answers) or _answered(answers))
 
 
-def _is_alias(question, answers):
+def _is_alias(question: Question, answers: Answers) -> bool:
     return answers.target not in ("", question.name)
 
 
-def _answered(answers):
+def _answered(answers: Answers) -> bool:
     return any(one.status == "answer" for one in answers.seen)
 
 
 # ---- aliases
 
 
-def _ends(found, ask):
+def _ends(found: Mapping[Question, Answers], ask: Ask) -> dict[Question, _End]:
     """Return the :class:`_End` of each question: its chain of aliases is followed up to one from a wildcard."""
     ends = {question: _End(question.name, one.zone) for question, one in found.items()}
     open_ends = {question: one.target for question, one in found.items() if _is_alias(question, one)}
@@ -91,7 +95,7 @@ def _ends(found, ask):
     return ends
 
 
-def _step(name, own, probe):
+def _step(name: str, own: Answers, probe: Answers) -> _End:
     """Return the end of a chain that has come to ``name``, or the next link: that has neither zone nor trouble."""
     aliases, made = _aliases(own), _aliases(probe)
     if not _told(own) or (aliases and not _told(probe)):
@@ -107,18 +111,18 @@ def _step(name, own, probe):
     return _End(*aliases)
 
 
-def _aliases(answers):
+def _aliases(answers: Answers) -> set[str]:
     return {value for one in answers.seen if one.status == "answer" for value in one.values}
 
 
-def _told(answers):
+def _told(answers: Answers) -> bool:
     return any(one.status != "unknown" for one in answers.seen)
 
 
 # ---- texts
 
 
-def _without(question, answers, probe, counts):
+def _without(question: Question, answers: Answers, probe: Answers | None, counts: Counts) -> tuple[Seen, ...]:
     """Return what servers show at a name, without values that they also show below it."""
     made = {(one.server, one.address): one.values for one in probe.seen if one.status == "answer"} if probe else {}
     return tuple(
@@ -131,12 +135,12 @@ def _without(question, answers, probe, counts):
     )
 
 
-def _detail(values):
+def _detail(values: Sequence[bytes]) -> str:
     texts = " and ".join(shown(value.decode("utf-8", "replace")) for value in values[:2])
     return f"no record of its own; a wildcard (*) above it answers with {texts}"
 
 
-def _placed(answers, end, seen):
+def _placed(answers: Answers, end: _End, seen: tuple[Seen, ...]) -> Answers:
     if end.trouble:
         return replace(answers, zone="", seen=seen, trouble=answers.trouble or end.trouble)
     if end.made:

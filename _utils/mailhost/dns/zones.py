@@ -1,15 +1,21 @@
 """The zones of a run and all their servers, found by a walk from the root or, if that fails, by a resolver."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from mailhost.dns import dnssec
 from mailhost.dns.message import (
     AUTHORITATIVE,
     RECURSION_DESIRED,
     USABLE,
+    RecordSet,
+    Response,
     rcode,
     read_resolver,
     records_at,
@@ -17,8 +23,12 @@ from mailhost.dns.message import (
     within,
 )
 from mailhost.dns.names import canonical, canonical_address
-from mailhost.dns.queries import Trouble, Unanswered, no_route
+from mailhost.dns.queries import Asking, Place, Trouble, Unanswered, no_route
 from mailhost.dns.walk import MOST_SERVERS, PARENTS, ROOT_SERVER, Cut, Walk
+
+if TYPE_CHECKING:
+    from dns.name import Name
+    from dns.rdataset import Rdataset
 
 IGNORED = "ignored by mailserver:dns:ignore_servers"
 NEGATIVE_CAP = 86400
@@ -32,23 +42,27 @@ _BELIEVED = (
     "this host's resolver is trusted for zones and their servers, and that may be an internal view. To see the public "
     "view as well, name public resolvers in mailserver:dns:resolvers"
 )
+Unasked = tuple[str, str, str, str]
+"""What is reported of a server that is not asked for a zone's records: its name, its address, a status and a detail."""
+_Part = tuple[list[Place], list[Unasked], list[str]]
+"""What one server adds to a zone: where to ask, what is not asked and why, and what is left out."""
 
 
 @dataclass(frozen=True)
 class Zone:
     """A zone, the (server, address) pairs to ask, what is known of its other servers, and remarks.
 
-    ``unasked`` has ``(server, address, status, detail)``; ``cut`` is its delegation (:class:`mailhost.dns.walk.Cut`).
+    ``cut`` is its delegation.
     """
 
     name: str
-    asked: tuple = ()
-    unasked: tuple = ()
-    left_out: tuple = ()
-    remarks: tuple = ()
-    cut: Cut | None = None
+    asked: tuple[Place, ...]
+    unasked: tuple[Unasked, ...]
+    left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
+    cut: Cut
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         # Computed for each of thousands of questions: hashing all servers and remarks would take longer than those.
         return hash(self.name)
 
@@ -57,20 +71,20 @@ class Zone:
 class Signed:
     """What authenticates a zone: its DNSSEC ``keys``, none if it is not signed; or ``wrong``, why they do not."""
 
-    keys: dict | None = field(default=None, hash=False)
+    keys: dict[Name, Rdataset] | None = field(default=None, hash=False)
     wrong: str = ""
 
 
 class Zones:
     """What is known of zones in one run."""
 
-    def __init__(self, asking, recursive):
+    def __init__(self, asking: Asking, recursive: Sequence[str]) -> None:
         self._asking, self._recursive = asking, recursive
         self._ignored = {canonical(server) for server in asking.options.ignore_servers}
         self._walk = Walk(asking, lambda server: server in self._ignored)
         self._now = time.time()
 
-    async def enclosing(self, start, for_below=False):
+    async def enclosing(self, start: str, for_below: bool = False) -> Zone:
         """Return the zone that encloses a name, with all its servers.
 
         :param for_below: the question is for a name below ``start``. Then a zone above is good enough: its servers
@@ -87,7 +101,7 @@ class Zones:
             raise Trouble(f"{why}. {err}" if why else str(err)) from err
         return replace(zone, remarks=(*((f"{why}: {_BELIEVED}.",) if why else ()), *zone.remarks))
 
-    async def _why_not_walked(self, start):
+    async def _why_not_walked(self, start: str) -> str | None:
         """Return ``None`` if the walk from the root leads to a name, or why not; ``""`` if no walk is wanted."""
         if not self._asking.options.root_servers:
             return ""
@@ -98,9 +112,9 @@ class Zones:
         await self._asking.once(self._walk.cut_of, top)
         return f"The root of DNS has no {top}, so its names are internal ones" if top in self._walk.denied else None
 
-    async def below(self, child, servers, places, zone):
+    async def below(self, child: str, servers: frozenset[str], places: tuple[Place, ...], zone: Zone) -> Zone:
         """Return a zone below ``zone``, to which some of its ``places`` refer, with the servers that anyone names."""
-        if (zone.cut is not None and zone.cut.above is not None) or await self._is_walked():
+        if zone.cut.above is not None or await self._is_walked():
             cut = await self._asking.once(self._walk.cut_of, child)
             if cut.name != child:
                 cut = Cut(child, (), (), zone.cut)
@@ -111,7 +125,7 @@ class Zones:
             servers = await self._apex_servers(child, places)
         return await self._asking.once(self.whole, Cut(child, tuple((one, ()) for one in sorted(servers))))
 
-    async def between(self, zone, name, places):
+    async def between(self, zone: Zone, name: str, places: tuple[Place, ...]) -> str:
         """Return the zone below ``zone`` that encloses a name, as far as its servers show it; ``""`` if there is none.
 
         Where the resolver is trusted, some of these places are asked instead: the resolver might cache a denial.
@@ -129,10 +143,10 @@ class Zones:
             return ""
         return cut.name if cut.name != zone.name and within(cut.name, zone.name) else ""
 
-    async def _is_walked(self):
+    async def _is_walked(self) -> bool:
         return bool(self._asking.options.root_servers) and not await self._asking.once(self._walk.why_not)
 
-    async def whole(self, cut):
+    async def whole(self, cut: Cut) -> Zone:
         """Return a zone with the servers of its delegation; :meth:`further` has those that only it names itself."""
         denied = tuple(
             (server, address, "absent", f"{why}: it does not delegate {cut.name}")
@@ -141,13 +155,16 @@ class Zones:
         zone = _put_together(cut, await self._servers(cut, dict(cut.servers)))
         return replace(zone, unasked=(*denied, *zone.unasked))
 
-    async def further(self, zone):
+    async def further(self, zone: Zone) -> Zone:
         """Return a zone with only the servers that it names itself, at any of its servers, and the differences.
 
         :raises Trouble: there are too many.
         """
-        cut, own = zone.cut, {}
-        names, parts, fresh = {server for server, _ in cut.servers}, {}, zone.asked if cut.name else ()
+        cut = zone.cut
+        own: dict[Place, frozenset[str]] = {}
+        names = {server for server, _ in cut.servers}
+        parts: dict[str, _Part] = {}
+        fresh: Sequence[Place] = zone.asked if cut.name else ()
         while fresh:
             said = await asyncio.gather(*(self._asking.once(self._apex_servers, cut.name, (place,)) for place in fresh))
             own.update((place, named) for place, named in zip(fresh, said, strict=True) if named)
@@ -160,22 +177,25 @@ class Zones:
             fresh = [place for part in found.values() for place in part[0]]
         return replace(_put_together(cut, parts), remarks=tuple(_differences(cut, own)))
 
-    async def _servers(self, cut, glue):
+    async def _servers(self, cut: Cut, glue: Mapping[str, tuple[str, ...]]) -> dict[str, _Part]:
         """Return ``{server: its part of a zone}``; ``glue`` has the addresses that the delegation gives."""
         found = await asyncio.gather(*(self._server(cut, *one) for one in glue.items()))
         return dict(zip(glue, found, strict=True))
 
-    async def _server(self, cut, name, glue):
+    async def _server(self, cut: Cut, name: str, glue: tuple[str, ...]) -> _Part:
         """Return a name server's part of a :class:`Zone`: places to ask, why there are none, and what is left out."""
         if name in self._ignored:
             return [], [], [f"{name}: {IGNORED}"]
-        addresses, troubles = list(glue), []
+        addresses = list(glue)
+        troubles: list[str] = []
         if name != ROOT_SERVER:
             try:
                 addresses += await self._asking.once(self._addresses, name, cut.above is not None)
             except Trouble as err:
                 troubles = [str(err).rstrip(".")] if not glue else []
-        asked, ignored, unreachable = [], [], []
+        asked: list[str] = []
+        ignored: list[str] = []
+        unreachable: list[str] = []
         for address in dict.fromkeys(addresses):
             (ignored if address in self._ignored else unreachable if no_route(address) else asked).append(address)
         if not (asked or ignored or troubles) or (unreachable and not asked):
@@ -188,10 +208,11 @@ class Zones:
             left_out,
         )
 
-    async def _addresses(self, name, is_walked):
+    async def _addresses(self, name: str, is_walked: bool) -> tuple[str, ...]:
         if is_walked and await self._why_not_walked(name) is None:
             return await self._asking.once(self._walk.addresses, name)
-        found, troubles = [], []
+        found: list[str] = []
+        troubles: list[str] = []
         for rdtype in ("A", "AAAA"):
             try:
                 found += map(canonical_address, read_resolver(await self._recurse(name, rdtype), rdtype).values)
@@ -201,7 +222,7 @@ class Zones:
             raise Trouble("; ".join(troubles))
         return tuple(found)
 
-    async def _told_by_resolver(self, start):
+    async def _told_by_resolver(self, start: str) -> Zone:
         """Return the zone that encloses a name, found by the system's resolver."""
         labels = start.split(".") if start else []
         for name in (".".join(labels[number:]) for number in range(len(labels) + 1)):
@@ -213,16 +234,16 @@ class Zones:
                     return await self._asking.once(self.whole, cut)
         raise Trouble(f"The system's resolver knows no zone that encloses {start}.")
 
-    async def negative_ttl(self, zone):
+    async def negative_ttl(self, zone: Zone) -> int | None:
         """Return for how many seconds resolvers may deny a name of a zone, or ``None`` if that is not known."""
         found = await self._apex(zone.name, "SOA", zone.asked)
         return None if found is None else min(found[0].minimum, found.ttl, NEGATIVE_CAP)
 
-    async def _apex_servers(self, zone, places):
+    async def _apex_servers(self, zone: str, places: tuple[Place, ...]) -> frozenset[str]:
         found = await self._apex(zone, "NS", places)
         return frozenset() if found is None else frozenset(values(found))
 
-    async def _apex(self, zone, rdtype, places):
+    async def _apex(self, zone: str, rdtype: str, places: Iterable[Place]) -> RecordSet | None:
         """Return the records at a zone's apex from the first server that has them; silent servers come last."""
         for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):
             try:
@@ -234,14 +255,14 @@ class Zones:
                 return found
         return None
 
-    async def signed(self, zone):
+    async def signed(self, zone: Zone) -> Signed:
         """Return how a zone is :class:`Signed`, by the DS record at its parent (RFC 4035 section 5.2).
 
         :raises Trouble: it could not be found out.
         """
         return await self._asking.once(self._signed, zone.cut, zone.asked)
 
-    async def _signed(self, cut, places):
+    async def _signed(self, cut: Cut, places: tuple[Place, ...]) -> Signed:
         if not cut.name:
             return Signed()
         above = Signed() if cut.above is None else await self._asking.once(self._signed, cut.above, ())
@@ -264,7 +285,7 @@ class Zones:
         response = await self._response(cut, cut.name, "DNSKEY", places)
         return Signed(*dnssec.zone_keys(self._asking.dns, cut.name, ds, response, self._now))
 
-    async def _is_insecure_above(self, name):
+    async def _is_insecure_above(self, name: str) -> bool:
         """Tell whether a zone above a name, other than the root, is known to have no DS record.
 
         Then nothing below it is validated (RFC 4035 section 4.3), and it does not matter that the zone's parent does
@@ -281,7 +302,7 @@ class Zones:
                 return True
         return False
 
-    async def _response(self, cut, name, rdtype, places):
+    async def _response(self, cut: Cut | None, name: str, rdtype: str, places: Iterable[Place]) -> Response:
         """Return a response with signatures from these places, the zone's servers or, without a cut, the resolver."""
         if cut is None:
             return await self._recurse(name, rdtype)
@@ -294,11 +315,11 @@ class Zones:
                 return response
         return await self._walk.first(cut, name, rdtype, signed=True)
 
-    def why_invalid(self, response, name, rdtype, keys):
+    def why_invalid(self, response: Response, name: str, rdtype: str, keys: dict[Name, Rdataset]) -> str:
         """Return why an answer of a signed zone is not valid; ``""`` if it is."""
         return dnssec.why_invalid(self._asking.dns, response, name, rdtype, keys, self._now)
 
-    async def _recurse(self, name, rdtype):
+    async def _recurse(self, name: str, rdtype: str) -> Response:
         """Ask the system's resolvers, one after another, until one has an answer; silent ones come last."""
         reasons = []
         for address in sorted(self._recursive, key=self._asking.silence.__getitem__):
@@ -314,16 +335,16 @@ class Zones:
         raise Trouble(f"The system's resolver has no answer for {name or '.'} {rdtype} ({reason}).")
 
 
-def _put_together(cut, parts):
+def _put_together(cut: Cut, parts: Mapping[str, _Part]) -> Zone:
     columns = zip(*(parts[server] for server in sorted(parts)), strict=True)
     asked, unasked, left_out = (tuple(itertools.chain(*column)) for column in columns) if parts else ((), (), ())
     return Zone(cut.name, asked, unasked, left_out, (), cut)
 
 
-def _differences(cut, own):
+def _differences(cut: Cut, own: Mapping[Place, frozenset[str]]) -> Iterator[str]:
     """Yield a sentence for each set of servers that a zone names differently from its delegation."""
     parent = {server for server, _ in cut.servers}
-    by_set = {}
+    by_set: dict[frozenset[str], Place] = {}
     for place, named in own.items():
         by_set.setdefault(named, place)
     for named, (server, address) in sorted(by_set.items(), key=lambda one: one[1]):

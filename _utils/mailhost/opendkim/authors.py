@@ -6,10 +6,13 @@ NAME@domain, like smtpd_sender_login_maps for the envelope. ``LOGIN NAME`` says 
 alias NAME.
 """
 
+from collections.abc import Container
+
 from mailhost.opendkim.milter import PROBE
 from mailhost.postfix import accounts as postfix_accounts
 from mailhost.postfix import needs
 from mailhost.postfix.domains import is_virtual, received
+from mailhost.shapes import Authors, PostfixSubmission, Settings
 
 NAMES = {"local": needs.LOCAL, "logins": needs.LOGINS, "probe": PROBE}
 
@@ -17,7 +20,7 @@ _MAPS, _SENDERS = "smtpd_sender_login_maps", "smtpd_sender_restrictions"
 _BINDING = "reject_sender_login_mismatch"
 
 
-def settled(settings):
+def settled(settings: Settings) -> Authors | None:
     """Return ``rules`` and ``rows`` of the script, before main.cf is computed; ``None`` if OpenDKIM runs no script.
 
     It cannot run one without Lua. A ``SetupPolicyScript`` of the operator's replaces it.
@@ -34,7 +37,7 @@ def settled(settings):
     return {"rules": rules(settings, given), "rows": lines(settings, given), "names": NAMES}
 
 
-def lines(settings, given):
+def lines(settings: Settings, given: Container[str]) -> list[str]:
     """Return the table's rows.
 
     :param given: the pillar's ``postfix:main``. This code cannot read a sender map in it. The script then uses the
@@ -48,7 +51,7 @@ def lines(settings, given):
     return sorted(f"{login} {author}".lower() for login, author in rows)
 
 
-def rules(settings, given):
+def rules(settings: Settings, given: Container[str]) -> dict[str, str | bool]:
     """Return the script's rules apart from the table; all values are text or booleans."""
     services = [settings["postfix"][name] for name in ("submission", "submissions")]
     enabled = [one for one in services if one["enabled"]]
@@ -64,17 +67,17 @@ def rules(settings, given):
     }
 
 
-def has_own_map(settings, given):
+def has_own_map(settings: Settings, given: Container[str]) -> bool:
     """Tell whether the pillar has its own map of which login may send as whom."""
     services = (settings["postfix"][name]["options"] for name in ("submission", "submissions"))
     return _MAPS in given or any(_MAPS in options for options in services)
 
 
-def _daemon_name(service):
+def _daemon_name(service: PostfixSubmission) -> str:
     return service["options"].get("milter_macro_daemon_name", needs.LOGINS if service["safe_options"] else "")
 
 
-def _is_bound(service):
+def _is_bound(service: PostfixSubmission) -> bool:
     """Tell whether Postfix restricts a login to its own addresses at a service."""
     restrictions = service["options"].get(_SENDERS, _BINDING)
     text = " ".join(map(str, restrictions)) if isinstance(restrictions, (list, tuple)) else str(restrictions)
@@ -82,13 +85,13 @@ def _is_bound(service):
     return service["safe_options"] and words[:1] == [_BINDING]
 
 
-def _extension(delimiters):
+def _extension(delimiters: str) -> str:
     """Return the Lua pattern of a name and the start of its extension (``+tag``); ``""`` if there are no extensions."""
     marks = "".join(f"%{char}" for char in sorted(set(delimiters)))
     return f"^([^{marks}]+)[{marks}]" if marks else ""
 
 
-def _virtual(settings):
+def _virtual(settings: Settings) -> set[tuple[str, str]]:
     """Return rows for the domains of each account's addresses, and for system users at the host's own name."""
     owners = postfix_accounts.senders(settings)
     domains = {(login, address.rpartition("@")[2]) for address, login in owners.items()}
@@ -96,20 +99,20 @@ def _virtual(settings):
     return own | {("=", f"@{settings['hostname']}")}
 
 
-def _places(settings, domain):
+def _places(settings: Settings, domain: str) -> tuple[str, ...]:
     """Return a domain in the form of a row, and the names below it if its key signs for them."""
-    below = settings["domains"].get(domain, {}).get("dkim", {}).get("subdomains")
-    return (f"@{domain}", f"@.{domain}") if below else (f"@{domain}",)
+    own = settings["domains"].get(domain)
+    return (f"@{domain}", f"@.{domain}") if own and own["dkim"]["subdomains"] else (f"@{domain}",)
 
 
-def _system(settings):
+def _system(settings: Settings) -> set[tuple[str, str]]:
     own = {
         ("=", place) for domain in (*received(settings), settings["hostname"]) for place in _places(settings, domain)
     }
     return own | {(user, name) for name in settings["accounts"]["aliases"] for user in _readers(settings, name)}
 
 
-def _readers(settings, name, seen=()):
+def _readers(settings: Settings, name: str, seen: tuple[str, ...] = ()) -> set[str]:
     """Return the names that an alias of the host leads to, through other aliases."""
     targets = settings["accounts"]["aliases"].get(name)
     if targets is None:

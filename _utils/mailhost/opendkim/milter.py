@@ -6,12 +6,19 @@ import secrets
 import socket as net
 import struct
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mailhost.errors import ProbeError
 
 PROBE = "mailserver-probe"
 """The probe's ``{daemon_name}``; it tells OpenDKIM's script that this is not the mail of a login."""
+
+Field: TypeAlias = tuple[str, str, bool]
+"""A header field: its name, its value with all that follows the colon, and whether the milter added it."""
+Packet: TypeAlias = tuple[bytes, bytes]
+"""A command or an answer of the protocol: its code and its data."""
 
 _VERSION = 6
 _ALL_ACTIONS = 0x1FF
@@ -58,15 +65,22 @@ class Session:
     daemon: str = PROBE
     host: str = "localhost"
     address: str = "127.0.0.1"
-    macros: dict | None = None
+    macros: Mapping[str, str] | None = None
     number: str = ""
 
-    def told(self, job, sender):
+    def told(self, job: str, sender: str) -> dict[str, str]:
         login = {"{auth_type}": "PLAIN", "{auth_authen}": sender} if self.macros is None else self.macros
         return {"i": job, **login, "{mail_addr}": sender}
 
 
-def sign(socket, message, sender, recipients, timeout=10.0, session=None):
+def sign(
+    socket: str,
+    message: bytes,
+    sender: str,
+    recipients: Iterable[str],
+    timeout: float = 10.0,
+    session: Session | None = None,
+) -> list[tuple[str, str]]:
     """Let the milter at ``socket`` filter ``message``, and return the header fields that it added, the top one first.
 
     :param socket: in OpenDKIM's spelling: ``inet:8891@127.0.0.1``, ``inet6:…``, ``local:/path``, ``unix:/path``.
@@ -82,7 +96,9 @@ def sign(socket, message, sender, recipients, timeout=10.0, session=None):
     return [(name, value) for name, value, added in fields if added]
 
 
-def filtered(socket, message, sender, recipients, timeout, session=None):
+def filtered(
+    socket: str, message: bytes, sender: str, recipients: Iterable[str], timeout: float, session: Session | None = None
+) -> tuple[list[Field], bytes]:
     """Return (fields, body): all header fields as (name, value, added) after the milter's changes, and the body."""
     fields, body = _split(message)
     ends = time.monotonic() + timeout
@@ -95,7 +111,7 @@ def filtered(socket, message, sender, recipients, timeout, session=None):
     return fields, body
 
 
-def _split(message):
+def _split(message: bytes) -> tuple[list[Field], bytes]:
     """Return the header fields of ``message`` as (name, value, added), and its body, both with CRLF."""
     text = re.sub(rb"\r?\n", b"\r\n", message)
     header, _, body = text.partition(b"\r\n\r\n")
@@ -103,7 +119,9 @@ def _split(message):
     return [(*line.partition(":")[::2], False) for line in unfolded if line], body
 
 
-def _send(milter, fields, body, sender, recipients, session):
+def _send(
+    milter: "_Milter", fields: Iterable[Field], body: bytes, sender: str, recipients: Iterable[str], session: Session
+) -> bool:
     """Send all but the end of the message; return false if the milter accepted it early and leaves it unchanged."""
     job = session.number or f"PROBE{secrets.token_hex(4).upper()}"
     login = session.told(job, sender)
@@ -135,7 +153,7 @@ def _send(milter, fields, body, sender, recipients, session):
     return True
 
 
-def _changed(fields, answers):
+def _changed(fields: Iterable[Field], answers: Iterable[Packet]) -> list[Field]:
     """Return ``fields`` after the header changes in ``answers``, each of which is (code, data)."""
     fields = list(fields)
     for code, data in answers:
@@ -157,18 +175,18 @@ def _changed(fields, answers):
     return fields
 
 
-def _strings(data):
+def _strings(data: bytes) -> tuple[str, str]:
     parts = data.decode("utf-8", "surrogateescape").split("\0")
     if len(parts) < 2:
         raise ProbeError("what answers does not speak the milter protocol: a header change without name and value")
     return parts[0], re.sub(r"\r?\n", "\r\n", parts[1])
 
 
-def _text(value):
+def _text(value: str) -> bytes:
     return value.replace("\r\n", "\n").encode("utf-8", "surrogateescape") + b"\0"
 
 
-def _connect(socket, ends):
+def _connect(socket: str, ends: float) -> net.socket:
     family, _, place = socket.partition(":") if not socket.startswith("/") else ("local", "", socket)
     left = max(ends - time.monotonic(), 0.001)
     try:
@@ -195,12 +213,12 @@ def _connect(socket, ends):
 class _Milter:
     """One connection to a milter, from the MTA's side."""
 
-    def __init__(self, connection, ends):
+    def __init__(self, connection: net.socket, ends: float) -> None:
         self.connection, self.ends = connection, ends
         self.protocol = 0
         self.version = _VERSION
 
-    def negotiate(self):
+    def negotiate(self) -> None:
         self._send(b"O", struct.pack("!III", _VERSION, _ALL_ACTIONS, _OFFERED))
         code, data = self._receive("the negotiation")
         if code != b"O" or len(data) < 12:
@@ -212,17 +230,17 @@ class _Milter:
                 f"protocol {self.protocol:#x}"
             )
 
-    def outgoing(self, value):
+    def outgoing(self, value: str) -> str:
         """Return a header field's value as this milter wants it: with or without the space after the colon."""
         if self.protocol & _LEADING_SPACE:
             return value
         return value[1:] if value[:1] in (" ", "\t") else value
 
-    def macros(self, command, values):
+    def macros(self, command: bytes, values: Mapping[str, str]) -> None:
         if not self._left_out(command):
             self._send(b"D", command + b"".join(_text(part) for pair in values.items() for part in pair))
 
-    def step(self, command, data=b""):
+    def step(self, command: bytes, data: bytes = b"") -> list[Packet]:
         """Send one command and return its answers as (code, data); the one that ends the step comes last."""
         if self._left_out(command):
             return []
@@ -239,14 +257,14 @@ class _Milter:
             if code in (b"c", b"a", b"s"):
                 return answers
 
-    def quit(self):
+    def quit(self) -> None:
         with contextlib.suppress(ProbeError):
             self._send(b"Q", b"")
 
-    def _left_out(self, command):
+    def _left_out(self, command: bytes) -> bool:
         return bool(self.protocol & _NOT_SENT.get(command, 0)) or (command == b"T" and self.version < 4)
 
-    def _spaced(self, code, data):
+    def _spaced(self, code: bytes, data: bytes) -> bytes:
         """Add the space after the colon where the milter leaves that to the MTA."""
         if code not in (b"h", b"i", b"m") or self.protocol & _LEADING_SPACE:
             return data
@@ -254,21 +272,21 @@ class _Milter:
         name, zero, value = data[start:].partition(b"\0")
         return data[:start] + name + zero + (b" " if value.strip(b"\0") else b"") + value
 
-    def _send(self, code, data):
+    def _send(self, code: bytes, data: bytes) -> None:
         self.connection.settimeout(self._left("it takes no more"))
         try:
             self.connection.sendall(struct.pack("!I", len(data) + 1) + code + data)
         except OSError as err:
             raise ProbeError(f"the milter broke the connection off ({err}): see OpenDKIM's log") from err
 
-    def _receive(self, where):
+    def _receive(self, where: str) -> Packet:
         (length,) = struct.unpack("!I", self._exactly(4, where))
         if not 1 <= length <= 0x1000000:
             raise ProbeError(f"what answers does not speak the milter protocol: a packet of {length} bytes")
         packet = self._exactly(length, where)
         return packet[:1], packet[1:]
 
-    def _exactly(self, count, where):
+    def _exactly(self, count: int, where: str) -> bytes:
         got = b""
         while len(got) < count:
             self.connection.settimeout(self._left(f"no answer to {where}"))
@@ -283,14 +301,14 @@ class _Milter:
             got += more
         return got
 
-    def _left(self, what):
+    def _left(self, what: str) -> float:
         left = self.ends - time.monotonic()
         if left <= 0:
             raise ProbeError(f"the milter's time is over: {what}")
         return left
 
 
-def _refuse(code, data, where):
+def _refuse(code: bytes, data: bytes, where: str) -> None:
     said = data.rstrip(b"\0").decode("utf-8", "replace")
     if code == b"t" or (code == b"y" and said.startswith("4")):
         raise ProbeError(f"temp-failed ({said or '451'}) at {where}: OpenDKIM's log says why")

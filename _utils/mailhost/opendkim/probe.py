@@ -2,16 +2,19 @@
 
 import re
 import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.utils import formatdate
 
 from mailhost.errors import ProbeError
-from mailhost.opendkim.milter import filtered
+from mailhost.opendkim.milter import Field, filtered
 from mailhost.receiver import dkim as receiver_dkim
 
 ALGORITHM = "rsa-sha256"
 
 
-def probe(socket, domain, selector, record, timeout=10.0, sender=None):
+def probe(
+    socket: str, domain: str, selector: str, record: str, timeout: float = 10.0, sender: str | None = None
+) -> None:
     """Check that a milter signs mail from ``domain`` with ``selector``, over a new connection, and that it verifies.
 
     A new connection is needed: only that shows whether the milter has taken its new tables.
@@ -34,7 +37,7 @@ def probe(socket, domain, selector, record, timeout=10.0, sender=None):
         raise ProbeError(f"{what} {problem}")
 
 
-def signature_problem(fields, body, domain, selector, record):
+def signature_problem(fields: Sequence[Field], body: bytes, domain: str, selector: str, record: str) -> str | None:
     """Return what is wrong with the signature of ``domain`` that a milter put on a message, or ``None``.
 
     :param fields: (name, value, added) of each header field, the top one first.
@@ -66,7 +69,7 @@ def signature_problem(fields, body, domain, selector, record):
     return None
 
 
-def _probe_message(domain):
+def _probe_message(domain: str) -> bytes:
     token = secrets.token_hex(8)
     return (
         f"From: postmaster@{domain}\r\n"
@@ -79,14 +82,14 @@ def _probe_message(domain):
     ).encode("ascii")
 
 
-def _only(wanted, record):
+def _only(wanted: str, record: str) -> Callable[[str], str | None]:
     return lambda name: record if name == wanted.lower() else None
 
 
-def _tags(value):
+def _tags(value: str) -> dict[str, str]:
     pairs = (part.partition("=") for part in value.split(";"))
     return {name.strip(): re.sub(r"\s+", "", text) for name, _, text in pairs}
 
 
-def _listed(signatures, tag):
+def _listed(signatures: Iterable[Mapping[str, str]], tag: str) -> str:
     return ", ".join(sorted({one.get(tag, "?") for one in signatures}))

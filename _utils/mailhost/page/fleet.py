@@ -1,8 +1,10 @@
 """All mail hosts as one: what each told is put together by host, by domain and by finding. Pure."""
 
+from collections.abc import Container, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
+from typing import TypedDict
 
-from mailhost.check.findings import STATUSES, Finding, worst
+from mailhost.check.findings import STATUSES, Finding, Status, worst
 from mailhost.errors import OverviewError
 from mailhost.page import form as page_form
 
@@ -20,13 +22,13 @@ class Host:
     """
 
     name: str
-    status: str
+    status: Status
     overview: page_form.Overview | None = None
     age: int = 0
     trouble: str = ""
 
     @property
-    def is_stale(self):
+    def is_stale(self) -> bool:
         """Tell whether what the host told is old."""
         return self.age > STALE
 
@@ -36,7 +38,7 @@ class Seen:
     """A finding, the hosts that have it in exactly these words, and the domain that it is of (``""``: of the hosts)."""
 
     finding: Finding
-    hosts: tuple
+    hosts: tuple[str, ...]
     domain: str
 
 
@@ -45,17 +47,17 @@ class Domain:
     """A domain on all its hosts, each by the minion's name: the worst finding, keys, and why they could not be read."""
 
     name: str
-    statuses: dict = field(default_factory=dict)
-    keys: dict = field(default_factory=dict)
-    unread: dict = field(default_factory=dict)
+    statuses: dict[str, Status] = field(default_factory=dict)
+    keys: dict[str, tuple[page_form.KeyTimes, ...]] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
     @property
-    def status(self):
+    def status(self) -> Status:
         """The worst status on any host."""
         return max(self.statuses.values(), key=STATUSES.index)
 
     @property
-    def rotates_at(self):
+    def rotates_at(self) -> int | None:
         """When the first of the keys that sign is to get a successor (seconds since 1970), or ``None``."""
         moments = (key.due for keys in self.keys.values() for key in keys if key.stage == "signing" and key.due)
         return min(moments, default=None)
@@ -68,28 +70,39 @@ class Fleet:
     ``others`` are minions that were asked and are no mail hosts; ``now`` is seconds since 1970.
     """
 
-    hosts: tuple
-    seen: tuple
-    domains: tuple
-    others: tuple
+    hosts: tuple[Host, ...]
+    seen: tuple[Seen, ...]
+    domains: tuple[Domain, ...]
+    others: tuple[str, ...]
     now: int
 
     @property
-    def status(self):
+    def status(self) -> Status:
         """The worst status of any host."""
         return max((host.status for host in self.hosts), key=STATUSES.index, default="unknown")
 
 
-def fleet(answers, troubles, others, now):
+class Summary(TypedDict):
+    """A fleet in short, plain data (:func:`summary`)."""
+
+    status: Status
+    hosts: dict[str, Status]
+    domains: int
+    findings: dict[Status, int]
+    others: list[str]
+
+
+def fleet(answers: Mapping[str, object], troubles: Mapping[str, Finding], others: Iterable[str], now: int) -> Fleet:
     """Return the :class:`Fleet`.
 
     :param answers: what each minion answered to ``mailserver.overview``, by its name.
-    :param troubles: :class:`mailhost.check.findings.Finding` of each minion that did not answer, by its name.
+    :param troubles: the finding of each minion that did not answer, by its name.
     :param others: the names of minions without the formula's modules; those with them say themselves what they are.
     :param now: seconds since 1970.
     """
     idle = [name for name, answer in answers.items() if page_form.is_no_mail_host(answer)]
-    hosts, found = [], [(name, [finding]) for name, finding in troubles.items()]
+    hosts: list[Host] = []
+    found = [(name, [finding]) for name, finding in troubles.items()]
     for name, answer in answers.items():
         if name in idle:
             continue
@@ -104,7 +117,7 @@ def fleet(answers, troubles, others, now):
     return Fleet(tuple(by_name), seen, tuple(domains), tuple(sorted({*others, *idle})), now)
 
 
-def _host(name, answer, now):
+def _host(name: str, answer: object, now: int) -> tuple[Host, list[Finding]]:
     """Return ``(host, its findings)``."""
     try:
         told = page_form.read(answer)
@@ -116,7 +129,7 @@ def _host(name, answer, now):
     return Host(name, max(told.status, worst(findings), key=STATUSES.index), told, age), findings
 
 
-def _age(name, age):
+def _age(name: str, age: int) -> Iterator[Finding]:
     id, wanted = "report.age", f"what the host tells is from the last {STALE // 3600} hours"
     if age > STALE:
         remedy = (
@@ -129,7 +142,7 @@ def _age(name, age):
         yield Finding(id, "unknown", name, wanted, seen, "Set the clock of that host right, or the master's.")
 
 
-def summary(fleet):
+def summary(fleet: Fleet) -> Summary:
     """Return a fleet in short, plain data: ``status``, ``hosts`` (each with its worst), ``domains``, ``findings``."""
     return {
         "status": fleet.status,
@@ -140,7 +153,7 @@ def summary(fleet):
     }
 
 
-def unusable(name, why):
+def unusable(name: str, why: str) -> Finding:
     """Return the finding of a minion from which nothing came that can be used."""
     remedy = (
         f"Run: salt '{name}' saltutil.sync_all, and on the master: salt-run saltutil.sync_runners; salt-run "
@@ -149,7 +162,7 @@ def unusable(name, why):
     return Finding("report.answer", "unknown", name, "the host tells of itself", why, remedy)
 
 
-def silent(name, why):
+def silent(name: str, why: str) -> Finding:
     """Return the finding of a minion that did not answer."""
     remedy = (
         f"Run: salt '{name}' test.ping. If it answers, ask again with a larger timeout; if not, see whether the host "
@@ -158,7 +171,7 @@ def silent(name, why):
     return Finding("report.answer", "unknown", name, "the host tells of itself", why, remedy)
 
 
-def not_mined(name):
+def not_mined(name: str) -> Finding:
     """Return the finding of a minion of which nothing is in the mine."""
     why = "nothing of it is in the mine"
     remedy = (
@@ -169,7 +182,7 @@ def not_mined(name):
     return Finding("report.answer", "unknown", name, "the host tells of itself", why, remedy)
 
 
-def in_words(seconds):
+def in_words(seconds: int) -> str:
     """Return a time span as people say it: the largest unit of which there are two."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
@@ -177,9 +190,9 @@ def in_words(seconds):
     return f"{seconds} seconds"
 
 
-def _merged(found, names):
+def _merged(found: Iterable[tuple[str, Iterable[Finding]]], names: Container[str]) -> tuple[Seen, ...]:
     """Return :class:`Seen` for each finding, once for all hosts that have it in the same words."""
-    hosts = {}
+    hosts: dict[Finding, list[str]] = {}
     for name, findings in found:
         for finding in findings:
             hosts.setdefault(finding, []).append(name)
@@ -187,12 +200,12 @@ def _merged(found, names):
     return tuple(sorted(seen, key=_rank))
 
 
-def _rank(seen):
+def _rank(seen: Seen) -> tuple[int, str, str, tuple[str, ...], str]:
     one = seen.finding
     return -STATUSES.index(one.status), one.id, one.about, seen.hosts, one.seen
 
 
-def domain_of(about, names):
+def domain_of(about: str, names: Container[str]) -> str:
     """Return which of the domains a finding is of, by what it is about; ``""``: none.
 
     It is about the domain, or about a record of it below a name with an underscore (RFC 8552).
@@ -203,8 +216,8 @@ def domain_of(about, names):
     return name if name in names else ""
 
 
-def _domains(hosts, seen):
-    domains = {}
+def _domains(hosts: Iterable[Host], seen: Iterable[Seen]) -> ValuesView[Domain]:
+    domains: dict[str, Domain] = {}
     for host in hosts:
         if host.overview is None:
             continue
@@ -220,12 +233,12 @@ def _domains(hosts, seen):
     for one in seen:
         if one.domain:
             statuses = domains[one.domain].statuses
-            for host in one.hosts:
-                if host in statuses:
-                    statuses[host] = max(statuses[host], one.finding.status, key=STATUSES.index)
+            for name in one.hosts:
+                if name in statuses:
+                    statuses[name] = max(statuses[name], one.finding.status, key=STATUSES.index)
     return domains.values()
 
 
-def _floor(overview):
+def _floor(overview: page_form.Overview) -> Status:
     """Return what is the best that can be said of a host's domains: of an area that broke nothing is known."""
     return "unknown" if any(one.id.endswith(".check") for one in overview.findings) else "ok"

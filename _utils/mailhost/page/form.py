@@ -10,9 +10,11 @@ import base64
 import binascii
 import json
 import lzma
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, TypedDict, cast
 
-from mailhost.check.findings import STATUSES, Finding
+from mailhost.check.findings import STATUSES, Finding, Status
 from mailhost.dkim.life import STAGES
 from mailhost.errors import OverviewError
 from mailhost.wording import brief, lines
@@ -37,6 +39,26 @@ _END_OF_TIME = 253402300800
 """The first second that is no time any more (the year 10000)."""
 
 
+class Told(TypedDict):
+    """What a host tells, as it travels; before a master has read it, it may be anything."""
+
+    format: int
+    hostname: str
+    time: int
+    status: str
+    counts: Mapping[str, int]
+    findings: Sequence[Mapping[str, str]]
+    domains: Mapping[str, Sequence[Sequence[str | int | None]]]
+    unread: Mapping[str, str]
+
+
+class Packed(TypedDict):
+    """The same, compressed."""
+
+    format: int
+    packed: str
+
+
 @dataclass(frozen=True)
 class KeyTimes:
     """A key as its host tells of it: ``due`` is when its next stage may begin; a stamp for each stage reached."""
@@ -44,14 +66,19 @@ class KeyTimes:
     selector: str
     bits: int
     due: int | None
-    stamps: tuple
+    stamps: tuple[int | None, ...]
 
     @property
-    def stage(self):
+    def made(self) -> int:
+        """When the key was made; no key is without this stamp (:func:`read`)."""
+        return cast(int, self.stamps[0])
+
+    @property
+    def stage(self) -> str:
         """The name of the last stage reached."""
         return STAGES[len(self.stamps) - 1]
 
-    def at(self, stage):
+    def at(self, stage: str) -> int | None:
         """Return when the key reached ``stage``, or ``None``."""
         number = STAGES.index(stage)
         return self.stamps[number] if number < len(self.stamps) else None
@@ -59,18 +86,18 @@ class KeyTimes:
 
 @dataclass(frozen=True)
 class Overview:
-    """What a host told of itself; ``domains`` maps names to tuples of :class:`KeyTimes`."""
+    """What a host told of itself; ``domains`` and ``unread`` are by name."""
 
     hostname: str
     time: int
-    status: str
-    counts: dict
-    findings: tuple
-    domains: dict
-    unread: dict
+    status: Status
+    counts: dict[Status, int]
+    findings: tuple[Finding, ...]
+    domains: dict[str, tuple[KeyTimes, ...]]
+    unread: dict[str, str]
 
 
-def packed(data):
+def packed(data: Told) -> Told | Packed:
     """Return an overview as it travels: as it is or, where it is large, compressed (``{"format", "packed"}``)."""
     text = json.dumps(data, separators=(",", ":")).encode()
     if len(text) < PACKED_FROM:
@@ -78,12 +105,12 @@ def packed(data):
     return {"format": data["format"], "packed": base64.b64encode(lzma.compress(text, preset=2)).decode("ascii")}
 
 
-def is_no_mail_host(answer):
+def is_no_mail_host(answer: object) -> bool:
     """Tell whether a minion said that it is no mail host."""
     return isinstance(answer, dict) and NO_MAIL_HOST in answer
 
 
-def read(answer):
+def read(answer: object) -> Overview:
     """Return the :class:`Overview` out of what a host answered; every value is of the type that it must have.
 
     :raises OverviewError: it is of another format, damaged, or no overview.
@@ -104,7 +131,7 @@ def read(answer):
         raise OverviewError(f"its overview is damaged ({type(err).__name__}: {brief(str(err))})") from err
 
 
-def _unfolded(text):
+def _unfolded(text: Any) -> Any:
     unfolding = lzma.LZMADecompressor(memlimit=MEMORY)
     plain = unfolding.decompress(base64.b64decode(text, validate=True), LARGEST)
     if not unfolding.eof:
@@ -114,7 +141,7 @@ def _unfolded(text):
     return json.loads(plain)
 
 
-def _read(data):
+def _read(data: Any) -> Overview:
     counts = {status: _whole(data["counts"][status]) for status in STATUSES}
     for part in ("domains", "unread", "findings"):
         _check_number(part, len(data[part]))
@@ -131,37 +158,38 @@ def _read(data):
     )
 
 
-def _check_number(part, number):
+def _check_number(part: str, number: int) -> None:
     if number > MOST[part]:
         raise ValueError(f"it has {number} {part}, at most {MOST[part]} are read")
 
 
-def _finding(row):
+def _finding(row: object) -> Finding:
     if not isinstance(row, dict) or len(row) > len(fields(Finding)):
         raise ValueError("a finding that has other parts than findings have")
-    found = Finding(**{_text(name): _text(value) for name, value in row.items()})
+    parts: dict[str, Any] = {_text(name): _text(value) for name, value in row.items()}
+    found = Finding(**parts)
     _one_of(STATUSES, found.status)
     return found
 
 
-def _key(selector, bits, due, *stamps):
+def _key(selector: object, bits: object, due: object, *stamps: object) -> KeyTimes:
     if not 1 <= len(stamps) <= len(STAGES) or stamps[0] is None or stamps[-1] is None:
         raise ValueError(f"a key with the stamps {brief(stamps, 60)}")
     times = tuple(moment if moment is None else _whole(moment) for moment in (due, *stamps))
     return KeyTimes(_name(selector), _whole(bits), times[0], times[1:])
 
 
-def _text(value, longest=LONGEST):
+def _text(value: object, longest: int = LONGEST) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{brief(value, 60)} is not text")
     return lines(value if len(value) <= longest else f"{value[: longest - 1]}…", longest)
 
 
-def _name(value):
+def _name(value: object) -> str:
     return _text(value, LONGEST_NAME).replace("\n", " ")
 
 
-def _whole(value):
+def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{brief(value, 60)} is no whole number")
     if not 0 <= value < _END_OF_TIME:
@@ -169,7 +197,7 @@ def _whole(value):
     return value
 
 
-def _one_of(known, value):
+def _one_of(known: Sequence[Status], value: object) -> Status:
     if value not in known:
         raise ValueError(f"{brief(value, 60)} is none of {', '.join(known)}")
-    return value
+    return known[known.index(value)]

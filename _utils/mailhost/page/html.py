@@ -3,6 +3,8 @@
 import base64
 import functools
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -11,7 +13,8 @@ from mailhost.check.findings import STATUSES
 from mailhost.clock import shown_time, utc
 from mailhost.dkim.life import STAGES
 from mailhost.page import message, timeline, view
-from mailhost.page.fleet import in_words
+from mailhost.page.fleet import Fleet, in_words
+from mailhost.page.form import KeyTimes
 from mailhost.page.script import SCRIPT
 from mailhost.page.style import ON_PAPER, WIDE, style
 from mailhost.page.templates import TEMPLATES
@@ -22,8 +25,8 @@ PART = 60
 """Items of a list that are one part: the first is HTML, others are unfolded later (:mod:`mailhost.page.script`)."""
 
 
-def page(fleet):
-    """Return the page of a :class:`mailhost.page.fleet.Fleet` as the text of an HTML file."""
+def page(fleet: Fleet) -> str:
+    """Return the page of a fleet as the text of an HTML file."""
     keys = (key for domain in fleet.domains for of_host in domain.keys.values() for key in of_host)
     shown = timeline.window(keys, fleet.now)
     hosts = [host.name for host in fleet.hosts if host.overview]
@@ -53,7 +56,7 @@ def page(fleet):
     )
 
 
-def key_in_words(key, now):
+def key_in_words(key: KeyTimes, now: int) -> str:
     """Return the life of a key as a sentence."""
     at = {stage: _day(moment) for stage, moment in zip(STAGES, key.stamps, strict=False) if moment}
     due = f"{_day(key.due)}{' (overdue)' if key.due <= now else ''}" if key.due else ""
@@ -69,18 +72,18 @@ def key_in_words(key, now):
     return f"{key.selector} ({key.bits} bits): {said}"
 
 
-def _policy(look):
+def _policy(look: str) -> str:
     """Return a policy by which the browser runs this script and uses this style alone, and fetches nothing."""
     allowed = f"img-src data:; style-src {_hash(look)}; script-src {_hash(SCRIPT)}"
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
-def _hash(text):
+def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
 @functools.cache
-def _environment():
+def _environment() -> jinja2.Environment:
     """Return Jinja as the templates need it: no value becomes markup, and none that is missing is passed over."""
     made = jinja2.Environment(
         loader=jinja2.DictLoader(TEMPLATES),
@@ -98,7 +101,7 @@ def _environment():
     return made
 
 
-def _visible(value):
+def _visible(value: object) -> object:
     """Return what a template is to print: in text, nothing is invisible or turns the order of letters round."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
@@ -106,16 +109,16 @@ def _visible(value):
     return value if is_plain else lines(value)
 
 
-def _day(moment):
+def _day(moment: int) -> str:
     return _date(moment // 86400)
 
 
 @functools.cache
-def _date(days):
+def _date(days: int) -> str:
     return f"{utc(days * 86400):%Y-%m-%d}"
 
 
-_FILTERS = {
+_FILTERS: dict[str, Callable[..., Any]] = {
     "count": view.count,
     "day": _day,
     "iso": lambda moment: f"{utc(moment):%Y-%m-%dT%H:%MZ}",

@@ -1,6 +1,7 @@
 """Splits a message into words, code and DNS records, so that the page can show each in its own way. Pure."""
 
 import re
+from collections.abc import Iterator
 
 WORDS, CODE, RECORD = "words", "code", "record"
 """The kinds of pieces."""
@@ -13,7 +14,11 @@ _SIZES = {"A": 1, "AAAA": 1, "CAA": 3, "CNAME": 1, "MX": 2, "PTR": 1, "TLSA": 4}
 """How many words the data of a record has (RFC 1035, 6698 and 8659); those of TXT are strings."""
 
 
-def prose(text):
+Piece = tuple[str, str]
+"""A kind, and the text that is of it."""
+
+
+def prose(text: str) -> list[Piece]:
     """Return ``[(kind, text)]`` of a message: what stands between two backticks is code."""
     if "`" not in text:
         return [(WORDS, text)]
@@ -22,30 +27,31 @@ def prose(text):
     return [piece for piece in pieces if piece[1]]
 
 
-def remedy(text):
+def remedy(text: str) -> list[Piece]:
     """Return ``[(kind, text)]`` of a remedy: like :func:`prose`, and its lines of a zone file are records.
 
     They stand after *Publish:*. Elsewhere a stranger's text may look like a record, and nobody is to copy that.
     """
-    found, after = [], 0
+    found: list[Piece] = []
+    after = 0
     for begin, end in _records(text):
         found += [*_between(text[after:begin]), (RECORD, text[begin:end])]
         after = end
     return [*found, *_between(text[after:], is_last=True)] if found else prose(text)
 
 
-def names_records(text):
+def names_records(text: str) -> bool:
     """Tell whether a remedy has a record in it."""
     return next(_records(text), None) is not None
 
 
-def _between(text, is_last=False):
+def _between(text: str, is_last: bool = False) -> list[Piece]:
     """Return the pieces beside records; a semicolon that only parts two records is left out."""
     words = text.strip() if is_last else text.lstrip("; ").rstrip()
     return prose(words) if words else []
 
 
-def _records(text):
+def _records(text: str) -> Iterator[tuple[int, int]]:
     """Yield where each record in a text begins and ends, as :func:`mailhost.check.dns.answers.publish` writes them."""
     lead = _LEAD.search(text)
     begin = lead.end() if lead else len(text)
@@ -59,19 +65,19 @@ def _records(text):
         begin = end + 2
 
 
-def _end(text, rdtype, begin):
+def _end(text: str, rdtype: str, begin: int) -> int | None:
     """Return where the data of a record ends, or ``None`` if it is no such data."""
     return _strings_end(text, begin) if rdtype == "TXT" else _words_end(text, _SIZES[rdtype], begin)
 
 
-def _words_end(text, size, begin):
+def _words_end(text: str, size: int, begin: int) -> int | None:
     words = text[begin:].split(" ", size)[:size]
     if len(words) < size or not all(words):
         return None
     return begin + len(" ".join(words).rstrip(";"))
 
 
-def _strings_end(text, begin):
+def _strings_end(text: str, begin: int) -> int | None:
     is_in_brackets = text.startswith("( ", begin)
     at = begin + 2 * is_in_brackets
     while string := _STRING.match(text, at):

@@ -1,5 +1,7 @@
 """How the page of all hosts looks: on a screen, on a phone, in the dark, on paper, and without colours."""
 
+from collections.abc import Sequence
+
 WIDE = 6
 """Columns of hosts from which the table of domains scrolls sideways."""
 ON_PAPER = 4
@@ -230,7 +232,7 @@ _STACKED = """@media print {
 """Keys on paper that is too narrow for their hosts side by side; nobody hears paper, so it need not stay a table."""
 
 
-def style(hosts, months):
+def style(hosts: int, months: Sequence[float]) -> str:
     """Return the style of a page with so many columns of hosts, and a line at each month of the time line.
 
     :param months: where a month begins, as shares of the time line's width.
@@ -241,18 +243,18 @@ def style(hosts, months):
     return f"{_STYLE}{_table(hosts)}{_lines(months)}@media {media} {{{_LIST}}}\n{stacked}"
 
 
-def _table(hosts):
+def _table(hosts: int) -> str:
     on_screen = f"minmax({_NAME}rem, 17rem) {_marks(hosts, _HOST)}minmax({_AXIS}rem, 1fr) {_DATE}rem"
     on_paper = f"minmax(7rem, 14rem) {_marks(hosts, 5)}minmax(9rem, 1fr) 5.5rem"
     row = ".row, .head { grid-template-columns: %s; }\n"
     return f"{row % on_screen}@media print {{ {row % on_paper}}}\n"
 
 
-def _marks(hosts, width):
+def _marks(hosts: int, width: float) -> str:
     return f"repeat({hosts}, {width}rem) " if hosts else ""
 
 
-def _lines(months):
+def _lines(months: Sequence[float]) -> str:
     if not months:
         return ""
     images = ", ".join(["linear-gradient(var(--line), var(--line))"] * len(months))

@@ -1,7 +1,10 @@
 """The time line of DKIM keys: which span of time it shows, and what to draw of each key's life. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+
+from mailhost.page.form import KeyTimes
 
 DAY = 86400
 LONGEST = 200 * DAY
@@ -35,31 +38,32 @@ class Window:
     end: int
     now: int
 
-    def share(self, moment):
+    def share(self, moment: float) -> float:
         """Return where a moment lies: 0 at the start, 1 at the end."""
         return (moment - self.start) / (self.end - self.start)
 
-    def x(self, moment):
+    def x(self, moment: float) -> int:
         """Return where a moment lies on a picture of the width :data:`WIDTH`, at its edge if it is outside."""
         return min(max(round(self.share(moment) * WIDTH), 0), WIDTH)
 
 
-def window(keys, now):
-    """Return the :class:`Window` that shows these keys (:class:`mailhost.page.form.KeyTimes`), within bounds."""
+def window(keys: Iterable[KeyTimes], now: int) -> Window:
+    """Return the :class:`Window` that shows these keys, within bounds."""
     starts, ends = [now - SHORTEST], [now + SHORTEST]
     for key in keys:
         if key.stage != "removed":
-            starts.append(key.stamps[0])
+            starts.append(key.made)
         ends.append(key.due or now)
     start, end = max(min(starts), now - LONGEST), min(max(ends), now + LONGEST)
     margin = (end - start) // 50
     return Window(start - margin, end + margin, now)
 
 
-def months(shown):
+def months(shown: Window) -> list[tuple[float, str]]:
     """Return ``[(share, name)]`` of the first of each month within a window."""
     moment = datetime.fromtimestamp(shown.start, timezone.utc)
-    year, month, found = moment.year, moment.month, []
+    year, month = moment.year, moment.month
+    found: list[tuple[float, str]] = []
     while True:
         year, month = (year + 1, 1) if month == 12 else (year, month + 1)
         first = datetime(year, month, 1, tzinfo=timezone.utc)
@@ -68,11 +72,15 @@ def months(shown):
         found.append((shown.share(first.timestamp()), f"{first:%b}" if month > 1 else f"{first:%Y}"))
 
 
-def spans(key, now):
+Span = tuple[str, int, int]
+"""A kind (one of :data:`KINDS`), and from when to when it is so."""
+
+
+def spans(key: KeyTimes, now: int) -> list[Span]:
     """Return what a key was, is, and is to be: ``[(kind, start, end)]`` in the order of time."""
-    reached = [(kind, key.at(stage)) for kind, stage in _BEGINS if key.at(stage) is not None]
+    reached = [(kind, moment) for kind, stage in _BEGINS if (moment := key.at(stage)) is not None]
     was_shown = key.at("published") is not None
-    found = []
+    found: list[Span] = []
     for number, (kind, start) in enumerate(reached):
         end = reached[number + 1][1] if number + 1 < len(reached) else max(now, start)
         if kind in KINDS and (was_shown or kind == "waiting"):
@@ -99,13 +107,14 @@ class Picture:
     """What a template draws as SVG: ``paths`` are (kind, path), the last of them the line of now."""
 
     height: int
-    paths: tuple
+    paths: tuple[tuple[str, str], ...]
 
 
-def picture(keys, shown):
+def picture(keys: Iterable[KeyTimes], shown: Window) -> Picture:
     """Return the :class:`Picture` of a domain's keys on one host, each on the first lane that is free as it begins."""
-    lanes, marks = [], {kind: [] for kind in KINDS}
-    for key in sorted(keys, key=lambda key: key.stamps[0]):
+    lanes: list[int] = []
+    marks: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for key in sorted(keys, key=lambda key: key.made):
         visible = [span for span in spans(key, shown.now) if span[2] >= shown.start and span[1] <= shown.end]
         if not visible:
             continue
@@ -121,6 +130,6 @@ def picture(keys, shown):
     return Picture(height, (*paths, ("now", f"M{shown.x(shown.now)} 0v{height}")))
 
 
-def _mark(kind, x, end, y):
+def _mark(kind: str, x: int, end: int, y: int) -> str:
     begin = x if kind in ("plan", "rotation") else max(min(x, end - NARROWEST), 0)
     return f"M{begin} {y}h{end - begin}"

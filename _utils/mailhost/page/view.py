@@ -1,12 +1,15 @@
 """What the templates of the page of all hosts write: findings in groups, and a line for each domain. Pure."""
 
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from mailhost.check.findings import STATUSES
+from mailhost.check.findings import STATUSES, Status
 from mailhost.dkim.life import STAGES
 from mailhost.page import message, timeline
-from mailhost.page.fleet import Domain, Seen
+from mailhost.page.fleet import Domain, Fleet, Host, Seen
+from mailhost.page.form import KeyTimes
+from mailhost.page.timeline import Picture, Window
 
 MEANING = {
     "ok": "as wanted",
@@ -40,7 +43,7 @@ class Item:
     on: str
 
     @property
-    def where(self):
+    def where(self) -> str:
         """The hosts that have it, or nothing if it is about the host itself."""
         hosts = ", ".join(self.seen.hosts)
         return hosts if hosts != self.seen.finding.about else ""
@@ -50,11 +53,11 @@ class Item:
 class Group:
     """Findings of one status and id; ``brief`` says what they are about."""
 
-    status: str
+    status: Status
     id: str
     brief: str
     is_open: bool
-    items: tuple
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,13 @@ class Line:
 
     domain: Domain
     on: str
-    cells: tuple
-    lanes: tuple
-    items: tuple
-    stages: tuple
+    cells: tuple[tuple[str, Status | None], ...]
+    lanes: tuple[tuple[str, Picture], ...]
+    items: tuple[Item, ...]
+    stages: tuple[tuple[str, list[list[KeyTimes]]], ...]
 
 
-def verdict(fleet):
+def verdict(fleet: Fleet) -> str:
     """Return the answer to: is my mail all right?"""
     total = len(fleet.hosts)
     bad = {status: sum(host.status == status for host in fleet.hosts) for status in STATUSES}
@@ -88,45 +91,47 @@ def verdict(fleet):
     return "All is right."
 
 
-def count(number, noun):
+def count(number: int, noun: str) -> str:
     """Return a number of things in words."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def worst_first(hosts):
+def worst_first(hosts: Iterable[Host]) -> list[Host]:
     """Return hosts, the worst first."""
     return sorted(hosts, key=lambda host: (-STATUSES.index(host.status), host.name))
 
 
-def items(fleet):
-    """Return the fleet's findings as a list of :class:`Item`."""
+def items(fleet: Fleet) -> list[Item]:
+    """Return the fleet's findings, each with its number."""
     numbers = numbers_of(fleet.hosts)
     return [Item(number, seen, _of_finding(numbers, seen)) for number, seen in enumerate(fleet.seen, 1)]
 
 
-def groups(found):
+def groups(found: Collection[Item]) -> list[Group]:
     """Return :class:`Group` for neighbours of one status and id."""
     by = groupby(found, key=lambda item: (item.seen.finding.status, item.seen.finding.id))
     return [_group(status, id, tuple(of), len(found)) for (status, id), of in by]
 
 
-def lines(fleet, found, hosts, shown):
+def lines(fleet: Fleet, found: Iterable[Item], hosts: Sequence[str], shown: Window) -> list[Line]:
     """Return a :class:`Line` for each domain.
 
     :param found: the findings, as :func:`items` returns them.
     :param hosts: the names of the hosts that have a column.
-    :param shown: the :class:`mailhost.page.timeline.Window`.
+    :param shown: the span of the time line.
     """
-    numbers, of_domain = numbers_of(fleet.hosts), {}
+    numbers = numbers_of(fleet.hosts)
+    of_domain: dict[str, list[Item]] = {}
     for item in found:
         if item.seen.domain:
             of_domain.setdefault(item.seen.domain, []).append(item)
     return [_line(domain, numbers, tuple(of_domain.get(domain.name, ())), hosts, shown) for domain in fleet.domains]
 
 
-def months_with_room(shown):
+def months_with_room(shown: Window) -> list[tuple[float, str]]:
     """Return the months whose names have room: beside *now*, before the end, and one beside the other."""
-    here, found = shown.share(shown.now), []
+    here = shown.share(shown.now)
+    found: list[tuple[float, str]] = []
     for share, name in timeline.months(shown):
         has_room = not -0.14 < share - here < 0.07 and share < 0.94 and (not found or share - found[-1][0] > 0.07)
         if has_room:
@@ -134,34 +139,36 @@ def months_with_room(shown):
     return found
 
 
-def numbers_of(hosts):
+def numbers_of(hosts: Iterable[Host]) -> dict[str, int]:
     """Return the number of each host: a name may be anything, and a number is safe in a mark."""
     return {host.name: number for number, host in enumerate(hosts)}
 
 
-def _of(number, total):
+def _of(number: int, total: int) -> str:
     if number == total:
         return "The only host is" if total == 1 else f"All {total} hosts are"
     return f"{number:,} of {total:,} hosts {'is' if number == 1 else 'are'}"
 
 
-def _marks(numbers, words):
+def _marks(numbers: Mapping[str, int], words: Iterable[tuple[str, str]]) -> str:
     """Return ``0fail 2ok`` of pairs of host and word."""
     return " ".join(dict.fromkeys(f"{numbers[host]}{word}" for host, word in words))
 
 
-def _of_finding(numbers, seen):
+def _of_finding(numbers: Mapping[str, int], seen: Seen) -> str:
     words = (seen.finding.status, *((PUBLISH,) if message.names_records(seen.finding.remedy) else ()))
     return _marks(numbers, ((host, word) for word in words for host in seen.hosts))
 
 
-def _group(status, id, of, total):
+def _group(status: Status, id: str, of: tuple[Item, ...], total: int) -> Group:
     about = sorted({item.seen.finding.about for item in of})
     brief = about[0] if len(about) == 1 else f"{about[0]} and {len(about) - 1:,} more"
     return Group(status, id, brief, total <= FEW or (status == "fail" and len(of) <= FEW), of)
 
 
-def _line(domain, numbers, found, hosts, shown):
+def _line(
+    domain: Domain, numbers: Mapping[str, int], found: tuple[Item, ...], hosts: Sequence[str], shown: Window
+) -> Line:
     publishing = (host for item in found if PUBLISH in item.on for host in item.seen.hosts if host in domain.statuses)
     return Line(
         domain=domain,
@@ -173,7 +180,7 @@ def _line(domain, numbers, found, hosts, shown):
     )
 
 
-def _stages(domain):
+def _stages(domain: Domain) -> Iterator[tuple[str, list[list[KeyTimes]]]]:
     """Yield each stage that a key of the domain is in, with the keys of each host beside each other."""
     there = {key.stage for keys in domain.keys.values() for key in keys}
     for stage in STAGES:

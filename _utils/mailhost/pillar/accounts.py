@@ -1,8 +1,11 @@
 """The pillar of virtual accounts: mailboxes that are not system users; read, with defaults filled in."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import cast
 
+from mailhost.pillar import Draft
 from mailhost.postfix import domains as postfix_domains
 from mailhost.schema import (
     HASHES_OF_DOVECOT,
@@ -18,6 +21,7 @@ from mailhost.schema import (
     Text,
     Wrong,
 )
+from mailhost.shapes import Settings
 from mailhost.wording import did_you_mean, place_in, shown
 
 
@@ -27,7 +31,7 @@ class Mailbox:
 
     form: str = "an address without + (alice@example.com)"
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         text = Text(form=self.form).read(value).lower()
         local, _, domain = text.rpartition("@")
         if not domain.isascii():
@@ -49,7 +53,7 @@ class Script:
 
     form: str = "a Sieve script, text of several lines"
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         if not isinstance(value, str) or not value.strip():
             raise Wrong(f"the value is not {self.form}")
         if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", value):
@@ -118,12 +122,12 @@ KEYS = {
 }
 
 
-def fill(settings, problems):
+def fill(draft: Draft, problems: list[str]) -> None:
     """Fill in what depends on other keys, and append problems.
 
     Hashes and scripts are checked and then removed: settings are shown and stored, but these belong only in files.
     """
-    accounts = settings["accounts"]
+    accounts = draft["accounts"]
     virtual = accounts["virtual"]
     users = virtual["users"]
     hashes = {name: user.pop("password") or "" for name, user in users.items()}
@@ -135,6 +139,7 @@ def fill(settings, problems):
         one["sieve"] = bool(one["sieve"])
     for user in users.values():
         user["quota"] = virtual["quota"] if user["quota"] is None else user["quota"]
+    settings = cast(Settings, draft)
     if settings["sasl"]["type"] is None:
         settings["sasl"]["type"] = "dovecot" if postfix_domains.is_virtual(settings) else "cyrus"
     if not postfix_domains.is_virtual(settings):
@@ -149,7 +154,7 @@ def fill(settings, problems):
     _check_addresses(settings, problems)
 
 
-def _check_daemons(settings, problems):
+def _check_daemons(settings: Settings, problems: list[str]) -> None:
     virtual = "mailserver:accounts:type is virtual"
     if settings["sasl"]["type"] == "cyrus":
         problems.append(f"mailserver:sasl:type: cyrus, but {virtual}, and only Dovecot knows these passwords")
@@ -166,7 +171,7 @@ def _check_daemons(settings, problems):
         )
 
 
-def _check_addresses(settings, problems):
+def _check_addresses(settings: Settings, problems: list[str]) -> None:
     """Check that each address lies in a received domain and occurs once, and that no alias leads nowhere."""
     virtual, domains = settings["accounts"]["virtual"], postfix_domains.received(settings)
     own = [(f"{_WHERE}:users:{name}", name) for name in virtual["users"]]
@@ -182,7 +187,7 @@ def _check_addresses(settings, problems):
     own += [(f"{_WHERE}:aliases:{name}", name) for name in virtual["aliases"]]
     if settings["reflector"]["address"]:
         own.append(("mailserver:reflector:address", settings["reflector"]["address"].lower()))
-    known = {}
+    known: dict[str, str] = {}
     for where, address in own:
         _check_domain(where, address.rpartition("@")[2], domains, problems)
         if address in known:
@@ -201,11 +206,11 @@ def _check_addresses(settings, problems):
             problems.append(f"{where}: {address} leads nowhere; {did_you_mean(address, known)}")
 
 
-def _without_extension(local, delimiters):
+def _without_extension(local: str, delimiters: str) -> str:
     return local[: next((at for at, char in enumerate(local) if char in delimiters and at), len(local))]
 
 
-def _check_domain(where, domain, domains, problems):
+def _check_domain(where: str, domain: str, domains: Collection[str], problems: list[str]) -> None:
     if domain not in domains:
         near = did_you_mean(domain, domains) if domains else "there is none"
         problems.append(f"{where}: {domain} is not among mailserver:domains with receive: true; {near}")

@@ -2,7 +2,9 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mailhost.schema import (
     Bool,
@@ -20,6 +22,7 @@ from mailhost.schema import (
     Wrong,
     refuse_zone_index,
 )
+from mailhost.shapes import Settings, Value
 from mailhost.wording import shown
 
 _RATE = Integer(0, 10**9)
@@ -31,7 +34,7 @@ class Network:
 
     form: str = "an IP address or network (192.0.2.0/24)"
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         try:
             network = ipaddress.ip_network(str(value))
         except ValueError as err:
@@ -136,7 +139,7 @@ MAIL_PORTS = ("25", "110", "143", "465", "587", "993", "995", "4190")
 """Ports that are closed to a banned client, whether or not the host serves them."""
 
 
-def fill(settings, grains, problems):
+def fill(settings: Settings, grains: Mapping[str, Any], problems: list[str]) -> None:
     """Fill in who is never banned, and append problems: fail2ban bans through firewalld."""
     fail2ban = settings["fail2ban"]
     fail2ban["ports"] = list(MAIL_PORTS)
@@ -151,19 +154,19 @@ def fill(settings, grains, problems):
         )
 
 
-def _own(settings):
+def _own(settings: Settings) -> list[str]:
     own = ["127.0.0.0/8", "::1", *(settings["addresses"] or ()), *settings["own_addresses"]]
     return [*own, *_networks(settings["postfix"]["main"].get("mynetworks"))]
 
 
-def _networks(mynetworks):
+def _networks(mynetworks: Value | None) -> list[str]:
     """Return the addresses and networks in ``mynetworks`` that fail2ban can read: no files, tables or exceptions."""
     words = mynetworks if isinstance(mynetworks, (list, tuple)) else re.split(r"[,\s]+", str(mynetworks or ""))
     plain = (re.sub(r"[\[\]]", "", str(word)) for word in words)
     return [word for word in plain if re.fullmatch(r"[0-9a-fA-F:.]+(/\d+)?", word)]
 
 
-def _masters(grains):
+def _masters(grains: Mapping[str, Any]) -> list[str]:
     """Return the Salt master as the minion knows it, by name or address."""
     masters = grains.get("master") or ()
     return [str(one) for one in ([masters] if isinstance(masters, str) else masters)]

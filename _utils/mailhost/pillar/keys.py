@@ -137,7 +137,7 @@ _DMARC = Section(
     }
 )
 
-_DOMAIN = Section(
+DOMAIN = Section(
     {
         "receive": Key(Bool(), "Accept mail for the domain and deliver it to the users of this host.", True),
         "addresses": Key(
@@ -178,9 +178,10 @@ _DOMAIN = Section(
         ),
     }
 )
+"""What the pillar says of a domain."""
 
 
-def _service(port, tls):
+def _service(port: int, tls: str) -> Section:
     return Section(
         {
             "enabled": Key(Bool(), f"Listen on port {port}.", True),
@@ -218,7 +219,7 @@ SCHEMA = Section(
             computed="the host's own public addresses, from grains, of the families in `inet_protocols`",
         ),
         "domains": Key(
-            Names(Domain(), _DOMAIN, alike=True),
+            Names(Domain(), DOMAIN, alike=True),
             "The mail domains: a mapping, so that several pillar files can add to it.",
             {},
         ),

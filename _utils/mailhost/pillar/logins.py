@@ -6,7 +6,7 @@ LOGIN_DEFS = "/etc/login.defs"
 USUAL = 1000
 
 
-def first_user_id(text):
+def first_user_id(text: str) -> int:
     """Return UID_MIN from the text of login.defs: decimal, octal (``01750``) or hexadecimal (``0x3e8``); the last one.
 
     If it is not given, not a number, or 0, which would let root log in, it is 1000, as in shadow-utils.
@@ -15,7 +15,7 @@ def first_user_id(text):
     return _number(given[-1]) or USUAL if given else USUAL
 
 
-def _number(text):
+def _number(text: str) -> int:
     if re.fullmatch(r"0[xX][0-9a-fA-F]+", text):
         return int(text, 16)
     if not re.fullmatch(r"[0-9]+", text):

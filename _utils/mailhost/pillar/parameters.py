@@ -2,6 +2,8 @@
 
 import functools
 import json
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 import salt.utils.dictupdate
 import salt.utils.yaml
@@ -9,18 +11,19 @@ import salt.utils.yaml
 from mailhost.errors import MissingParameters, UnknownSystem
 
 _NAMES = ("defaults", "families", "releases")
+_TextOf: TypeAlias = Callable[[str], str | Literal[False] | None]
+"""What takes a file's URL (``salt://…``) and returns its text, or nothing if the file server lacks it."""
 
 
-def read(text_of, saltenv):
+def read(text_of: _TextOf, saltenv: str) -> dict[str, Any]:
     """Return the contents of the three files by their names.
 
-    :param text_of: takes a file's URL (``salt://…``) and returns its text, or nothing if the file server lacks it.
     :raises MissingParameters: one of them is missing.
     """
     return {name: salt.utils.yaml.safe_load(_text(text_of, name, saltenv)) for name in _NAMES}
 
 
-def _text(text_of, name, saltenv):
+def _text(text_of: _TextOf, name: str, saltenv: str) -> str:
     path = f"salt://mailserver/parameters/{name}.yaml"
     text = text_of(path)
     if not text:
@@ -31,7 +34,7 @@ def _text(text_of, name, saltenv):
     return text
 
 
-def of_system(parameters, grains):
+def of_system(parameters: Mapping[str, Any], grains: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a host's operating system, plain data.
 
     :param parameters: the contents of the three files by their names.
@@ -44,10 +47,11 @@ def of_system(parameters, grains):
         raise UnknownSystem(f"mailserver: {system} is not among the systems that this formula knows: {known}")
     family = parameters["families"].get(grains.get("os_family"), {})
     merged = functools.reduce(_merged, (parameters["defaults"], family, releases[system]))
-    return json.loads(json.dumps(merged))
+    plain: dict[str, Any] = json.loads(json.dumps(merged))
+    return plain
 
 
-def name_of(grains):
+def name_of(grains: Mapping[str, Any]) -> str:
     """Return a host's system as releases.yaml names it: by the grain osfinger, or by its code name (Debian-forky).
 
     A Debian that is not released yet has no number: its osfinger is Debian-forky/sid, or Debian-n/a from lsb_release.
@@ -57,5 +61,6 @@ def name_of(grains):
     return osfinger if release[:1].isdigit() or not codename else f"{name}-{codename}"
 
 
-def _merged(below, above):
-    return salt.utils.dictupdate.merge(below, above, "recurse")
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = salt.utils.dictupdate.merge(below, above, "recurse")
+    return merged

@@ -2,6 +2,7 @@
 
 import ipaddress
 
+from mailhost.pillar import Draft
 from mailhost.postfix.lists import TYPES, expanded, rows, words
 from mailhost.postfix.parameters import as_text
 from mailhost.postfix.versions import is_parameter
@@ -12,7 +13,7 @@ _WHERE = "mailserver:postfix:main"
 _TRUSTED = ("127.0.0.1", "::1", "localhost")
 _DELIMITERS = frozenset("!#%&*+-./=^_~|`?")
 _LMTP = "private/dovecot-lmtp"
-_MAPPED = ipaddress.ip_network("::ffff:0:0/96")
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _DELIVERERS = (
     "mailbox_command",
     "mailbox_command_maps",
@@ -23,7 +24,7 @@ _DELIVERERS = (
 """Parameters that replace local(8) as the delivery agent for system users."""
 
 
-def text_of(settings, name, usual=""):
+def text_of(settings: Draft, name: str, usual: str = "") -> str | None:
     """Return a parameter's text with ``$name`` filled in; ``None`` if it depends on something unknown here.
 
     :param usual: the formula's value for it; ``null`` in the pillar means ``""``.
@@ -37,7 +38,7 @@ def text_of(settings, name, usual=""):
     return expanded(texts.get(name, ""), texts, is_parameter)
 
 
-def fill_names(settings, problems):
+def fill_names(settings: Draft, problems: list[str]) -> None:
     """Set ``hostname`` and ``domain`` to what main.cf is given for them, since records and checks use these keys."""
     for key, parameter in (("domain", "mydomain"), ("hostname", "myhostname")):
         given = text_of(settings, parameter)
@@ -56,7 +57,7 @@ def fill_names(settings, problems):
         settings[key] = settings[key] or name
 
 
-def fill(settings, problems):
+def fill(settings: Draft, problems: list[str]) -> None:
     """Fill in what Dovecot, OpenDKIM and fail2ban must share with Postfix, and append problems."""
     postfix = settings["postfix"]
     postfix["delimiter"] = _delimiter(settings, problems)
@@ -69,7 +70,7 @@ def fill(settings, problems):
     _fill_trusted(settings, problems)
 
 
-def _delimiter(settings, problems):
+def _delimiter(settings: Draft, problems: list[str]) -> str:
     text = text_of(settings, "recipient_delimiter", "+")
     if text is None or not set(text) <= _DELIMITERS:
         problems.append(
@@ -87,7 +88,7 @@ def _delimiter(settings, problems):
     return text
 
 
-def _log(settings, problems):
+def _log(settings: Draft, problems: list[str]) -> str:
     path = text_of(settings, "maillog_file")
     if not path:
         return ""
@@ -105,7 +106,7 @@ def _log(settings, problems):
     return path
 
 
-def _mailbox(settings, problems):
+def _mailbox(settings: Draft, problems: list[str]) -> dict[str, str]:
     """Return where Dovecot finds the mail of local(8): ``driver``, ``path`` and, for an mbox, ``inbox``.
 
     ``{user}`` in these stands for the user's name.
@@ -133,7 +134,7 @@ def _mailbox(settings, problems):
     return {"driver": "mbox", "path": "~/mail", "inbox": f"{spool.rstrip('/')}/{{user}}"}
 
 
-def _check_dovecot_place(settings, problems):
+def _check_dovecot_place(settings: Draft, problems: list[str]) -> None:
     """Check that Dovecot reads mail where local(8) delivers it."""
     if any(text_of(settings, name) for name in _DELIVERERS):
         return
@@ -145,7 +146,7 @@ def _check_dovecot_place(settings, problems):
             )
 
 
-def _has_lmtp_socket(settings, problems):
+def _has_lmtp_socket(settings: Draft, problems: list[str]) -> bool:
     """Tell whether Dovecot's LMTP needs a socket in Postfix's queue: with virtual accounts, or if it is named."""
     places = {_WHERE: settings["postfix"]["main"]}
     for service in ("submission", "submissions"):
@@ -164,7 +165,7 @@ def _has_lmtp_socket(settings, problems):
     return bool(named) or settings["accounts"]["type"] == "virtual"
 
 
-def _fill_logins(settings, problems):
+def _fill_logins(settings: Draft, problems: list[str]) -> None:
     """Make one key decide who checks logins, and where Dovecot listens for them."""
     sasl = settings["sasl"]
     kind = text_of(settings, "smtpd_sasl_type")
@@ -185,12 +186,12 @@ def _fill_logins(settings, problems):
     sasl["path"] = path
 
 
-def _checker(settings):
+def _checker(settings: Draft) -> str:
     virtual = settings["accounts"]["type"] == "virtual"
     return settings["sasl"]["type"] or ("dovecot" if virtual else "cyrus")
 
 
-def _check_service_login(settings, service, name, problems):
+def _check_service_login(settings: Draft, service: str, name: str, problems: list[str]) -> None:
     given = settings["postfix"][service]["options"].get(name)
     if given is None:
         return
@@ -204,7 +205,7 @@ def _check_service_login(settings, service, name, problems):
         )
 
 
-def _fill_trusted(settings, problems):
+def _fill_trusted(settings: Draft, problems: list[str]) -> None:
     """Let OpenDKIM sign for those that Postfix relays for. A list of hosts in the pillar is taken as it is."""
     opendkim, main = settings["opendkim"], settings["postfix"]["main"]
     style, networks = text_of(settings, "mynetworks_style"), text_of(settings, "mynetworks")
@@ -226,9 +227,10 @@ def _fill_trusted(settings, problems):
     opendkim["trusted_hosts"] = list(dict.fromkeys([*_TRUSTED, *found]))
 
 
-def _networks(text):
+def _networks(text: str) -> tuple[list[str], list[str]]:
     """Return the networks of ``mynetworks`` in OpenDKIM's form, and the parts that only Postfix can read."""
-    found, unread = [], []
+    found: list[str] = []
+    unread: list[str] = []
     for word in words(text):
         mark, bare = ("!", word[1:]) if word.startswith("!") else ("", word)
         kind, colon, name = bare.partition(":")
@@ -242,13 +244,13 @@ def _networks(text):
     return found, unread
 
 
-def _network(mark, text):
+def _network(mark: str, text: str) -> list[str]:
     """Return an address or network in OpenDKIM's form, in a list; empty for loopback and for anything else."""
     try:
         network = ipaddress.ip_network(text.replace("[", "").replace("]", ""))
     except ValueError:  # reported where the parameter is checked
         return []
-    if network.version == 6 and network.subnet_of(_MAPPED):
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
         network = ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     if network.is_loopback:
         return []

@@ -1,12 +1,15 @@
 """Reads the pillar into settings: defaults are filled in, and contradictions are refused with an explanation."""
 
 import re
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 from mailhost.daemons import secrets as daemons_secrets
 from mailhost.daemons.services import MAILBOXES, SIEVE, SUBMISSION
 from mailhost.dkim import selectors as dkim_selectors
 from mailhost.errors import PillarError
 from mailhost.opendkim import authors
+from mailhost.pillar import Draft
 from mailhost.pillar import accounts as pillar_accounts
 from mailhost.pillar import hardening as pillar_hardening
 from mailhost.pillar import postfix as pillar_postfix
@@ -30,6 +33,7 @@ from mailhost.records import addresses
 from mailhost.records.addresses import outward_addresses
 from mailhost.schema import Domain, Wrong, each_kind, read
 from mailhost.selftest import recipients
+from mailhost.shapes import Settings, Value
 from mailhost.wording import did_you_mean, place_in, shown
 
 SAFE_RETENTION = 7 * 86400
@@ -37,7 +41,7 @@ _SOME_DAY = "20261124"
 _FIREWALLD_SERVICES = {"imap": ("imap", "imaps"), "pop3": ("pop3", "pop3s")}
 
 
-def resolve(pillar, parameters, grains):
+def resolve(pillar: Any, parameters: Mapping[str, Any], grains: Mapping[str, Any]) -> Settings:
     """Read the pillar into settings: defaults filled in, names and numbers normalized, main.cf computed.
 
     :param pillar: the value of the pillar key ``mailserver``.
@@ -46,14 +50,8 @@ def resolve(pillar, parameters, grains):
     :return: a dict of plain data, nested like the pillar.
     :raises PillarError: with everything that is wrong, each with its place and the nearest valid name.
     """
-    problems = []
-    settings = read(SCHEMA, pillar, "mailserver", problems)
-    pillar_postfix.fill_names(settings, problems)
-    _fill_host(settings, grains, problems)
-    pillar_postfix.fill(settings, problems)
-    _fill_domains(settings, problems)
-    pillar_accounts.fill(settings, problems)
-    pillar_tls.fill(settings, problems, parameters.get("tls", {}).get("folder"))
+    problems: list[str] = []
+    settings = _read(pillar, parameters, grains, problems)
     pillar_transport.fill(settings, problems)
     _fill_firewall(settings)
     _fill_system(settings, parameters, grains)
@@ -74,7 +72,7 @@ def resolve(pillar, parameters, grains):
         raise PillarError(problems)
     if settings["reflector"]["address"]:
         settings["os"] = _with_reflector(settings["os"])
-    if settings["watch"]["prometheus"] is True:
+    if not isinstance(settings["watch"]["prometheus"], str) and settings["watch"]["prometheus"]:  # `true`
         settings["watch"]["prometheus"] = parameters["watch"]["textfile"]
     settings["authors"] = authors.settled(settings)
     settings["postfix"]["files"] = extra_files(settings)
@@ -85,21 +83,21 @@ def resolve(pillar, parameters, grains):
     usual = parameters.get("opendkim", {}).get("settings", {})
     settings["opendkim"]["settings"] = {**usual, **settings["opendkim"]["settings"]}
     settings["postfix"]["local"] = local_options(settings)
-    for name in ("submission", "submissions"):
+    for name in SUBMISSION:
         service = settings["postfix"][name]
         service["options"] = submission_options(name, service, settings)
         if service["chroot"] is None:
             service["chroot"] = bool(system.get("chroot", False))
     settings["postfix"]["tlsproxy"] = fits.wants_tlsproxy(settings["postfix"]["main"])
     settings["postfix"]["message_size"] = fits.size(settings["postfix"]["main"], "message_size_limit")
-    options = {name: settings["postfix"][name]["options"] for name in ("submission", "submissions")}
+    options: dict[str, dict[str, str]] = {name: settings["postfix"][name]["options"] for name in SUBMISSION}
     problems = list(fits.problems(settings, given, options))
     if problems:
         raise PillarError(problems)
     return settings
 
 
-def problems(pillar, parameters, grains):
+def problems(pillar: Any, parameters: Mapping[str, Any], grains: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what is wrong in a pillar, a sentence for each problem; the arguments are those of :func:`resolve`."""
     try:
         resolve(pillar, parameters, grains)
@@ -108,7 +106,19 @@ def problems(pillar, parameters, grains):
     return ()
 
 
-def _fill_host(settings, grains, problems):
+def _read(pillar: Any, parameters: Mapping[str, Any], grains: Mapping[str, Any], problems: list[str]) -> Settings:
+    """Read the pillar, and fill in what depends on other keys; only what had ``problems`` may still be ``None``."""
+    draft: Draft = read(SCHEMA, pillar, "mailserver", problems)
+    pillar_postfix.fill_names(draft, problems)
+    _fill_host(draft, grains, problems)
+    pillar_postfix.fill(draft, problems)
+    _fill_domains(draft, problems)
+    pillar_accounts.fill(draft, problems)
+    pillar_tls.fill(draft, problems, parameters.get("tls", {}).get("folder"))
+    return cast(Settings, draft)
+
+
+def _fill_host(settings: Draft, grains: Mapping[str, Any], problems: list[str]) -> None:
     if settings["hostname"] is None:
         try:
             settings["hostname"] = Domain().read(grains.get("fqdn", ""))
@@ -132,7 +142,7 @@ def _fill_host(settings, grains, problems):
         settings["addresses"] = outward_addresses(grains, main)
 
 
-def _fill_domains(settings, problems):
+def _fill_domains(settings: Draft, problems: list[str]) -> None:
     for name, domain in each_kind(settings["domains"], problems):
         _fill_shared(name, domain, settings["hostname"], problems)
         unknown = domain["addresses"] is None and not settings["addresses"]
@@ -154,7 +164,7 @@ def _fill_domains(settings, problems):
     _check_sign_as(settings["domains"], problems)
 
 
-def _check_sign_as(domains, problems):
+def _check_sign_as(domains: Mapping[str, Draft], problems: list[str]) -> None:
     """Turn off the key of each domain that another one signs for, and check that the other one can sign."""
     for name, domain in domains.items():
         other = domain["dkim"]["sign_as"]
@@ -168,7 +178,7 @@ def _check_sign_as(domains, problems):
             domain["dkim"]["enabled"] = False
 
 
-def _cannot_sign(name, other, domains):
+def _cannot_sign(name: str, other: str, domains: Mapping[str, Draft]) -> str | None:
     """Return why ``other`` cannot sign the mail of the domain ``name``, or ``None``."""
     if other == name:
         return "a domain signs its own mail without this; leave it out"
@@ -181,7 +191,7 @@ def _cannot_sign(name, other, domains):
     return None
 
 
-def _fill_shared(name, domain, hostname, problems):
+def _fill_shared(name: str, domain: Draft, hostname: str, problems: list[str]) -> None:
     """Fill in what a domain's records say about all hosts that have it."""
     spf, hosts = domain["spf"], domain["hosts"]
     # An entry that is not a name was reported already.
@@ -196,7 +206,7 @@ def _fill_shared(name, domain, hostname, problems):
         spf["exact"] = bool(spf["addresses"] is not None or spf["hosts"] or spf["record"])
 
 
-def _check_retention(policy, where, problems):
+def _check_retention(policy: Draft, where: str, problems: list[str]) -> None:
     retention = policy["retention"]
     if retention is not None and retention < SAFE_RETENTION and not policy["allow_unsafe"]:
         problems.append(
@@ -205,7 +215,7 @@ def _check_retention(policy, where, problems):
         )
 
 
-def _check_selector(template, domain, hostname, where, problems):
+def _check_selector(template: str | None, domain: str, hostname: str, where: str, problems: list[str]) -> None:
     """Report a template from which no key record of the domain can be made (RFC 6376 section 3.1)."""
     if not template:
         return
@@ -223,7 +233,7 @@ def _check_selector(template, domain, hostname, where, problems):
         )
 
 
-def _fill_firewall(settings):
+def _fill_firewall(settings: Settings) -> None:
     firewall, postfix, dovecot = settings["firewalld"], settings["postfix"], settings["dovecot"]
     if firewall["services"] is None:
         services = ["smtp"] + (["smtps"] if postfix["submissions"]["enabled"] else [])
@@ -237,7 +247,7 @@ def _fill_firewall(settings):
         firewall["ports"] = ["587/tcp"] if postfix["submission"]["enabled"] else []
 
 
-def _fill_system(settings, parameters, grains):
+def _fill_system(settings: Settings, parameters: Mapping[str, Any], grains: Mapping[str, Any]) -> None:
     """Turn off what the system does not use, and find the milter's port if the SELinux policy has no label for it."""
     selinux, opendkim = settings["selinux"], settings["opendkim"]
     if selinux["enabled"] is None:
@@ -249,7 +259,7 @@ def _fill_system(settings, parameters, grains):
     settings["repositories"]["install"] = settings["repositories"]["install"] and "repositories" in parameters
 
 
-def _check_publishing(settings, problems):
+def _check_publishing(settings: Settings, problems: list[str]) -> None:
     dns = settings["dns"]
     if dns["publish"] == "manual" and dns["publish_records"]:
         problems.append(
@@ -267,7 +277,7 @@ def _check_publishing(settings, problems):
         )
 
 
-def _check_secrets(pillar, problems):
+def _check_secrets(pillar: Any, problems: list[str]) -> None:
     """Refuse secrets in parameters that end up in public files; drop other messages, which may quote them."""
     places = ["postfix:main", "postfix:submission:options", "postfix:submissions:options"]
     for place in (*places, "dovecot:settings", "opendkim:settings"):
@@ -278,20 +288,20 @@ def _check_secrets(pillar, problems):
                 problems[:] = [one for one in problems if not one.startswith(f"{where}:")] + [f"{where}: {wrong}"]
 
 
-def _given(pillar, place):
+def _given(pillar: Any, place: str) -> Mapping[object, object]:
     for key in place.split(":"):
         pillar = pillar.get(key) if isinstance(pillar, dict) else None
     return pillar if isinstance(pillar, dict) else {}
 
 
-def _check_postfix(settings, problems):
+def _check_postfix(settings: Settings, problems: list[str]) -> None:
     if settings["sasl"]["type"] == "dovecot" and not settings["dovecot"]["enabled"]:
         problems.append("mailserver:sasl:type: Dovecot would check logins, but mailserver:dovecot:enabled is false")
     postfix, system = settings["postfix"], settings["os"]["postfix"]
-    places = {"main": postfix["main"]}
-    for name in ("submission", "submissions"):
-        places[f"{name}:options"] = postfix[name]["options"]
-    given = {}
+    places: dict[str, Mapping[str, Value | None]] = {"main": postfix["main"]}
+    for service in SUBMISSION:
+        places[f"{service}:options"] = postfix[service]["options"]
+    given: dict[str, list[Value | None]] = {}
     for parameters in places.values():
         for name, value in parameters.items():
             given.setdefault(name, []).append(value)
@@ -304,7 +314,7 @@ def _check_postfix(settings, problems):
                 problems.append(f"{place_in(f'mailserver:postfix:{where}', name)}: {wrong}")
 
 
-def _check_ports(settings, problems):
+def _check_ports(settings: Settings, problems: list[str]) -> None:
     """Check that no two daemons share a port and that every port number is valid."""
     postfix, dovecot, opendkim = settings["postfix"], settings["dovecot"], settings["opendkim"]
     taken = {25: "SMTP", settings["selftest"]["port"]: "mailserver:selftest:port"}
@@ -329,7 +339,7 @@ def _check_ports(settings, problems):
             )
 
 
-def _check_reflector(settings, problems):
+def _check_reflector(settings: Settings, problems: list[str]) -> None:
     address = settings["reflector"]["address"]
     if address is None:
         return
@@ -340,7 +350,8 @@ def _check_reflector(settings, problems):
     if domain not in receive:
         near = did_you_mean(domain, receive) if receive else "there is none"
         problems.append(f"{where}: {domain} is not among mailserver:domains with receive: true; {near}")
-    for kind in ("users", "aliases"):
+    kinds: tuple[Literal["users"], Literal["aliases"]] = ("users", "aliases")
+    for kind in kinds:
         if local in map(str.lower, settings["accounts"][kind]):
             problems.append(
                 f"{where}: mailserver:accounts:{kind} has {local}, too, whose mail at {domain} would get a report "
@@ -348,7 +359,7 @@ def _check_reflector(settings, problems):
             )
 
 
-def _with_reflector(parameters):
+def _with_reflector(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the system's parameters, extended by the Python packages that the reflector needs."""
     more = parameters.get("reflector", {}).get("python_packages", [])
     python = parameters.get("python", {})
@@ -356,7 +367,7 @@ def _with_reflector(parameters):
     return {**parameters, "python": {**python, "packages": packages}}
 
 
-def _read_main(given):
+def _read_main(given: Mapping[str, Value | None]) -> dict[str, Value | None]:
     """Return the pillar's parameters as values for main.cf; one that refers to another parameter stays as it is."""
     return {
         name: MAIN_KINDS[name].read(value)

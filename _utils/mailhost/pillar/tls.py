@@ -2,7 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
+from mailhost.pillar import Draft
 from mailhost.schema import Bool, Choice, Domain, Duration, Integer, Items, Key, Section, Text, Wrong
 from mailhost.tls.certificate import blocks, is_pair, load_key, parse_chain
 
@@ -30,7 +32,7 @@ class Pem:
     label: str
     form: str
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         blocks = re.findall(rf"-----BEGIN {self.label}-----.+?-----END {self.label}-----", str(value), re.DOTALL)
         if not isinstance(value, str) or not blocks:
             raise Wrong(f"the value is not {self.form}")
@@ -132,7 +134,7 @@ HOST_KEY = Key(
 )
 
 
-def fill(settings, problems, folder):
+def fill(settings: Draft, problems: list[str], folder: str) -> None:
     """Fill in ``source``, the files that are served and what depends on other keys; append problems.
 
     Certificate and key text is checked and then removed: settings are shown and stored, and a key belongs only in its
@@ -162,12 +164,12 @@ def fill(settings, problems, folder):
             tls[part] = tls[part] or f"{folder}/{tls['source']}/{part}.pem"
 
 
-def _at(tls, key):
+def _at(tls: Draft, key: str) -> Any:
     outer, _, inner = key.partition(":")
     return tls[outer][inner] if inner else tls[outer]
 
 
-def _check_alone(tls, problems):
+def _check_alone(tls: Draft, problems: list[str]) -> None:
     """Report incomplete settings: a certificate without its key, or keys of a source that is not selected."""
     for one, other in (_KEYS_OF["files"], _KEYS_OF["text"]):
         if bool(tls[one]) != bool(tls[other]):
@@ -182,7 +184,7 @@ def _check_alone(tls, problems):
                 problems.append(f"mailserver:tls:{needed}: not given, but mailserver:tls:{source}:{key} is")
 
 
-def _check_texts(certificate, key, problems):
+def _check_texts(certificate: str, key: str, problems: list[str]) -> None:
     where = "mailserver:tls"
     try:
         chain = parse_chain(certificate)
@@ -204,7 +206,7 @@ def _check_texts(certificate, key, problems):
         problems.append(f"{where}:key_text: this is not the key of the first certificate of {where}:certificate_text")
 
 
-def _fill_acme(settings, problems):
+def _fill_acme(settings: Draft, problems: list[str]) -> None:
     acme, where = settings["tls"]["acme"], "mailserver:tls:acme"
     acme["server"] = acme["server"] or LETS_ENCRYPT
     if acme["challenge"] == "dns-01" and settings["dns"]["rfc2136"]["server"] is None:

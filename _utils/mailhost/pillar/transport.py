@@ -1,16 +1,20 @@
 """The pillar for TLS between mail servers: MTA-STS and its server, TLS-RPT, CAA; read, with defaults filled in."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
+from typing import Literal
 
 from mailhost.records import mta_sts
-from mailhost.schema import Address, Choice, Duration, Items, Key, Section, Text, Wrong, each_kind
+from mailhost.schema import Address, Choice, Duration, Items, Key, Kind, Section, Text, Wrong, each_kind
+from mailhost.shapes import DomainSettings, Settings
 from mailhost.wording import shown
 
 LONGEST_SERVED = 4000
 """Bytes: nginx accepts no parameter longer than its buffer of 4096, and a policy is one parameter."""
 _PATH = Text(r"/\S+", "an absolute path")
 _PLACEHOLDER = "{domain}"
+_FILES: tuple[Literal["certificate"], Literal["key"]] = ("certificate", "key")
 _CAA_TAGS = ("issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone")
 
 
@@ -20,14 +24,14 @@ class Caa:
 
     form: str = 'a CAA record (0 issue "letsencrypt.org")'
 
-    def read(self, value):
+    def read(self, value: object) -> str:
         found = re.fullmatch(r'(0|128) +([A-Za-z0-9]+) +(?:"([^"\\]*)"|([^"\\\s]+))', str(value))
         if not found or found[2].lower() not in _CAA_TAGS or not (found[3] or found[4] or "").isascii():
             raise Wrong(f"{shown(value)} is not {self.form}; its property is one of {', '.join(_CAA_TAGS)}")
         return f'{found[1]} {found[2].lower()} "{found[3] if found[4] is None else found[4]}"'
 
 
-def domain_keys(report_uri):
+def domain_keys(report_uri: Kind) -> dict[str, Key]:
     """Return the keys of a domain; ``report_uri`` is the kind for report addresses."""
     return {
         "mta_sts": Key(
@@ -93,14 +97,14 @@ HOST_KEY = Key(
 )
 
 
-def served(settings):
+def served(settings: Settings) -> list[str]:
     """Return the names of the domains whose policy this host serves."""
     if settings["mta_sts"]["serve"] == "nothing":
         return []
     return [name for name, domain in settings["domains"].items() if domain["mta_sts"]["mode"]]
 
 
-def fill(settings, problems):
+def fill(settings: Settings, problems: list[str]) -> None:
     """Fill in what depends on other keys, and append problems."""
     serving = served(settings)
     by_us = frozenset(serving)
@@ -108,7 +112,7 @@ def fill(settings, problems):
         if domain["mta_sts"]["addresses"] is None:
             domain["mta_sts"]["addresses"] = list(settings["addresses"]) if name in by_us else []
         _check_policy(name, domain, by_us, problems)
-    for part in ("certificate", "key"):
+    for part in _FILES:
         if settings["mta_sts"][part] is None:
             settings["mta_sts"][part] = settings["tls"][part]
         _check_path(settings["mta_sts"][part], f"mailserver:mta_sts:{part}", problems)
@@ -119,7 +123,7 @@ def fill(settings, problems):
             )
 
 
-def _check_policy(name, domain, by_us, problems):
+def _check_policy(name: str, domain: DomainSettings, by_us: Container[str], problems: list[str]) -> None:
     policy, where = domain["mta_sts"], f"mailserver:domains:{name}:mta_sts"
     if policy["max_age"] is not None and policy["max_age"] > mta_sts.LONGEST:
         problems.append(
@@ -135,7 +139,7 @@ def _check_policy(name, domain, by_us, problems):
         problems.append(f"{where}: the policy names so many hosts that nginx could not serve it")
 
 
-def _check_path(path, where, problems):
+def _check_path(path: str | None, where: str, problems: list[str]) -> None:
     if path and re.search(r"[{}'\"\\;$]", path.replace(_PLACEHOLDER, "")):
         problems.append(
             f"{where}: {shown(path)} is not a path for nginx: only {_PLACEHOLDER} is filled in, and no quotation mark, "
@@ -143,6 +147,6 @@ def _check_path(path, where, problems):
         )
 
 
-def path_of(path, name):
+def path_of(path: str, name: str) -> str:
     """Return the path of a domain's certificate or key."""
     return path.replace(_PLACEHOLDER, name)

@@ -1,7 +1,12 @@
 """Postfix's settings for received domains and virtual accounts: parameters, and the tables that they name."""
 
+from collections.abc import Sized
+from typing import Literal
+
 from mailhost.postfix import senders as postfix_senders
 from mailhost.postfix.domains import host_names, is_virtual, received
+from mailhost.postfix.lists import ParameterValue
+from mailhost.shapes import Settings
 
 LMTP, QUOTA = "private/dovecot-lmtp", "private/quota-status"
 """Dovecot's sockets, in Postfix's queue folder."""
@@ -14,28 +19,28 @@ MOST_LISTED = 100
 than that go into a table."""
 
 
-def local_domains(settings):
+def local_domains(settings: Settings) -> list[str]:
     """Return the received domains whose mail is for system users."""
     return [] if is_virtual(settings) else received(settings)
 
 
-def is_long(domains):
+def is_long(domains: Sized) -> bool:
     """Tell whether these are too many domains for a list in main.cf."""
     return len(domains) > MOST_LISTED
 
 
-def local_list(settings):
+def local_list(settings: Settings) -> list[str]:
     """Return the value by which a Postfix parameter names the received domains whose mail is for system users."""
     return domain_list(settings) if local_domains(settings) else []
 
 
-def domain_list(settings):
+def domain_list(settings: Settings) -> list[str]:
     """Return the value by which a Postfix parameter names the received domains."""
     domains = received(settings)
     return [f"texthash:{DOMAINS}"] if is_long(domains) else domains
 
 
-def parameters(settings):
+def parameters(settings: Settings) -> dict[str, ParameterValue]:
     """Return the parameters of main.cf for virtual accounts; none for system users.
 
     Whether a mailbox is full is checked before mail is accepted: later it would have to be bounced to a sender address
@@ -57,7 +62,7 @@ def parameters(settings):
     }
 
 
-def needed_tables(settings):
+def needed_tables(settings: Settings) -> dict[str, list[str]]:
     """Return, by parameter, the tables that virtual accounts need to receive and send mail."""
     if not is_virtual(settings):
         return {}
@@ -69,9 +74,10 @@ def needed_tables(settings):
     }
 
 
-def tables(settings):
+def tables(settings: Settings) -> dict[str, list[str]]:
     """Return the lines of the tables by their paths."""
-    rows, domains = {}, received(settings)
+    rows: dict[str, dict[str, str]] = {}
+    domains = received(settings)
     if is_long(domains):
         rows[DOMAINS] = dict.fromkeys(domains, "x")
     if is_virtual(settings):
@@ -81,17 +87,18 @@ def tables(settings):
     return {path: [f"{name} {value}" for name, value in found.items()] for path, found in rows.items()}
 
 
-def _mailboxes(settings):
+def _mailboxes(settings: Settings) -> list[str]:
     others = (settings["reflector"]["address"], _probe(settings, "mailbox"))
     return [*settings["accounts"]["virtual"]["users"], *filter(None, others)]
 
 
-def _probe(settings, name):
+def _probe(settings: Settings, name: Literal["mailbox", "mailbox_alias"]) -> str | None:
     """Return one of the formula's own addresses (:mod:`mailhost.selftest.recipients`), or ``None``."""
-    return settings.get("delivery") and settings["delivery"][name]
+    found = settings.get("delivery")
+    return found[name] if found else None
 
 
-def _aliases(settings):
+def _aliases(settings: Settings) -> dict[str, str]:
     """Return where mail goes: the host's own aliases apply in each domain, unless somebody has the address."""
     virtual = settings["accounts"]["virtual"]
     host = {
@@ -103,12 +110,12 @@ def _aliases(settings):
     own = {alias: name for name, user in virtual["users"].items() for alias in user["aliases"]}
     catch_all = {f"@{domain}": recipient for domain, recipient in virtual["catch_all"].items()}
     free = {name: target for name, target in host.items() if name not in virtual["users"]}
-    probe = _probe(settings, "mailbox")
-    probed = {_probe(settings, "mailbox_alias"): probe} if probe else {}
+    probe, alias = _probe(settings, "mailbox"), _probe(settings, "mailbox_alias")
+    probed = {alias: probe} if probe and alias else {}
     return {**free, **caught, **probed, **given, **own, **catch_all}
 
 
-def senders(settings):
+def senders(settings: Settings) -> dict[str, str]:
     """Return which login may send as which address: a user as each of their own, and with +anything added."""
     users = settings["accounts"]["virtual"]["users"]
     return {address: name for name, user in users.items() for address in (name, *user["aliases"])}

@@ -4,10 +4,13 @@ The pillar is checked with this before a run, and mailserver.check checks the ac
 """
 
 import re
+from collections.abc import Container, Iterator, Mapping
+from typing import TypeAlias
 
 from mailhost.postfix import restrictions
 from mailhost.postfix.lists import expanded, inner, rows, words
 from mailhost.postfix.versions import PARAMETERS, is_parameter
+from mailhost.shapes import Settings
 from mailhost.wording import did_you_mean, shown
 
 SIZES = {"message_size_limit": 10240000, "mailbox_size_limit": 51200000, "virtual_mailbox_limit": 51200000}
@@ -34,16 +37,19 @@ _POSTSCREEN = frozenset(("dnsblog", "smtpd", "tlsproxy"))
 SELFTEST = "mailserver-selftest"
 """The transport for the formula's message to itself."""
 _NO_DELIVERY = frozenset(("error", "discard", "retry"))
+_Where: TypeAlias = Mapping[str, Mapping[str, str]]
+"""By their place in the pillar: parameters and their texts."""
 
 
-def sizes(main):
+def sizes(main: Mapping[str, str]) -> dict[str, tuple[int, int]]:
     """Return ``{limit: (bytes, bytes of message_size_limit)}`` for mailbox limits smaller than a message may be.
 
     With such a limit the delivery agent fails on every message (local(8), virtual(8)).
 
     :param main: parameters and their texts, with or without ``$name`` filled in.
     """
-    most, found = size(main, "message_size_limit"), {}
+    most = size(main, "message_size_limit")
+    found: dict[str, tuple[int, int]] = {}
     for name in _AGENTS:
         limit = size(main, name)
         if limit and most is not None and (most == 0 or limit < most):
@@ -51,18 +57,18 @@ def sizes(main):
     return found
 
 
-def size(main, name):
+def size(main: Mapping[str, str], name: str) -> int | None:
     """Return a limit of :data:`SIZES` in bytes, 0 for none; ``None`` if it depends on something unknown here."""
     text = expanded(str(main.get(name, SIZES[name])), main, is_parameter)
     return int(text) if text and text.strip().isdigit() else None
 
 
-def transports(values):
+def transports(values: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return ``[(parameter, transport)]`` for all transports that parameters name, also in tables within values.
 
     :param values: parameters and their texts, ``$name`` filled in.
     """
-    found = []
+    found: list[tuple[str, str]] = []
     for name, text in values.items():
         if name in _TRANSPORTS:
             found += [(name, one) for one in _transport(text)]
@@ -72,13 +78,13 @@ def transports(values):
     return found
 
 
-def _transport(text):
+def _transport(text: str) -> list[str]:
     """Return the transport of ``transport:nexthop`` in a list; the list is empty for ``:nexthop``, "" and tables."""
     name = _NAME.match(text.strip())
     return [name[0]] if name else []
 
 
-def _results(text):
+def _results(text: str) -> Iterator[str]:
     """Yield the results of tables within a value: ``inline:``, ``static:``, and patterns in braces."""
     for word in words(text):
         kind, _, name = word.removeprefix("proxy:").partition(":")
@@ -88,14 +94,14 @@ def _results(text):
             yield from (value for _, value in rows(name))
 
 
-def problems(settings, given, options):
+def problems(settings: Settings, given: Container[str], options: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return a sentence for each thing in the pillar that cannot work, with its place.
 
     :param settings: with main.cf computed.
     :param given: the pillar's ``postfix:main``; ``options`` are the pillar's options for each service.
     """
     main = settings["postfix"]["main"]
-    where = {"mailserver:postfix:main": main}
+    where: dict[str, Mapping[str, str]] = {"mailserver:postfix:main": main}
     where.update({f"mailserver:postfix:{name}:options": values for name, values in options.items()})
     return [
         *_of_sizes(main, given),
@@ -109,11 +115,11 @@ def problems(settings, given, options):
     ]
 
 
-def _place(name, given, instead):
+def _place(name: str, given: Container[str], instead: str) -> str:
     return f"mailserver:postfix:main:{name if name in given else instead}"
 
 
-def _of_sizes(main, given):
+def _of_sizes(main: Mapping[str, str], given: Container[str]) -> Iterator[str]:
     for name, (limit, most) in sizes(main).items():
         size = f"{most} bytes" if most else "0, which is no limit"
         yield (
@@ -122,20 +128,20 @@ def _of_sizes(main, given):
         )
 
 
-def _full(values, main):
+def _full(values: Mapping[str, str], main: Mapping[str, str]) -> dict[str, str]:
     """Return parameters with each ``$name`` filled in, without those that depend on something unknown."""
     whole = {name: expanded(text, {**main, **values}, is_parameter) for name, text in values.items()}
     return {name: text for name, text in whole.items() if text is not None}
 
 
-def services(settings):
+def services(settings: Settings) -> set[str]:
     """Return the services in the formula's master.cf that parameters may name."""
     has = set(SERVICES) | (_POSTSCREEN if settings["postscreen"]["enabled"] else set())
     has |= {"tlsproxy"} if wants_tlsproxy(settings["postfix"]["main"]) else set()
     return has - (set() if settings["reflector"]["address"] else {"mailserver-reflector"})
 
 
-def wants_tlsproxy(main):
+def wants_tlsproxy(main: Mapping[str, str]) -> bool:
     """Tell whether outgoing mail goes through tlsproxy(8) (``smtp_tls_connection_reuse``); it waits without that."""
     return any(main.get(f"{name}_tls_connection_reuse") == "yes" for name in ("smtp", "lmtp"))
 
@@ -143,7 +149,7 @@ def wants_tlsproxy(main):
 TRANSPORTS = frozenset(("discard", "error", "lmtp", "local", "relay", "retry", "smtp", "virtual"))
 
 
-def _of_transports(settings, where, main):
+def _of_transports(settings: Settings, where: _Where, main: Mapping[str, str]) -> Iterator[str]:
     has = TRANSPORTS | ({"mailserver-reflector"} & services(settings))
     for place, values in where.items():
         for name, transport in dict.fromkeys(transports(_full(values, main))):
@@ -154,7 +160,7 @@ def _of_transports(settings, where, main):
                 )
 
 
-def _of_services(settings, where):
+def _of_services(settings: Settings, where: _Where) -> Iterator[str]:
     has = services(settings)
     for place, values in where.items():
         for name, text in values.items():
@@ -162,7 +168,7 @@ def _of_services(settings, where):
                 yield f"{place}:{name}: master.cf has no service {shown(text)}; {did_you_mean(text, has)}"
 
 
-def _of_domains(settings, main):
+def _of_domains(settings: Settings, main: Mapping[str, str]) -> Iterator[str]:
     """Check that no received domain is in two address classes of Postfix (ADDRESS_CLASS_README)."""
     received = {name for name, one in settings["domains"].items() if one["receive"]}
     is_virtual = settings["accounts"]["type"] == "virtual"
@@ -179,7 +185,7 @@ def _of_domains(settings, main):
             )
 
 
-def _of_deliveries(settings, main, given):
+def _of_deliveries(settings: Settings, main: Mapping[str, str], given: Container[str]) -> Iterator[str]:
     """Check that received mail is delivered to the formula's accounts."""
     is_virtual = settings["accounts"]["type"] == "virtual"
     has_mail = any(one["receive"] for one in settings["domains"].values())
@@ -203,7 +209,7 @@ def _of_deliveries(settings, main, given):
     yield from _of_sockets(settings, main)
 
 
-def _of_sockets(settings, main):
+def _of_sockets(settings: Settings, main: Mapping[str, str]) -> Iterator[str]:
     """Check that lmtp(8) can reach its socket if it runs in a chroot."""
     system = settings["os"]["postfix"]
     for name, text in main.items():
@@ -215,7 +221,7 @@ def _of_sockets(settings, main):
             )
 
 
-def _of_addresses(settings, main):
+def _of_addresses(settings: Settings, main: Mapping[str, str]) -> Iterator[str]:
     overrides = words(main.get("receive_override_options", ""))
     if "no_address_mappings" in overrides and settings["accounts"]["type"] == "virtual":
         yield (
@@ -224,7 +230,7 @@ def _of_addresses(settings, main):
         )
 
 
-def _of_signatures(settings, where):
+def _of_signatures(settings: Settings, where: _Where) -> Iterator[str]:
     """Check that no service bypasses OpenDKIM."""
     if not settings["opendkim"]["enabled"]:
         return
@@ -236,7 +242,7 @@ def _of_signatures(settings, where):
             )
 
 
-def _of_relaying(settings, main, given):
+def _of_relaying(settings: Settings, main: Mapping[str, str], given: Container[str]) -> Iterator[str]:
     """Check that strangers cannot relay, and that the relay host is not this host itself."""
     lists = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
     full = _full({name: main.get(name, "") for name in lists}, main)
@@ -265,7 +271,7 @@ def _of_relaying(settings, main, given):
             )
 
 
-def _of_utf8(settings, main):
+def _of_utf8(settings: Settings, main: Mapping[str, str]) -> Iterator[str]:
     """Check that SMTPUTF8 (RFC 6531) is offered only if every program on the way supports it."""
     if main.get("smtputf8_enable") != "yes":
         return
@@ -274,7 +280,7 @@ def _of_utf8(settings, main):
         yield f"mailserver:postfix:main:smtputf8_enable: yes, but {reason}; leave it out"
 
 
-def utf8_problem(settings):
+def utf8_problem(settings: Settings) -> str:
     """Return why this host cannot offer SMTPUTF8; ``""`` if it can."""
     if settings["accounts"]["type"] == "virtual":
         return "Dovecot's LMTP has no SMTPUTF8, so that such mail is taken and then bounced"

@@ -2,12 +2,14 @@
 
 import ipaddress
 
+from mailhost.postfix.lists import ParameterValue
 from mailhost.postfix.versions import knows
+from mailhost.shapes import Settings
 
 ACCESS_FILE = "/etc/postfix/mailserver_postscreen.cidr"
 
 
-def limits(settings):
+def limits(settings: Settings) -> dict[str, ParameterValue]:
     """Return the parameters of the pillar's ``limits``; anvil counts by the minute (``anvil_rate_time_unit``)."""
     given = settings["limits"]
     return {
@@ -22,12 +24,12 @@ def limits(settings):
     }
 
 
-def exempt(settings):
+def exempt(settings: Settings) -> list[str]:
     """Return the clients without limits, in the form of Postfix's lists; the host's own checks connect often."""
     return [_bracketed(place) for place in dict.fromkeys([*_own(settings), *settings["limits"]["exempt"]])]
 
 
-def postscreen(settings):
+def postscreen(settings: Settings) -> dict[str, ParameterValue]:
     """Return postscreen's parameters, under the names that the host's version uses (RELEASE_NOTES-3.6).
 
     The tests after the greeting stay off: they make even a client that passes them reconnect (POSTSCREEN_README).
@@ -37,7 +39,7 @@ def postscreen(settings):
         return {}
     new = knows(system["version"], "postscreen_denylist_action")
     denied, allowed = ("denylist", "allowlist") if new else ("blacklist", "whitelist")
-    parameters = {
+    parameters: dict[str, ParameterValue] = {
         "postscreen_access_list": ["permit_mynetworks", f"cidr:{ACCESS_FILE}"],
         f"postscreen_{denied}_action": given["action"],
         "postscreen_greet_action": given["action"],
@@ -53,7 +55,7 @@ def postscreen(settings):
     return parameters
 
 
-def access_lines(settings):
+def access_lines(settings: Settings) -> list[str]:
     """Return the lines of postscreen's access list, the most specific network first, since the first match counts."""
     given = settings["postscreen"]
     own = dict.fromkeys(_own(settings), "permit")
@@ -62,12 +64,12 @@ def access_lines(settings):
     return [f"{place} {action}" for place, action in rows]
 
 
-def _own(settings):
+def _own(settings: Settings) -> list[str]:
     """Return all addresses from which the host may connect to itself, including private ones, each once."""
     return list(dict.fromkeys([*(settings["addresses"] or ()), *settings.get("own_addresses", ())]))
 
 
-def _bracketed(place):
+def _bracketed(place: str) -> str:
     """Return an address or network in the form of Postfix's lists: IPv6 in brackets."""
     address, slash, prefix = place.partition("/")
     return f"[{address}]{slash}{prefix}" if ":" in address else place

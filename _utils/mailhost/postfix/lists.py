@@ -1,7 +1,11 @@
 """Values of Postfix parameters: the words of a list, the meaning of `$name`, and the tables that they name. Pure."""
 
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
+ParameterValue: TypeAlias = bool | int | str | Sequence[bool | int | str]
+"""A parameter's value, of the pillar or the formula, before :func:`mailhost.postfix.parameters.as_text`."""
 _BETWEEN = ", \t\r\n"
 _NAME = re.compile(r"\w+")
 _KEY = re.compile(r"/(?:[^/\\]|\\.)*/|[^\s=]*")
@@ -29,19 +33,21 @@ _LISTS = frozenset(
 )
 
 
-def is_list(name):
+def is_list(name: str) -> bool:
     """Tell whether one of Postfix's own parameters takes several values (postconf(5))."""
     return name in _LISTS or name.endswith(_LIST_ENDS)
 
 
-def is_map(name):
+def is_map(name: str) -> bool:
     """Tell whether each word of a parameter must be a table, ``type:name``."""
     return name.endswith(("_maps", "_checks")) or name in ("address_verify_map", "alias_database")
 
 
-def words(text):
+def words(text: str) -> list[str]:
     """Return the words of a list, separated by blanks and commas; text in braces is one word (postconf(5))."""
-    found, word, depth = [], [], 0
+    found: list[str] = []
+    word: list[str] = []
+    depth = 0
     for char in text:
         if char in _BETWEEN and depth == 0:
             found.append("".join(word))
@@ -52,7 +58,7 @@ def words(text):
     return [one for one in (*found, "".join(word)) if one]
 
 
-def inner(word):
+def inner(word: str) -> str:
     """Return the text in the braces of a word, ``""`` if it has none: ``{ inet:localhost:11332, timeout = 5s }``."""
     return word[1:-1].strip() if word.startswith("{") and word.endswith("}") else ""
 
@@ -61,7 +67,9 @@ class _Unknown(Exception):
     """A value depends on something that is unknown here."""
 
 
-def expanded(text, values, is_builtin=lambda name: False):
+def expanded(
+    text: str, values: Mapping[str, str], is_builtin: Callable[[str], bool] = lambda name: False
+) -> str | None:
     """Return ``text`` with each ``$name`` filled in (postconf(5)); ``None`` if it depends on something unknown.
 
     :param values: parameters and their texts.
@@ -73,8 +81,9 @@ def expanded(text, values, is_builtin=lambda name: False):
         return None
 
 
-def _expanded(text, values, is_builtin, within):
-    found, at = [], 0
+def _expanded(text: str, values: Mapping[str, str], is_builtin: Callable[[str], bool], within: tuple[str, ...]) -> str:
+    found: list[str] = []
+    at = 0
     while at < len(text):
         if text[at] != "$":
             following = text.find("$", at)
@@ -90,7 +99,7 @@ def _expanded(text, values, is_builtin, within):
     return "".join(found)
 
 
-def _reference(text, at):
+def _reference(text: str, at: int) -> tuple[str, int]:
     """Return the text after a ``$``, without brackets, and the position after it."""
     if text[at : at + 1] in ("{", "("):
         ends = _closing(text, at)
@@ -101,7 +110,7 @@ def _reference(text, at):
     return name[0], name.end()
 
 
-def _closing(text, at):
+def _closing(text: str, at: int) -> int:
     opens, closes, depth = text[at], {"{": "}", "(": ")"}[text[at]], 0
     for here in range(at, len(text)):
         depth += (text[here] == opens) - (text[here] == closes)
@@ -110,7 +119,7 @@ def _closing(text, at):
     raise _Unknown
 
 
-def _filled(written, values, is_builtin, within):
+def _filled(written: str, values: Mapping[str, str], is_builtin: Callable[[str], bool], within: tuple[str, ...]) -> str:
     """Return the value of ``name``, ``name?text``, ``name:text`` or ``name?{text}:{text}``."""
     name = _NAME.match(written)
     if not name or name[0] in within:  # a comparison of two texts, or a circular reference
@@ -125,7 +134,7 @@ def _filled(written, values, is_builtin, within):
     return _expanded(chosen, values, is_builtin, within)
 
 
-def _chosen(mark, text, is_given):
+def _chosen(mark: str, text: str, is_given: bool) -> str:
     if mark not in "?:":
         raise _Unknown
     if mark == ":":
@@ -139,12 +148,12 @@ def _chosen(mark, text, is_given):
     return first if is_given else other
 
 
-def names(text):
+def names(text: str) -> set[str]:
     """Return the parameters that a text refers to."""
     return set(re.findall(r"\$[{(]?(\w+)", text))
 
 
-def tables(text):
+def tables(text: str) -> Iterator[tuple[str, str]]:
     """Yield (type, name) for each table in a value, also within ``proxy:``, ``pipemap:`` and ``unionmap:``."""
     for word in words(text):
         if inner(word):
@@ -161,11 +170,13 @@ def tables(text):
             yield from tables(inner(name))
 
 
-def rows(name):
+def rows(name: str) -> list[tuple[str, str]]:
     """Return the (key, value) rows of an ``inline:`` table, or of a ``cidr:``, ``pcre:``, ``regexp:`` one in braces."""
     found = []
     for row in filter(None, map(inner, words(inner(name)))):
-        key = _KEY.match(row)[0]
-        key += _NAME.match(row, len(key))[0] if key.startswith("/") and row[len(key) : len(key) + 1].isalpha() else ""
+        start = _KEY.match(row)
+        key = start[0] if start else ""
+        flags = _NAME.match(row, len(key)) if key.startswith("/") and row[len(key) : len(key) + 1].isalpha() else None
+        key += flags[0] if flags else ""
         found.append((key.strip(), row[len(key) :].strip().removeprefix("=").strip()))
     return found

@@ -4,6 +4,7 @@ Without it mail would leave unsigned, or be refused, lost or deferred, while eve
 """
 
 import re
+from collections.abc import Iterable, Mapping
 
 from mailhost.postfix import restrictions
 from mailhost.postfix.lists import expanded, inner, words
@@ -19,13 +20,13 @@ LOCAL, LOGINS = "mailserver-local", "ORIGINATING"
 """``{daemon_name}`` of mail from sendmail(1), and of the services for logins with ``safe_options``."""
 
 
-def full(text, values):
+def full(text: str, values: Mapping[str, str]) -> str:
     """Return a value with each ``$name`` filled in, or unchanged if that is not possible."""
     found = expanded(text, values, is_parameter)
     return text if found is None else found
 
 
-def beside(text, needed, values):
+def beside(text: str, needed: Iterable[str], values: Mapping[str, str]) -> str:
     """Return a list extended by the words of ``needed`` that it lacks; they are added at its end.
 
     :param values: the texts of all parameters, to fill in ``$name``.
@@ -35,13 +36,13 @@ def beside(text, needed, values):
     return ", ".join([*([text.strip().rstrip(",")] if text.strip() else []), *missing])
 
 
-def _plain(word):
+def _plain(word: str) -> str:
     """Return a word in the form in which equal ones are equal: a milter without options, a table without proxymap."""
     first = (words(inner(word)) or [word])[0].lower().removeprefix("proxy:")
     return re.sub(r"^inet:(localhost|\[::1\])(?=:)", "inet:127.0.0.1", first)
 
 
-def merged(needs, given, values):
+def merged(needs: Mapping[str, Iterable[str]], given: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
     """Return the pillar's parameters that change when the formula's own words are added.
 
     :param needs: ``{parameter: words}`` that must be in Postfix's lists.
@@ -51,7 +52,7 @@ def merged(needs, given, values):
     return {name: text for name, text in found.items() if text != given[name]}
 
 
-def relaying(given, own, values):
+def relaying(given: Mapping[str, str], own: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
     """Return the restriction list that keeps strangers from relaying, if the pillar's own lists would not.
 
     :param given: ``{parameter: text}`` of the pillar; ``own`` is that of the formula.
@@ -64,16 +65,16 @@ def relaying(given, own, values):
     return {relay: restrictions.added(texts[relay], "reject_unauth_destination") if texts[relay] else own[relay]}
 
 
-def with_restriction(text, restriction, values):
+def with_restriction(text: str, restriction: str, values: Mapping[str, str]) -> str:
     """Return a list of restrictions with one of the formula's added."""
     whole = full(text, values)
-    if restriction.split()[-1] in whole.replace("}", " ").replace(",", " ").split():
+    if restriction.rsplit(maxsplit=1)[-1] in whole.replace("}", " ").replace(",", " ").split():
         return text
     # If a parameter of the pillar may end the list, a restriction after it would never be evaluated.
     return restrictions.added(whole if "$" in text else text, restriction)
 
 
-def for_logins(text, values):
+def for_logins(text: str, values: Mapping[str, str]) -> str:
     """Return relay restrictions of a service for logins that let them send elsewhere; ``""`` stays as it is."""
     listed = [word.lower() for word in words(full(text, values))]
     if not listed or "permit_sasl_authenticated" in listed or "$" in text:
@@ -81,7 +82,7 @@ def for_logins(text, values):
     return f"permit_sasl_authenticated, {text}"
 
 
-def bound(text, values):
+def bound(text: str, values: Mapping[str, str]) -> str:
     """Return sender restrictions with the one that limits a login to its own addresses."""
     listed = {word.lower() for word in words(full(text, values))}
     if not listed or listed & restrictions.BINDINGS:

@@ -2,14 +2,17 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mailhost.postfix import accounts as postfix_accounts
 from mailhost.postfix import fits, needs, restrictions
 from mailhost.postfix import hardening as postfix_hardening
 from mailhost.postfix.domains import is_virtual, received
-from mailhost.postfix.lists import TYPES, expanded, is_list, is_map, names, words
-from mailhost.postfix.versions import PARAMETERS, RESTRICTIONS, has_table, is_parameter, knows, parsed
-from mailhost.schema import Choice, Size, Wrong
+from mailhost.postfix.lists import TYPES, ParameterValue, expanded, is_list, is_map, names, words
+from mailhost.postfix.versions import PARAMETERS, RESTRICTIONS, Version, has_table, is_parameter, knows, parsed
+from mailhost.schema import Choice, Kind, Size, Wrong
+from mailhost.shapes import PostfixSubmission, Settings
 from mailhost.wording import did_you_mean, shown
 
 SENDER_LOGIN_MAP = "regexp:/etc/postfix/sender_login"
@@ -36,7 +39,7 @@ class Networks:
 
     form = "a list of IP addresses and networks"
 
-    def read(self, value):
+    def read(self, value: ParameterValue) -> list[str]:
         items = words(as_text(value))
         for item in items:
             _check_network(item.lstrip("!"))
@@ -48,14 +51,14 @@ class Protocols:
 
     form = "all, or a list of ipv4 and ipv6"
 
-    def read(self, value):
+    def read(self, value: ParameterValue) -> list[str]:
         items = words(as_text(value))
         if not items or not set(items) <= {"all", "ipv4", "ipv6"}:
             raise Wrong(f"{shown(value)} is not {self.form}")
         return items
 
 
-def _check_network(item):
+def _check_network(item: str) -> None:
     if item.startswith("/") or item.partition(":")[0] in TYPES:
         return
     address, slash, prefix = item.partition("]") if item.startswith("[") else (item, "", "")
@@ -66,7 +69,7 @@ def _check_network(item):
         raise Wrong(f"{shown(item)} is not an IP address or network: {err}") from err
 
 
-MAIN_KINDS = {
+MAIN_KINDS: dict[str, Kind] = {
     "inet_protocols": Protocols(),
     "mailbox_size_limit": Size(),
     "message_size_limit": Size(),
@@ -97,7 +100,12 @@ MAIN_KINDS = {
 """Parameters whose values are checked here; ``postfix check`` accepts invalid values for most of them."""
 
 
-def parameter_problem(name, value, given, system):
+def parameter_problem(
+    name: str,
+    value: ParameterValue | None,
+    given: Mapping[str, Sequence[ParameterValue | None]],
+    system: Mapping[str, Any],
+) -> str | None:
     """Return what is wrong with the parameter ``name`` of main.cf or ``-o``, or ``None``.
 
     A name that Postfix does not define is the operator's own parameter, if one of the values uses it: as ``$name``, as
@@ -129,7 +137,7 @@ def parameter_problem(name, value, given, system):
     return _value_problem(name, whole, system) or _words_problem(name, whole, texts)
 
 
-def _list_problem(name, value):
+def _list_problem(name: str, value: Sequence[bool | int | str]) -> str | None:
     """Return why a YAML list cannot be the value of a parameter; the value may be text that begins with a bracket."""
     if is_parameter(name) and not is_list(name):
         one = f"[{as_text(value)}]"
@@ -146,7 +154,7 @@ def _list_problem(name, value):
     return None
 
 
-def _words_problem(name, text, texts):
+def _words_problem(name: str, text: str, texts: Mapping[str, str]) -> str | None:
     """Return which word of a list Postfix does not know; because of it, all mail would be answered with 451."""
     if name.endswith("_restrictions"):
         classes = words(texts.get("smtpd_restriction_classes", ""))
@@ -161,7 +169,7 @@ def _words_problem(name, text, texts):
     return None
 
 
-def _value_problem(name, text, system):
+def _value_problem(name: str, text: str, system: Mapping[str, Any]) -> str | None:
     """Return which words of a value the host's Postfix does not understand; ``postfix check`` overlooks them."""
     version = system["version"]
     for kind, opens in re.findall(r"(?<![\w:/.-])([a-z]{2,12}):([/{])", text):
@@ -181,11 +189,11 @@ def _value_problem(name, text, system):
     return None
 
 
-def _has_near(name):
+def _has_near(name: str) -> bool:
     return did_you_mean(name, PARAMETERS).startswith("did you mean")
 
 
-def _is_used(name, given):
+def _is_used(name: str, given: Mapping[str, Sequence[ParameterValue | None]]) -> bool:
     texts = [as_text(value) for values in given.values() for value in values if value is not None]
     if any(name in names(text) for text in texts):
         return True
@@ -195,7 +203,7 @@ def _is_used(name, given):
     return any(name.startswith(f"{table}_") for text in texts for table in re.findall(kinds, text))
 
 
-def as_text(value):
+def as_text(value: ParameterValue) -> str:
     """Return a pillar value as text for main.cf: ``yes``/``no``, a list with commas."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -204,13 +212,13 @@ def as_text(value):
     return str(value)
 
 
-def main_cf(settings, given):
+def main_cf(settings: Settings, given: Mapping[str, ParameterValue | None]) -> dict[str, str]:
     """Return main.cf as an ordered mapping from parameter to text: the formula's values, overridden by ``given``.
 
     :param settings: the settings of :func:`mailhost.pillar.settings.resolve`, before ``postfix:main`` is computed.
     :param given: parameters from the pillar; a value ``None`` leaves the parameter out.
     """
-    own = {
+    usual: dict[str, ParameterValue | None] = {
         **_identity(settings),
         **_delivery(settings),
         **_tls(settings),
@@ -223,9 +231,9 @@ def main_cf(settings, given):
         **settings["os"]["postfix"].get("main", {}),
     }
     version = settings["os"]["postfix"]["version"]
-    own = {name: as_text(value) for name, value in own.items() if knows(version, name) and value is not None}
+    own = {name: as_text(value) for name, value in usual.items() if knows(version, name) and value is not None}
     texts = {name: as_text(value) for name, value in given.items() if value is not None}
-    parameters = {**own, **given}
+    parameters: dict[str, ParameterValue | None] = {**own, **given}
     needed = needed_words(settings)
     parameters.update({name: own[name] for name in given if name not in texts and needed.get(name) and name in own})
     parameters.update(_with_needs(settings, needed, own, texts))
@@ -237,7 +245,7 @@ def main_cf(settings, given):
     return {name: as_text(value) for name, value in parameters.items() if value is not None}
 
 
-def needed_words(settings):
+def needed_words(settings: Settings) -> dict[str, Sequence[str]]:
     """Return, by parameter, the words that must be in Postfix's lists, including lists from the pillar."""
     milter = [_milter(settings)] if settings["opendkim"]["enabled"] else []
     aliases = [_aliases(settings)]
@@ -255,7 +263,9 @@ def needed_words(settings):
     }
 
 
-def _with_needs(settings, needed, own, given):
+def _with_needs(
+    settings: Settings, needed: Mapping[str, Sequence[str]], own: Mapping[str, str], given: Mapping[str, str]
+) -> dict[str, str]:
     """Return the pillar's parameters that must change, with the formula's part added."""
     values = {**own, **given}
     found = needs.merged(needed, given, values)
@@ -272,7 +282,7 @@ def _with_needs(settings, needed, own, given):
     return found
 
 
-def _transports(settings):
+def _transports(settings: Settings) -> dict[str, str]:
     """Return the routes of the formula's own addresses and domains."""
     routes = {SELFTEST_DOMAIN: f"{SELFTEST}:[127.0.0.1]:{settings['selftest']['port']}"}
     if settings["reflector"]["address"]:
@@ -280,7 +290,7 @@ def _transports(settings):
     return routes
 
 
-def _recipients(settings, given):
+def _recipients(settings: Settings, given: Mapping[str, ParameterValue | None]) -> dict[str, list[str]]:
     """Return the setting that makes Postfix also accept mail for recipients that only the formula knows.
 
     These are the reflector, which is not a user, and the pillar's users and aliases if it has its own recipient list.
@@ -295,7 +305,7 @@ def _recipients(settings, given):
     return {"local_recipient_maps": [known, *([_table(settings, RECIPIENT_FILE, own)] if own else [])]}
 
 
-def _own_recipients(settings, given):
+def _own_recipients(settings: Settings, given: Mapping[str, ParameterValue | None]) -> dict[str, str]:
     reflector = settings["reflector"]["address"]
     own = [reflector] if reflector else []
     if given.get("local_recipient_maps"):
@@ -305,7 +315,7 @@ def _own_recipients(settings, given):
     return dict.fromkeys(own, "x")
 
 
-def _table(settings, path, rows):
+def _table(settings: Settings, path: str, rows: Mapping[str, str]) -> str:
     """Return the value that names the table of these rows in main.cf; without ``inline:`` it is a file
     (:func:`extra_files`).
     """
@@ -314,7 +324,7 @@ def _table(settings, path, rows):
     return f"texthash:{path}"
 
 
-def extra_files(settings):
+def extra_files(settings: Settings) -> dict[str, list[str]]:
     """Return the lines of the files that this Postfix needs besides main.cf, by their paths."""
     files = postfix_accounts.tables(settings)
     if settings["authors"]:
@@ -331,7 +341,7 @@ def extra_files(settings):
     return files | {path: [f"{name} {value}" for name, value in rows.items()] for path, rows in tables.items() if rows}
 
 
-def _identity(settings):
+def _identity(settings: Settings) -> dict[str, ParameterValue]:
     receive = postfix_accounts.local_domains(settings)
     own = [] if settings["domain"] in settings["domains"] and settings["domain"] not in receive else ["$mydomain"]
     listed = postfix_accounts.domain_list(settings) if receive else []
@@ -347,7 +357,7 @@ def _identity(settings):
     }
 
 
-def _delivery(settings):
+def _delivery(settings: Settings) -> dict[str, ParameterValue]:
     aliases = _aliases(settings)
     return {
         "home_mailbox": "Maildir/",
@@ -364,17 +374,17 @@ def _delivery(settings):
     }
 
 
-def _aliases(settings):
+def _aliases(settings: Settings) -> str:
     return f"{settings['os']['postfix'].get('database', 'hash')}:/etc/aliases"
 
 
-def _tls(settings):
+def _tls(settings: Settings) -> dict[str, ParameterValue]:
     modern = ">=TLSv1.2" if _version(settings) >= (3, 6) else "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1"
     given, own = settings["tls"], settings["os"].get("tls", {})
-    chain = [given["key"] or own.get("key"), given["certificate"] or own.get("certificate")]
+    key, certificate = given["key"] or own.get("key"), given["certificate"] or own.get("certificate")
     return {
         "smtpd_tls_security_level": "may",
-        **(_certificate(settings, *chain) if all(chain) else {}),
+        **(_certificate(settings, key, certificate) if key and certificate else {}),
         "smtpd_tls_auth_only": "yes",
         "smtpd_tls_protocols": modern,
         "smtpd_tls_mandatory_protocols": modern,
@@ -385,7 +395,7 @@ def _tls(settings):
     }
 
 
-def _profile(system, version):
+def _profile(system: Mapping[str, Any], version: Version) -> dict[str, str]:
     """Return Mozilla's profile for what the host serves. As a client it accepts what other hosts have (docs/tls.md)."""
     if "ciphers" not in system:
         return {}
@@ -400,13 +410,13 @@ def _profile(system, version):
     }
 
 
-def _certificate(settings, key, certificate):
+def _certificate(settings: Settings, key: str, certificate: str) -> dict[str, ParameterValue]:
     if knows(settings["os"]["postfix"]["version"], "smtpd_tls_chain_files"):
         return {"smtpd_tls_chain_files": [key, certificate]}
     return {"smtpd_tls_cert_file": certificate, "smtpd_tls_key_file": key}
 
 
-def _logins(settings):
+def _logins(settings: Settings) -> dict[str, str]:
     dovecot = settings["sasl"]["type"] == "dovecot"
     # The name of PAM's rules for saslauthd. Dovecot uses its own (mailserver/sasl/logins.sls).
     rules = {} if dovecot else {"smtpd_sasl_service": "mailserver-smtp"}
@@ -421,7 +431,7 @@ def _logins(settings):
     }
 
 
-def _sender_login_map(settings):
+def _sender_login_map(settings: Settings) -> str:
     """Return the map of who may send as whom. For many domains it takes tens of megabytes; proxymap(8) then holds it
     once instead of each smtpd. proxymap may not open it if the operator sets proxy_read_maps, or if Postfix is old.
     """
@@ -430,7 +440,7 @@ def _sender_login_map(settings):
     return f"proxy:{SENDER_LOGIN_MAP}" if is_long and is_open else SENDER_LOGIN_MAP
 
 
-def _restrictions(settings):
+def _restrictions(settings: Settings) -> dict[str, ParameterValue]:
     permitted = ["permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination"]
     return {
         "smtpd_banner": "$myhostname ESMTP",
@@ -443,7 +453,7 @@ def _restrictions(settings):
     }
 
 
-def _smuggling(version):
+def _smuggling(version: str) -> dict[str, str]:
     """Return the parameters against SMTP smuggling (CVE-2023-51764) that this version has.
 
     ``normalize`` came in the same releases as the reply code. In earlier ones BDAT is turned off; without it, no
@@ -456,7 +466,7 @@ def _smuggling(version):
     return {"smtpd_discard_ehlo_keywords": "chunking, silent-discard"} if parsed(version) >= (3, 4) else {}
 
 
-def _milters(settings):
+def _milters(settings: Settings) -> dict[str, str]:
     if not settings["opendkim"]["enabled"]:
         return {}
     return {
@@ -467,12 +477,12 @@ def _milters(settings):
     }
 
 
-def _milter(settings):
+def _milter(settings: Settings) -> str:
     port, _, host = settings["opendkim"]["socket"].partition(":")[2].partition("@")
     return f"inet:{host}:{port}"
 
 
-def local_options(settings):
+def local_options(settings: Settings) -> dict[str, str]:
     """Return the ``-o`` parameters of the service that takes mail from sendmail(1); empty if it needs none.
 
     Postfix shows milters all header fields except the first. That is its own Received field, which names the user id of
@@ -491,7 +501,7 @@ def local_options(settings):
     return {name: _option(value, settings["os"]["postfix"]["version"]) for name, value in options.items()}
 
 
-def submission_options(name, service, settings):
+def submission_options(name: str, service: PostfixSubmission, settings: Settings) -> dict[str, str]:
     """Return the ``-o`` parameters of the service ``name`` (``submission``, ``submissions``) as text.
 
     :param settings: with main.cf computed.
@@ -517,15 +527,21 @@ def submission_options(name, service, settings):
     if service["safe_options"] and "smtpd_relay_restrictions" in given:
         given["smtpd_relay_restrictions"] = needs.for_logins(given["smtpd_relay_restrictions"], {**values, **given})
     left_out = {name: None for name, value in service["options"].items() if value is None}
-    options = {**log_name, **(safe if service["safe_options"] else {}), **implicit, **given, **left_out}
+    options: dict[str, str | None] = {
+        **log_name,
+        **(safe if service["safe_options"] else {}),
+        **implicit,
+        **given,
+        **left_out,
+    }
     return {option: _option(as_text(value), version) for option, value in options.items() if value is not None}
 
 
-def _option(text, version):
+def _option(text: str, version: str) -> str:
     return text if takes_braces(version) else re.sub(r",\s+", ",", text)
 
 
-def option_problem(value, version):
+def option_problem(value: ParameterValue | None, version: str) -> str | None:
     """Return why master.cf cannot take ``value`` for an option, or ``None``: before 3.0 it must not have blanks."""
     if value is None or takes_braces(version) or not re.search(r"\s", _option(as_text(value), version)):
         return None
@@ -535,7 +551,7 @@ def option_problem(value, version):
     )
 
 
-def master_syntax(version):
+def master_syntax(version: str) -> dict[str, bool]:
     """Return what master.cf may contain, each true or false.
 
     ``braces``: ``-o { name = value }``; ``service_name``: ``$service_name`` in an option; ``postlogd``: the service
@@ -548,10 +564,10 @@ def master_syntax(version):
     }
 
 
-def takes_braces(version):
+def takes_braces(version: str) -> bool:
     """Tell whether an option in master.cf may contain blanks (RELEASE_NOTES-3.0)."""
     return parsed(version) >= (3, 0)
 
 
-def _version(settings):
+def _version(settings: Settings) -> Version:
     return parsed(settings["os"]["postfix"]["version"])

@@ -2,12 +2,24 @@
 
 import json
 import subprocess
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from mailhost.clock import TOLERANCE, utc
 
 
-def oldest(now, offset, run=None):
+class Timed(Protocol):
+    """A run's trusted time, and by how many seconds the host's clock is ahead of it."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def clock_ahead(self) -> float: ...
+
+
+def oldest(now: datetime, offset: float, run: Callable[[], str] | None = None) -> datetime | None:
     """Return when the oldest message in the queue arrived; ``now`` if the queue is empty, ``None`` if that is unknown.
 
     A message from the future arrived while the host's clock was wrong, so nobody knows when that was.
@@ -30,11 +42,11 @@ def oldest(now, offset, run=None):
     return min(moments, default=now)
 
 
-def oldest_for(run):
+def oldest_for(run: Timed) -> datetime | None:
     """Return :func:`oldest` for a :class:`mailhost.dkim.run.Run`."""
     return oldest(run.now, run.clock_ahead)
 
 
-def _postqueue():
+def _postqueue() -> str:
     done = subprocess.run(("postqueue", "-j"), capture_output=True, text=True, timeout=60, check=True)
     return done.stdout

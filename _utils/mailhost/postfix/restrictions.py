@@ -1,5 +1,7 @@
 """Postfix's restriction lists: which words exist, what keeps strangers from relaying, and how lists are merged."""
 
+from collections.abc import Iterable
+
 from mailhost.postfix.lists import TYPES, inner, words
 from mailhost.wording import did_you_mean
 
@@ -43,7 +45,7 @@ _ENDS = frozenset(("permit", "reject", "defer", "permit_auth_destination", "perm
 """After these, nothing more is evaluated for a stranger's recipient."""
 
 
-def unknown(text, classes):
+def unknown(text: str, classes: Iterable[str]) -> tuple[str, str] | None:
     """Return the first word that is not a restriction, and what may have been meant; ``None`` if there is none.
 
     :param text: a list of restrictions, ``$name`` filled in.
@@ -61,7 +63,7 @@ def unknown(text, classes):
     return None
 
 
-def guards(text):
+def guards(text: str) -> bool:
     """Tell whether a list keeps strangers from relaying: it refuses before it permits everybody."""
     for word in map(str.lower, words(text)):
         if word in GUARDS:
@@ -71,12 +73,12 @@ def guards(text):
     return False
 
 
-def lets_all_by(text):
+def lets_all_by(text: str) -> bool:
     """Tell whether a list has a bare ``permit``, after which nothing in it counts."""
     return "permit" in map(str.lower, words(text))
 
 
-def added(text, restriction):
+def added(text: str, restriction: str) -> str:
     """Return a list with a restriction that must apply to strangers added: before the word that ends it, if any."""
     listed = words(text)
     at = next((at for at, word in enumerate(listed) if word.lower() in _ENDS), None)
@@ -85,7 +87,7 @@ def added(text, restriction):
     return ", ".join(filter(None, [_joined(listed[:at]), restriction, _joined(listed[at:])]))
 
 
-def _joined(listed):
+def _joined(listed: Iterable[str]) -> str:
     """Return words as a list in readable form: a restriction's argument follows it without a comma."""
     text, takes = "", False
     for word in listed:

@@ -1,9 +1,11 @@
 """The tables that Postfix's configuration names, and Postfix's complaints about them."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-from mailhost.command import said
+from mailhost.command import Command, said
 from mailhost.postfix.lists import is_map, tables, words
 
 _WITHOUT_A_LOOK = frozenset("environ fail inline internal pipemap randmap static unionmap unix".split())
@@ -15,7 +17,7 @@ _FILES = re.compile(
 """Parameters whose lists may name files (Postfix's match_list): ``/file/name``."""
 
 
-def named(texts):
+def named(texts: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the tables, (type, name), that the texts of parameters name and that can be checked, each once.
 
     If a parameter takes only tables, one of an unknown type is included as well.
@@ -28,9 +30,9 @@ def named(texts):
     return [one for one in dict.fromkeys(found) if one[0] not in _WITHOUT_A_LOOK]
 
 
-def missing_files(texts):
+def missing_files(texts: Mapping[str, str]) -> dict[str, str]:
     """Return ``{place: path}`` of files that lists name but that do not exist: every lookup in such a list fails."""
-    found = {}
+    found: dict[str, str] = {}
     for place, text in texts.items():
         if _FILES.fullmatch(place.rpartition("/")[2]):
             paths = [word.lstrip("!") for word in words(text)]
@@ -39,7 +41,7 @@ def missing_files(texts):
     return found
 
 
-def problem(command, kind, name):
+def problem(command: Command, kind: str, name: str) -> tuple[Literal["", "warn", "fail"] | None, list[str]]:
     """Return the complaints of `postmap -q` about a table: ``("", lines)`` for none, else ``fail`` or ``warn``.
 
     :param command: runs a command (:class:`mailhost.check.findings.Host`).
@@ -55,10 +57,10 @@ def problem(command, kind, name):
     return "fail" if is_fatal else "warn", lines
 
 
-def words_for(kind, name):
+def words_for(kind: str, name: str) -> tuple[str, ...]:
     return "postmap", "-q", _KEY, f"{kind}:{name}"
 
 
-def parameters(text):
+def parameters(text: str) -> dict[str, str]:
     """Return ``{name: value}`` for the output of postconf."""
     return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in text.splitlines())}

@@ -3,8 +3,11 @@
 import math
 import re
 from dataclasses import dataclass
+from typing import TypeAlias
 
-LATEST = (3, 11, math.inf)
+Version: TypeAlias = tuple[float, ...]
+"""The numbers of a version; ``math.inf`` as the patch level stands for the last one (:func:`parsed`)."""
+LATEST: Version = (3, 11, math.inf)
 
 
 @dataclass(frozen=True)
@@ -14,54 +17,54 @@ class Term:
     ``backports``: from these on, later patch releases of the same minor version have it as well.
     """
 
-    first: tuple
-    last: tuple | None = None
-    backports: tuple = ()
+    first: Version
+    last: Version | None = None
+    backports: tuple[Version, ...] = ()
 
-    def covers(self, version):
+    def covers(self, version: Version) -> bool:
         """Tell whether ``version``, as :func:`parsed` returns it, has it."""
         if any(one[:2] == version[:2] and one <= version for one in self.backports):
             return True
         return self.first <= version and (self.last is None or version[:2] <= self.last[:2])
 
-    def said(self):
+    def said(self) -> str:
         """Return a text that says which versions have it: ``3.9 and later (also from 3.5.23, 3.6.13 on)``."""
         also = f" (also from {', '.join(map(_text, self.backports))} on)" if self.backports else ""
         until = f" to {_text(self.last)}" if self.last else " and later"
         return f"{_text(self.first)}{until}{also}"
 
 
-def parsed(version):
+def parsed(version: str) -> Version:
     """Return a version as numbers; ``3.7`` without a patch level means the last of its patch releases."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", str(version))[:3])
     return numbers if len(numbers) == 3 else (*numbers, math.inf)
 
 
-def _text(version):
+def _text(version: Version) -> str:
     return ".".join(str(part) for part in version if part != math.inf)
 
 
-def is_parameter(name):
+def is_parameter(name: str) -> bool:
     """Tell whether some version of Postfix has a parameter ``name``."""
     return name in PARAMETERS or name.endswith(_TRANSPORT_SUFFIXES)
 
 
-def knows(version, parameter):
+def knows(version: str, parameter: str) -> bool:
     """Tell whether Postfix ``version`` (``3.5.8``) has the parameter; unknown names are not judged and return true."""
     term = PARAMETERS.get(parameter)
     return term is None or term.covers(parsed(version))
 
 
-def has_table(version, kind):
+def has_table(version: str, kind: str) -> bool:
     """Tell whether Postfix ``version`` can have tables of this type (``inline``); a build may still lack them."""
     return kind not in TABLES or TABLES[kind].covers(parsed(version))
 
 
-def _minor(text):
+def _minor(text: str) -> Version:
     return tuple(int(part) for part in text.split("."))
 
 
-def _patches(text):
+def _patches(text: str) -> tuple[Version, ...]:
     return tuple(parsed(version) for version in text.split())
 
 

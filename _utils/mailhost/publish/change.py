@@ -1,6 +1,12 @@
 """A change to a published record, and its outcome."""
 
 from dataclasses import dataclass, field, replace
+from typing import Literal, cast
+
+from mailhost.dns.lookup import Answers
+
+Result = Literal["sent", "already", "refused", "unknown", "due"]
+"""The outcome of a change in one word; :class:`Sent` says what each means."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,11 @@ class Change:
     absent: bool = False
     is_beside: bool = field(default=False, compare=False)
 
+    @property
+    def text(self) -> str:
+        """The wanted text of a policy record; those are never removed."""
+        return cast(str, self.wanted)
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -34,12 +45,12 @@ class Sent:
     """
 
     change: Change
-    result: str
+    result: Result
     detail: str = ""
-    now: tuple = ()
+    now: tuple[str, ...] = ()
 
 
-def placed(change, answers):
+def placed(change: Change, answers: Answers) -> Change:
     """Return a change at the place where DNS keeps the name: the end of its CNAME chain, and that name's zone."""
     absent = not answers.trouble and bool(answers.seen) and all(one.status == "absent" for one in answers.seen)
     return replace(change, name=answers.target or change.name, zone=answers.zone, absent=absent)

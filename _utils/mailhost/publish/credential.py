@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass, field
 
 from mailhost.errors import PublishError
+from mailhost.shapes import DnsRfc2136
 
 _ALGORITHMS = (
     *("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"),
@@ -29,7 +30,7 @@ class Credential:
     timeout: float
 
 
-def read_credential(rfc2136_settings: dict) -> Credential:
+def read_credential(rfc2136_settings: DnsRfc2136) -> Credential:
     """Return the credential that the pillar's section ``dns:rfc2136`` names.
 
     The key file has the form that ``tsig-keygen`` prints: ``key "mx1" { algorithm hmac-sha256; secret "…"; };``
@@ -37,15 +38,15 @@ def read_credential(rfc2136_settings: dict) -> Credential:
     :raises PublishError: no server is named, or the file is missing or malformed, or users other than root and this
         process's user can read it.
     """
-    if rfc2136_settings["server"] is None:
+    server = rfc2136_settings["server"]
+    if server is None:
         raise PublishError("mailserver:dns:rfc2136:server: not given; say which primary server takes the updates")
     path = rfc2136_settings["key_file"]
     name, algorithm, secret = _read_key(_private_text(path), path)
-    server, port, timeout = (rfc2136_settings[key] for key in ("server", "port", "timeout"))
-    return Credential(server, port, name, algorithm, secret, timeout)
+    return Credential(server, rfc2136_settings["port"], name, algorithm, secret, rfc2136_settings["timeout"])
 
 
-def _private_text(path):
+def _private_text(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             _check_private(os.fstat(file.fileno()), path)
@@ -62,7 +63,7 @@ def _private_text(path):
         raise PublishError(f"{path}: the TSIG key file is not text") from None
 
 
-def _check_private(found, path):
+def _check_private(found: os.stat_result, path: str) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid not in (0, os.geteuid()):
         raise PublishError(f"{path}: the TSIG key file belongs to user {found.st_uid}; `chown root {path}`")
@@ -70,7 +71,7 @@ def _check_private(found, path):
         raise PublishError(f"{path}: others may use the TSIG key file (mode {mode:04o}); `chmod 0600 {path}`")
 
 
-def _read_key(text, path):
+def _read_key(text: str, path: str) -> tuple[str, str, str]:
     """Return the name, algorithm and secret of BIND's ``key`` statement; errors do not quote the file."""
     tokens = [found[1].strip('"') for found in _TOKEN.finditer(text) if found[1]]
     count = tokens.count("key")

@@ -6,12 +6,14 @@ was read there a moment before. Only records that are known to be ours are delet
 
 import base64
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
+from mailhost.dns.lookup import Options
 from mailhost.dns.message import dnspython, rcode, read_response, records_at, values, within
 from mailhost.dns.wildcards import below
-from mailhost.publish.change import Change, Sent
+from mailhost.publish.change import Change, Result, Sent
 from mailhost.publish.credential import Credential
 from mailhost.publish.server import TOO_LONG, Lost, Present, Refused, Server, Step, plain_name
 from mailhost.records.key import check_key
@@ -19,6 +21,15 @@ from mailhost.records.policies import KINDS
 from mailhost.records.shared import check_spf_beside, spf_beside
 from mailhost.records.tags import tags
 from mailhost.wording import plain, shown
+
+if TYPE_CHECKING:
+    from dns.message import Message, QueryMessage
+    from dns.rrset import RRset
+
+Reader = Callable[[Server, Sequence[Change]], Mapping[Change, Present]]
+"""What :func:`read_present` does: it takes the server and changes, and returns what the server has at their names."""
+_Told = tuple[Result, str]
+"""The outcome of a change: its result, and a detail."""
 
 _BATCH = 100
 # So many records are read and sent before the next are read: if the run's time ends, the first ones are done.
@@ -34,25 +45,26 @@ _OF_ONE_RECORD = (*_UNLIKE, "REFUSED", "NOTZONE", TOO_LONG)
 def publish(
     changes: Iterable[Change],
     credential: Credential,
-    options,
-    read: Callable | None = None,
+    options: Options,
+    read: Reader | None = None,
     test: bool = False,
 ) -> list[Sent]:
     """Send changes to the server, grouped by zone, and return their outcomes in order.
 
     A record that the server refuses does not hold up the others. Trouble with the server never raises an exception.
 
-    :param options: a :class:`mailhost.dns.lookup.Options`; ``lifetime`` limits the run, ``in_flight`` queries at once.
-    :param read: takes the server and changes, and returns a :class:`Present` for each; tests use it as a hook.
+    :param options: ``lifetime`` limits the run, ``in_flight`` queries at once.
+    :param read: :func:`read_present` if not given; tests use it as a hook.
     :param test: send nothing, and report what would be sent.
     :raises MissingPackage: dnspython is not installed.
     """
     changes = list(changes)
     server = Server(dnspython(), credential, options)
-    first = {}
+    first: dict[str, Change] = {}
     for change in changes:
         first.setdefault(plain_name(change.name), change)
-    told, present = {}, {}
+    told: dict[Change, _Told] = {}
+    present: dict[Change, Present] = {}
     ordered = sorted(first.values(), key=lambda change: plain_name(change.zone))
     for start in range(0, len(ordered), _ROUND):
         some = ordered[start : start + _ROUND]
@@ -61,7 +73,7 @@ def publish(
         some = [change for change in some if change not in told]
         present.update((read or read_present)(server, [change for change in some if _is_within(change)]))
         told.update(_round(server, some, present, test))
-    contradiction = ("refused", "two different records are wanted there")
+    contradiction: _Told = ("refused", "two different records are wanted there")
     results = [told.get(change, contradiction) for change in changes]
     return [
         Sent(change, result, _sentence(server.place, change, result, said), _texts(change, present.get(change)))
@@ -69,13 +81,14 @@ def publish(
     ]
 
 
-def _first(server, changes):
+def _first(server: Server, changes: Iterable[Change]) -> list[tuple[Change, _Told]]:
     """Send records whose names are empty in DNS, without reading them first; return (change, outcome) for successes.
 
     The server accepts a message only if no name in it has a record of any type. The records of a message that it
     refuses are then read and sent like all others.
     """
-    zones, told = {}, []
+    zones: dict[str, list[Step]] = {}
+    told: list[tuple[Change, _Told]] = []
     for change in changes:
         if change.absent and change.wanted is not None and _is_within(change):
             zones.setdefault(plain_name(change.zone), []).append(Step(change, (), (), change.ttl, unused=True))
@@ -93,9 +106,12 @@ def _first(server, changes):
     return told
 
 
-def _round(server, changes, present, test):
+def _round(
+    server: Server, changes: Iterable[Change], present: Mapping[Change, Present], test: bool
+) -> dict[Change, _Told]:
     """Send what is due, given what the server has at the names; return the outcome of each change."""
-    told, zones = {}, {}
+    told: dict[Change, _Told] = {}
+    zones: dict[str, list[Step]] = {}
     for change in changes:
         step = _step(change, present.get(change))
         if not isinstance(step, Step):
@@ -110,18 +126,18 @@ def _round(server, changes, present, test):
     return told
 
 
-def _texts(change, present):
+def _texts(change: Change, present: Present | None) -> tuple[str, ...]:
     return tuple(map(_text, _counting(change, present.values))) if present else ()
 
 
-def _sentence(place, change, result, said):
+def _sentence(place: str, change: Change, result: Result, said: str) -> str:
     if not said:
         return ""
     head = {"unknown": "may or may not have changed", "refused": "did not change"}[result]
     return f"{place} {head} {change.name} TXT in the zone {change.zone}: {said}."
 
 
-def _step(change, present):
+def _step(change: Change, present: Present | None) -> Step | _Told:
     """Return the step to send for a change, or its result and a detail."""
     if present is None:
         return "refused", "the name does not lie in this zone"
@@ -141,16 +157,16 @@ def _step(change, present):
     return Step(change, present.records, older, ttl, present.is_made)
 
 
-def _counting(change, values):
+def _counting(change: Change, values: Iterable[bytes]) -> list[bytes]:
     """Return the TXT values at a name that are of the change's kind."""
     return [one for one in values if KINDS[change.kind].counts(one)] if change.kind else list(values)
 
 
-def _somebody_elses(change, text):
+def _somebody_elses(change: Change, text: str) -> str:
     if not change.kind:
         return f"it holds somebody else's record, {shown(text)}"
     if change.kind == "SPF":
-        both = plain(spf_beside(change.wanted, (text.encode(),)), 500)
+        both = plain(spf_beside(change.text, (text.encode(),)), 500)
         return (
             f'the SPF record there was not published from here, "{plain(text, 500)}", and may be of another host or '
             f'of a service. A record for both is "{both}": publish it by hand, or list all hosts of the domain in the '
@@ -162,7 +178,7 @@ def _somebody_elses(change, text):
     )
 
 
-def _is_right(change, value, wanted):
+def _is_right(change: Change, value: bytes, wanted: str) -> bool:
     """Tell whether a TXT value means the same as the wanted one, even if it is written differently."""
     if change.is_beside:
         return check_spf_beside((value,), wanted) is None
@@ -174,7 +190,7 @@ def _is_right(change, value, wanted):
     return check_key((value,), re.sub(r"\s", "", tags(wanted)["p"]), key[0]) is None
 
 
-def _is_same(change, value, known):
+def _is_same(change: Change, value: bytes, known: str) -> bool:
     """Tell whether a TXT value matches a known one: the same key or policy, or the same text."""
     if change.kind:
         return KINDS[change.kind].same(value, known)
@@ -182,7 +198,7 @@ def _is_same(change, value, known):
     return _text(value) == known or (key is not None and key == _key(_text(value)))
 
 
-def _key(text):
+def _key(text: str) -> tuple[str, bytes] | None:
     """Return the algorithm and the bytes of a DKIM key record; ``None`` if the text is not one."""
     try:
         found = tags(text)
@@ -191,7 +207,7 @@ def _key(text):
         return None
 
 
-def _send(server, zone, steps):
+def _send(server: Server, zone: str, steps: Sequence[Step]) -> list[tuple[Change, _Told]]:
     """Send steps in one message, or in several if the server refuses one of them; return (change, outcome)."""
     try:
         said = server.update(zone, steps)
@@ -202,11 +218,11 @@ def _send(server, zone, steps):
     if said in _OF_ONE_RECORD and len(steps) > 1:
         half = len(steps) // 2
         return [*_send(server, zone, steps[:half]), *_send(server, zone, steps[half:])]
-    result = ("sent", "") if said == "NOERROR" else ("refused", _meaning(said, server.key_name))
+    result: _Told = ("sent", "") if said == "NOERROR" else ("refused", _meaning(said, server.key_name))
     return [(step.change, result) for step in steps]
 
 
-def _meaning(code, key_name):
+def _meaning(code: str, key_name: str) -> str:
     """Return a response code with its meaning for an operator (RFC 2136 section 3.8)."""
     told = {
         "REFUSED": f"its update-policy or allow-update does not let the key {key_name} change it",
@@ -223,9 +239,10 @@ def _meaning(code, key_name):
 # ---- what the server has
 
 
-def read_present(server, changes):
+def read_present(server: Server, changes: Iterable[Change]) -> dict[Change, Present]:
     """Return what the server itself has at the names of the changes."""
-    found, queries = {}, {}
+    found: dict[Change, Present] = {}
+    queries: dict[Change, QueryMessage] = {}
     for number, change in enumerate(changes):
         try:
             queries[change] = server.query(plain_name(change.name), number)
@@ -236,14 +253,14 @@ def read_present(server, changes):
     return {**found, **_made_by_wildcards(server, found)}
 
 
-def _made_by_wildcards(server, found):
+def _made_by_wildcards(server: Server, found: Mapping[Change, Present]) -> dict[Change, Present]:
     """Return the changes whose names are empty: what the server shows there is synthesized from a wildcard (RFC 4592).
 
     The server shows the same at a random name below. If the record does exist at the name as well, the server refuses
     the update, whose prerequisite is that nothing exists there.
     """
     odd = [change for change, present in found.items() if present.alias or not _serves(change, present)]
-    queries = {}
+    queries: dict[Change, QueryMessage] = {}
     for number, change in enumerate(odd):
         with suppress(server.dns.exception.DNSException):
             queries[change] = server.query(below(plain_name(change.name)), number)
@@ -258,7 +275,7 @@ def _made_by_wildcards(server, found):
     return nothing
 
 
-def _serves(change, present):
+def _serves(change: Change, present: Present) -> bool:
     """Tell whether a name holds nothing, or what is wanted there, so that no wildcard matters."""
     values = _counting(change, present.values)
     if not present.values or change.wanted is None:
@@ -266,7 +283,7 @@ def _serves(change, present):
     return len(values) == 1 and _is_right(change, values[0], change.wanted)
 
 
-def _as_present(server, change, name, response):
+def _as_present(server: Server, change: Change, name: str, response: "Message") -> Present:
     name, zone = plain_name(name), plain_name(change.zone)
     said = read_response(response, name, "TXT", zone)
     if said.child:
@@ -277,16 +294,16 @@ def _as_present(server, change, name, response):
     if said.status == "absent":
         return Present()
     if said.status == "answer":
-        records = records_at(response.answer, name, "TXT")
+        records = cast("RRset", records_at(response.answer, name, "TXT"))
         return Present(values(records), tuple(records), ttl=records.ttl)
     if rcode(response) == "REFUSED":
         return Present(trouble=f"REFUSED: it has no such zone, or does not let the key {server.key_name} read it")
     return Present(trouble=said.detail)
 
 
-def _is_within(change):
+def _is_within(change: Change) -> bool:
     return within(plain_name(change.name), plain_name(change.zone))
 
 
-def _text(value):
+def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")

@@ -4,10 +4,12 @@ import importlib
 import logging
 import re
 import sys
+from collections.abc import Callable
+from types import ModuleType
 
 from mailhost.dns.message import dnspython
 from mailhost.errors import MissingPackage
-from mailhost.receiver.dmarc import Unanswered
+from mailhost.receiver.dmarc import Lookup, Unanswered
 from mailhost.wording import plain
 
 LONGEST_KEY = 2048
@@ -18,7 +20,7 @@ LONGEST = 16384
 _MOST_BLANKS = 100
 
 
-def dkim_results(message, lookup, most=None):
+def dkim_results(message: bytes, lookup: Lookup, most: int | None = None) -> list[dict[str, str]]:
     """Verify the signatures of ``message``; return dicts of domain, selector, result and reason, the top one first.
 
     The result is pass, fail, neutral (it cannot be read) or temperror (DNS did not answer): RFC 8601 section 2.7.1.
@@ -30,7 +32,7 @@ def dkim_results(message, lookup, most=None):
     return [{name: plain(value) for name, value in one.items()} for one in found]
 
 
-def signatures(message):
+def signatures(message: bytes) -> list[bytes]:
     """Return the values of the DKIM-Signature fields in dkimpy's order; none if it cannot read the header."""
     dkim = dkimpy()
     try:
@@ -40,7 +42,7 @@ def signatures(message):
     return [value for name, value in fields if name.lower() == b"dkim-signature"]
 
 
-def _verified(message, number, field, lookup):
+def _verified(message: bytes, number: int, field: bytes, lookup: Lookup) -> dict[str, str]:
     if len(field) > LONGEST or re.search(rb"\s{%d}" % _MOST_BLANKS, field):  # dkimpy needs quadratic time for these
         return {"domain": "", "selector": "", "result": "neutral", "reason": "it is longer than any that can be read"}
     named = _named(field)
@@ -58,7 +60,7 @@ def _verified(message, number, field, lookup):
     return {**found, "result": "pass" if valid else "fail", "reason": reason}
 
 
-def _named(field):
+def _named(field: bytes) -> dict[str, str]:
     """Return the tags of a signature as dkimpy reads them, since it verifies by those."""
     dkim = dkimpy()
     try:
@@ -72,7 +74,7 @@ class _NoKey(Exception):
     """There is not exactly one key of a reasonable size at a key's name."""
 
 
-def _key_text(name, lookup):
+def _key_text(name: str, lookup: Lookup) -> str | None:
     texts = lookup(name)
     if len(texts) > 1:  # which of them a verifier uses is undefined (RFC 6376 section 3.6.2.2)
         raise _NoKey(f"there are {len(texts)} TXT records at {name}; verifiers take any of them, or none")
@@ -81,7 +83,7 @@ def _key_text(name, lookup):
     return texts[0] if texts else None
 
 
-def verify(message, index, txt):
+def verify(message: bytes, index: int, txt: Callable[[str], str | None]) -> tuple[bool, str]:
     """Verify a DKIM signature with dkimpy; return whether it is valid, and the reason if it is not.
 
     :param index: the number of the signature, 0 for the top one.
@@ -92,7 +94,7 @@ def verify(message, index, txt):
     log = logging.Logger("dkimpy", logging.INFO)
     log.addHandler(reasons)
 
-    def found(name, timeout=5):
+    def found(name: bytes, timeout: float = 5) -> bytes:
         place = name.decode("ascii", "replace").rstrip(".").lower()
         text = txt(place)
         if text is None:
@@ -106,7 +108,7 @@ def verify(message, index, txt):
     return bool(valid), "" if valid else "; ".join(reasons.said) or "the signature is not of this key"
 
 
-def dkimpy():
+def dkimpy() -> ModuleType:
     """Return the package ``dkim`` (dkimpy), even if Salt left another module of that name in ``sys.modules``.
 
     While Salt loads execution modules, their folder is in the path, and one of them is called dkim.py.
@@ -127,7 +129,7 @@ def dkimpy():
     return dkim
 
 
-def _missing(reason):
+def _missing(reason: str | ImportError) -> str:
     return (
         f"the Python package dkimpy is not installed for {sys.executable}: {reason}. "
         "mailserver:python:install installs it, or run: salt-call --local pip.install dkimpy"
@@ -137,9 +139,9 @@ def _missing(reason):
 class _Reasons(logging.Handler):
     """Collects what dkimpy logs about a bad key or signature; its return value is only False."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.said = []
+        self.said: list[str] = []
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         self.said.append(record.getMessage())

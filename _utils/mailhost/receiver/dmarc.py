@@ -1,16 +1,29 @@
 """Judging a message by DMARC (RFC 9989): the tree walk, alignment and the policy that applies."""
 
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, TypedDict
 
 from mailhost.wording import plain
 
 QUERIES = 8
 _POLICIES = ("none", "quarantine", "reject")
+Lookup: TypeAlias = Callable[[str], Sequence[str]]
+"""From a name to the texts of its TXT records; it raises :class:`Unanswered`."""
 
 
 class Unanswered(Exception):
     """DNS did not answer a question: neither with a record nor with its absence."""
+
+
+class Verdict(TypedDict):
+    """DMARC's result for a message (:func:`judge`)."""
+
+    result: str
+    domain: str
+    policy: str | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -18,10 +31,10 @@ class Found:
     """A DMARC policy record, and the domain whose ``_dmarc`` name has it."""
 
     domain: str
-    tags: dict
+    tags: Mapping[str, str]
 
 
-def walk(domain, lookup):
+def walk(domain: str, lookup: Lookup) -> list[Found]:
     """Return the policy records on the way from ``domain`` up to the root, the longest name first.
 
     The name itself is queried, and at most seven labels above it. A record with ``psd=n`` or ``psd=y`` ends the walk
@@ -42,19 +55,19 @@ def walk(domain, lookup):
     return found
 
 
-def policy_record(texts):
+def policy_record(texts: Iterable[str]) -> dict[str, str] | None:
     """Return the tags of the single DMARC record among ``texts``; ``None`` if there is none, or more than one."""
     records = [text for text in texts if re.match(r"v\s*=\s*DMARC1\s*(;|$)", text)]
     return tags(records[0]) if len(records) == 1 else None
 
 
-def tags(text):
+def tags(text: str) -> dict[str, str]:
     """Return the tags of a DMARC record, names in lower case; anything else is ignored (RFC 9989 section 4.8)."""
     pairs = (part.partition("=") for part in text.split(";") if "=" in part)
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def organizational_domain(domain, found):
+def organizational_domain(domain: str, found: Sequence[Found]) -> str:
     """Choose the organizational domain of ``domain`` from what the tree walk found (RFC 9989 section 4.10.2)."""
     domain = domain.lower().rstrip(".")
     for one in found:
@@ -65,7 +78,7 @@ def organizational_domain(domain, found):
     return found[-1].domain if found else domain
 
 
-def aligned(author, authenticated, mode, organization):
+def aligned(author: str, authenticated: str, mode: str, organization: Callable[[str], str]) -> bool:
     """Tell whether a domain authenticated by SPF or DKIM is aligned with the author's (RFC 9989 section 3.2.10).
 
     :param mode: ``s`` strict: the same domain; ``r`` relaxed: the same organizational domain.
@@ -77,7 +90,7 @@ def aligned(author, authenticated, mode, organization):
     return mode != "s" and organization(author) == organization(authenticated)
 
 
-def judge(author, spf, dkim, lookup):
+def judge(author: str, spf: str | None, dkim: Iterable[str], lookup: Lookup) -> Verdict:
     """Return DMARC's result for mail from ``author`` as a dict of result, domain, policy and reason.
 
     :param author: the domain in From.
@@ -93,14 +106,16 @@ def judge(author, spf, dkim, lookup):
         return {"result": "temperror", "domain": author, "policy": None, "reason": plain(str(err))}
 
 
-def _judge(author, spf, dkim, lookup):
-    def organization(domain):
+def _judge(author: str, spf: str | None, dkim: Iterable[str], lookup: Lookup) -> Verdict:
+    def organization(domain: str) -> str:
         return organizational_domain(domain, walk(domain, lookup))
 
     return conclude(author, spf, dkim, applicable(author, lookup), organization)
 
 
-def conclude(author, spf, dkim, found, organization):
+def conclude(
+    author: str, spf: str | None, dkim: Iterable[str], found: Found | None, organization: Callable[[str], str]
+) -> Verdict:
     """Return what :func:`judge` returns, given the record ``found`` (or ``None``) for a lower-case ``author``.
 
     :param organization: a function from a domain to its organizational domain.
@@ -124,7 +139,7 @@ def conclude(author, spf, dkim, found, organization):
     return {"result": "fail", "domain": found.domain, "policy": policy, "reason": plain(reason)}
 
 
-def applicable(author, lookup):
+def applicable(author: str, lookup: Lookup) -> Found | None:
     """Return the record that applies to ``author``: its own, its organizational domain's, or the public suffix's.
 
     Names above the author's are only queried if it has none of its own (RFC 9989 section 4.10.1).
@@ -134,11 +149,11 @@ def applicable(author, lookup):
         return Found(author, own)
     found = walk(author, lookup)
     by_domain = {one.domain: one for one in found}
-    suffix = next((one.domain for one in found if one.tags.get("psd") == "y"), None)
-    return by_domain.get(organizational_domain(author, found)) or by_domain.get(suffix)
+    suffix = next((one for one in found if one.tags.get("psd") == "y"), None)
+    return by_domain.get(organizational_domain(author, found)) or suffix
 
 
-def policy_for(author, found):
+def policy_for(author: str, found: Found) -> str | None:
     """Return the policy that ``found`` asks for; ``None`` if it is not usable (RFC 9989 section 4.10.1)."""
     own = found.domain == author
     asked = found.tags.get("p", "") if own else found.tags.get("sp", found.tags.get("p", ""))

@@ -7,14 +7,16 @@ one organization.
 """
 
 import functools
+from collections.abc import Callable, Iterable
+from types import ModuleType
 
 from mailhost.dns.message import dnspython
 from mailhost.errors import MissingPackage
 from mailhost.receiver import dmarc as receiver_dmarc
-from mailhost.receiver.dmarc import Found, Unanswered
+from mailhost.receiver.dmarc import Found, Lookup, Unanswered, Verdict
 
 
-def authheaders():
+def authheaders() -> ModuleType:
     """Return the module of authheaders that looks up DMARC records.
 
     :raises MissingPackage: it is not installed.
@@ -27,18 +29,18 @@ def authheaders():
             f"the Python package authheaders is not installed in Salt's own Python ({err}): "
             "set mailserver:python:install to true, or run `salt-pip install authheaders`"
         ) from err
-    return found
+    return found  # type: ignore[no-any-return]  # authheaders has no types
 
 
 @functools.cache
-def organizational_domain(domain):
+def organizational_domain(domain: str) -> str:
     """Return the organizational domain by the public suffix list (RFC 7489 section 3.2), in lower case."""
     domain = domain.lower().rstrip(".")
     found = authheaders().get_org_domain(domain) if domain else ""
     return found if found and "." in found else ".".join(domain.split(".")[-2:])
 
 
-def judge(author, spf, dkim, lookup):
+def judge(author: str, spf: str | None, dkim: Iterable[str], lookup: Lookup) -> Verdict:
     """Return DMARC's result like :func:`mailhost.receiver.dmarc.judge`, by the rules of RFC 7489."""
     author = author.lower().rstrip(".")
     package = authheaders()
@@ -51,7 +53,7 @@ def judge(author, spf, dkim, lookup):
     return receiver_dmarc.conclude(author, spf, dkim, found, organizational_domain)
 
 
-def _applicable(author, dnsfunc):
+def _applicable(author: str, dnsfunc: Callable[[str], str | None]) -> Found | None:
     for domain in dict.fromkeys((author, organizational_domain(author))):
         tags = authheaders().lookup_receiver_record(domain, dnsfunc)
         if tags:
@@ -59,7 +61,7 @@ def _applicable(author, dnsfunc):
     return None
 
 
-def _record(texts):
+def _record(texts: Iterable[str]) -> str | None:
     """Return the single DMARC record in the form that authheaders takes from a resolver function; else ``None``."""
     records = [text for text in texts if receiver_dmarc.policy_record([text]) is not None]
     return records[0] if len(records) == 1 else None

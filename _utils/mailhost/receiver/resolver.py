@@ -1,6 +1,7 @@
 """The system's resolver, used as a receiver uses it."""
 
 import re
+from typing import Any
 
 from mailhost.dns.message import dnspython
 from mailhost.errors import ResolverError
@@ -18,7 +19,7 @@ class Resolver:
     :raises MissingPackage: dnspython is not installed.
     """
 
-    def __init__(self, timeout):
+    def __init__(self, timeout: float) -> None:
         self._dns = dnspython()
         try:
             self._resolver = self._dns.resolver.Resolver()
@@ -26,14 +27,14 @@ class Resolver:
             raise ResolverError(f"this system's resolver is not configured: {err}") from err
         self._resolver.timeout, self._resolver.lifetime = timeout, 2 * timeout
 
-    def texts(self, name):
+    def texts(self, name: str) -> list[str]:
         """Return the texts of the TXT records at ``name``; empty if there are none.
 
         :raises Unanswered: DNS neither returned records nor said that there are none.
         """
         return [b"".join(one.strings).decode("utf-8", "surrogateescape")[:LONGEST] for one in self._ask(name, "TXT")]
 
-    def takes_mail(self, domain):
+    def takes_mail(self, domain: str) -> bool:
         """Tell whether mail to ``domain`` can be delivered anywhere (RFC 5321 section 5.1, RFC 7505).
 
         :raises Unanswered: as for :meth:`texts`.
@@ -43,14 +44,14 @@ class Resolver:
             return exchanges != ["."]
         return self.has_address(domain)
 
-    def has_address(self, name):
+    def has_address(self, name: str) -> bool:
         """Tell whether a name has an address.
 
         :raises Unanswered: as for :meth:`texts`.
         """
         return any(self._ask(name, rdtype) for rdtype in ("A", "AAAA"))
 
-    def _ask(self, name, rdtype):
+    def _ask(self, name: str, rdtype: str) -> list[Any]:
         if not _NAME.match(name):  # a message may contain a name that cannot be in DNS
             return []
         dns = self._dns

@@ -1,6 +1,8 @@
 """SPF as a receiver evaluates it: by pyspf, with lookups through the system's resolver."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from mailhost.dns.message import dnspython
 from mailhost.errors import MissingPackage
@@ -25,7 +27,13 @@ class Evaluated:
     void: int = 0
 
 
-def evaluator(timeout):
+class Evaluate(Protocol):
+    """Evaluates SPF for an address, a sender and a HELO name (:func:`evaluator`)."""
+
+    def __call__(self, address: str, sender: str, hostname: str, /, strict: bool = True) -> Evaluated: ...
+
+
+def evaluator(timeout: float) -> Evaluate:
     """Return the function that evaluates SPF for (address, sender, HELO name) and returns an :class:`Evaluated`.
 
     With ``strict=False`` too many lookups are counted and do not end the evaluation.
@@ -42,16 +50,16 @@ def evaluator(timeout):
             "set mailserver:python:install to true, or run `salt-pip install pyspf`"
         ) from err
 
-    class Query(spf.query):
+    class Query(spf.query):  # type: ignore[misc]  # pyspf has no types
         """A pyspf query that never gets a text that takes long to parse; a record that is too long is a permerror."""
 
-        def dns_txt(self, *arguments, **options):
+        def dns_txt(self, *arguments: Any, **options: Any) -> list[bytes]:
             found = super().dns_txt(*arguments, **options)
             if any(len(one) > LONGEST and one[:6].lower() == b"v=spf1" for one in found):
                 raise spf.PermError(f"an SPF record has more than {LONGEST} bytes")
             return [one for one in found if len(one) <= LONGEST]
 
-    def evaluate(address, sender, hostname, strict=True):
+    def evaluate(address: str, sender: str, hostname: str, strict: bool = True) -> Evaluated:
         try:
             # pyspf uses dnspython's resolver for the whole process, whose resolv.conf was read when Salt started.
             dns.resolver.reset_default_resolver()
@@ -64,7 +72,7 @@ def evaluator(timeout):
     return evaluate
 
 
-def spf_check(timeout):
+def spf_check(timeout: float) -> Callable[[str, str, str], tuple[str, str]]:
     """Return the function that checks SPF: from (address, sender, HELO name) to (result, explanation).
 
     :param timeout: seconds for a lookup.
@@ -72,7 +80,7 @@ def spf_check(timeout):
     """
     evaluate = evaluator(timeout)
 
-    def check(address, sender, hostname):
+    def check(address: str, sender: str, hostname: str) -> tuple[str, str]:
         found = evaluate(address, sender, hostname)
         return found.result, found.explanation
 

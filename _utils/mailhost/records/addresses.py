@@ -2,6 +2,12 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mailhost.shapes import Settings, Value
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # No mail on the Internet can come from these: RFC 1122 section 3.2.1.3, 1918, 6598, 3927, 6890, 5771, 1112; RFC 4193,
 # 4291, 3879, 6052. Python's own is_private would also match addresses for documentation (RFC 5737, 3849) and
@@ -25,26 +31,26 @@ _BOUND = ("smtp_bind_address", "smtp_bind_address6", "proxy_interfaces")
 """Parameters of main.cf that name where mail leaves from, or where others reach the host through NAT."""
 
 
-def is_private(address):
+def is_private(address: str) -> bool:
     """Tell whether an address is not usable on the Internet."""
-    address = ipaddress.ip_address(address)
-    return any(address in network for network in _PRIVATE)
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in network for network in _PRIVATE)
 
 
-def families(main):
+def families(main: Mapping[str, Value]) -> list[int]:
     """Return the families, 4 and 6, that Postfix uses according to ``inet_protocols`` in ``postfix:main``."""
     given = re.findall(r"ipv([46])", str(main.get("inet_protocols") or "")[:80])
     return sorted({int(one) for one in given}) or [4, 6]
 
 
-def own_addresses(grains):
+def own_addresses(grains: Mapping[str, Any]) -> list[str]:
     """Return all addresses of the host by which another host may reach it: neither loopback nor link-local."""
     found = [ipaddress.ip_address(one) for one in [*grains.get("ipv4", ()), *grains.get("ipv6", ())]]
     usable = (one for one in found if not (one.is_loopback or one.is_link_local or one.is_unspecified))
     return [str(one) for one in sorted(set(usable), key=_order)]
 
 
-def outward_addresses(grains, main=None):
+def outward_addresses(grains: Mapping[str, Any], main: Mapping[str, Value] | None = None) -> list[str]:
     """Return the addresses that others may see the host's mail come from.
 
     Addresses of container bridges do not count. Addresses that ``main`` (``postfix:main``) binds to, or names as those
@@ -59,24 +65,25 @@ def outward_addresses(grains, main=None):
     return [str(one) for one in sorted(usable, key=_order) if one.version in used]
 
 
-def _order(address):
+def _order(address: _Address) -> tuple[int, int]:
     return address.version, int(address)
 
 
-def _of_containers(grains):
+def _of_containers(grains: Mapping[str, Any]) -> set[str]:
     """Return the addresses that only interfaces of containers have."""
-    inner, outer = set(), set()
+    inner: set[str] = set()
+    outer: set[str] = set()
     for name, listed in _interfaces(grains):
         (inner if _OF_CONTAINERS.fullmatch(str(name)[:64]) else outer).update(map(str, listed or ()))
     return {str(ipaddress.ip_address(one)) for one in inner - outer}
 
 
-def _interfaces(grains):
+def _interfaces(grains: Mapping[str, Any]) -> Iterator[tuple[str, list[str] | None]]:
     for family in ("ip4_interfaces", "ip6_interfaces"):
         yield from (grains.get(family) or {}).items()
 
 
-def _literal(value):
+def _literal(value: Value | None) -> Iterator[str]:
     """Return the addresses in a parameter's value; anything else (a ``$name``) is left out."""
     words = value if isinstance(value, (list, tuple)) else re.split(r"[,\s]", str(value or ""))
     for word in words:
@@ -86,7 +93,7 @@ def _literal(value):
             continue
 
 
-def lasting(addresses, if_inet6):
+def lasting(addresses: Iterable[str], if_inet6: str) -> list[str]:
     """Return IPv6 addresses without temporary (RFC 8981), deprecated and duplicate ones.
 
     :param if_inet6: the text of ``/proc/net/if_inet6``: address, interface, prefix, scope, flags, name; hexadecimal.
@@ -99,7 +106,7 @@ def lasting(addresses, if_inet6):
     return [one for one in addresses if str(ipaddress.ip_address(one)) not in passing]
 
 
-def no_public(settings):
+def no_public(settings: Settings) -> str:
     """Return what is wrong if no public address of the host is known, else ``""``."""
     if settings["addresses"]:
         return ""

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Mapping, Sequence
 
 from mailhost.records import tags as records_tags
 from mailhost.records.record import PASTED, QUOTED, Record, as_text
@@ -13,7 +14,7 @@ _FLAGS = re.compile(rb"t[ \t\r\n]*=")
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
 
 
-def key_record(domain_name, selector, public, ttl, algorithm="rsa"):
+def key_record(domain_name: str, selector: str, public: str, ttl: int, algorithm: str = "rsa") -> Record:
     """Return a DKIM key record (RFC 6376 section 3.6.1).
 
     :param public: the base64 text of ``p=``; empty for a key that is revoked.
@@ -21,12 +22,12 @@ def key_record(domain_name, selector, public, ttl, algorithm="rsa"):
     return Record(f"{selector}._domainkey.{domain_name}", ttl, "TXT", key_text(public, algorithm))
 
 
-def key_text(public, algorithm="rsa"):
+def key_text(public: str, algorithm: str = "rsa") -> str:
     """Return the text of a DKIM key record as this host emits it (RFC 6376 section 3.6.1)."""
     return f"v=DKIM1; k={algorithm}; p={public}"
 
 
-def check_key(values, public, algorithm="rsa"):
+def check_key(values: Sequence[bytes], public: str, algorithm: str = "rsa") -> str | None:
     """Compare the TXT values at a key's name with our key; return ``None`` or a sentence that says what is wrong.
 
     :param public: base64 text of our public key; empty if the key must be revoked.
@@ -51,7 +52,7 @@ def check_key(values, public, algorithm="rsa"):
     return _wrong_form(seen, text) or _wrong_use(seen, algorithm) or _wrong_key(seen["p"], public)
 
 
-def _several_keys(values, public, algorithm):
+def _several_keys(values: Sequence[bytes], public: str, algorithm: str) -> str:
     others = [value for value in values if check_key((value,), public, algorithm)]
     head = f"there are {len(values)} TXT records at this name; which one counts is undefined (RFC 6376 section 3.6.2.2)"
     listed = ", ".join(_shown(value) for value in others)
@@ -62,7 +63,7 @@ def _several_keys(values, public, algorithm):
     return f"{head}; keep ours and take away {listed}"
 
 
-def _wrong_form(seen, text):
+def _wrong_form(seen: Mapping[str, str], text: str) -> str | None:
     if "p" not in seen:
         return f"it is not a key record, having no p=: {shown(text)}; publish ours in its place"
     if "v" in seen and (seen["v"] != "DKIM1" or next(iter(seen)) != "v"):
@@ -72,7 +73,7 @@ def _wrong_form(seen, text):
     return None
 
 
-def _wrong_use(seen, algorithm):
+def _wrong_use(seen: Mapping[str, str], algorithm: str) -> str | None:
     kind = seen.get("k", "rsa")
     if kind != algorithm:
         return f"it says k={kind}, but our key is k={algorithm}; publish our record in its place"
@@ -84,7 +85,7 @@ def _wrong_use(seen, algorithm):
     return None
 
 
-def is_testing(value):
+def is_testing(value: bytes) -> bool:
     """Tell whether a key record has t=y: verifiers may ignore its signatures (RFC 6376 section 3.6.1)."""
     if not _FLAGS.search(value):
         return False
@@ -94,7 +95,7 @@ def is_testing(value):
         return False
 
 
-def _wrong_key(value, public):
+def _wrong_key(value: str, public: str) -> str | None:
     seen = re.sub(r"\s", "", value)
     if seen == public:
         return None
@@ -112,7 +113,7 @@ def _wrong_key(value, public):
     return _other_key(seen, public)
 
 
-def _other_key(seen, public):
+def _other_key(seen: str, public: str) -> str:
     ours = base64.b64decode(public)
     try:
         theirs = base64.b64decode(seen, validate=True)
@@ -135,10 +136,10 @@ def _other_key(seen, public):
     )
 
 
-def _from(text, start):
+def _from(text: str, start: int) -> str:
     rest = text[start : start + 12]
     return f"{rest}…" if rest else "at its end"
 
 
-def _shown(value):
+def _shown(value: bytes) -> str:
     return shown(as_text(value))

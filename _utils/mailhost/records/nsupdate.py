@@ -1,19 +1,21 @@
 """Records as input for ``nsupdate``: each update guarded, so that nobody else's record is taken away. Pure."""
 
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from mailhost.dns.message import Split
+from mailhost.dns.message import Split, Values
 from mailhost.records import key, tags
 from mailhost.records import policies as record_policies
 from mailhost.records import record as mail_records
+from mailhost.records.record import Record
 from mailhost.wording import plain, shown
 
 _OWN_NAMES = tuple(kind.prefix for kind in record_policies.KINDS.values() if kind.prefix)
 """Beginnings of names that are for one record each, so that any other text there is a mistake of somebody's."""
 
 
-def nsupdate(records, present):
+def nsupdate(records: Iterable[Record], present: Mapping[tuple[str, str], Values]) -> str:
     """Return input for ``nsupdate`` that publishes records, each in an update of its own.
 
     :param present: maps pairs of name, in lower case, and type to the values that DNS shows now, as
@@ -26,7 +28,7 @@ def nsupdate(records, present):
     return "".join(f"{block}\n" for block in (_update(record, present) for record in records))
 
 
-def _update(record, present):
+def _update(record: Record, present: Mapping[tuple[str, str], Values]) -> str:
     if record.rdtype != "TXT":
         return f"; {mail_records.zone_line(record)}"
     seen = tuple(present.get((record.name.lower(), "TXT"), ()))
@@ -55,7 +57,7 @@ def _update(record, present):
     )
 
 
-def _kind(record):
+def _kind(record: Record) -> tuple[Callable[[bytes], bool], Callable[[Sequence[bytes]], str | None]]:
     """Return two functions for a TXT record: is a value an older version of it, and is it in DNS as wanted."""
     if "._domainkey." in record.name:
         wanted = tags.tags(record.value)
@@ -65,7 +67,7 @@ def _kind(record):
     return kind.counts, lambda values: kind.check(values, record.value)
 
 
-def _own_key(public, value):
+def _own_key(public: str, value: bytes) -> bool:
     """Tell whether a TXT value is our key, whole or damaged; when ours is revoked, a key of this selector is."""
     found = re.search(r"(?:^|;)p=([^;]*)", re.sub(r'[\s"\\]', "", _text(value)))
     if not found:
@@ -74,12 +76,12 @@ def _own_key(public, value):
     return not public or not seen or seen == public or public.startswith(seen)
 
 
-def _rdata(value):
+def _rdata(value: bytes) -> str:
     """Return a TXT value as strings: those in which DNS shows it, or as many as it needs (RFC 1035 section 3.3.14)."""
     size = mail_records.STRING
     usual = (value[start : start + size] for start in range(0, len(value) or 1, size))
     return " ".join(mail_records.quoted(one) for one in (value.strings if isinstance(value, Split) else usual))
 
 
-def _text(value):
+def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")

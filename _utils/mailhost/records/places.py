@@ -9,19 +9,19 @@ from mailhost.dns.message import within
 class Places:
     """The domains of a host, and further zones that its pillar gives it (``dns:alias_zones``); lower case."""
 
-    domains: frozenset
-    zones: frozenset = frozenset()
+    domains: frozenset[str]
+    zones: frozenset[str] = frozenset()
 
-    def is_of_domain(self, name):
+    def is_of_domain(self, name: str) -> bool:
         """Tell whether a name is for a key of exactly one of these domains: subdomains may belong to others."""
         selector, _, domain = name.lower().rpartition("._domainkey.")
         return bool(selector) and domain in self.domains
 
-    def has(self, name):
+    def has(self, name: str) -> bool:
         """Tell whether a key record of this host may lie at a name."""
         return self.is_of_domain(name) or any(within(name.lower(), zone) for zone in self.zones)
 
-    def refusal(self, name, place):
+    def refusal(self, name: str, place: str) -> str:
         """Return why the record of ``name`` may not be published at the end of its aliases; ``""`` if it may."""
         if self.has(place):
             return ""

@@ -1,12 +1,21 @@
 """TXT records with policies for a domain's mail: SPF, DMARC, MTA-STS, TLS-RPT; a table of their kinds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from mailhost.records import dmarc as records_dmarc
 from mailhost.records import mta_sts
 from mailhost.records import spf as records_spf
 from mailhost.records import transport as transport_records
+from mailhost.records.record import Record
+from mailhost.shapes import DomainSettings
+
+
+class Check(Protocol):
+    """Takes the TXT values at a name and the wanted text; returns ``None`` or a sentence that says what is wrong."""
+
+    def __call__(self, values: Sequence[bytes], wanted: str) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -21,15 +30,15 @@ class Kind:
 
     label: str
     prefix: str
-    make: Callable
-    counts: Callable
-    check: Callable
+    make: Callable[[str, DomainSettings], Record | None]
+    counts: Callable[[bytes], bool]
+    check: Check
 
-    def name_of(self, domain):
+    def name_of(self, domain: str) -> str:
         """Return the DNS name of a domain's record of this kind."""
         return self.prefix + domain
 
-    def same(self, value, text):
+    def same(self, value: bytes, text: str) -> bool:
         """Tell whether a TXT value means the same as a text."""
         return self.counts(value) and self.check((value,), text) is None
 
@@ -54,13 +63,13 @@ KINDS = {
 }  # fmt: skip
 
 
-def of_domain(name, domain):
+def of_domain(name: str, domain: DomainSettings) -> list[tuple[Kind, Record]]:
     """Return pairs of :class:`Kind` and record for all policy records that a domain's settings want."""
     made = ((kind, kind.make(name, domain)) for kind in KINDS.values())
     return [(kind, record) for kind, record in made if record]
 
 
-def kind_at(name):
+def kind_at(name: str) -> Kind:
     """Return the kind of policy record that belongs at a name, by its first labels; SPF for any other name."""
     named = (kind for kind in KINDS.values() if kind.prefix and name.startswith(kind.prefix))
     return next(named, KINDS["SPF"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 STRING = 255
@@ -27,11 +28,13 @@ class Record:
 # ---- their text
 
 
-def txt_strings(value):
+def txt_strings(value: str) -> list[str]:
     """Return a TXT value cut into strings of at most 255 bytes each (RFC 1035 section 3.3.14)."""
     if value.isascii():
         return [value[start : start + STRING] for start in range(0, len(value) or 1, STRING)]
-    strings, current, size = [], [], 0
+    strings: list[str] = []
+    current: list[str] = []
+    size = 0
     for letter in value:
         width = len(letter.encode())
         if size + width > STRING:
@@ -42,49 +45,54 @@ def txt_strings(value):
     return [*strings, "".join(current)]
 
 
-def zone_line(record):
+def zone_line(record: Record) -> str:
     """Return a record as one line of a zone file (RFC 1035 section 5.1)."""
     return f"{record.name}. {record.ttl} IN {record.rdtype} {_zone_value(record)}"
 
 
-def as_strings(records):
+def as_strings(records: Iterable[Record]) -> dict[str, str | list[str]]:
     """Return ``{"NAME TYPE": value}``, with the value as a web form wants it, or a list if there are several."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for record in records:
         found.setdefault(f"{record.name} {record.rdtype}", []).append(one_string(record))
     return {place: values[0] if len(values) == 1 else values for place, values in found.items()}
 
 
-def one_string(record):
+def one_string(record: Record) -> str:
     """Return a record's value as a provider's web form wants it: no quotation marks, nothing escaped, not split."""
     return record.value
 
 
-def zone(records):
+def zone(records: Iterable[Record]) -> str:
     """Return records as a snippet of a zone file, ready for ``$INCLUDE``; those of another zone (PTR) are comments."""
     return "".join(f"{'; ' * (record.rdtype == 'PTR')}{zone_line(record)}\n" for record in records)
 
 
-def as_data(records):
+def as_data(records: Iterable[Record]) -> list[dict[str, str | int | list[str]]]:
     """Return records as plain data; a TXT record also with the strings that its value is split into."""
     return [
-        {"name": record.name, "ttl": record.ttl, "type": record.rdtype, "value": record.value}
-        | ({"strings": txt_strings(record.value)} if record.rdtype == "TXT" else {})
+        {
+            "name": record.name,
+            "ttl": record.ttl,
+            "type": record.rdtype,
+            "value": record.value,
+            **({"strings": txt_strings(record.value)} if record.rdtype == "TXT" else {}),
+        }
         for record in records
     ]
 
 
-def as_json(records):
+def as_json(records: Iterable[Record]) -> str:
     """Return records as JSON text."""
     return json.dumps(as_data(records), indent=2, ensure_ascii=False)
 
 
-def octodns(records, zone):
+def octodns(records: Iterable[Record], zone: str) -> str:
     """Return TXT records as a zone file of octoDNS's YamlProvider: names relative to ``zone``, in natural order.
 
     Its values have a backslash before each semicolon (``escaped_semicolons``); octoDNS itself splits them.
     """
-    by_name = {}
+    by_name: dict[str, list[Record]] = {}
     for record in records:
         by_name.setdefault(record.name[: -len(zone) - 1], []).append(record)
     lines = ["---"]
@@ -95,16 +103,16 @@ def octodns(records, zone):
     return "\n".join([*lines, ""])
 
 
-def _natural(name):
+def _natural(name: str) -> list[int | str]:
     """Return a sort key that orders numbers in names by their value: octoDNS refuses any other order."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
-def _yaml(text):
+def _yaml(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _zone_value(record):
+def _zone_value(record: Record) -> str:
     if record.rdtype in ("MX", "PTR"):
         return f"{record.value}."
     if record.rdtype != "TXT":
@@ -113,12 +121,12 @@ def _zone_value(record):
     return strings[0] if len(strings) == 1 else f"( {' '.join(strings)} )"
 
 
-def quoted(string):
+def quoted(string: bytes) -> str:
     """Return bytes as a quoted string; within quotation marks a semicolon needs no backslash."""
     return '"' + "".join(_escaped(byte) for byte in string) + '"'
 
 
-def _escaped(byte):
+def _escaped(byte: int) -> str:
     if byte in b'"\\':
         return "\\" + chr(byte)
     return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03d}"
@@ -127,7 +135,7 @@ def _escaped(byte):
 # ---- what DNS shows, against what is wanted
 
 
-def lacks_and_has(missing, surplus):
+def lacks_and_has(missing: Sequence[str], surplus: Sequence[str]) -> str:
     """Return what a record lacks and what it has too much, as the end of a sentence; empty if neither."""
     halves = []
     if missing:
@@ -137,5 +145,5 @@ def lacks_and_has(missing, surplus):
     return " and ".join(halves)
 
 
-def as_text(value):
+def as_text(value: bytes) -> str:
     return value.decode("utf-8", "replace")

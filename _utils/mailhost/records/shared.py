@@ -6,10 +6,14 @@ the pillar says that it describes the whole record (``spf:exact``, ``hosts``, ``
 
 import ipaddress
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from mailhost.dns.message import Exchange
 from mailhost.records.hosts import check_mx
+from mailhost.records.record import Record
 from mailhost.records.spf import check_spf, is_spf, spf_terms
+from mailhost.shapes import DomainSettings
 
 _END = re.compile(r"[-~?+]?all", re.IGNORECASE)
 _REDIRECT = re.compile(r"redirect=\S+", re.IGNORECASE)
@@ -21,7 +25,7 @@ _TERM = re.compile(
 )
 
 
-def spf_beside(text, values):
+def spf_beside(text: str, values: Iterable[bytes]) -> str:
     """Return the SPF record for a name, given its TXT values now: our terms, and the terms of others there.
 
     Our terms come first, so that no other term ends an evaluation before them. The others' ``~all`` stays, since our
@@ -41,7 +45,7 @@ def spf_beside(text, values):
     return " ".join(["v=spf1", *missing, *kept, end])
 
 
-def _is_term(term):
+def _is_term(term: str) -> bool:
     """Tell whether verifiers know a term. One invalid address makes the record a permerror (RFC 7208 section 4.6)."""
     if not _TERM.fullmatch(term):
         return False
@@ -54,7 +58,7 @@ def _is_term(term):
         return False
 
 
-def check_spf_beside(values, wanted):
+def check_spf_beside(values: Sequence[bytes], wanted: str) -> str | None:
     """Compare the TXT values at a name with an SPF record that may also have terms of others.
 
     Returns what :func:`mailhost.records.spf.check_spf` returns.
@@ -62,11 +66,11 @@ def check_spf_beside(values, wanted):
     return check_spf(values, spf_beside(wanted, values))
 
 
-def _redirect(text):
+def _redirect(text: str) -> str:
     return next((term for term in text.split()[1:] if _REDIRECT.fullmatch(term)), "")
 
 
-def _end(found, text):
+def _end(found: Iterable[str], text: str) -> str:
     """Return the last term: the softest one found, but never one by which every address passes."""
     ends = [term for one in found for term in one.split()[1:] if _END.fullmatch(term)]
     strict = sorted((term for term in ends if term[0] in "~-"), key=_is_strict)
@@ -75,20 +79,20 @@ def _end(found, text):
     return next(filter(None, map(_redirect, found)), _last(text))
 
 
-def _is_strict(term):
+def _is_strict(term: str) -> bool:
     return term[0] == "-"
 
 
-def _last(text):
+def _last(text: str) -> str:
     return next((term for term in text.split()[1:] if _END.fullmatch(term)), "-all")
 
 
-def has_mx_of_others(domain, hostname):
+def has_mx_of_others(domain: DomainSettings, hostname: str) -> bool:
     """Tell whether the MX records may name hosts that a domain's settings do not mention."""
     return not domain["hosts"] and domain["mx"] == [hostname]
 
 
-def mx_beside(records, values):
+def mx_beside(records: Sequence[Record], values: Sequence[Exchange]) -> list[Record]:
     """Return the MX records for a name, given its values now: ours, and those of others there.
 
     A new host of ours comes last, so that mail keeps going where it went.
@@ -103,7 +107,7 @@ def mx_beside(records, values):
     return [replace(records[0], value=f"{preference} {host}") for preference, host in sorted([*others, *own])]
 
 
-def check_mx_beside(values, hosts):
+def check_mx_beside(values: Iterable[Exchange], hosts: Sequence[str]) -> str | None:
     """Compare MX values with the wanted host; there may be others. Returns what ``check_mx`` returns."""
     said = check_mx(values, hosts)
     return said and said.replace("which is not wanted", "of which this host's pillar says nothing (domains:NAME:hosts)")

@@ -2,12 +2,14 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable, Sequence
 
 from mailhost.records.record import PASTED, QUOTED, Record, as_text, lacks_and_has
+from mailhost.shapes import DomainSettings
 from mailhost.wording import shown
 
 
-def spf_record(name, domain):
+def spf_record(name: str, domain: DomainSettings) -> Record | None:
     """Return the SPF record of a domain (RFC 7208), or ``None`` if it should have none.
 
     While the addresses that its mail leaves from are not known (``None``), there is none: it would forbid that mail.
@@ -23,7 +25,7 @@ def spf_record(name, domain):
     return Record(name, domain["ttl"], "TXT", spf["record"] or " ".join(terms))
 
 
-def check_spf(values, wanted):
+def check_spf(values: Sequence[bytes], wanted: str) -> str | None:
     """Compare the TXT values at a domain's name with its SPF record; return ``None`` or a sentence that says what is
     wrong.
 
@@ -49,17 +51,17 @@ def check_spf(values, wanted):
     return f"the SPF record {lacks_and_has(missing, surplus) or 'has its terms in another order, or some twice'}"
 
 
-def is_spf(value):
+def is_spf(value: bytes) -> bool:
     """Tell whether a TXT value is an SPF record (RFC 7208 section 4.5)."""
     return bool(re.match(r"v=spf1( |\Z)", as_text(value), re.IGNORECASE))
 
 
-def spf_terms(text, only=None):
+def spf_terms(text: str, only: Iterable[str] | None = None) -> list[str]:
     """Return the terms of an SPF record, or the terms in ``only``, each in canonical spelling."""
     return [_spf_term(term) for term in (text.split()[1:] if only is None else only)]
 
 
-def _spf_term(term):
+def _spf_term(term: str) -> str:
     # In a macro the case of the letter has a meaning (RFC 7208 section 7.3).
     term = "".join(part if part.startswith("%{") else part.lower() for part in re.split(r"(%\{[^{}%]*\})", term))
     term = term.removeprefix("+")
@@ -74,9 +76,10 @@ def _spf_term(term):
     return f"{network[1]}{network[2]}:{text}"
 
 
-def _spf(text):
+def _spf(text: str) -> tuple[list[tuple[str, set[str]]], set[str]]:
     """Return an SPF record as a verifier reads it: runs of terms with the same qualifier, and modifiers."""
-    runs, modifiers = [], set()
+    runs: list[tuple[str, set[str]]] = []
+    modifiers: set[str] = set()
     for term in spf_terms(text):
         if re.match(r"[a-z][a-z0-9_.-]*=", term):
             modifiers.add(term)

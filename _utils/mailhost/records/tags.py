@@ -9,7 +9,7 @@ _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _TAG_VALUE = re.compile(r"[\x21-\x3a\x3c-\x7e \t\r\n]*\Z")
 
 
-def tags(text):
+def tags(text: str) -> dict[str, str]:
     """Return a tag=value list as a dict in its own order (RFC 6376 section 3.2).
 
     :raises ValueError: it is not such a list; the message says why.
@@ -17,7 +17,7 @@ def tags(text):
     specs = text.split(";")
     if len(specs) > 1 and not specs[-1].strip(_FWS):
         specs.pop()
-    found = {}
+    found: dict[str, str] = {}
     for spec in specs:
         name, equals, value = (part.strip(_FWS) for part in spec.partition("="))
         if not equals or not _TAG_NAME.match(name):
@@ -30,5 +30,5 @@ def tags(text):
     return found
 
 
-def listed(value):
+def listed(value: str) -> set[str]:
     return {one.strip(_FWS) for one in value.split(":")}

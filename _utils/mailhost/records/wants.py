@@ -2,16 +2,20 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from mailhost.dns import lookup
+from mailhost.dns.lookup import Answers, Question, Verdict
+from mailhost.dns.message import Values
 from mailhost.records import hosts as records_hosts
 from mailhost.records import policies as record_policies
 from mailhost.records import record as mail_records
 from mailhost.records import shared as shared_records
 from mailhost.records import transport as transport_records
+from mailhost.records.record import Record
+from mailhost.shapes import Domains, DomainSettings
 from mailhost.wording import plain
 
 DETAILS = 20
@@ -36,9 +40,9 @@ class Want:
 
     of: str
     label: str
-    questions: tuple
-    check: Callable
-    publish: tuple = ()
+    questions: tuple[Question, ...]
+    check: lookup.Check
+    publish: tuple[Record, ...] = ()
     may_be_absent: bool = False
     alias: bool = True
     is_beside: bool = False
@@ -50,14 +54,21 @@ class Finding:
 
     want: Want
     value: str
-    sentences: tuple = ()
+    sentences: tuple[str, ...] = ()
     zone: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "sentences", tuple(map(plain, self.sentences)))
 
 
-def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
+def wants(
+    domains: Domains,
+    hostname: str,
+    addresses: Collection[str],
+    tlsa: str | None = None,
+    only: Container[str] | None = None,
+    families: Iterable[int] = (4, 6),
+) -> list[Want]:
     """Return what the host and its domains want in DNS, without DKIM keys, which have states of their own.
 
     :param domains: the settings ``domains``, with all defaults.
@@ -68,7 +79,7 @@ def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
     :param tlsa: the certificate data for the host's TLSA record, hexadecimal; ``None`` if it should have none.
     """
     found = [*_host_wants(domains, hostname, addresses, families), *_tlsa_wants(domains, hostname, tlsa)]
-    others = {}
+    others: dict[str, Want] = {}
     for name, domain in domains.items():
         if only is None or name in only:
             found.extend(_domain_wants(name, domain, hostname))
@@ -76,33 +87,33 @@ def wants(domains, hostname, addresses, tlsa=None, only=None, families=(4, 6)):
     return [*found, *others.values()]
 
 
-def _host_wants(domains, hostname, addresses, families):
+def _host_wants(domains: Domains, hostname: str, addresses: Collection[str], families: Iterable[int]) -> Iterator[Want]:
     records = records_hosts.address_records(hostname, addresses, _ttl(domains, hostname))
     used = {*families, *(ipaddress.ip_address(one).version for one in addresses)}
     for rdtype in [name for family, name in ((4, "A"), (6, "AAAA")) if family in used and addresses]:
         yield _addresses(hostname, hostname, rdtype, rdtype, records, alias=False)
 
 
-def _ttl(domains, hostname):
+def _ttl(domains: Domains, hostname: str) -> int:
     # If the host's name lies in none of our domains, the TTL that its zone uses is not known here.
     return next((domain["ttl"] for name, domain in domains.items() if records_hosts.within(hostname, name)), 3600)
 
 
-def _addresses(of, name, label, rdtype, records, alias):
+def _addresses(of: str, name: str, label: str, rdtype: str, records: Iterable[Record], alias: bool) -> Want:
     publish = tuple(record for record in records if record.rdtype == rdtype)
     wanted = [str(ipaddress.ip_address(record.value)) for record in publish]
     check = partial(records_hosts.check_addresses, addresses=wanted)
     return Want(of, label, _ask(name, rdtype), check, publish, not publish, alias)
 
 
-def _tlsa_wants(domains, hostname, tlsa):
+def _tlsa_wants(domains: Domains, hostname: str, tlsa: str | None) -> Iterator[Want]:
     if tlsa:
         record = transport_records.tlsa_record(hostname, tlsa, _ttl(domains, hostname))
         check = partial(transport_records.check_tlsa, wanted=record.value)
         yield Want(hostname, "TLSA", _ask(record.name, "TLSA"), check, (record,))
 
 
-def _domain_wants(name, domain, hostname):
+def _domain_wants(name: str, domain: DomainSettings, hostname: str) -> Iterator[Want]:
     mx = records_hosts.mx_records(name, domain)
     if mx:
         is_beside = shared_records.has_mx_of_others(domain, hostname)
@@ -110,44 +121,44 @@ def _domain_wants(name, domain, hostname):
         yield Want(*(name, "MX", _ask(name, "MX"), partial(check, hosts=domain["mx"]), tuple(mx)), is_beside=is_beside)
     for kind, record in record_policies.of_domain(name, domain):
         is_beside = kind.label == "SPF" and not domain["spf"]["exact"]
-        check = shared_records.check_spf_beside if is_beside else kind.check
+        check_text = shared_records.check_spf_beside if is_beside else kind.check
         yield Want(
-            *(name, kind.label, _ask(record.name, "TXT"), partial(check, wanted=record.value), (record,)),
+            *(name, kind.label, _ask(record.name, "TXT"), partial(check_text, wanted=record.value), (record,)),
             is_beside=is_beside,
         )
     hosts = transport_records.policy_addresses(name, domain)
     for rdtype in ("A", "AAAA") if hosts else ():
         yield _addresses(name, f"mta-sts.{name}", f"{rdtype} of mta-sts", rdtype, hosts, alias=True)
     if domain["caa"]:
-        check = partial(transport_records.check_caa, wanted=domain["caa"])
-        yield Want(name, "CAA", _ask(name, "CAA"), check, tuple(transport_records.caa_records(name, domain)))
+        check_caa = partial(transport_records.check_caa, wanted=domain["caa"])
+        yield Want(name, "CAA", _ask(name, "CAA"), check_caa, tuple(transport_records.caa_records(name, domain)))
 
 
-def _other_host(host):
+def _other_host(host: str) -> Want:
     return Want(host, "address", _ask(host, "A", "AAAA"), lambda values: None, alias=False)
 
 
-def _ask(name, *rdtypes):
-    return tuple(lookup.Question(name, rdtype) for rdtype in rdtypes)
+def _ask(name: str, *rdtypes: str) -> tuple[Question, ...]:
+    return tuple(Question(name, rdtype) for rdtype in rdtypes)
 
 
-def questions(wanted):
+def questions(wanted: Iterable[Want]) -> list[Question]:
     """Return all questions to ask, each once."""
     return list(dict.fromkeys(question for want in wanted for question in want.questions))
 
 
-def text_questions(records):
+def text_questions(records: Iterable[Record]) -> list[Question]:
     """Return the questions that show the present TXT records at the records' names."""
-    return [lookup.Question(record.name.lower(), "TXT") for record in records if record.rdtype == "TXT"]
+    return [Question(record.name.lower(), "TXT") for record in records if record.rdtype == "TXT"]
 
 
-def present(answers):
+def present(answers: Mapping[Question, Answers]) -> dict[tuple[str, str], Values]:
     """Return the present values at names, in the form that :func:`mailhost.records.nsupdate.nsupdate` takes.
 
     They are those of the first authoritative server that answered. A name without such an answer is left out. An alias
     is returned as a CNAME.
     """
-    found = {}
+    found: dict[tuple[str, str], Values] = {}
     for question, one in answers.items():
         if one.target not in ("", question.name):
             found[question.name, "CNAME"] = (one.target,)
@@ -157,18 +168,15 @@ def present(answers):
     return found
 
 
-def compare(wanted, answers):
-    """Return a finding for each want.
-
-    :param answers: maps questions to :class:`mailhost.dns.lookup.Answers`.
-    """
+def compare(wanted: Iterable[Want], answers: Mapping[Question, Answers]) -> list[Finding]:
+    """Return a finding for each want."""
     return [
         _finding(_beside(want, answers), [_judged(want, answers[question]) for question in want.questions])
         for want in wanted
     ]
 
 
-def _beside(want, answers):
+def _beside(want: Want, answers: Mapping[Question, Answers]) -> Want:
     """Return a want whose records to publish include what others have in DNS now."""
     if not want.is_beside:
         return want
@@ -179,7 +187,7 @@ def _beside(want, answers):
     return replace(want, publish=tuple(beside(record, now) for record in want.publish))
 
 
-def beside(record, present):
+def beside(record: Record, present: Mapping[tuple[str, str], Values]) -> Record:
     """Return an SPF record extended by the terms that others have in it now.
 
     :param present: the return value of :func:`present`.
@@ -188,15 +196,15 @@ def beside(record, present):
     return replace(record, value=shared_records.spf_beside(record.value, values))
 
 
-def _judged(want, answers):
+def _judged(want: Want, answers: Answers) -> Verdict:
     verdict = lookup.judge(answers, want.check)
     if not want.alias and verdict.value == "published" and answers.target not in ("", answers.question.name):
         rule = "the name of a mail host must have addresses of its own (RFC 2181 section 10.3)"
-        return lookup.Verdict("different", (f"it is an alias (CNAME) of {answers.target}; {rule}",))
+        return Verdict("different", (f"it is an alias (CNAME) of {answers.target}; {rule}",))
     return verdict
 
 
-def _finding(want, verdicts):
+def _finding(want: Want, verdicts: Sequence[Verdict]) -> Finding:
     values = [verdict.value for verdict in verdicts]
     value = next(one for one in ("published", "different", "unknown", "absent") if one in values)
     if value == "published" or (value == "absent" and want.may_be_absent):
@@ -206,22 +214,22 @@ def _finding(want, verdicts):
     return Finding(want, value, tuple(dict.fromkeys(sentences)), zone)
 
 
-def is_publishable(finding):
+def is_publishable(finding: Finding) -> bool:
     """Tell whether a finding is about a policy record that must be published (:mod:`mailhost.records.policies`)."""
     return finding.want.label in record_policies.KINDS and finding.value in ("absent", "different")
 
 
-def is_of(finding, names):
+def is_of(finding: Finding, names: Container[str]) -> bool:
     """Tell whether a finding is publishable (:func:`is_publishable`) and about the record at one of these names."""
     return is_publishable(finding) and any(record.name in names for record in finding.want.publish)
 
 
-def troubles(findings):
+def troubles(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings that are not as wanted; those that are unknown come last."""
     return sorted((one for one in findings if one.value != "published"), key=lambda one: one.value == "unknown")
 
 
-def comment(findings):
+def comment(findings: Sequence[Finding]) -> str:
     """Return the report as text of a few lines, however many domains there are."""
     bad = troubles(findings)
     lines = [_summary(findings)]
@@ -235,34 +243,34 @@ def comment(findings):
     return "\n".join([*lines, *_more(bad)])
 
 
-def warnings(findings):
+def warnings(findings: Iterable[Finding]) -> list[str]:
     """Return a warning for each finding that is not as wanted, with the exact lines to publish."""
     bad = troubles(findings)
     told = ([_sentence(one), *_named(one), *(f"Publish: {line}" for line in _to_publish(one))] for one in bad[:DETAILS])
     return [" ".join(words) for words in told] + _more(bad)
 
 
-def _summary(findings):
+def _summary(findings: Sequence[Finding]) -> str:
     count = Counter(finding.value for finding in findings)
     parts = [f"{count['published']:,} of {len(findings):,} as wanted in DNS"]
     parts += [f"{count[value]:,} {value}" for value in _SAID if count[value]]
     return ", ".join(parts)
 
 
-def _sentence(finding):
+def _sentence(finding: Finding) -> str:
     want = finding.want
     told = "; ".join(sentence.rstrip(".") for sentence in finding.sentences[:3])
     further = f"; and {len(finding.sentences) - 3} more like these" if len(finding.sentences) > 3 else ""
     return f"{want.of}: {want.label} {_SAID[finding.value]}{': ' if told else ''}{told}{further}."
 
 
-def _to_publish(finding):
+def _to_publish(finding: Finding) -> list[str]:
     if finding.value == "unknown":
         return []
     return [mail_records.zone_line(record) for record in finding.want.publish]
 
 
-def _named(finding):
+def _named(finding: Finding) -> list[str]:
     """Return the records' names for a form that adds the zone itself: people enter the whole name there."""
     if finding.value == "unknown" or not finding.zone or not finding.want.publish:
         return []
@@ -270,7 +278,7 @@ def _named(finding):
     return [f"In a form that adds the zone {finding.zone} by itself, the name is: {', '.join(names)}."]
 
 
-def _more(bad):
+def _more(bad: Sequence[Finding]) -> list[str]:
     rest = len(bad) - DETAILS
     return (
         [f"… and {rest:,} more; for all that a domain needs: salt-call mailserver.records DOMAIN"] if rest > 0 else []

@@ -4,12 +4,15 @@ from email.header import Header
 from email.mime.text import MIMEText
 from email.utils import formatdate
 
+from mailhost.reflector import message as reflector_message
 from mailhost.reflector.message import message_ids, plain, subject
 
 _REFERENCES = 20
 
 
-def compose(report, sender, header, address, message_id, now):
+def compose(
+    report: str, sender: str, header: reflector_message.Header, address: str, message_id: str, now: float
+) -> bytes:
     """Return the answer as bytes, with LF; it is 7-bit text, since recoding by a relay would break its signature.
 
     :param report: the text.
@@ -21,7 +24,7 @@ def compose(report, sender, header, address, message_id, now):
     answer = MIMEText(report, "plain", "us-ascii" if report.isascii() else "utf-8")
     answer["From"] = address
     answer["To"] = sender
-    answer["Subject"] = _subject(header)
+    answer["Subject"] = _subject(header)  # type: ignore[assignment]  # typeshed takes text alone here
     answer["Date"] = formatdate(now)
     answer["Message-ID"] = f"<{message_id}>"
     own = message_ids(header, "message-id")[:1]
@@ -35,6 +38,6 @@ def compose(report, sender, header, address, message_id, now):
     return answer.as_bytes()
 
 
-def _subject(header):
+def _subject(header: reflector_message.Header) -> Header:
     text = plain(f"Re: {subject(header)}", 150)
     return Header(text, "us-ascii" if text.isascii() else "utf-8", header_name="Subject")

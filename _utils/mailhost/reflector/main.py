@@ -18,7 +18,9 @@ import subprocess
 import sys
 import syslog
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn, TypedDict
 
 from mailhost.errors import MailserverError
 from mailhost.receiver import dkim as receiver_dkim
@@ -26,12 +28,13 @@ from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import dmarc_suffix
 from mailhost.receiver import resolver as receiver_resolver
 from mailhost.receiver import spf as receiver_spf
-from mailhost.receiver.dmarc import Unanswered
+from mailhost.receiver.dmarc import Lookup, Unanswered
 from mailhost.reflector import answer as reflector_answer
 from mailhost.reflector import report as reflector_report
 from mailhost.reflector import rules
 from mailhost.reflector.message import Envelope, Header, arrival, author_domains, excess, plain
 from mailhost.reflector.rate import Ledger
+from mailhost.reflector.report import Dmarc, Results, Spf
 
 SETTINGS = "/etc/mailserver/reflector.json"
 SENDMAIL = "/usr/sbin/sendmail"
@@ -49,6 +52,19 @@ STRANGERS = {4: "203.0.113.1", 6: "2001:db8::1"}
 DONE, TRY_AGAIN = 0, 75
 
 
+class Settings(TypedDict):
+    """What the file :data:`SETTINGS` holds; ``networks`` is like Postfix's ``mynetworks``, ``state`` a folder."""
+
+    address: str
+    hostname: str
+    language: str
+    networks: list[str]
+    rate: int
+    total: int
+    timeout: int
+    state: str
+
+
 @dataclass(frozen=True)
 class World:
     """The queries of the reflector; each raises :class:`Unanswered` if DNS does not answer.
@@ -57,9 +73,9 @@ class World:
     ``takes_mail``: whether mail to a domain can be delivered anywhere.
     """
 
-    spf: object
-    texts: object
-    takes_mail: object
+    spf: Callable[[str, str, str], tuple[str, str]]
+    texts: Lookup
+    takes_mail: Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -75,12 +91,13 @@ class OutOfTime(BaseException):
     """The time for a message is over; it is a BaseException so that no library handles it as its own error."""
 
 
-def reflect(message, envelope, settings, world, ledger, now):
+def reflect(
+    message: bytes, envelope: Envelope, settings: Settings, world: World, ledger: Ledger, now: float
+) -> Outcome:
     """Return the :class:`Outcome` for a message.
 
-    :param message: bytes, as Postfix handed it over.
-    :param settings: address, hostname, language, networks.
-    :param ledger: a :class:`mailhost.reflector.rate.Ledger`, which counts the answer.
+    :param message: as Postfix handed it over.
+    :param ledger: it counts the answer.
     :param now: seconds.
     :raises Unanswered: DNS did not answer a question that must be settled before an answer is sent.
     """
@@ -90,9 +107,9 @@ def reflect(message, envelope, settings, world, ledger, now):
         return Outcome(reason=reason)
     header = Header(message)
     mailbox = rules.mailbox(envelope.sender)
-    reason = rules.silence(envelope, header, settings["address"]) or ledger.full(mailbox, now)
-    if reason:
-        return Outcome(reason=reason)
+    why = rules.silence(envelope, header, settings["address"]) or ledger.full(mailbox, now)
+    if why:
+        return Outcome(reason=why)
     if not world.takes_mail(envelope.domain):
         return Outcome(reason=f"mail to {envelope.domain} has nowhere to go: it has no MX or address record")
     found = judge(message, header, envelope, settings, world)
@@ -100,9 +117,9 @@ def reflect(message, envelope, settings, world, ledger, now):
     organization = dmarc_suffix.organizational_domain
     if not rules.authenticated(envelope, found["spf"], found["dkim"], organization):
         return Outcome(reason="the sender may be forged: neither SPF nor DKIM passes for its domain", results=results)
-    reason = ledger.take(mailbox, now)
-    if reason:
-        return Outcome(reason=reason, results=results)
+    why = ledger.take(mailbox, now)
+    if why:
+        return Outcome(reason=why, results=results)
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     report = reflector_report.report(found, envelope.sender, settings["hostname"], when, settings["language"])
     message_id = f"{secrets.token_hex(12)}@{settings['hostname']}"
@@ -110,8 +127,8 @@ def reflect(message, envelope, settings, world, ledger, now):
     return Outcome(answer=answer, results=results)
 
 
-def judge(message, header, envelope, settings, world):
-    """Return all results in the form that :func:`mailhost.reflector.report.overall` takes."""
+def judge(message: bytes, header: Header, envelope: Envelope, settings: Settings, world: World) -> Results:
+    """Return all results."""
     texts = functools.cache(world.texts)
     spf = _spf(envelope, settings, world)
     dkim = receiver_dkim.dkim_results(message, texts, MOST_SIGNATURES)
@@ -122,27 +139,28 @@ def judge(message, header, envelope, settings, world):
     return {"spf": spf, "dkim": dkim, "left_out": left_out, "dmarc": dmarc, "older": older}
 
 
-def _spf(envelope, settings, world):
+def _spf(envelope: Envelope, settings: Settings, world: World) -> Spf:
     helo = envelope.helo if re.fullmatch(r"[A-Za-z0-9._:\[\]-]{1,255}", envelope.helo) else "unknown"
-    found = {
+    found: Spf = {
         "address": envelope.client,
         "helo": helo,
         "domain": envelope.domain,
+        "result": "unjudged",
         "why": "",
         "open": False,
         "explanation": "",
     }
     if envelope.login:
-        return {**found, "result": "unjudged", "why": "login"}
+        return {**found, "why": "login"}
     if _is_own(envelope.client, settings["networks"]):
-        return {**found, "result": "unjudged", "why": "network"}
+        return {**found, "why": "network"}
     result, explanation = world.spf(envelope.client, envelope.sender, helo)
     stranger = STRANGERS[ipaddress.ip_address(envelope.client).version]
     is_open = result == "pass" and world.spf(stranger, envelope.sender, helo)[0] == "pass"
     return {**found, "result": result, "explanation": explanation, "open": is_open}
 
 
-def _is_own(client, networks):
+def _is_own(client: str, networks: Iterable[str]) -> bool:
     """Tell whether the client is this host, or in a network that it trusts; ``networks`` is like ``mynetworks``."""
     try:
         address = ipaddress.ip_address(client)
@@ -159,24 +177,24 @@ def _is_own(client, networks):
     return False
 
 
-def _dmarc(authors, spf, dkim, texts):
+def _dmarc(authors: Sequence[str], spf: str | None, dkim: Sequence[str], texts: Lookup) -> tuple[Dmarc, Dmarc]:
     """Return DMARC's results by RFC 9989 and by RFC 7489."""
     if len(authors) != 1 or not authors[0]:
         reason = {0: "there is no address in From", 1: "the address in From has no valid domain"}.get(
             len(authors), "From has addresses of several domains"
         )
-        none = {"result": "permerror", "domain": "", "policy": None, "reason": reason, "author": ""}
+        none: Dmarc = {"result": "permerror", "domain": "", "policy": None, "reason": reason, "author": ""}
         return none, none
-    judges = (receiver_dmarc.judge, dmarc_suffix.judge)
-    return tuple({**judge(authors[0], spf, dkim, texts), "author": authors[0]} for judge in judges)
+    found, older = (judge(authors[0], spf, dkim, texts) for judge in (receiver_dmarc.judge, dmarc_suffix.judge))
+    return {**found, "author": authors[0]}, {**older, "author": authors[0]}
 
 
-def _logged(found):
+def _logged(found: Results) -> str:
     dkim = ",".join(f"{one['result']}({one['domain']})" for one in found["dkim"]) or "none"
     return f"spf={found['spf']['result']} dkim={plain(dkim)} dmarc={found['dmarc']['result']}"
 
 
-def main(words):
+def main(words: Sequence[str]) -> int:
     """Handle the message on standard input, as called by pipe(8), and return the exit status."""
     given = _arguments(words)
     syslog.openlog("mailserver-reflector", syslog.LOG_PID, syslog.LOG_MAIL)
@@ -203,9 +221,9 @@ def main(words):
     return DONE
 
 
-def _handled(message, envelope, now):
+def _handled(message: bytes, envelope: Envelope, now: float) -> Outcome:
     with open(SETTINGS, encoding="utf-8") as file:
-        settings = json.load(file)
+        settings: Settings = json.load(file)
     resolver = receiver_resolver.Resolver(settings["timeout"])
     world = World(receiver_spf.spf_check(settings["timeout"]), resolver.texts, resolver.takes_mail)
     ledger = Ledger(settings["state"], settings["rate"], settings["total"])
@@ -216,7 +234,7 @@ def _handled(message, envelope, now):
     return outcome
 
 
-def _postpone(header, now, trouble, log):
+def _postpone(header: Header, now: float, trouble: str, log: Callable[[int, str], None]) -> int:
     """Make Postfix try again, but only while the message is young: one that expires in its queue is bounced."""
     arrived = arrival(header)
     if arrived is not None and -PATIENCE < now - arrived < PATIENCE:
@@ -226,14 +244,14 @@ def _postpone(header, now, trouble, log):
     return DONE
 
 
-def _log(queue_id, envelope, level, what, results=""):
+def _log(queue_id: str, envelope: Envelope, level: int, what: str, results: str = "") -> None:
     sender, client = plain(envelope.sender, 80), plain(envelope.client, 45)
     line = f"{plain(queue_id, 20)}: from=<{sender}> client=[{client}] {results}".rstrip()
     syslog.syslog(level, f"{line}: {plain(what, 400)}".encode("utf-8", "replace").decode())
 
 
-def _limit():
-    def stop(*_):
+def _limit() -> None:
+    def stop(*_: object) -> NoReturn:
         raise OutOfTime(f"it took over {LIMIT} s")
 
     signal.signal(signal.SIGALRM, stop)
@@ -241,11 +259,11 @@ def _limit():
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
 
 
-def _check():
+def _check() -> int:
     """Check that this user can run everything: packages, settings, state; else print what is missing; return 0 or 1."""
     try:
         with open(SETTINGS, encoding="utf-8") as file:
-            settings = json.load(file)
+            settings: Settings = json.load(file)
         receiver_dkim.dkimpy()
         receiver_spf.spf_check(settings["timeout"])
         dmarc_suffix.authheaders()
@@ -260,7 +278,7 @@ def _check():
     return 0
 
 
-def _arguments(words):
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for name in ("sender", "client", "helo", "login", "queue-id"):
         parser.add_argument(f"--{name}", default="")

@@ -31,11 +31,11 @@ class Envelope:
     login: str = ""
 
     @property
-    def domain(self):
+    def domain(self) -> str:
         return self.sender.rpartition("@")[2].lower()
 
 
-def excess(message):
+def excess(message: bytes) -> str:
     """Return which limit a message exceeds, ``""`` if none, so that later regular expressions see only bounded text."""
     header = _header(message)
     if len(header) > MOST_HEADER:
@@ -47,7 +47,7 @@ def excess(message):
     return ""
 
 
-def _header(message):
+def _header(message: bytes) -> bytes:
     """Return the header of a message; if it has no end, as much of it as shows that it is too long."""
     return re.split(rb"\r?\n\r?\n", message[: MOST_HEADER + 4], maxsplit=1)[0]
 
@@ -55,9 +55,9 @@ def _header(message):
 class Header:
     """The header of a message, unfolded; a line that is not a field is skipped."""
 
-    def __init__(self, message):
+    def __init__(self, message: bytes) -> None:
         lines = re.split(r"\r?\n", _header(message).decode("utf-8", "replace"))
-        unfolded = []
+        unfolded: list[list[str]] = []
         for line in lines:
             if line[:1] in (" ", "\t") and unfolded:
                 unfolded[-1].append(line)
@@ -66,17 +66,17 @@ class Header:
         found = filter(None, (_FIELD.match(" ".join(parts)) for parts in unfolded))
         self.fields = tuple((field[1].lower(), field[2].strip()) for field in found)
 
-    def all(self, name):
+    def all(self, name: str) -> list[str]:
         """Return the values of all fields called ``name`` (in lower case), the top one first."""
         return [value for own, value in self.fields if own == name]
 
 
-def is_address(sender):
+def is_address(sender: str) -> bool:
     """Tell whether an envelope sender is an ordinary address, in ASCII and without quotes."""
     return bool(_SENDER.fullmatch(sender)) and not re.search(r"(^|\.)\.|\.@|[@.]-|-\.|-$", sender)
 
 
-def author_domains(header):
+def author_domains(header: Header) -> list[str]:
     """Return the domains of the addresses in From as in DNS, each once; ``""`` stands for an invalid one."""
     try:
         values = header.all("from")
@@ -88,7 +88,7 @@ def author_domains(header):
     return list(dict.fromkeys(_in_dns(address) for address in addresses))
 
 
-def _in_dns(address):
+def _in_dns(address: str) -> str:
     domain = address.rpartition("@")[2].strip().lower().rstrip(".") if "@" in address else ""
     if len(domain) > _MOST_DOMAIN:
         return ""
@@ -99,7 +99,7 @@ def _in_dns(address):
     return domain if _DOMAIN.fullmatch(domain) else ""
 
 
-def subject(header):
+def subject(header: Header) -> str:
     """Return the subject in readable form, on one line; what cannot be decoded is replaced."""
     value = next(iter(header.all("subject")), "")[:_MOST_SUBJECT]
     try:
@@ -109,22 +109,23 @@ def subject(header):
     return plain("".join(part if isinstance(part, str) else _decoded(part, charset) for part, charset in parts))
 
 
-def _decoded(part, charset):
+def _decoded(part: bytes, charset: str | None) -> str:
     try:
         return part.decode(charset or "utf-8", "replace")
     except (LookupError, ValueError):  # unknown charset, or not one for text
         return part.decode("utf-8", "replace")
 
 
-def plain(text, most=200):
+def plain(text: str, most: int = 200) -> str:
     """Return ``text`` on one line, without unprintable characters, and at most ``most`` characters long."""
     shown = " ".join("".join(one if wording.is_seen(one) else " " for one in text[: 4 * most]).split())
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
-def without_comments(text):
+def without_comments(text: str) -> str:
     """Return a value without its comments, also nested ones (RFC 5322 section 3.2.2); an unclosed one runs on."""
-    kept, depth, is_quoted = [], 0, False
+    kept: list[str] = []
+    depth, is_quoted = 0, False
     for one in text:
         is_paren = one in "()" and not is_quoted
         is_quoted = one == "\\" and not is_quoted
@@ -135,12 +136,12 @@ def without_comments(text):
     return "".join(kept)
 
 
-def message_ids(header, name):
+def message_ids(header: Header, name: str) -> list[str]:
     """Return the message ids in a field (RFC 5322 section 3.6.4)."""
     return [one for value in header.all(name) for one in _MESSAGE_ID.findall(value)]
 
 
-def arrival(header):
+def arrival(header: Header) -> float | None:
     """Return when this host received the message, by the field that its Postfix put on top; seconds, or ``None``."""
     received = next(iter(header.all("received")), "")
     try:

@@ -1,5 +1,9 @@
 """The reflector's report: an overall result, then SPF, DKIM and DMARC, each with what to do."""
 
+from collections.abc import Iterable, Mapping
+from typing import TypedDict
+
+from mailhost.receiver.dmarc import Verdict
 from mailhost.reflector.message import plain
 from mailhost.reflector.texts import TEXTS
 
@@ -9,13 +13,43 @@ OVERALL = ("right", "own", "wrong", "unknown")
 _UNDECIDED = ("temperror", "unjudged")
 
 
-def overall(found):
-    """Return which of :data:`OVERALL` applies to the results.
+class Spf(TypedDict):
+    """What SPF says of the envelope's sender; ``open``: its record allows every address.
 
-    :param found: ``spf``: address, helo, domain, result, why, open, explanation; ``dkim``: a list of domain, selector,
-        result, reason; ``left_out``: how many signatures were not verified; ``dmarc`` and ``older``, the same by the
-        rules of RFC 7489: result, domain, policy, reason, author.
+    ``why`` is why the result is ``unjudged``, if it is: ``login`` or ``network``.
     """
+
+    address: str
+    helo: str
+    domain: str
+    result: str
+    why: str
+    open: bool
+    explanation: str
+
+
+class Dmarc(Verdict):
+    """DMARC's result for the domain in From, ``author``."""
+
+    author: str
+
+
+class Results(TypedDict):
+    """All results of a message.
+
+    ``dkim`` has the domain, selector, result and reason of each signature, ``left_out`` counts those that were not
+    verified. ``older`` is DMARC by the rules of RFC 7489.
+    """
+
+    spf: Spf
+    dkim: list[dict[str, str]]
+    left_out: int
+    dmarc: Dmarc
+    older: Dmarc
+
+
+def overall(found: Results) -> str:
+    """Return which of :data:`OVERALL` applies to the results."""
     results = [found["spf"]["result"], found["dmarc"]["result"], found["older"]["result"]]
     results += ["open"] if found["spf"]["open"] else []
     results += [one["result"] for one in found["dkim"]] or ["none"]
@@ -27,10 +61,9 @@ def overall(found):
     return "unknown" if "temperror" in others else "own"
 
 
-def report(found, sender, hostname, when, language):
+def report(found: Results, sender: str, hostname: str, when: str, language: str) -> str:
     """Return the report as text.
 
-    :param found: as for :func:`overall`.
     :param when: the time at which the message was judged, as text.
     :param language: ``en`` or ``ja``.
     """
@@ -47,16 +80,16 @@ def report(found, sender, hostname, when, language):
     return "\n\n".join(parts) + "\n"
 
 
-def _section(title, lines):
+def _section(title: str, lines: Iterable[str]) -> str:
     return "\n".join([f"[{title}]", *filter(None, lines)])
 
 
-def _overall(found, say):
+def _overall(found: Results, say: Mapping[str, str]) -> str:
     judged = overall(found)
     return say[f"overall.{judged}"].format(faults=say["comma"].join(_faults(found, say)))
 
 
-def _faults(found, say):
+def _faults(found: Results, say: Mapping[str, str]) -> list[str]:
     """Return a few words about each result that is not a pass."""
     spf, dmarc, older = found["spf"], found["dmarc"], found["older"]
     faults = (
@@ -76,7 +109,7 @@ def _faults(found, say):
     return faults
 
 
-def _spf(spf, hostname, say):
+def _spf(spf: Spf, hostname: str, say: Mapping[str, str]) -> list[str]:
     shown = _shown(spf)
     advice = f"spf.unjudged.{spf['why']}" if spf["result"] == "unjudged" else f"spf.{spf['result']}"
     return [
@@ -90,7 +123,7 @@ def _spf(spf, hostname, say):
     ]
 
 
-def _dkim(found, say):
+def _dkim(found: Results, say: Mapping[str, str]) -> list[str]:
     if not found["dkim"]:
         return [say["result"].format(result="none"), say["dkim.none"].format(domain=found["spf"]["domain"])]
     lines = []
@@ -106,7 +139,7 @@ def _dkim(found, say):
     return lines
 
 
-def _dmarc(found, say):
+def _dmarc(found: Results, say: Mapping[str, str]) -> list[str]:
     dmarc, older = found["dmarc"], found["older"]
     shown = _shown(dmarc)
     lines = [
@@ -123,10 +156,10 @@ def _dmarc(found, say):
     return lines
 
 
-def _detail(reason, say):
+def _detail(reason: str, say: Mapping[str, str]) -> str:
     return say["detail"].format(reason=plain(reason)) if reason else ""
 
 
-def _shown(one):
+def _shown(one: Mapping[str, object]) -> dict[str, object]:
     """Return values that a stranger may have written (names, above all) in a form that is safe in a line."""
     return {name: plain(value, 253) if isinstance(value, str) else value for name, value in one.items()}

@@ -1,10 +1,12 @@
 """Which messages the reflector does not answer, so that nobody can make it write to somebody else."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 
 from mailhost.dns.message import within
 from mailhost.receiver.dmarc import Unanswered
-from mailhost.reflector.message import is_address, plain, without_comments
+from mailhost.reflector.message import Envelope, Header, is_address, plain, without_comments
+from mailhost.reflector.report import Spf
 
 _ROBOTS = re.compile(
     r"(mailer-daemon|double-bounce|listserv|majordomo|mailman|no-?reply|do-?not-?reply"
@@ -15,7 +17,7 @@ _ROBOTS = re.compile(
 _PRECEDENCE = ("bulk", "list", "junk")
 
 
-def silence(envelope, header, address):
+def silence(envelope: Envelope, header: Header, address: str) -> str | None:
     """Return why a message gets no answer, whoever sent it; ``None`` if it may get one.
 
     :param address: the reflector's own address.
@@ -33,7 +35,7 @@ def silence(envelope, header, address):
     return _by_program(header)
 
 
-def _by_program(header):
+def _by_program(header: Header) -> str | None:
     for value in header.all("auto-submitted"):
         if without_comments(value).partition(";")[0].strip().lower() != "no":
             return f"a program sent it (Auto-Submitted: {plain(value, 40)})"
@@ -47,7 +49,9 @@ def _by_program(header):
     return None
 
 
-def authenticated(envelope, spf, dkim, organization):
+def authenticated(
+    envelope: Envelope, spf: Spf, dkim: Sequence[Mapping[str, str]], organization: Callable[[str], str]
+) -> bool:
     """Tell whether it is certain that the envelope sender sent the message: by a login, SPF or DKIM.
 
     The author in From is not considered: the answer goes to the envelope sender, and anybody who signs for their own
@@ -66,16 +70,16 @@ def authenticated(envelope, spf, dkim, organization):
     return False
 
 
-def _belongs(signer, domain, organization):
+def _belongs(signer: str, domain: str, organization: Callable[[str], str]) -> bool:
     """Tell whether both belong together: one must also lie in the other, since a new suffix may not be in the list."""
     return organization(signer) == organization(domain) and (within(signer, domain) or within(domain, signer))
 
 
-def mailbox(sender):
+def mailbox(sender: str) -> str:
     """Return what counts as one sender: the address in lower case, without an extension (``user+tag@``)."""
     return _without_extension(sender)
 
 
-def _without_extension(sender):
+def _without_extension(sender: str) -> str:
     local, _, domain = sender.lower().rpartition("@")
     return f"{local.partition('+')[0]}@{domain}"

@@ -6,10 +6,11 @@ ten thousand domains.
 
 import contextlib
 import gc
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def kept():
+def kept() -> Iterator[None]:
     """Disable the cyclic garbage collector inside the block."""
     was_enabled = gc.isenabled()
     gc.disable()

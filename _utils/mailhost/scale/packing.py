@@ -7,17 +7,24 @@ go through Jinja, YAML and back for each state.
 import hashlib
 import json
 import marshal
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mailhost.shapes import Domains
 
 _KINDS, _OF = "kinds", "of"
 
 
-def packed(domains, sections=None):
+def packed(domains: Mapping[str, Mapping[str, object]], sections: Collection[str] | None = None) -> str:
     """Return JSON text of the settings of domains.
 
     :param domains: ``{name: settings}``, plain data.
     :param sections: the names of the sections to include; all, if left out.
     """
-    kinds, numbers, known, of = [], {}, {}, {}
+    kinds: list[Mapping[str, object]] = []
+    numbers: dict[bytes | str, int] = {}
+    known: dict[int, int] = {}
+    of: dict[str, int] = {}
     for name, domain in domains.items():
         if id(domain) not in known:
             part = domain if sections is None else {section: domain[section] for section in sections}
@@ -28,7 +35,7 @@ def packed(domains, sections=None):
     return json.dumps({_KINDS: kinds, _OF: of})
 
 
-def mark(data):
+def mark(data: Any) -> bytes | str:
     """Return a value that is equal for equal plain data, within a run.
 
     :raises TypeError: it is not plain data.
@@ -41,12 +48,12 @@ def mark(data):
         return json.dumps(data)
 
 
-def unpacked(given):
+def unpacked(given: str | dict[str, Any]) -> Domains:
     """Return ``{name: settings}`` as :func:`packed` was given it; a mapping, or JSON text of one, is used as it is.
 
     Domains with equal settings share them, so they must not be changed.
     """
-    found = json.loads(given) if isinstance(given, str) else given
+    found: dict[str, Any] = json.loads(given) if isinstance(given, str) else given
     if found.keys() != {_KINDS, _OF}:
         return found
     return {name: found[_KINDS][number] for name, number in found[_OF].items()}
@@ -58,10 +65,11 @@ class Marks:
     :param more: further plain data that the marks depend on.
     """
 
-    def __init__(self, more=None):
-        self._more, self._made = more, {}
+    def __init__(self, more: object = None) -> None:
+        self._more = more
+        self._made: dict[int, str] = {}
 
-    def of(self, settings):
+    def of(self, settings: Mapping[str, object]) -> str:
         """Return the mark of settings. They are recognized by identity, so they must live as long as this object."""
         if id(settings) not in self._made:
             text = json.dumps([settings, self._more], sort_keys=True)

@@ -7,10 +7,12 @@ wrong.
 import bisect
 import contextlib
 import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 from mailhost.errors import WriteError
-from mailhost.files import replace_file
+from mailhost.files import AnyPath, replace_file
 from mailhost.scale import packing
 
 MANY = 500
@@ -23,9 +25,12 @@ are checked."""
 FORMAT = 1
 _CHECKS = ("dns.mx", "dns.spf", "dns.dmarc", "dns.mta_sts", "dns.tls_rpt", "dns.caa")
 """The checks of ``mailserver.check`` for these records."""
+Watched: TypeAlias = Callable[[tuple[str, ...], Mapping[str, object]], Collection[str]]
+"""What returns those of some domains that the last watch saw wrong (:func:`mailhost.watch.memory.seen_wrong`)."""
+_Thing = TypeVar("_Thing", bound=str | tuple[str, ...])
 
 
-def rotated(things, last):
+def rotated(things: Sequence[_Thing], last: str | tuple[str, ...]) -> list[_Thing]:
     """Return sorted things in rotation: from the one after ``last`` to the end, then from the beginning."""
     begin = bisect.bisect_right(things, last) % len(things) if things else 0
     return [*things[begin:], *things[:begin]]
@@ -41,7 +46,13 @@ class Domains:
     :param path: the path of the note.
     """
 
-    def __init__(self, domains, dns, watched, path=NOTE):
+    def __init__(
+        self,
+        domains: Mapping[str, Mapping[str, object]],
+        dns: Mapping[str, object],
+        watched: Watched,
+        path: AnyPath = NOTE,
+    ) -> None:
         marks, self._path = packing.Marks(dns), Path(path)
         self._marks = {name: marks.of(domain) for name, domain in domains.items()}
         right, last = _read(self._path) if len(domains) > MANY else ({}, "")
@@ -52,7 +63,7 @@ class Domains:
         later = frozenset(self.later)
         self.due = [name for name in domains if name not in later]
 
-    def note(self, wrong):
+    def note(self, wrong: Iterable[str]) -> None:
         """Write which domains' records were as wanted.
 
         :param wrong: those of ``due`` whose records are not, or could not be seen.
@@ -69,7 +80,7 @@ class Domains:
             replace_file(self._path, json.dumps({"format": FORMAT, "last": last, "marks": marks, "of": of}), 0o644)
 
 
-def _read(path):
+def _read(path: Path) -> tuple[dict[str, str], str]:
     """Return ``({domain: mark}, the last one in rotation)``; a damaged file is treated as missing."""
     try:
         note = json.loads(path.read_text(encoding="utf-8"))

@@ -12,14 +12,15 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 
-from mailhost.command import run_command
+from mailhost import shapes
+from mailhost.command import Command, run_command
 from mailhost.daemons.services import Service, smtp_service
-from mailhost.daemons.talk import Budget, LmtpTalk, open_talk, short
+from mailhost.daemons.talk import Budget, LmtpTalk, SmtpTalk, short
 from mailhost.errors import DkimError, MailserverError, NotSeenYet, RouteUnknown, SelftestError, WireError
 from mailhost.files import locked
 from mailhost.opendkim import tables as opendkim_tables
@@ -59,13 +60,13 @@ class Row:
     agent: str = ""
     words: str = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         by = f" by {self.agent}" if self.agent else ""
         said = f" ({self.words})" if self.words else ""
         return f"{self.kind} {self.address}: {self.result}{by}{said}"
 
 
-def problems(rows):
+def problems(rows: Iterable[Row]) -> dict[str, str]:
     """Return what is wrong, ``{what: sentence}``."""
     said = {
         "user": "mail for a user, {0.address}, does not arrive: {0.words}",
@@ -83,19 +84,22 @@ def problems(rows):
     }
 
 
-def notes(rows):
+def notes(rows: Iterable[Row]) -> list[str]:
     """Return sentences about what is not known."""
     return [f"It is not known whether mail arrives ({one})" for one in rows if one.result == "unknown"]
 
 
-def reported(found, rows):
-    """Return the self-test's result extended by the outcome of mail for this host.
+class Reported(selftest_message.Judged):
+    """The self-test's result with the outcome of mail for this host, each as :class:`Row` has it."""
 
-    :param found: as :func:`mailhost.selftest.message.judge` returns it.
-    """
+    delivery: list[dict[str, str]]
+
+
+def reported(found: selftest_message.Judged, rows: Sequence[Row]) -> Reported:
+    """Return the self-test's result extended by the outcome of mail for this host."""
     wrong = problems(rows)
     lines = ["", "[Delivery]", *map(str, rows)] if rows else []
-    whole = {
+    whole: Reported = {
         **found,
         "delivery": [vars(one) for one in rows],
         "report": found["report"] + "".join(f"{line}\n" for line in lines),
@@ -113,7 +117,7 @@ class _Message:
 
     kind: str
     address: str
-    place: dict
+    place: shapes.DeliveryPlace
     token: str = field(default_factory=lambda: secrets.token_hex(12))
     id: str = ""
     since: float = 0.0
@@ -123,18 +127,18 @@ class _Message:
 class Delivery:
     """Messages through this host's Postfix, following a plan (:func:`mailhost.selftest.recipients.plan`).
 
-    ``command`` runs a command (:class:`mailhost.check.findings.Host`); ``clock`` and ``pause`` are those of ``time``.
+    ``clock`` and ``pause`` are those of ``time``.
     """
 
-    plan: dict
-    command: Callable = run_command
-    clock: Callable = time.monotonic
-    pause: Callable = time.sleep
-    names: object = None
+    plan: shapes.Delivery
+    command: Command = run_command
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    names: routes.Names | None = None
     limit: float = LIMIT
 
-    def look(self, aliases=True, mailboxes=False):
-        """Send messages, and return the outcome of each as a list of :class:`Row`.
+    def look(self, aliases: bool = True, mailboxes: bool = False) -> list[Row]:
+        """Send messages, and return the outcome of each.
 
         :param aliases: also send to the alias, which exists after a first run.
         :param mailboxes: also check whether IMAP shows them.
@@ -151,14 +155,15 @@ class Delivery:
         except DkimError as err:
             return [Row("user", self.plan["user"], "unknown", words=str(err))]
 
-    def _look(self, aliases, mailboxes):
+    def _look(self, aliases: bool, mailboxes: bool) -> list[Row]:
         if not aliases and (missing := self._missing_aliases()):
             return [Row("user", self.plan["user"], "unknown", words=f"not tried, since {missing} is not there yet")]
         self._log = Log(self.command, self._given["maillog_file"])
         kinds = [("user", self.plan["user"]), *([("alias", self.plan["alias"])] if aliases else [])]
         wanted = [(kind, f"{name}@{one['domain']}", one) for one in self.plan["places"] for kind, name in kinds]
-        rows, messages = [], [_Message(*one) for one in wanted]
-        self._ours = set()
+        rows: list[Row] = []
+        messages = [_Message(*one) for one in wanted]
+        self._ours: set[str] = set()
         with self._mailbox():
             try:
                 rows += self._submit_all(messages)
@@ -170,7 +175,7 @@ class Delivery:
         return [*rows, *self._outgoing()]
 
     @contextlib.contextmanager
-    def _mailbox(self):
+    def _mailbox(self) -> Iterator[None]:
         """Empty the mailbox before and after the block, and move its ``.forward`` away during it."""
         forward, aside = Path(self.plan["home"], _FORWARD), Path(self.plan["folder"], "forward")
         self._empty()
@@ -183,7 +188,7 @@ class Delivery:
                 os.replace(aside, forward)
             self._empty()
 
-    def _missing_aliases(self):
+    def _missing_aliases(self) -> str:
         """Return the first alias database that does not exist yet; local(8) delivers nothing without it."""
         maps = routes.parameters(("alias_maps",), self.command)["alias_maps"]
         suffixes = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb"}
@@ -191,7 +196,7 @@ class Delivery:
         paths = (f"{path}{suffixes[kind]}" for kind, _, path in files if kind in suffixes)
         return next((path for path in paths if not Path(path).exists()), "")
 
-    def _empty(self):
+    def _empty(self) -> None:
         for entry in os.scandir(self.plan["home"]):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
@@ -202,17 +207,17 @@ class Delivery:
         for address in self._virtual():
             self.command(("doveadm", "expunge", "-u", address, "mailbox", "*", "all"))
 
-    def _spool(self):
+    def _spool(self) -> Path:
         return Path(self._given["mail_spool_directory"] or "/var/mail", self.plan["user"])
 
-    def _virtual(self):
+    def _virtual(self) -> list[str]:
         return [f"{self.plan['user']}@{one['domain']}" for one in self.plan["places"] if one["virtual"]]
 
-    def _submit_all(self, messages):
+    def _submit_all(self, messages: Sequence[_Message]) -> list[Row]:
         """Hand messages to smtpd on port 25, connecting from the host itself; return rows that are known already."""
-        rows = []
+        rows: list[Row] = []
         try:
-            with open_talk(self._service(), Budget(answer=20, total=3 * self.limit)) as talk:
+            with SmtpTalk(self._service(), Budget(answer=20, total=3 * self.limit)) as talk:
                 talk.connect()
                 ready, words = talk.greet()
                 if not ready:
@@ -229,14 +234,14 @@ class Delivery:
             rows += [Row(one.kind, one.address, "wrong", words=str(err)) for one in messages[:1] if not one.since]
         return rows
 
-    def _service(self):
+    def _service(self) -> Service:
         """Return port 25, to be reached from loopback, where rules for strangers (greylisting) do not apply."""
         interfaces = routes.parameters(("inet_interfaces",), self.command)["inet_interfaces"] or "all"
         at = smtp_service(self.plan["hostname"], self.plan["addresses"], interfaces)
         source = "::1" if ":" in at.address else "127.0.0.1"
         return Service(at.host, at.name, at.protocol, at.address, at.port, source=source)
 
-    def _submitted(self, message, talk):
+    def _submitted(self, message: _Message, talk: SmtpTalk) -> list[Row]:
         """Hand over one message; return rows, or none if it is on its way."""
         try:
             away = self._leads_away(message)
@@ -266,7 +271,7 @@ class Delivery:
         self._ours.add(message.id)
         return []
 
-    def _by_sendmail(self, message):
+    def _by_sendmail(self, message: _Message) -> list[Row]:
         try:
             selftest_message.Postfix().submit("<>", message.address, self._text(message))
         except SelftestError as err:
@@ -274,7 +279,7 @@ class Delivery:
         message.since = self.clock()
         return []
 
-    def _text(self, message):
+    def _text(self, message: _Message) -> bytes:
         author = f"{self.plan['user']}@{message.place['domain']}"
         return (
             f"From: {author}\nTo: {message.address}\nSubject: Does mail flow?\nDate: {formatdate(localtime=True)}\n"
@@ -283,7 +288,7 @@ class Delivery:
             "The mail server's own message, by which it sees that mail flows. Nobody is to get it.\n"
         ).encode("ascii")
 
-    def _leads_away(self, message):
+    def _leads_away(self, message: _Message) -> str:
         """Return why a message is not sent: somebody would get a copy of it, or another host would get it.
 
         :raises RouteUnknown: Postfix does not answer where it would go.
@@ -297,9 +302,10 @@ class Delivery:
         out = next((one for one in hops if re.match(r"(smtp|relay):|lmtp:(?!unix:)", one)), "")
         return f"not tried, since Postfix hands it on to {out}" if out else ""
 
-    def _copied(self, name):
+    def _copied(self, name: str) -> str:
         """Return who gets a copy of the messages according to a BCC table."""
-        addresses = {f"{self.plan[who]}@{one['domain']}" for one in self.plan["places"] for who in ("user", "alias")}
+        users = (self.plan["user"], self.plan["alias"])
+        addresses = {f"{user}@{one['domain']}" for one in self.plan["places"] for user in users}
         keys = ["", *addresses, *(f"@{one.partition('@')[2]}" for one in addresses), self.plan["user"]]
         for table in routes.elements(self._given[name]):
             for key in keys:
@@ -308,7 +314,7 @@ class Delivery:
                     return done.out.strip()
         return ""
 
-    def _nobody(self, place, talk):
+    def _nobody(self, place: shapes.DeliveryPlace, talk: SmtpTalk) -> list[Row]:
         """Try a recipient that does not exist. It must be refused at once, or mail would bounce to forged senders."""
         told = set(re.split(r"[,\s]+", self._given["notify_classes"])) & {"policy", "protocol"}
         if not place["nobody"] or told:
@@ -326,11 +332,11 @@ class Delivery:
         result = "refused" if reply.code >= 400 else "arrived" if caught else "wrong"
         return [Row("nobody", address, result, words=str(reply))]
 
-    def _judged(self, message, mailboxes):
+    def _judged(self, message: _Message, mailboxes: bool) -> list[Row]:
         ends = message.since + self.limit
         quick = message.since + _USUAL
         while True:
-            waits = self._where(message) in _WAITING
+            waits = self._where(message.id) in _WAITING
             if waits and self.clock() < quick:
                 self.pause(0.1)
                 continue
@@ -341,24 +347,24 @@ class Delivery:
                 return [self._still(message)]
             self.pause(0.25)
 
-    def _given_up(self, message):
+    def _given_up(self, message: _Message) -> list[Row]:
         """Return rows if a message waits in the queue in vain, because a Postfix program ends as soon as it starts."""
         fatal = self._fatal()
         return [Row(message.kind, message.address, "wrong", words="\n".join(fatal))] if fatal else []
 
-    def _where(self, message):
+    def _where(self, queue_id: str) -> str:
         """Return the Postfix queue that holds a message; ``""`` if none does, or its queue ID is not known."""
         queue = Path(self._given["queue_directory"])
-        for name in (*_WAITING, "deferred", "hold", "corrupt") if message.id else ():
-            if any((queue / name / "/".join(message.id[:depth]) / message.id).exists() for depth in range(3)):
+        for name in (*_WAITING, "deferred", "hold", "corrupt") if queue_id else ():
+            if any((queue / name / "/".join(queue_id[:depth]) / queue_id).exists() for depth in range(3)):
                 return name
             if name == "deferred" and any(
-                next((queue / name).glob(f"{'*/' * depth}{message.id}"), None) for depth in (1, 2)
+                next((queue / name).glob(f"{'*/' * depth}{queue_id}"), None) for depth in (1, 2)
             ):
                 return name
         return ""
 
-    def _end(self, message, mailboxes):
+    def _end(self, message: _Message, mailboxes: bool) -> list[Row]:
         """Return the outcome of a message, ``[]`` while it is not known."""
         # Read the log first: a message that it says was delivered is then in the mailbox.
         last = next((one for one in reversed(self._log.ends(message)) if one.is_last), None)
@@ -372,21 +378,21 @@ class Delivery:
             return [Row(message.kind, message.address, "arrived", agent, words)]
         if last and last.status != "sent":
             return [Row(message.kind, message.address, "wrong", agent, "\n".join([last.line, *self._trouble()]))]
-        if self._where(message) in ("deferred", "hold", "corrupt"):
-            said = [self._reason(message) or f"it is in the queue {self._where(message)}", *self._trouble()]
+        if self._where(message.id) in ("deferred", "hold", "corrupt"):
+            said = [self._reason(message) or f"it is in the queue {self._where(message.id)}", *self._trouble()]
             return [Row(message.kind, message.address, "wrong", words="\n".join(said))]
         return []
 
-    def _fatal(self):
+    def _fatal(self) -> list[str]:
         """Return the log lines of Postfix daemons that could not start, since the check began."""
         self._log.read()
         lines = (line for line in self._log.trouble if _is_any(FATAL, line) and not _is_any(_COMMANDS, line))
         return list(dict.fromkeys(lines))[-4:]
 
-    def _still(self, message):
+    def _still(self, message: _Message) -> Row:
         places = (os.walk(Path(self._given["queue_directory"], name)) for name in _WAITING)
         others = {name for place in places for _, _, names in place for name in names} - self._ours
-        where = self._where(message)
+        where = self._where(message.id)
         if where in _WAITING and others:
             words = f"it waits with {len(others)} others in the queue {where} after {self.limit:g} s"
             return Row(message.kind, message.address, "unknown", words=words)
@@ -396,7 +402,7 @@ class Delivery:
         words = f"it is not there after {self.limit:g} s{f', but in the queue {where}' * bool(where)}"
         return Row(message.kind, message.address, "wrong", words="\n".join([words, *self._log.said(message)]))
 
-    def _reason(self, message):
+    def _reason(self, message: _Message) -> str:
         """Return why Postfix deferred a message, from its defer log file."""
         for path in Path(self._given["queue_directory"], "defer").glob(f"**/{message.id}"):
             found = re.findall(r"^reason=(.*)$", path.read_text(encoding="utf-8", errors="replace"), re.M)
@@ -404,11 +410,11 @@ class Delivery:
                 return f"status=deferred ({found[-1]})"
         return ""
 
-    def _trouble(self):
+    def _trouble(self) -> list[str]:
         self._log.read()
         return list(dict.fromkeys(self._log.trouble))[-4:]
 
-    def _arrived(self, message):
+    def _arrived(self, message: _Message) -> bytes | None:
         """Return the header of a message in the mailbox, or ``None``."""
         if message.place["virtual"]:
             address = f"{self.plan['user']}@{message.place['domain']}"
@@ -427,23 +433,24 @@ class Delivery:
                         return header
         return None
 
-    def _unsigned(self, message, header):
+    def _unsigned(self, message: _Message, header: bytes) -> list[Row]:
         if not self.plan["trusted"] or not self._is_to_be_signed(message.place["domain"]):
             return []
         if re.search(rb"^DKIM-Signature:", header, re.M | re.I):
             return []
         return [Row("signature", message.place["domain"], "wrong", words="what port 25 took has no DKIM-Signature")]
 
-    def _is_to_be_signed(self, domain):
+    def _is_to_be_signed(self, domain: str) -> bool:
         """Tell whether OpenDKIM's tables name a key for the domain now."""
         if not self.plan["tables"]:
             return False
+        key_table, signing_table = self.plan["tables"]
         try:
-            return domain in opendkim_tables.signers_in_force(opendkim_tables.tables(*self.plan["tables"]))
+            return domain in opendkim_tables.signers_in_force(opendkim_tables.tables(key_table, signing_table))
         except (MailserverError, OSError):
             return False
 
-    def _shown(self, message):
+    def _shown(self, message: _Message) -> list[Row]:
         """Return what is wrong if Dovecot, which shows a user's mail by IMAP, does not find a message."""
         if not self.plan["imap"] or message.place["virtual"]:
             return []
@@ -453,16 +460,17 @@ class Delivery:
         words = "Postfix's home_mailbox, mailbox_command or mailbox_transport and Dovecot's mail_location do not agree"
         return [Row("IMAP", message.address, "wrong", words=words)]
 
-    def _take_away(self, messages):
+    def _take_away(self, messages: Iterable[_Message]) -> None:
         for message in messages:
             for one in {message.id, *self._log.ids(message)} - {""}:
-                if self._where(_Message("", "", {}, id=one)):
+                if self._where(one):
                     self.command(("postsuper", "-d", one))
 
-    def _outgoing(self):
+    def _outgoing(self) -> list[Row]:
         """Return the outcome of mail for others: by smtp(8) back to this host, and whether its routes exist."""
         domain = self.plan["places"][0]["domain"]
-        author, rows = f"{self.plan['user']}@{domain}", []
+        author = f"{self.plan['user']}@{domain}"
+        rows: list[Row] = []
         try:
             for what, why in routes.outgoing_problems(
                 self._given["queue_directory"], author, self.command, self.names
@@ -486,11 +494,11 @@ class Delivery:
         return rows
 
 
-def _is_any(words, line):
+def _is_any(words: Iterable[str], line: str) -> bool:
     return any(one in line for one in words)
 
 
-def _search(message):
+def _search(message: _Message) -> tuple[str, ...]:
     return ("mailbox", "*", "header", "message-id", message.token)
 
 
@@ -504,7 +512,7 @@ class _End:
     words: str
 
     @property
-    def is_last(self):
+    def is_last(self) -> bool:
         """Tell whether it is a message's final status; one that was handed on to another queue has more lines."""
         return not (self.status == "sent" and ("queued as" in self.words or "forwarded as" in self.words))
 
@@ -512,24 +520,26 @@ class _End:
 class Log:
     """What Postfix logs about messages from now on, in the journal or in its own file."""
 
-    def __init__(self, command, path=""):
+    def __init__(self, command: Command, path: str = "") -> None:
         self.command, self.path = command, path
-        self.lines, self.trouble, self._ids = [], [], {}
+        self.lines: list[str] = []
+        self.trouble: list[str] = []
+        self._ids: dict[str, set[str]] = {}
         self._cursor, self._at = self._end()
 
-    def _end(self):
+    def _end(self) -> tuple[str, int]:
         if self.path:
             return "", Path(self.path).stat().st_size if Path(self.path).exists() else 0
         return self._journal("-n", "1")[1], 0
 
-    def _journal(self, *options):
+    def _journal(self, *options: str) -> tuple[list[str], str]:
         self.command(("journalctl", "--sync"))
         done = self.command(("journalctl", "--quiet", "--no-pager", "-o", "short", "--show-cursor", *options))
         cursor = re.search(r"^-- cursor: (\S+)$", done.out or "", re.M)
         lines = [line for line in (done.out or "").splitlines() if not line.startswith("-- cursor: ")]
         return lines, cursor[1] if cursor else ""
 
-    def read(self):
+    def read(self) -> None:
         """Read the new lines, and keep those of Postfix."""
         if self.path:
             with contextlib.suppress(FileNotFoundError), open(self.path, encoding="utf-8", errors="replace") as file:
@@ -545,7 +555,7 @@ class Log:
         self.lines += said
         self.trouble += [short(line, 300) for line in said if _is_any(_TROUBLE, line)]
 
-    def ids(self, message):
+    def ids(self, message: _Message) -> set[str]:
         """Return the queue IDs that a message has had."""
         found = self._ids.setdefault(message.token, {message.id} - {""})
         for line in self.lines:
@@ -553,19 +563,20 @@ class Log:
                 found.add(seen[1])
         return found
 
-    def said(self, message):
+    def said(self, message: _Message) -> list[str]:
         """Return the last lines about a message."""
         ids = self.ids(message)
         return [short(line, 300) for line in self.lines if any(f": {one}: " in line for one in ids)][-4:]
 
-    def is_there(self, message):
+    def is_there(self, message: _Message) -> bool:
         self.read()
         return bool(self.said(message))
 
-    def ends(self, message):
+    def ends(self, message: _Message) -> list[_End]:
         """Return the lines with a message's status, in order."""
         self.read()
-        found, ids = [], self.ids(message)
+        found: list[_End] = []
+        ids = self.ids(message)
         for line in self.lines:
             number = re.search(r"\]: ([0-9A-Za-z]{6,}): ", line)
             status, _, words = line.partition(" status=")[2].partition(" (")
@@ -575,7 +586,7 @@ class Log:
         return found
 
 
-def stored(found, command=run_command):
+def stored(found: shapes.Delivery, command: Command = run_command) -> str:
     """Hand Dovecot a message by LMTP, as Postfix does, and check that it has it; return what is wrong, or ``""``.
 
     :param found: a plan (:func:`mailhost.selftest.recipients.plan`) with a virtual mailbox.

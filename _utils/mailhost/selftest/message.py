@@ -6,14 +6,17 @@ import os
 import pwd
 import queue
 import secrets
+import socket
 import socketserver
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email import message_from_bytes
 from email.utils import formatdate
 from pathlib import Path
+from typing import TypedDict
 
 from mailhost.errors import NotSeenYet, SelftestError
 from mailhost.postfix.parameters import SELFTEST_DOMAIN
@@ -21,6 +24,8 @@ from mailhost.receiver import dkim as receiver_dkim
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import resolver
 from mailhost.receiver import spf as receiver_spf
+from mailhost.receiver.dmarc import Lookup
+from mailhost.shapes import Settings
 
 LIMIT = 60
 SENDMAIL = "/usr/sbin/sendmail"
@@ -28,9 +33,36 @@ _LOOK_EVERY = 3
 _LARGEST = 10 * 1024 * 1024
 _MOST_WAITING = 8
 _ESTABLISHED, _LISTENS = "01", "0A"
+_Taken = queue.Queue[tuple[frozenset[str], bytes]]
+"""Messages that were received, each with its recipients."""
+_SpfCheck = Callable[[str, str, str], tuple[str, str]]
+"""From (address, sender, HELO name) to SPF's (result, explanation)."""
 
 
-def run(domain, settings, sender=None):
+class _Results(TypedDict):
+    domain: str
+    result: bool
+    overall: str
+    spf: list[dict[str, str]]
+    dkim: list[dict[str, str]]
+    dmarc: receiver_dmarc.Verdict
+
+
+class Judged(_Results):
+    """What :func:`judge` returns: whether all passes, the results of each method, and all of it as text."""
+
+    report: str
+
+
+class Queued(TypedDict):
+    """A message in Postfix's queue; ``reason`` says why it waits (``""`` if nothing is known yet)."""
+
+    id: str
+    queue: str
+    reason: str
+
+
+def run(domain: str, settings: Settings, sender: str | None = None) -> Judged:
     """Send a message from ``domain`` by Postfix to this host itself, and judge it as a receiver would.
 
     :param settings: the host's settings: the receiver listens on ``selftest:port``, and
@@ -50,14 +82,20 @@ def run(domain, settings, sender=None):
     return judge(message, sender, settings["domains"][domain]["addresses"], settings["hostname"], check_spf, lookup)
 
 
-def send(sender, port, postfix=None, limit=LIMIT, in_vain=list):
+def send(
+    sender: str,
+    port: int,
+    postfix: "Postfix | None" = None,
+    limit: float = LIMIT,
+    in_vain: Callable[[], Sequence[str]] = list,
+) -> bytes:
     """Send a message from ``sender`` by Postfix's sendmail(1), and return it as it arrives at the loopback ``port``.
 
     Any user of the host can connect to the port, see the recipient in the process list or in the queue, and send it a
     message. So the receiver answers only Postfix and root, and accepts only the message whose header has the secret
     token that was handed to sendmail on standard input.
 
-    :param postfix: how to reach Postfix; a :class:`Postfix`.
+    :param postfix: how to reach Postfix.
     :param limit: seconds to wait.
     :param in_vain: returns log lines of Postfix that show that waiting is useless; none if it may still succeed.
     :return: the message as bytes, with CRLF.
@@ -87,7 +125,14 @@ def send(sender, port, postfix=None, limit=LIMIT, in_vain=list):
                 raise (NotSeenYet if its_turn and "reject" not in said else SelftestError)(said)
 
 
-def _not_delivered(sender, recipient, waiting, postfix, limit, fatal=()):
+def _not_delivered(
+    sender: str,
+    recipient: str,
+    waiting: Sequence[Queued],
+    postfix: "Postfix",
+    limit: float,
+    fatal: Sequence[str] = (),
+) -> str:
     words = [*(one["reason"] for one in waiting if one["reason"]), *fatal] or postfix.log(sender, recipient)
     for one in waiting:
         postfix.delete(one["id"], one["queue"])
@@ -103,7 +148,7 @@ def _not_delivered(sender, recipient, waiting, postfix, limit, fatal=()):
     return head + tail + ("\nThe message was deleted from the queue." if waiting else "")
 
 
-def _message(sender, recipient, token):
+def _message(sender: str, recipient: str, token: str) -> bytes:
     return (
         f"From: {sender}\n"
         f"To: {recipient}\n"
@@ -120,10 +165,10 @@ def _message(sender, recipient, token):
 class Postfix:
     """This host's Postfix, by its own commands."""
 
-    def __init__(self, started=None):
+    def __init__(self, started: float | None = None) -> None:
         self.started = started or time.time()
 
-    def submit(self, sender, recipient, message):
+    def submit(self, sender: str, recipient: str, message: bytes) -> None:
         """Hand ``message`` to sendmail(1), without a bounce, since nobody would read it."""
         done = self._run(SENDMAIL, "-i", "-N", "never", "-f", sender, "--", recipient, stdin=message)
         if done.returncode:
@@ -132,17 +177,17 @@ class Postfix:
                 f"{done.stderr.decode(errors='replace').strip() or 'no reason given'}"
             )
 
-    def queued(self, recipient):
-        """Return the queued messages to ``recipient``, each a dict of id, queue and reason ('' if none yet)."""
+    def queued(self, recipient: str) -> list[Queued]:
+        """Return the queued messages to ``recipient``."""
         done = self._run("postqueue", "-j")
         if done.returncode:
             raise SelftestError(f"Postfix's queue cannot be read: {done.stderr.decode(errors='replace').strip()}")
         return waiting(done.stdout.decode("utf-8", "replace"), recipient)
 
-    def delete(self, queue_id, queue_name):
+    def delete(self, queue_id: str, queue_name: str) -> None:
         self._run("postsuper", "-d", queue_id, queue_name)
 
-    def log(self, sender, recipient):
+    def log(self, sender: str, recipient: str) -> list[str]:
         """Return what Postfix logged about the message and about milters, where there is a journal."""
         try:
             done = self._run("journalctl", "-q", "--no-pager", "-o", "cat", f"--since=@{int(self.started)}")
@@ -156,7 +201,7 @@ class Postfix:
         return [*dict.fromkeys([*refused, *(line for line in lines if f"to=<{recipient}>" in line)])]
 
     @staticmethod
-    def _run(*command, stdin=b""):
+    def _run(*command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         try:
             return subprocess.run(command, input=stdin, capture_output=True, timeout=LIMIT, check=False)
         except FileNotFoundError as err:
@@ -165,9 +210,9 @@ class Postfix:
             raise SelftestError(f"{command[0]} did not end within {LIMIT} s") from err
 
 
-def waiting(listing, recipient):
+def waiting(listing: str, recipient: str) -> list[Queued]:
     """Return the messages to ``recipient`` in the output of ``postqueue -j``: one JSON object a line."""
-    found = []
+    found: list[Queued] = []
     for line in filter(str.strip, listing.splitlines()):
         entry = json.loads(line)
         for one in entry.get("recipients", ()):
@@ -183,11 +228,11 @@ class Receiver:
     :param token: text in the ``Message-ID`` header of the expected message.
     """
 
-    def __init__(self, port, token):
+    def __init__(self, port: int, token: str) -> None:
         self.port, self._token = port, token.encode("ascii")
-        self.taken = queue.Queue(_MOST_WAITING)
+        self.taken: _Taken = queue.Queue(_MOST_WAITING)
 
-    def __enter__(self):
+    def __enter__(self) -> "Receiver":
         try:
             self.server = _Server(("127.0.0.1", self.port), _Session)
         except OSError as err:
@@ -200,12 +245,12 @@ class Receiver:
         self.thread = _start(self.server)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
 
-    def await_message(self, recipient, limit):
+    def await_message(self, recipient: str, limit: float) -> bytes | None:
         """Return the message to ``recipient``, or ``None`` if none came within ``limit`` seconds.
 
         Messages of an earlier self-test, and of anybody else, are accepted and dropped.
@@ -219,12 +264,12 @@ class Receiver:
             if recipient.lower() in recipients and self._is_ours(message):
                 return message
 
-    def _is_ours(self, message):
+    def _is_ours(self, message: bytes) -> bool:
         header = message.partition(b"\r\n\r\n")[0]
         return any(line.lower().startswith(b"message-id:") and self._token in line for line in header.split(b"\r\n"))
 
 
-def _clients():
+def _clients() -> set[int]:
     """Return the user IDs that may connect: Postfix's, root's, and that of this process."""
     found = {0, os.geteuid()}
     with contextlib.suppress(KeyError, SelftestError):
@@ -233,7 +278,7 @@ def _clients():
     return found
 
 
-def _by_whom(port):
+def _by_whom(port: int) -> str:
     """Return a text that says who already uses a port, as far as that is known."""
     for local, _, state, uid in _connections():
         if local[1] == port and state == _LISTENS:
@@ -243,7 +288,7 @@ def _by_whom(port):
     return ""
 
 
-def client_of(local, remote):
+def client_of(local: tuple[str, int], remote: tuple[str, int]) -> int | None:
     """Return the ID of the user at the other end of a connection on this host; ``None`` if it is closed.
 
     :param local, remote: this end and the other, each an address and a port.
@@ -255,19 +300,19 @@ def client_of(local, remote):
     return None
 
 
-def _connections():
+def _connections() -> Iterator[tuple[tuple[str, int], tuple[str, int], str, int]]:
     """Yield the host's TCP connections over IPv4: both ends, state and user (proc(5), /proc/net/tcp)."""
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         words = line.split()
         yield _end(words[1]), _end(words[2]), words[3], int(words[7])
 
 
-def _end(text):
+def _end(text: str) -> tuple[str, int]:
     address, _, port = text.partition(":")
     return ".".join(map(str, int(address, 16).to_bytes(4, sys.byteorder))), int(port, 16)
 
 
-def _start(server):
+def _start(server: "_Server") -> threading.Thread:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     return thread
@@ -277,12 +322,16 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
+    taken: _Taken
+    clients: set[int]
 
-    def verify_request(self, request, client_address):
+    # A server of datagrams has pairs as requests, so typeshed says that any server may; this one has sockets.
+    def verify_request(self, request: socket.socket, client_address: tuple[str, int]) -> bool:  # type: ignore[override]
         """Only answer Postfix and root."""
-        return client_of(request.getsockname(), client_address) in self.clients
+        uid = client_of(request.getsockname(), client_address)
+        return uid is not None and uid in self.clients
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: object, client_address: object) -> None:
         """Log nothing: a client that disconnects does not belong in Salt's log."""
 
 
@@ -290,9 +339,10 @@ class _Session(socketserver.StreamRequestHandler):
     """One SMTP session (RFC 5321), as far as Postfix's client needs it."""
 
     timeout = LIMIT
+    server: _Server
 
-    def handle(self):
-        self.recipients = set()
+    def handle(self) -> None:
+        self.recipients: set[str] = set()
         self._say("220 localhost ESMTP selftest")
         while True:
             line = self.rfile.readline(4096)
@@ -316,7 +366,7 @@ class _Session(socketserver.StreamRequestHandler):
             else:
                 self._say("502 not implemented")
 
-    def _take(self):
+    def _take(self) -> None:
         self._say("354 end with .")
         lines = []
         size = 0
@@ -335,17 +385,16 @@ class _Session(socketserver.StreamRequestHandler):
         else:
             self._say("250 taken")
 
-    def _say(self, *lines):
+    def _say(self, *lines: str) -> None:
         self.wfile.write("".join(f"{line}\r\n" for line in lines).encode("ascii"))
 
 
-def judge(message, sender, addresses, hostname, check_spf, lookup):
+def judge(
+    message: bytes, sender: str, addresses: Sequence[str], hostname: str, check_spf: _SpfCheck, lookup: Lookup
+) -> Judged:
     """Judge a received message as its receiver would, and return all results as plain data.
 
     :param addresses: the addresses that the domain's mail may come from; SPF is checked for each, and passes if all do.
-    :param check_spf: a function from (address, sender, HELO name) to SPF's (result, explanation).
-    :param lookup: a function from a name to the texts of its TXT records; it raises
-        :class:`mailhost.receiver.dmarc.Unanswered`.
     :return: a dict: domain, result, overall, spf (a list of address, result, explanation), dkim (a list of domain,
         selector, result, reason), dmarc (result, domain, policy, reason), report.
     """
@@ -357,21 +406,23 @@ def judge(message, sender, addresses, hostname, check_spf, lookup):
     passed_dkim = [one["domain"] for one in dkim if one["result"] == "pass"]
     dmarc = receiver_dmarc.judge(author, passed_spf, passed_dkim, lookup)
     result, overall = verdict(spf, dkim, dmarc)
-    found = {"domain": domain, "result": result, "overall": overall, "spf": spf, "dkim": dkim, "dmarc": dmarc}
+    found: _Results = {"domain": domain, "result": result, "overall": overall, "spf": spf, "dkim": dkim, "dmarc": dmarc}
     return {**found, "report": report(sender, found)}
 
 
-def _spf(address, sender, hostname, check_spf):
+def _spf(address: str, sender: str, hostname: str, check_spf: _SpfCheck) -> dict[str, str]:
     result, explanation = check_spf(address, sender, hostname)
     return {"address": address, "result": result, "explanation": explanation}
 
 
-def _author_domain(message):
+def _author_domain(message: bytes) -> str:
     author = message_from_bytes(message).get("From", "")
     return author.rpartition("@")[2].strip("<> \r\n").lower()
 
 
-def verdict(spf, dkim, dmarc):
+def verdict(
+    spf: Sequence[Mapping[str, str]], dkim: Sequence[Mapping[str, str]], dmarc: receiver_dmarc.Verdict
+) -> tuple[bool, str]:
     """Return whether everything passed, and a sentence about what did not."""
     wrong = [f"SPF is {one['result']} for {one['address']}" for one in spf if one["result"] != "pass"]
     if not spf:
@@ -388,7 +439,7 @@ def verdict(spf, dkim, dmarc):
     return True, "All is right: SPF, DKIM and DMARC pass."
 
 
-def report(sender, found):
+def report(sender: str, found: _Results) -> str:
     """Return the results as text for an operator: overall, then SPF, DKIM and DMARC."""
     lines = [f"Self-test of mail from {sender}", "", "[Overall]", found["overall"], "", "[SPF]"]
     for one in found["spf"]:
@@ -408,5 +459,5 @@ def report(sender, found):
     return "\n".join(lines) + "\n"
 
 
-def _because(one, key):
+def _because(one: Mapping[str, object], key: str) -> str:
     return f" ({one[key]})" if one["result"] != "pass" and one[key] else ""

@@ -1,15 +1,17 @@
 """The recipients of the formula's test messages (:mod:`mailhost.selftest.delivery`). Pure."""
 
 import re
+from collections.abc import Iterable
 
 from mailhost.postfix.domains import is_virtual, received
+from mailhost.shapes import Delivery, DeliveryPlace, Settings
 
 _LOOPBACK = re.compile(r"127\.0\.0\.1|127\.0\.0\.0/8|localhost|0\.0\.0\.0/0")
 ROOM = 20 * 1024 * 1024
 """Bytes that the virtual mailbox may hold, so that strangers who guess its address cannot fill the disk."""
 
 
-def plan(settings):
+def plan(settings: Settings) -> Delivery | None:
     """Return the recipients of test messages on a host, as plain data; ``None`` if its system has no probe user.
 
     It has ``user``, ``alias``, ``folder`` and ``home`` of the parameters ``probe``; ``places``, the domains in which
@@ -24,7 +26,7 @@ def plan(settings):
     domains = received(settings)
     caught = settings["accounts"]["virtual"]["catch_all"]
     free = [name for name in domains if name not in caught]
-    places = []
+    places: list[DeliveryPlace] = []
     if domains:
         domain = (free or domains)[0]
         places.append({"domain": domain, "virtual": is_virtual(settings), "nobody": domain in free})
@@ -34,7 +36,10 @@ def plan(settings):
     virtual = next((one["domain"] for one in places if one["virtual"]), None)
     signs = opendkim["enabled"] and "s" in opendkim["mode"] and "key_table" in system
     return {
-        **probe,
+        "user": probe["user"],
+        "alias": probe["alias"],
+        "folder": probe["folder"],
+        "home": probe["home"],
         "queue": settings["os"]["postfix"].get("queue", "/var/spool/postfix"),
         "hostname": settings["hostname"],
         "addresses": list(settings["addresses"] or ()),
@@ -49,13 +54,14 @@ def plan(settings):
     }
 
 
-def problems(settings):
+def problems(settings: Settings) -> list[str]:
     """Return a sentence for each name in the pillar that the formula uses itself."""
     found = settings["delivery"]
     if not found:
         return []
-    accounts, own = settings["accounts"], {found["user"], found["alias"]}
-    places = [("users", accounts["users"]), ("aliases", accounts["aliases"])]
+    accounts = settings["accounts"]
+    own: set[str | None] = {found["user"], found["alias"]}
+    places: list[tuple[str, Iterable[str]]] = [("users", accounts["users"]), ("aliases", accounts["aliases"])]
     if found["mailbox"]:
         own |= {found["mailbox"], found["mailbox_alias"]}
         virtual = accounts["virtual"]

@@ -2,11 +2,14 @@
 
 import re
 import socket
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailhost.command import Command
 from mailhost.errors import MailserverError, RouteUnknown
+from mailhost.files import AnyPath
 from mailhost.receiver import resolver as receiver_resolver
 from mailhost.receiver.dmarc import Unanswered
 
@@ -28,11 +31,11 @@ class Route:
     nexthop: str
     stays: bool
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.transport}:{self.nexthop}"
 
 
-def resolve(address, queue, sender=""):
+def resolve(address: str, queue: AnyPath, sender: str = "") -> Route:
     """Ask Postfix's trivial-rewrite(8), as its own daemons do, where mail for an address goes.
 
     :param queue: Postfix's queue folder.
@@ -57,13 +60,15 @@ def resolve(address, queue, sender=""):
     return Route(found["transport"], found.get("nexthop", ""), bool(flags & (_LOCAL | _VIRTUAL)))
 
 
-def attributes(octets):
+def attributes(octets: bytes) -> dict[str, str]:
     """Return the last complete list of attributes in what a Postfix daemon sent, ``{name: value}``.
 
     Each attribute is a name and a value, each ended by a zero byte; one more zero byte ends a list. Since 3.6 a list
     with the protocol's name comes first. If a name is repeated, its last value counts.
     """
-    words, found, last = octets.split(b"\0")[:-1], {}, {}
+    words = octets.split(b"\0")[:-1]
+    found: dict[str, str] = {}
+    last: dict[str, str] = {}
     at = 0
     while at < len(words):
         if not words[at]:
@@ -79,10 +84,10 @@ def attributes(octets):
 class Names:
     """Whether host names can be resolved by this system's DNS."""
 
-    def __init__(self, resolver=None):
+    def __init__(self, resolver: receiver_resolver.Resolver | None = None) -> None:
         self._resolver = resolver
 
-    def leads_nowhere(self, hop):
+    def leads_nowhere(self, hop: str) -> str:
         """Return why a next hop, ``[host]:port`` or ``domain``, leads nowhere; ``""`` if it may lead somewhere."""
         name, has_mx = host_of(hop)
         if not name:
@@ -95,7 +100,7 @@ class Names:
         return "" if leads or _is_known_here(name) else f"DNS has no {'MX record or ' * has_mx}address of {name}"
 
 
-def _is_known_here(name):
+def _is_known_here(name: str) -> bool:
     """Tell whether the system knows a name that DNS does not (``/etc/hosts``)."""
     try:
         return bool(socket.getaddrinfo(name, None))
@@ -103,7 +108,7 @@ def _is_known_here(name):
         return False
 
 
-def host_of(hop):
+def host_of(hop: str) -> tuple[str, bool]:
     """Return the name of a next hop, and whether Postfix looks up its MX records; ``""`` if it is not a name."""
     hop = hop.strip()
     is_plain = hop.startswith("[")
@@ -114,9 +119,10 @@ def host_of(hop):
     return (name, not is_plain) if is_name else ("", False)
 
 
-def elements(value):
+def elements(value: str) -> list[str]:
     """Return the elements of a Postfix list such as ``transport_maps``; braces keep an element together."""
-    found, depth, word = [], 0, ""
+    found: list[str] = []
+    depth, word = 0, ""
     for char in value:
         depth += {"{": 1, "}": -1}.get(char, 0)
         if depth <= 0 and (char.isspace() or char == ","):
@@ -126,15 +132,15 @@ def elements(value):
     return [one for one in [*found, word] if one]
 
 
-def hop_of(value):
+def hop_of(value: str) -> tuple[str, str]:
     """Return (transport, next hop) of ``transport:nexthop``; either may be empty."""
     transport, _, nexthop = value.strip().partition(":")
     return transport, nexthop
 
 
-def rows(maps, command):
+def rows(maps: str, command: Command) -> dict[str, str]:
     """Return ``{key: value}`` of those tables that can list their rows (``postmap -s``)."""
-    found = {}
+    found: dict[str, str] = {}
     for table in elements(maps):
         done = command(("postmap", "-s", table.removeprefix("proxy:")))
         for line in done.out.splitlines() if done.status == 0 else ():
@@ -143,7 +149,7 @@ def rows(maps, command):
     return found
 
 
-def parameters(names, command):
+def parameters(names: Sequence[str], command: Command) -> dict[str, str]:
     """Return parameters of main.cf with references filled in; ``""`` for one that this Postfix does not have."""
     shown = command(("postconf", "-x", *names))
     if shown.status != 0:  # before 2.10.2 there is no -x
@@ -152,7 +158,7 @@ def parameters(names, command):
     return {**dict.fromkeys(names, ""), **{name.strip(): value.strip() for name, value in pairs}}
 
 
-def outgoing_problems(queue, sender, command, names=None):
+def outgoing_problems(queue: AnyPath, sender: str, command: Command, names: Names | None = None) -> dict[str, str]:
     """Return what keeps mail for others from leaving, ``{what: why}``: a transport or next hop that does not exist.
 
     Postfix itself is asked where mail for a stranger goes. The rows of its tables and its content filter are read. Host
@@ -176,11 +182,11 @@ def outgoing_problems(queue, sender, command, names=None):
             # A sender's relay host is only a next hop.
             hops[f"{name}, {key}"] = ("smtp", value) if name.endswith("relayhost_maps") else hop_of(value)
     with ThreadPoolExecutor(8) as pool:
-        why = pool.map(lambda one: _hop_problem(*one, queue, names), hops.values())
+        why = pool.map(lambda hop: _hop_problem(hop[0], hop[1], queue, names), hops.values())
         return {what: words for what, words in zip(hops, why, strict=True) if words}
 
 
-def _hop_problem(transport, nexthop, queue, names):
+def _hop_problem(transport: str, nexthop: str, queue: AnyPath, names: Names) -> str:
     if transport and not any(Path(queue, kind, transport).exists() for kind in ("private", "public")):
         return f"the transport {transport} is not in master.cf, so that Postfix would put off all of it"
     if nexthop == STRANGER.partition("@")[2] or transport not in ("", *_HOSTS):

@@ -7,10 +7,15 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mailhost import files as safe_files
 from mailhost.dkim import keystore
 from mailhost.errors import KeyFileError
+from mailhost.files import AnyPath
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 LARGEST = 65536
 """Bytes; a larger file is not a key."""
@@ -27,7 +32,7 @@ class Material:
     bits: int
 
 
-def load(key, base="/"):
+def load(key: str, base: str = "/") -> Material:
     """Return the :class:`Material` of a KeyTable's third field, or of ``KeyFile``: a path, or the key itself.
 
     :param base: OpenDKIM's BaseDirectory.
@@ -39,7 +44,7 @@ def load(key, base="/"):
     return _material(key.encode("ascii", "replace"), "the key in the table itself")
 
 
-def _octets(path):
+def _octets(path: str) -> bytes:
     """Return the content of a file, also through a link; it does not block on a pipe or a device."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -54,7 +59,7 @@ def _octets(path):
         raise KeyFileError(f"{path}: cannot be read: {err.strerror}") from err
 
 
-def _material(octets, where):
+def _material(octets: bytes, where: str) -> Material:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -72,7 +77,7 @@ def _material(octets, where):
     return Material(pem, *keystore.public_half(pem, where))
 
 
-def _parsed(octets, where):
+def _parsed(octets: bytes, where: str) -> "PrivateKeyTypes":
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
@@ -91,11 +96,11 @@ def _parsed(octets, where):
         raise KeyFileError(f"{where}: this is not a private key") from err
 
 
-def _kind(key):
+def _kind(key: "PrivateKeyTypes") -> str:
     return type(key).__name__.strip("_").removesuffix("PrivateKey")
 
 
-def is_own(keys, domain, selector):
+def is_own(keys: AnyPath, domain: str, selector: str) -> bool:
     """Tell whether a key file is in the domain's key folder as a file of its own: no link, and no second name."""
     path = keystore.private_path(keys, domain, selector)
     try:
@@ -105,7 +110,7 @@ def is_own(keys, domain, selector):
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
-def present(keys, domain, selector):
+def present(keys: AnyPath, domain: str, selector: str) -> Material | None:
     """Return the :class:`Material` that is already at a key's path, also through links; ``None`` if there is none.
 
     :raises KeyFileError: something else is there, or the domain's folder is not a folder.
@@ -118,7 +123,7 @@ def present(keys, domain, selector):
     return load(str(path)) if os.path.lexists(path) else None
 
 
-def put(keys, domain, selector, material, owner):
+def put(keys: AnyPath, domain: str, selector: str, material: Material, owner: keystore.Owner) -> bool:
     """Copy a key to the domain's key folder, unless it is there; a link in its place is replaced by the copy.
 
     The file that was read stays where it is.

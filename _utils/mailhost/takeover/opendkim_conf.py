@@ -2,12 +2,16 @@
 
 import os
 import posixpath
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mailhost.errors import TakeoverError
+from mailhost.files import AnyPath
 
 MOST_INCLUDES = 5
 """How deeply files may include others; this is OpenDKIM's own limit."""
+Reader = Callable[[str], str]
+"""From a file's path to its text, as :func:`read_text`."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,10 @@ class DataSet:
 
     kind: str
     path: str
-    rows: tuple
+    rows: tuple[Row, ...]
 
 
-def read_text(path):
+def read_text(path: AnyPath) -> str:
     """Return a file's text; bytes that are not UTF-8 are preserved.
 
     :raises TakeoverError: it cannot be read.
@@ -49,7 +53,7 @@ def read_text(path):
         raise TakeoverError(f"{path}: cannot be read: {err.strerror}") from err
 
 
-def settings_of(path, read=read_text):
+def settings_of(path: str, read: Reader = read_text) -> dict[str, Setting]:
     """Return ``{name in lower case: Setting}`` for a file like opendkim.conf and its includes.
 
     A line ends at a hash, even within a value; of several lines the last counts (OpenDKIM 2.11, config.c).
@@ -59,7 +63,7 @@ def settings_of(path, read=read_text):
     return {one.name.lower(): one for one in _settings(path, read, 0)}
 
 
-def _settings(path, read, depth):
+def _settings(path: str, read: Reader, depth: int) -> Iterator[Setting]:
     if depth > MOST_INCLUDES:
         raise TakeoverError(f"{path}: it includes itself, or files include files more than {MOST_INCLUDES} deep")
     for number, line in enumerate(read(path).split("\n"), 1):
@@ -71,17 +75,17 @@ def _settings(path, read, depth):
             yield Setting(name, value, f"{path}:{number}")
 
 
-def _plain(line):
+def _plain(line: str) -> str:
     return line.partition("#")[0].partition("\r")[0].strip(" \t")
 
 
-def is_true(settings, name):
+def is_true(settings: Mapping[str, Setting], name: str) -> bool:
     """Tell whether a setting is given and true, as OpenDKIM reads it."""
     one = settings.get(name.lower())
-    return bool(one) and one.value[0] in "tTyY1"
+    return one is not None and one.value[0] in "tTyY1"
 
 
-def data_set(setting, settings, read=read_text):
+def data_set(setting: Setting, settings: Mapping[str, Setting], read: Reader = read_text) -> DataSet:
     """Return the :class:`DataSet` that a setting names (opendkim(8), DATA SETS).
 
     :raises TakeoverError: it is a database or a program, which cannot be read here, or its file cannot be read.
@@ -98,7 +102,7 @@ def data_set(setting, settings, read=read_text):
     return DataSet(kind, path, tuple(_rows(read(path), path)))
 
 
-def _kind(value):
+def _kind(value: str) -> tuple[str, str]:
     kind, colon, place = value.partition(":")
     if colon and "," not in kind:
         return kind.lower(), place
@@ -107,20 +111,20 @@ def _kind(value):
     return ("file" if value.startswith("/") else "csl"), value
 
 
-def _listed(text, where):
+def _listed(text: str, where: str) -> Iterator[Row]:
     for one in text.split(","):
         key, _, value = one.partition("=")
         if key.strip():
             yield Row(key.strip(), value.strip(), where)
 
 
-def _rows(text, path):
+def _rows(text: str, path: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), 1):
         words = line.partition("#")[0].split(None, 1)
         if words:
             yield Row(words[0], words[1].strip() if len(words) > 1 else "", f"{path}:{number}")
 
 
-def same_path(one, other):
+def same_path(one: AnyPath, other: AnyPath) -> bool:
     """Tell whether two paths lead to the same file, through links as well."""
     return os.path.realpath(one) == os.path.realpath(other)

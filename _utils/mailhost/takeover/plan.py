@@ -1,26 +1,32 @@
 """What happens to the signatures that mail gets from a hand-made OpenDKIM configuration: kept, or reported as lost."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mailhost.errors import DkimError, KeyFileError
 from mailhost.opendkim.tables import senders_of
+from mailhost.shapes import Domains, Opendkim
 from mailhost.takeover import keys as takeover_keys
 from mailhost.takeover.settings import settings_lost
-from mailhost.takeover.signers import NOBODY
+from mailhost.takeover.signers import NOBODY, Found, Rule, Signature
 
 _SELECTOR = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _DROP = "mailserver:opendkim:takeover:drop"
+Load = Callable[[str, str], takeover_keys.Material]
+"""What :func:`mailhost.takeover.keys.load` does."""
+Present = Callable[[str, str, str], takeover_keys.Material | None]
+"""What :func:`mailhost.takeover.keys.present` does."""
 
 
 @dataclass(frozen=True)
 class Host:
     """What the pillar wants on a host: the settings of its domains and of OpenDKIM, and the folder of its keys."""
 
-    domains: dict
-    opendkim: dict
+    domains: Domains
+    opendkim: Opendkim
     hostname: str
-    addresses: tuple
+    addresses: tuple[str, ...]
     keys: str
 
 
@@ -32,7 +38,7 @@ class Loss:
     why: str
     remedy: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.what}: {self.why}. {self.remedy}"
 
 
@@ -41,7 +47,7 @@ class Taken:
     """A key that continues to sign for a domain: its selector, its material, and where it was found."""
 
     selector: str
-    material: object = field(repr=False)
+    material: takeover_keys.Material = field(repr=False)
     source: str = ""
 
 
@@ -51,17 +57,14 @@ class Plan:
     (``dropped``). ``notes`` are for the operator.
     """
 
-    signers: dict = field(default_factory=dict)
-    losses: list = field(default_factory=list)
-    dropped: list = field(default_factory=list)
-    notes: list = field(default_factory=list)
+    signers: dict[str, Taken] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
+    dropped: list[Loss] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def plan(found, host, load=takeover_keys.load, present=takeover_keys.present):
-    """Return the :class:`Plan` for what was found (:class:`mailhost.takeover.signers.Found`) and the pillar's wishes.
-
-    :param load, present: read keys; see :mod:`mailhost.takeover.keys`.
-    """
+def plan(found: Found, host: Host, load: Load = takeover_keys.load, present: Present = takeover_keys.present) -> Plan:
+    """Return the :class:`Plan` for what was found and the pillar's wishes."""
     made = Plan()
     if found.signs:
         _Planning(found, host, load, present, made).all()
@@ -72,20 +75,20 @@ def plan(found, host, load=takeover_keys.load, present=takeover_keys.present):
     return made
 
 
-def _plain(text):
+def _plain(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
 class _Planning:
     """The state while one plan is made."""
 
-    def __init__(self, found, host, load, present, made):
+    def __init__(self, found: Found, host: Host, load: Load, present: Present, made: Plan) -> None:
         self.found, self.host, self.load, self.present, self.made = found, host, load, present, made
         self.senders = senders_of(host.domains)
-        self.base = getattr(found.settings.get("basedirectory"), "value", "/")
-        self.loaded = {}
+        self.base: str = getattr(found.settings.get("basedirectory"), "value", "/")
+        self.loaded: dict[str, takeover_keys.Material] = {}
 
-    def all(self):
+    def all(self) -> None:
         domains = self.host.domains
         for what, why in self.found.troubles:
             self._lose(what, why, f"Write it as a file: table and run again, or give it up: list it in {_DROP}.")
@@ -96,7 +99,7 @@ class _Planning:
             self._rule(rule)
         self.made.losses += [Loss(*one) for one in settings_lost(self.found.settings, self.host)]
 
-    def _rule(self, rule):
+    def _rule(self, rule: Rule) -> None:
         if rule.kind == "domain" and rule.name not in self.host.domains:
             self._mail_from(NOBODY, rule.name, f"mail from {rule.name}", rule)
         elif rule.kind == "below":
@@ -110,7 +113,7 @@ class _Planning:
             why = f"{rule.where}: what this pattern fits cannot be told in the pillar's terms"
             self._lose(rule.pattern, why, f"Write it as rows for domains, or give it up: list it in {_DROP}.")
 
-    def _mail_from(self, user, domain, who, only=None):
+    def _mail_from(self, user: str, domain: str, who: str, only: Rule | None = None) -> None:
         """Judge each signature that mail from an address gets; with ``only``, the signature of this rule."""
         for rule in self.found.rules_for(user, domain):
             if only in (None, rule):
@@ -120,7 +123,7 @@ class _Planning:
                     remedy = f"Put that in order and run again, or give the signature up: list it in {_DROP}."
                     self._lose(rule.pattern, f"{rule.where}: {who}: {err}", remedy)
 
-    def _judge(self, signature, sender, who):
+    def _judge(self, signature: Signature, sender: str, who: str) -> None:
         after = self._after(sender)
         if after == signature.domain:
             self._take(signature, who)
@@ -132,7 +135,7 @@ class _Planning:
             then = f"and would be signed by {after} after the run" if after else "and would not be signed after the run"
             self._lose(signature.rule.pattern, f"{now} {then}", self._remedy(signature, sender))
 
-    def _after(self, sender):
+    def _after(self, sender: str) -> str | None:
         """Return the domain that signs mail from a sender's domain according to the pillar, or ``None``."""
         domains, senders = self.host.domains, self.senders
         if sender in senders:
@@ -142,7 +145,7 @@ class _Planning:
         parents = (sender[at:] for at, one in enumerate(sender) if one == ".")
         return next((senders[parent] for parent in parents if parent in senders), None)
 
-    def _remedy(self, signature, sender):
+    def _remedy(self, signature: Signature, sender: str) -> str:
         signs, rule = signature.domain, signature.rule
         drop = f"or give that up: list {rule.pattern} in {_DROP}"
         if rule.kind in ("all", "odd"):
@@ -157,7 +160,7 @@ class _Planning:
             return f"List {sender} in mailserver:domains, {drop}."
         return f"Set mailserver:domains:{sender}:dkim:sign_as to {signs} (both in mailserver:domains), {drop}."
 
-    def _take(self, signature, who):
+    def _take(self, signature: Signature, who: str) -> None:
         """Note that a key continues to sign for the domain that it signs for now.
 
         :raises KeyFileError: it cannot, or another key does already.
@@ -176,10 +179,10 @@ class _Planning:
         source = signature.key if signature.key.startswith("/") else signature.where
         self.made.signers.setdefault(name, Taken(selector, material, source))
 
-    def _loaded(self, signature):
+    def _loaded(self, signature: Signature) -> takeover_keys.Material:
         if signature.key not in self.loaded:
             self.loaded[signature.key] = self.load(signature.key, self.base)
         return self.loaded[signature.key]
 
-    def _lose(self, what, why, remedy):
+    def _lose(self, what: str, why: str, remedy: str) -> None:
         self.made.losses.append(Loss(what, why, remedy))

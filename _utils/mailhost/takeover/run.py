@@ -1,24 +1,30 @@
 """Taking over a hand-made OpenDKIM configuration: it is checked before anything is touched, then keys and tables."""
 
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from mailhost import files as safe_files
 from mailhost.before import originals
 from mailhost.daemons import in_force
 from mailhost.dkim import keystore
+from mailhost.dkim.run import Place
 from mailhost.errors import TakeoverError
+from mailhost.files import AnyPath
 from mailhost.opendkim import tables as opendkim_tables
-from mailhost.opendkim.tables import Signer
+from mailhost.opendkim.tables import Signer, Tables
 from mailhost.takeover import keys as takeover_keys
-from mailhost.takeover.opendkim_conf import read_text, same_path, settings_of
-from mailhost.takeover.plan import Plan, plan
+from mailhost.takeover.opendkim_conf import DataSet, Reader, read_text, same_path, settings_of
+from mailhost.takeover.plan import Host, Plan, plan
 from mailhost.takeover.settings import options_of, words_lost
 from mailhost.takeover.signers import Found, found_in
 
 OURS = "# Written by Salt (mailserver/opendkim)"
 """The beginning of the first line of a configuration that this formula wrote."""
+Change = dict[str, str] | dict[str, dict[str, str]]
+"""What Salt reports of a table, ``{"old", "new"}``, or of the key of a domain, ``{selector: {"old", "new"}}``."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +33,13 @@ class Outlook:
 
     found: Found
     plan: Plan
-    refusals: tuple = ()
+    refusals: tuple[str, ...] = ()
 
 
-def look(config, host, place, words=(), read=read_text):
+def look(config: str, host: Host, place: Place, words: Sequence[str] = (), read: Reader = read_text) -> Outlook | None:
     """Return the :class:`Outlook`; ``None`` if the formula's own configuration is in place.
 
     :param config: the path of opendkim.conf.
-    :param host, place: :class:`mailhost.takeover.plan.Host` and :class:`mailhost.dkim.run.Place`.
     :param words: the command line that OpenDKIM runs with.
     :raises TakeoverError: a file of settings cannot be read.
     """
@@ -50,7 +55,7 @@ def look(config, host, place, words=(), read=read_text):
     return Outlook(found, made, tuple(refusals))
 
 
-def _is_ours(config, tables, read):
+def _is_ours(config: str, tables: Tables, read: Reader) -> bool:
     """Tell whether the formula wrote a configuration, and nobody made it read other tables since then."""
     if not read(config).startswith(OURS):
         return False
@@ -60,13 +65,13 @@ def _is_ours(config, tables, read):
     return named.get("keytable") == str(tables.key_table) and named.get("signingtable") in signing
 
 
-def signers_of(made, keys):
-    """Return ``{domain: Signer}`` for a :class:`Plan`; the paths are those of the copies."""
+def signers_of(made: Plan, keys: str) -> dict[str, Signer]:
+    """Return who signs for each domain by a plan; the paths are those of the copies."""
     top = Path(keys)
     return {name: Signer(one.selector, f"{top}/{name}/{one.selector}.private") for name, one in made.signers.items()}
 
 
-def steps(outlook, place):
+def steps(outlook: Outlook, place: Place) -> tuple[list[str], dict[Path, str]]:
     """Return what must be written, ``([domain], {path: text})``: keys and tables; both are empty if all is done."""
     made, keys = outlook.plan, place.keys
     own = takeover_keys.is_own
@@ -75,7 +80,7 @@ def steps(outlook, place):
     return copies, {path: text for path, text in texts.items() if _on_disk(path) != text}
 
 
-def act(outlook, place, state=in_force.STATE):
+def act(outlook: Outlook, place: Place, state: AnyPath = in_force.STATE) -> tuple[list[str], dict[Path, str]]:
     """Copy the keys, then write the tables that the formula's configuration will read; return what was written.
 
     Until that configuration is in place, OpenDKIM continues as before: the tables that it reads keep all their rows.
@@ -93,11 +98,11 @@ def act(outlook, place, state=in_force.STATE):
     return copies, texts
 
 
-def _on_disk(path):
+def _on_disk(path: Path) -> str:
     return read_text(path) if path.exists() else ""
 
 
-def _texts(found, signers, place, has_dropped):
+def _texts(found: Found, signers: Mapping[str, Signer], place: Place, has_dropped: bool) -> dict[Path, str]:
     """Return the texts of the tables; none if those on disk are right, or if nothing signs and none is stale."""
     tables = place.tables
     reads_patterns = _reads(found.signing, tables.signing_table) and found.kind == "refile"
@@ -108,7 +113,7 @@ def _texts(found, signers, place, has_dropped):
     is_stale = is_new and not found.signs and any(path.exists() for path in tables.all)
     if not (signers or has_dropped or is_stale):
         return {}
-    rows, names = _key_rows(found, signers, {} if is_new else tables)
+    rows, names = _key_rows(found, signers, None if is_new else tables)
     texts = {
         tables.key_table: opendkim_tables.rows_text(rows.items()),
         **opendkim_tables.signing_texts(tables, names),
@@ -123,16 +128,18 @@ def _texts(found, signers, place, has_dropped):
     return texts
 
 
-def _reads(data, path):
+def _reads(data: DataSet | None, path: Path) -> TypeGuard[DataSet]:
     return data is not None and bool(data.path) and same_path(data.path, path)
 
 
-def _says(tables, signers):
+def _says(tables: Tables, signers: Mapping[str, Signer]) -> bool:
     present = opendkim_tables.signers_in_force(tables)
     return all(present.get(name) == one for name, one in signers.items())
 
 
-def _key_rows(found, signers, tables):
+def _key_rows(
+    found: Found, signers: Mapping[str, Signer], tables: Tables | None
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return ``({name: value}, {domain: name})``: all rows that were found, with the path of the copy for copied keys,
     and a row for each signer under a name that has no other meaning there.
     """
@@ -147,13 +154,13 @@ def _key_rows(found, signers, tables):
     return rows, names
 
 
-def _with_copy(value, signers):
+def _with_copy(value: str, signers: Mapping[str, Signer]) -> str:
     domain, selector, _ = [*value.split(":", 2), "", ""][:3]
     one = signers.get(domain.lower())
     return f"{domain}:{selector}:{one.path}" if one and one.selector == selector else value
 
 
-def _names(name):
+def _names(name: str) -> Iterator[str]:
     """Yield a name for a row, and further names in case it is taken."""
     yield name
     number = 1
@@ -162,7 +169,7 @@ def _names(name):
         number += 1
 
 
-def _both(data, text):
+def _both(data: DataSet, text: str) -> str:
     """Return a table's text with all the rows that OpenDKIM now reads there put first."""
     rows = "".join(f"{row.key} {row.value}\n" for row in data.rows)
     head, _, rest = text.partition("\n")
@@ -170,7 +177,7 @@ def _both(data, text):
     return f"{head}\n{rows}" + "".join(f"{line}\n" for line in rest.splitlines() if line not in known)
 
 
-def refusal(outlook):
+def refusal(outlook: Outlook) -> str:
     """Return the text with which a run stops before it touches anything."""
     lines = "\n".join(f"  - {one}" for one in outlook.refusals)
     return (
@@ -179,10 +186,11 @@ def refusal(outlook):
     )
 
 
-def told(outlook, place, test):
+def told(outlook: Outlook, place: Place, test: bool) -> tuple[dict[str, Change], list[str]]:
     """Return ``({what: {"old": …, "new": …}}, [sentence])`` for what was, or would be, taken over."""
     verb = "would go on" if test else "goes on"
-    changes, notes = {}, list(outlook.plan.notes)
+    changes: dict[str, Change] = {}
+    notes = list(outlook.plan.notes)
     for name in sorted(outlook.plan.signers):
         one = outlook.plan.signers[name]
         notes.append(f"{name}: the key {one.selector} of {one.source} {verb} signing.")
@@ -194,7 +202,7 @@ def told(outlook, place, test):
     return changes, notes
 
 
-def checked(outlook):
+def checked(outlook: Outlook | None) -> Outlook | None:
     """Return ``outlook``, if the run may continue.
 
     :raises TakeoverError: a signature would be lost.

@@ -3,9 +3,17 @@
 import getopt
 import ipaddress
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mailhost.errors import TakeoverError
-from mailhost.takeover.opendkim_conf import data_set, same_path
+from mailhost.shapes import Opendkim
+from mailhost.takeover.opendkim_conf import Setting, data_set, same_path
+
+if TYPE_CHECKING:
+    from mailhost.takeover.plan import Host
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 OPTIONS = "Ab:c:d:De:fF:k:lL:no:p:P:Qrs:S:t:T:u:vVWx:X?"
 """OpenDKIM 2.11's own options."""
@@ -28,11 +36,10 @@ DECIDING = (
 _DROP = "mailserver:opendkim:takeover:drop"
 
 
-def settings_lost(settings, host):
+def settings_lost(settings: Mapping[str, Setting], host: "Host") -> Iterator[tuple[str, str, str]]:
     """Yield ``(what, why, remedy)`` for each setting that affects which mail is signed and that the pillar lacks.
 
     :param settings: as returned by :func:`mailhost.takeover.opendkim_conf.settings_of`.
-    :param host: a :class:`mailhost.takeover.plan.Host`.
     """
     kept = {name.lower(): value for name, value in host.opendkim["settings"].items()}
     for name in DECIDING:
@@ -47,12 +54,12 @@ def settings_lost(settings, host):
     yield from _hosts_lost(settings, host)
 
 
-def _plain(value):
+def _plain(value: bool | int | str | None) -> str:
     text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
     return text.strip().lower()
 
 
-def _hosts_lost(settings, host):
+def _hosts_lost(settings: Mapping[str, Setting], host: "Host") -> Iterator[tuple[str, str, str]]:
     """Yield the hosts whose mail is signed now and would no longer be."""
     setting = settings.get("internalhosts")
     if not setting:
@@ -69,7 +76,7 @@ def _hosts_lost(settings, host):
             yield row.key, why, f"List it in mailserver:opendkim:trusted_hosts, or give it up: list it in {_DROP}."
 
 
-def _is_trusted(text, host):
+def _is_trusted(text: str, host: "Host") -> bool:
     """Tell whether the pillar has mail from an address, network or name signed, or it is the host itself."""
     own = {host.hostname, *host.domains, *host.addresses, "localhost", "localhost.localdomain"}
     trusted = [one.lower() for one in host.opendkim["trusted_hosts"]]
@@ -77,19 +84,23 @@ def _is_trusted(text, host):
         return True
     network = _network(text)
     known = [_network(one) for one in ("127.0.0.0/8", "::1", *host.addresses, *trusted)]
-    return network is not None and any(
-        one is not None and one.version == network.version and network.subnet_of(one) for one in known
-    )
+    return network is not None and any(one is not None and _lies_in(network, one) for one in known)
 
 
-def _network(text):
+def _lies_in(network: _Network, other: _Network) -> bool:
+    if isinstance(network, ipaddress.IPv4Network):
+        return isinstance(other, ipaddress.IPv4Network) and network.subnet_of(other)
+    return isinstance(other, ipaddress.IPv6Network) and network.subnet_of(other)
+
+
+def _network(text: str) -> _Network | None:
     try:
         return ipaddress.ip_network(text.replace("[", "").replace("]", ""), strict=False)
     except ValueError:
         return None
 
 
-def options_of(words):
+def options_of(words: Sequence[str]) -> tuple[list[tuple[str, str]], str]:
     """Return ``([(option, value)], why they cannot be read)`` for a command line of OpenDKIM."""
     try:
         return getopt.getopt(words[1:], OPTIONS)[0], ""
@@ -97,7 +108,7 @@ def options_of(words):
         return [], str(err)
 
 
-def words_lost(words, config, opendkim, user, signs):
+def words_lost(words: Sequence[str], config: str, opendkim: Opendkim, user: str, signs: bool) -> Iterator[str]:
     """Yield why OpenDKIM, as its unit starts it, would not use only the formula's opendkim.conf.
 
     Options that may make it sign on their own always count; where it listens and its mode count only if it ``signs``.

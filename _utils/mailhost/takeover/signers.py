@@ -6,15 +6,19 @@ sender's domain.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from mailhost.errors import TakeoverError
-from mailhost.takeover.opendkim_conf import DataSet, Row, data_set, is_true, read_text, settings_of
+from mailhost.takeover.opendkim_conf import DataSet, Reader, Row, Setting, data_set, is_true, read_text, settings_of
 
 NOBODY = "nobody-known-by-this-name"
 """A user and a label that no rule names explicitly, used to ask who signs for all others."""
 _HOST = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
 _ALGORITHMS = ("rsa-sha1", "rsa-sha256", "ed25519-sha256")
+_For = Literal["domain", "below", "address", "all", "odd", "never"]
+"""For whom a rule is; :class:`Rule` says what each means."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Rule:
     pattern: str
     where: str
     key: str
-    kind: str
+    kind: _For
     name: str = ""
     number: int = 0
 
@@ -52,22 +56,24 @@ class Found:
     ``kind`` is that of the SigningTable. ``troubles`` are the parts that cannot be read: their name, and why.
     """
 
-    settings: dict
-    rules: tuple = ()
+    settings: dict[str, Setting]
+    rules: tuple[Rule, ...] = ()
     kind: str = "refile"
     keys: DataSet | None = None
     signing: DataSet | None = None
-    troubles: list = field(default_factory=list)
+    troubles: list[tuple[str, str]] = field(default_factory=list)
 
-    def __post_init__(self):
-        self._by_pattern, self._by_domain, self._by_name = {}, {}, {}
+    def __post_init__(self) -> None:
+        self._by_pattern: dict[str, Rule] = {}
+        self._by_domain: dict[str, list[Rule]] = {}
+        self._by_name: dict[str, Row] = {}
 
     @property
-    def signs(self):
+    def signs(self) -> bool:
         """Whether there is a rule by which mail is signed, or an unreadable part that may contain one."""
         return bool(self.rules or self.troubles)
 
-    def index(self):
+    def index(self) -> "Found":
         """Build the indexes by which rules are found among thousands; return this object."""
         for rule in self.rules:
             self._by_pattern.setdefault(rule.pattern.lower(), rule)
@@ -76,7 +82,7 @@ class Found:
             self._by_name.setdefault(row.key, row)
         return self
 
-    def rules_for(self, user, domain):
+    def rules_for(self, user: str, domain: str) -> list[Rule]:
         """Return the rules by which mail from ``user@domain`` is signed; several with MultipleSignatures."""
         user, domain = user.lower(), domain.lower()
         if self.kind == "refile":
@@ -87,17 +93,17 @@ class Found:
             hits = [rule for key in _looked_up(user, domain) if (rule := self._by_pattern.get(key))]
         return hits if is_true(self.settings, "MultipleSignatures") else hits[:1]
 
-    def signature(self, rule, domain):
+    def signature(self, rule: Rule, domain: str) -> Signature:
         """Return the :class:`Signature` that a rule gives mail from a domain.
 
         :raises TakeoverError: the KeyTable lacks the key that it names, or its row is malformed: the mail waits (451).
         """
         if self.keys is None:
-            selector, key = self.settings["selector"], self.settings["keyfile"]
+            selector, file = self.settings["selector"], self.settings["keyfile"]
             signs = rule.name if rule.kind == "below" else domain
-            return Signature(rule, signs, selector.value, key.value, key.where)
+            return Signature(rule, signs, selector.value, file.value, file.where)
         name = domain if rule.key == "%" else rule.key
-        row = self._key_row(name)
+        row = self._key_row(self.keys, name)
         if row is None:
             raise TakeoverError(f"it names {name}, which the KeyTable lacks, so that the mail waits (451)")
         parts = [part.strip() for part in row.value.split(":", 2)]
@@ -108,19 +114,19 @@ class Found:
         key = key.replace("%", signs) if key.startswith("/") else key
         return Signature(rule, signs, parts[1], key, row.where, algorithm)
 
-    def _key_row(self, name):
-        if self.keys.kind != "refile":
+    def _key_row(self, keys: DataSet, name: str) -> Row | None:
+        if keys.kind != "refile":
             return self._by_name.get(name)
-        return next((row for row in self.keys.rows if _fits(row.key, name)), None)
+        return next((row for row in keys.rows if _fits(row.key, name)), None)
 
 
-def _without_algorithm(key):
+def _without_algorithm(key: str) -> tuple[str, str]:
     """Return a KeyTable's third field without the fourth one (an algorithm), which OpenDKIM after 2.11 has."""
     path, _, last = key.rpartition(":")
     return (path, last) if path and last in _ALGORITHMS else (key, "")
 
 
-def _looked_up(user, domain):
+def _looked_up(user: str, domain: str) -> Iterator[str]:
     """Yield the keys that OpenDKIM looks up in a SigningTable without patterns, in order."""
     parents = [domain[at:] for at, one in enumerate(domain) if one == "."]
     yield from (f"{user}@{domain}", domain)
@@ -129,7 +135,7 @@ def _looked_up(user, domain):
     yield from (f"{user}@*", "*")
 
 
-def _fits(pattern, text, flags=0):
+def _fits(pattern: str, text: str, flags: int = 0) -> bool:
     """Tell whether a refile: pattern matches; it is an extended regular expression except for ``*``, ``+`` and dot."""
     expression = pattern.replace("+", r"\+").replace(".", r"\.").replace("*", ".*")
     try:
@@ -138,7 +144,7 @@ def _fits(pattern, text, flags=0):
         return False
 
 
-def found_in(path, read=read_text, mode=""):
+def found_in(path: str, read: Reader = read_text, mode: str = "") -> Found:
     """Return the :class:`Found` for a file like opendkim.conf and what it names.
 
     Parts that cannot be read are in ``troubles``, ``[(name, why)]``.
@@ -157,7 +163,7 @@ def found_in(path, read=read_text, mode=""):
     return found.index()
 
 
-def _read(found, name, read):
+def _read(found: Found, name: str, read: Reader) -> DataSet | None:
     setting = found.settings[name]
     try:
         return data_set(setting, found.settings, read)
@@ -166,7 +172,7 @@ def _read(found, name, read):
         return None
 
 
-def _tables(found, read):
+def _tables(found: Found, read: Reader) -> None:
     if "signingtable" not in found.settings:
         return
     found.keys, found.signing = _read(found, "keytable", read), _read(found, "signingtable", read)
@@ -177,13 +183,13 @@ def _tables(found, read):
     found.rules = tuple(_rule(row, number, found.kind) for number, row in enumerate(found.signing.rows))
 
 
-def _rule(row, number, kind):
+def _rule(row: Row, number: int, kind: str) -> Rule:
     what, name = _meant(row.key.lower(), kind)
     # After a colon the value has the identity (i=), which does not matter to verifiers.
     return Rule(row.key, row.where, row.value.partition(":")[0].strip(), what, name, number)
 
 
-def _meant(pattern, kind):
+def _meant(pattern: str, kind: str) -> tuple[_For, str]:
     """Return ``(kind, name)`` of a :class:`Rule` for its pattern in lower case."""
     if pattern in (("*", "*@*") if kind == "refile" else ("*",)):
         return "all", ""
@@ -200,7 +206,7 @@ def _meant(pattern, kind):
     return ("odd" if kind == "refile" or pattern.endswith("@*") or "@." in pattern else "never"), ""
 
 
-def _bare(found, read):
+def _bare(found: Found, read: Reader) -> None:
     """Set the rules of a configuration with one key: its domains and, with SubDomains, the names below them."""
     domains = _read(found, "domain", read)
     if domains is None:

@@ -4,10 +4,14 @@ import os
 import re
 import socket
 import subprocess
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
-from mailhost.errors import AcmeError
+from mailhost.errors import AcmeError, MailserverError
+from mailhost.files import AnyPath
 from mailhost.publish.credential import read_credential
+from mailhost.shapes import DnsRfc2136, TlsAcme
 from mailhost.tls.certificate import names_of, read_chain
 
 _AUTHENTICATORS = {"dns-01": "dns-rfc2136", "http-01": "standalone"}
@@ -16,7 +20,7 @@ _LIMIT = 300
 _HEADER = "# Written by Salt (mailserver/tls); change the TSIG key of mailserver:dns:rfc2136, not this file.\n"
 
 
-def lacking(lineage, names, acme, folder, reuse_key):
+def lacking(lineage: str, names: Iterable[str], acme: TlsAcme, folder: AnyPath, reuse_key: bool) -> str | None:
     """Return why certbot must issue a certificate now, or ``None``; its own timer renews it.
 
     :param lineage: certbot's name for the certificate.
@@ -40,17 +44,18 @@ def lacking(lineage, names, acme, folder, reuse_key):
     return None
 
 
-def _known(path):
+def _known(path: Path) -> dict[str, str]:
     """Return what certbot records about a certificate: the lines ``key = value`` of its renewal file."""
     return dict(re.findall(r"^(\w+) = (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def authenticator(acme):
+def authenticator(acme: TlsAcme) -> str:
     """Return certbot's name for the method that answers the challenge."""
-    return "webroot" if acme["webroot"] else _AUTHENTICATORS[acme["challenge"]]
+    # Only a pillar that names a challenge has ACME as its source.
+    return "webroot" if acme["webroot"] else _AUTHENTICATORS[cast(str, acme["challenge"])]
 
 
-def command(lineage, names, acme, credentials, reuse_key):
+def command(lineage: str, names: Iterable[str], acme: TlsAcme, credentials: str, reuse_key: bool) -> list[str]:
     """Return the words of the command that gets the certificate; it contains all of certbot's options."""
     way = authenticator(acme)
     more = {
@@ -73,7 +78,7 @@ def command(lineage, names, acme, credentials, reuse_key):
     ]
 
 
-def issue(words, ca_file):
+def issue(words: Sequence[str], ca_file: str | None) -> None:
     """Run certbot.
 
     :raises AcmeError: with certbot's own last words; there is no new certificate.
@@ -89,14 +94,14 @@ def issue(words, ca_file):
         raise AcmeError(_words(done.stderr + done.stdout))
 
 
-def _words(text):
+def _words(text: str) -> str:
     """Return certbot's message about a failure, without its advice on where to ask and where its log is."""
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in lines if line and not re.match(r"Saving debug log|Ask for help|- - -|Hint:", line)]
     return " ".join(kept)[-600:]
 
 
-def credentials(rfc2136):
+def credentials(rfc2136: DnsRfc2136) -> str:
     """Return the text of the file that gives certbot's plugin the TSIG key and the server.
 
     Older versions of the plugin accept only an address, so the server's name is looked up.
@@ -119,7 +124,7 @@ def credentials(rfc2136):
     return _HEADER + "".join(f"dns_rfc2136_{key} = {value}\n" for key, value in values.items())
 
 
-def put_private(path, text):
+def put_private(path: AnyPath, text: str) -> None:
     """Write a file that only root can read, atomically.
 
     :raises AcmeError: it cannot be written.
@@ -135,7 +140,7 @@ def put_private(path, text):
         raise AcmeError(f"{path}: cannot be written: {err.strerror}") from err
 
 
-def is_private(path, text):
+def is_private(path: AnyPath, text: str) -> bool:
     """Tell whether a file has this text, and only its owner can access it."""
     try:
         return Path(path).read_text(encoding="utf-8") == text and not os.stat(path).st_mode & 0o077
@@ -143,7 +148,7 @@ def is_private(path, text):
         return False
 
 
-def awaited(names, reason, err):
+def awaited(names: Iterable[str], reason: str, err: MailserverError) -> str:
     """Return the message while there is no certificate: the previous one is still served."""
     return (
         f"The certificate for {', '.join(names)} is awaited, and what was served before is served on: {reason}, and "

@@ -1,16 +1,26 @@
 """TLS certificates: read from files, and compared with a name, a key and another certificate."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from mailhost.errors import CertificateError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+
+    from mailhost.files import AnyPath
+    from mailhost.shapes import Settings
 
 _HASHES = {1: hashlib.sha256, 2: hashlib.sha512}
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def read_chain(path):
+def read_chain(path: AnyPath) -> list[x509.Certificate]:
     """Return the certificates of a PEM file, in order; other blocks, such as a key, are skipped.
 
     :raises OSError: the file cannot be read.
@@ -19,31 +29,31 @@ def read_chain(path):
     return parse_chain(Path(path).read_text(encoding="ascii", errors="replace"))
 
 
-def parse_chain(text):
+def parse_chain(text: str) -> list[x509.Certificate]:
     """Return the certificates in PEM text, like :func:`read_chain`."""
     from cryptography import x509
 
     return [x509.load_pem_x509_certificate(block.encode()) for block in blocks(text)]
 
 
-def blocks(text):
+def blocks(text: str) -> list[str]:
     """Return the certificates in PEM text as separate PEM texts."""
     return _BLOCK.findall(text)
 
 
-def file_of(settings, part):
+def file_of(settings: Settings, part: Literal["certificate", "key"]) -> str:
     """Return the path of the ``certificate`` or ``key`` that the host serves, from its source or self-signed."""
     return settings["tls"][part] or settings["os"]["tls"][part]
 
 
-def from_der(octets):
+def from_der(octets: bytes) -> x509.Certificate:
     """Return a certificate from DER bytes, as a server sends it."""
     from cryptography import x509
 
     return x509.load_der_x509_certificate(octets)
 
 
-def private_key(path):
+def private_key(path: AnyPath) -> PrivateKeyTypes:
     """Return the private key of a PEM file.
 
     :raises ValueError: it is not a key, or it is encrypted, so that no daemon could read it either.
@@ -51,7 +61,7 @@ def private_key(path):
     return load_key(Path(path).read_bytes())
 
 
-def load_key(pem):
+def load_key(pem: bytes) -> PrivateKeyTypes:
     """Return the private key in PEM bytes, like :func:`private_key`."""
     from cryptography.hazmat.primitives import serialization
 
@@ -61,18 +71,18 @@ def load_key(pem):
         raise ValueError("the key is encrypted") from err
 
 
-def is_pair(key, certificate):
+def is_pair(key: PrivateKeyTypes, certificate: x509.Certificate) -> bool:
     """Tell whether a private key belongs to a certificate."""
     return _public(key.public_key()) == _public(certificate.public_key())
 
 
-def _public(key):
+def _public(key: PublicKeyTypes) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def names_of(certificate):
+def names_of(certificate: x509.Certificate) -> list[str]:
     """Return the DNS names of a certificate; the common name does not count (RFC 9525 section 2)."""
     from cryptography import x509
 
@@ -83,7 +93,7 @@ def names_of(certificate):
     return named.value.get_values_for_type(x509.DNSName)
 
 
-def covers(name, hostname):
+def covers(name: str, hostname: str) -> bool:
     """Tell whether a certificate's name covers a host; ``*`` is its whole first label (RFC 9525 section 6.3)."""
     name, hostname = name.lower().rstrip("."), hostname.lower().rstrip(".")
     if name.startswith("*."):
@@ -91,7 +101,7 @@ def covers(name, hostname):
     return name == hostname
 
 
-def issued(certificate, issuer):
+def issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Tell whether a certificate names another one as its issuer and is signed with that one's key."""
     from cryptography.exceptions import InvalidSignature
 
@@ -102,12 +112,12 @@ def issued(certificate, issuer):
     return True
 
 
-def subject(certificate):
+def subject(certificate: x509.Certificate) -> str:
     """Return the subject of a certificate as text."""
     return certificate.subject.rfc4514_string() or "(no name)"
 
 
-def summary(certificate):
+def summary(certificate: x509.Certificate) -> str:
     """Return text that distinguishes a certificate from its predecessor."""
     from cryptography.hazmat.primitives import hashes
 
@@ -115,7 +125,7 @@ def summary(certificate):
     return f"SHA-256 {fingerprint}…, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
 
 
-def digest(certificate, selector, matching):
+def digest(certificate: x509.Certificate, selector: int, matching: int) -> str:
     """Return the data of a TLSA record for a certificate, hexadecimal (RFC 6698 section 2.1)."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -126,7 +136,7 @@ def digest(certificate, selector, matching):
     return _HASHES[matching](content).hexdigest() if matching else content.hex()
 
 
-def tlsa_data(settings):
+def tlsa_data(settings: Settings) -> str | None:
     """Return the certificate data for the host's TLSA record (``3 1 1``); ``None`` if it should have none.
 
     :raises CertificateError: the certificate cannot be read.

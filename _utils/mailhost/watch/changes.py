@@ -2,11 +2,13 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from mailhost.check.areas import AREAS
-from mailhost.check.findings import STATUSES, ok, worst
-from mailhost.watch.memory import GONE, Row
+from mailhost.check.findings import STATUSES, Finding, Status, ok, worst
+from mailhost.watch.memory import GONE, Known, Row, Rows, Subject
 
 LONG_RUNS, LONG = 3, 24 * 3600
 """A finding that stays unknown for so many runs and so many seconds is reported; before that it is not."""
@@ -20,7 +22,7 @@ _TOGETHER = ("config", "running")
 _CALM = ("ok", GONE)
 
 
-def advance(rows, findings, now):
+def advance(rows: Rows | None, findings: Iterable[Finding], now: int) -> Rows:
     """Return the rows after a run.
 
     :param rows: those before it; ``None`` for the first run, in which every status is accepted at once.
@@ -31,7 +33,7 @@ def advance(rows, findings, now):
     broken = {id.partition(".")[0] for id, _ in seen if _is_of_area(id)}
     right = _told_together(seen)
     first, rows = rows is None, rows or {}
-    after = {}
+    after: Rows = {}
     for place in {*rows, *(place for place, one in seen.items() if one.status != "ok")}:
         area, row = place[0].partition(".")[0], rows.get(place, Row())
         if place in seen:
@@ -44,36 +46,36 @@ def advance(rows, findings, now):
     return after
 
 
-def _told_together(seen):
+def _told_together(seen: Mapping[Subject, Finding]) -> set[str]:
     """Return the ids for which one finding (``5 units``) covers everything that is right and has no finding of its own.
 
     An id with an unknown finding is left out: then it is not clear what is unknown.
     """
-    alike = defaultdict(set)
+    alike: dict[str, set[Status]] = defaultdict(set)
     for (id, _), one in seen.items():
         if id.partition(".")[0] in _TOGETHER:
             alike[id].add(one.status)
     return {id for id, statuses in alike.items() if "ok" in statuses and "unknown" not in statuses}
 
 
-def by_subject(findings):
+def by_subject(findings: Iterable[Finding]) -> dict[Subject, Finding]:
     """Return ``{(id, about): finding}``, the worst one if several are about the same subject.
 
     A certificate remains the same subject when one of the ports that serve it is closed.
     """
-    found = defaultdict(list)
+    found: dict[Subject, list[Finding]] = defaultdict(list)
     for one in findings:
         about = _PORTS.sub("", one.about) if one.id in _ONE_CERTIFICATE else one.about
         found[one.id, about].append(one)
     return {place: next(one for one in of_one if one.status == worst(of_one)) for place, of_one in found.items()}
 
 
-def _is_of_area(id):
+def _is_of_area(id: str) -> bool:
     """Tell whether a finding says that a whole area could not be checked; there is one only in that case."""
     return id in {f"{area}.check" for area in AREAS}
 
 
-def _seen(row, finding, now, first):
+def _seen(row: Row, finding: Finding, now: int, first: bool) -> Row:
     if finding.status == "unknown":
         since = row.since if row.blind else now
         row = replace(row, blind=row.blind + 1, since=since)
@@ -85,7 +87,7 @@ def _seen(row, finding, now, first):
     return replace(row, status=finding.status, last=_texts(finding), doubt="")
 
 
-def _is_doubtful(row, finding):
+def _is_doubtful(row: Row, finding: Finding) -> bool:
     """Tell whether another run must see it as well: after each change in DNS the secondaries lag behind for a while.
 
     A failure is accepted at once, since mail may be lost meanwhile.
@@ -93,16 +95,16 @@ def _is_doubtful(row, finding):
     return finding.id.startswith("dns.") and finding.status == "warn" != row.doubt and row.status != "fail"
 
 
-def _unseen(row):
+def _unseen(row: Row) -> Row:
     row = replace(row, blind=row.blind + 1)
     return replace(row, status=GONE, doubt="") if row.blind >= LONG_RUNS or row.status in _CALM else row
 
 
-def _texts(finding):
+def _texts(finding: Finding) -> dict[str, str]:
     return {name: shortened(getattr(finding, name)) for name in ("wanted", "seen", "remedy")}
 
 
-def shortened(text):
+def shortened(text: str) -> str:
     """Return a text shortened to at most ``LONGEST`` characters."""
     return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
 
@@ -113,12 +115,12 @@ class Change:
 
     id: str
     about: str
-    was: str
-    status: str
-    last: dict
+    was: Status
+    status: Known
+    last: dict[str, str]
 
 
-def changes(rows, channel):
+def changes(rows: Rows, channel: str) -> list[Change]:
     """Return what a channel must be notified of: a :class:`Change` for each row whose status it does not know yet."""
     found = []
     for (id, about), row in sorted(rows.items()):
@@ -128,17 +130,17 @@ def changes(rows, channel):
     return found
 
 
-def delivered(rows, channel):
+def delivered(rows: Rows, channel: str) -> Rows:
     """Return the rows after a channel was notified of everything."""
     return {place: replace(row, told={**row.told, channel: _known_as(row.status)}) for place, row in rows.items()}
 
 
-def kept(rows, channels):
+def kept(rows: Rows, channels: Collection[str]) -> Rows:
     """Return the rows that hold more than an ok status that these channels know; others are forgotten.
 
     The texts of rows that all channels know are dropped as well: with ten thousand domains the file would get large.
     """
-    found = {}
+    found: Rows = {}
     for place, row in rows.items():
         told = {name: row.told.get(name, "ok") for name in channels}
         is_known = all(status == _known_as(row.status) for status in told.values())
@@ -147,12 +149,12 @@ def kept(rows, channels):
     return found
 
 
-def _is_dull(row, told):
+def _is_dull(row: Row, told: Mapping[str, Status]) -> bool:
     waits = row.status != GONE and (row.blind or row.doubt)
     return row.status in _CALM and not waits and all(status == "ok" for status in told.values())
 
 
-def _known_as(status):
+def _known_as(status: Known) -> Status:
     return "ok" if status == GONE else status
 
 
@@ -160,7 +162,7 @@ KINDS = ("worse", "unknown", "better", "mended", GONE)
 """The kinds of changes, in the order of a report."""
 
 
-def kind(was, status):
+def kind(was: Status, status: Known) -> str:
     """Return the kind of a change: one of ``KINDS``."""
     if status in (GONE, "unknown"):
         return status
@@ -169,13 +171,27 @@ def kind(was, status):
     return "worse" if STATUSES.index(status) > STATUSES.index(was) else "better"
 
 
-def grouped(found):
+class Group(TypedDict):
+    """Equal changes as one, for a report (:func:`grouped`)."""
+
+    change: str
+    id: str
+    was: Status
+    status: Known
+    count: int
+    about: list[str]
+    wanted: str
+    seen: str
+    remedy: str
+
+
+def grouped(found: Iterable[Change]) -> list[Group]:
     """Return changes for a report, equal ones as one: ``change`` (one of ``KINDS``), ``id``, ``was``, ``status``,
     ``count``, ``about`` (the first ones), and ``wanted``, ``seen`` and ``remedy`` of the first.
 
     So 300 domains that fail at once because a name server died are a few lines, not 300 mails.
     """
-    groups = defaultdict(list)
+    groups: dict[tuple[int, int, str, Status, Known], list[Change]] = defaultdict(list)
     for one in found:
         groups[KINDS.index(kind(one.was, one.status)), -_severity(one), one.id, one.was, one.status].append(one)
     return [
@@ -186,11 +202,13 @@ def grouped(found):
             "status": status,
             "count": len(alike),
             "about": [one.about for one in alike[:MOST_ABOUT]],
-            **{name: alike[0].last.get(name, "") for name in ("wanted", "seen", "remedy")},
+            "wanted": alike[0].last.get("wanted", ""),
+            "seen": alike[0].last.get("seen", ""),
+            "remedy": alike[0].last.get("remedy", ""),
         }
         for (number, _, id, was, status), alike in sorted(groups.items())
     ]
 
 
-def _severity(change):
+def _severity(change: Change) -> int:
     return STATUSES.index(_known_as(change.status))

@@ -1,13 +1,15 @@
 """The mail that mailserver.watch sends to people: one message a run, and how it is handed to Postfix."""
 
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 
-from mailhost.check.findings import STATUSES
+from mailhost.check.findings import STATUSES, Status
 from mailhost.errors import NotTold
-from mailhost.watch.changes import KINDS
+from mailhost.watch.changes import KINDS, Group
 from mailhost.watch.memory import GONE
 
 SENDMAIL = "/usr/sbin/sendmail"
@@ -21,8 +23,15 @@ _HEADINGS = {
 }
 
 
-def message(host, domain, recipients, groups, counts, now):
-    """Return the message (``email.message.EmailMessage``) about what changed on a host.
+def message(
+    host: str,
+    domain: str,
+    recipients: Iterable[str],
+    groups: Sequence[Group],
+    counts: Mapping[str, int],
+    now: datetime,
+) -> EmailMessage:
+    """Return the message about what changed on a host.
 
     It is from the postmaster of the host's domain, so that it is signed like the domain's other mail. It says that no
     human wrote it (RFC 3834 section 5), so that no vacation program answers.
@@ -42,19 +51,19 @@ def message(host, domain, recipients, groups, counts, now):
     return mail
 
 
-def subject(host, groups, counts):
+def subject(host: str, groups: Sequence[Group], counts: Mapping[str, int]) -> str:
     """Return the subject: the host, its worst status, and how much changed."""
     of_kind = {one: sum(group["count"] for group in groups if group["change"] == one) for one in KINDS}
     changed = ", ".join(f"{count} {one}" for one, count in of_kind.items() if count)
     return f"{host}: {status_of(counts)} ({changed})"
 
 
-def status_of(counts):
+def status_of(counts: Mapping[str, int]) -> Status:
     """Return the worst status that any finding has."""
     return next((status for status in reversed(STATUSES) if counts.get(status)), "ok")
 
 
-def text(host, groups, counts, now):
+def text(host: str, groups: Sequence[Group], counts: Mapping[str, int], now: datetime) -> str:
     """Return the body: what changed, the worst first, each with what was wanted and seen, and what to do."""
     in_all = ", ".join(f"{counts[status]} {status}" for status in reversed(STATUSES))
     parts = [f"{host}, {now:%Y-%m-%d %H:%M} UTC. In all: {in_all}."]
@@ -66,21 +75,21 @@ def text(host, groups, counts, now):
     return "\n\n".join(parts) + "\n"
 
 
-def _paragraph(group):
+def _paragraph(group: Group) -> str:
     lines = [f"{group['id']}: {group['status']} (was {group['was']})", f"  about:  {_about(group)}"]
-    for label, name in (("wanted:", "wanted"), ("seen:", "seen"), ("do:", "remedy")):
-        if group[name]:
-            lines.append(f"  {label:7} " + group[name].replace("\n", "\n          "))
+    for label, said in (("wanted:", group["wanted"]), ("seen:", group["seen"]), ("do:", group["remedy"])):
+        if said:
+            lines.append(f"  {label:7} " + said.replace("\n", "\n          "))
     return "\n".join(lines)
 
 
-def _about(group):
+def _about(group: Group) -> str:
     rest = group["count"] - len(group["about"])
     of_first = f" and {rest} more; of the first:" if rest else "; of the first:" if group["count"] > 1 else ""
     return ", ".join(group["about"]) + of_first
 
 
-def submit(mail, sender, recipients, sendmail=SENDMAIL):
+def submit(mail: EmailMessage, sender: str, recipients: Iterable[str], sendmail: str = SENDMAIL) -> str:
     """Hand a message to sendmail(1), and return its output: while Postfix is down, it accepts mail and says so.
 
     :raises NotTold: it did not accept the message.

@@ -1,17 +1,21 @@
 """What mailserver.watch remembers between runs: one row for each subject that was not right or must be reported."""
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final, Literal
 
-from mailhost.check.findings import STATUSES
+from mailhost.check.findings import STATUSES, Status
 from mailhost.errors import WatchError
 
 PATH = "/var/lib/mailserver/watch/memory.json"
 """The file with what was seen and reported so far."""
 FORMAT = 1
-GONE = "gone"
+GONE: Final = "gone"
 """The status of a subject that was wrong and is no longer checked: its domain left the pillar, its port is closed."""
+Known = Status | Literal["gone"]
+"""The status of a subject as it is remembered."""
 _WRONG = ("warn", "fail")
 
 
@@ -24,12 +28,18 @@ class Row:
     (Unix seconds). ``told`` maps a channel to the status of which it was last notified.
     """
 
-    status: str = "ok"
-    last: dict = field(default_factory=dict)
-    doubt: str = ""
+    status: Known = "ok"
+    last: dict[str, str] = field(default_factory=dict)
+    doubt: Status | Literal[""] = ""
     blind: int = 0
     since: int = 0
-    told: dict = field(default_factory=dict)
+    told: dict[str, Status] = field(default_factory=dict)
+
+
+Subject = tuple[str, str]
+"""What was checked: the id of the check, and what it is about."""
+Rows = dict[Subject, Row]
+"""What is remembered of each subject."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +47,11 @@ class Memory:
     """What is kept between runs: the rows by (id, about), or ``None`` before the first run. ``textfile`` is the file
     for Prometheus that the last run wrote."""
 
-    rows: dict | None = None
+    rows: Rows | None = None
     textfile: str = ""
 
 
-def parse(text, where):
+def parse(text: str, where: str | Path) -> Memory:
     """Return the :class:`Memory` of a file.
 
     :raises WatchError: it is damaged, or another version of the formula wrote it.
@@ -58,7 +68,7 @@ def parse(text, where):
     return memory
 
 
-def _row(one):
+def _row(one: dict[str, Any]) -> Row:
     row = Row(*(one[name] for name in ("status", "last", "doubt", "blind", "since", "told")))
     statuses = (*STATUSES, GONE)
     if row.status not in statuses or row.doubt not in ("", *statuses) or set(row.told.values()) - set(statuses):
@@ -68,25 +78,25 @@ def _row(one):
     return row
 
 
-def emit(memory):
+def emit(memory: Memory) -> str:
     """Return the text of a memory's file."""
-    rows = [{"id": id, "about": about, **vars(row)} for (id, about), row in sorted(memory.rows.items())]
+    rows = [{"id": id, "about": about, **vars(row)} for (id, about), row in sorted((memory.rows or {}).items())]
     return json.dumps({"format": FORMAT, "textfile": memory.textfile, "rows": rows}, ensure_ascii=False) + "\n"
 
 
-def wrong(ids):
+def wrong(ids: Container[str]) -> list[str]:
     """Return what the last watch found wrong by checks with these ids: the subject of each.
 
     The list is empty if no watch has run or its file is damaged, which the watch itself reports.
     """
     try:
-        rows = parse(Path(PATH).read_text(encoding="utf-8"), PATH).rows
+        rows = parse(Path(PATH).read_text(encoding="utf-8"), PATH).rows or {}
     except (OSError, UnicodeDecodeError, WatchError):
         return []
     return [about for (id, about), row in rows.items() if id in ids and {row.status, row.doubt} & {*_WRONG}]
 
 
-def seen_wrong(ids, domains):
+def seen_wrong(ids: Container[str], domains: Container[str]) -> set[str]:
     """Return those of the domains for which the last watch saw a record that is not as wanted.
 
     :param ids: the ids of the checks of these records.

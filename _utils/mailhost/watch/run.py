@@ -4,20 +4,25 @@ import contextlib
 import socket
 import time
 import urllib.parse
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from email.message import EmailMessage
 from pathlib import Path
+from typing import TypedDict
 
 from mailhost import clock as trusted_clock
 from mailhost import files as safe_files
 from mailhost.check import areas as check_areas
-from mailhost.check.findings import counts, worst
+from mailhost.check.findings import Finding, Status, counts, worst
 from mailhost.dkim import run as dkim_run
 from mailhost.errors import MailserverError, NotTold, WatchError, WriteError
+from mailhost.shapes import Settings
 from mailhost.watch import changes as watch_changes
 from mailhost.watch import mail as watch_mail
 from mailhost.watch import memory as watch_memory
 from mailhost.watch import prometheus
-from mailhost.watch.memory import Memory
+from mailhost.watch.changes import Group
+from mailhost.watch.memory import Memory, Rows
 
 SETTINGS = "/etc/mailserver/settings.json"
 """All settings that the last highstate activated (mailserver/schedule/init.sls). The pillar in a minion's memory may be
@@ -32,7 +37,7 @@ MOST_GROUPS = 50
 """Most groups in an event: with texts of ``mailhost.watch.changes.LONGEST`` characters that is about 100 KB."""
 
 
-def settings_in_force(path=SETTINGS):
+def settings_in_force(path: str = SETTINGS) -> Settings:
     """Return the settings of the last highstate, as from ``mailserver.settings`` but without people's passwords.
 
     :raises SettingsError: there was no highstate yet, or the file is damaged or of another version of the formula.
@@ -44,25 +49,55 @@ def settings_in_force(path=SETTINGS):
 class Seen:
     """What a run saw: the findings, when it was done (Unix seconds), and how long it took (seconds)."""
 
-    findings: list
+    findings: list[Finding]
     at: float
     took: float
 
 
-def look(settings):
+class Told(TypedDict):
+    """What a run saw: the worst status, how many findings there are of each, and what changed."""
+
+    status: Status
+    counts: dict[str, int]
+    changed: list[Group]
+
+
+class Event(Told):
+    """The data of an event; ``more`` counts the changes that are left out."""
+
+    more: int
+
+
+class Done(Told):
+    """What a run returns, with what could not be reported or saved."""
+
+    troubles: list[str]
+
+
+Tell = Callable[[list[Group]], str]
+"""Notifies a channel of changes, and returns a note; raises a ``MailserverError``."""
+
+
+def look(settings: Settings) -> Seen:
     """Check the whole host; return what is found, as :class:`Seen`."""
     began = time.monotonic()
     findings = check_areas.check(settings, list(settings["domains"]))
     return Seen(findings, time.time(), time.monotonic() - began)
 
 
-def metrics(settings, seen):
+def metrics(settings: Settings, seen: Seen) -> str:
     """Return what was seen in Prometheus's text format."""
     keys, expiry = prometheus.keys_of(settings), prometheus.expiry_of(settings)
     return prometheus.exposition(seen.findings, keys, expiry, seen.at, seen.took)
 
 
-def watch(settings, path, send_event, submit=watch_mail.submit, look=look):
+def watch(
+    settings: Settings,
+    path: str,
+    send_event: Callable[[Event], bool],
+    submit: Callable[[EmailMessage, str, Sequence[str]], str] = watch_mail.submit,
+    look: Callable[[Settings], Seen] = look,
+) -> Done:
     """Check the whole host, and report what changed since each channel was last notified.
 
     :param path: where the :class:`mailhost.watch.memory.Memory` is kept.
@@ -77,9 +112,12 @@ def watch(settings, path, send_event, submit=watch_mail.submit, look=look):
         safe_files.sweep(folder)
         memory, troubles = remembered(path)
         seen = look(settings)
-        told = {"status": worst(seen.findings), "counts": counts(seen.findings)}
         rows = watch_changes.advance(memory.rows, seen.findings, int(seen.at))
-        told["changed"] = watch_changes.grouped(watch_changes.changes(rows, RUN))
+        told: Told = {
+            "status": worst(seen.findings),
+            "counts": counts(seen.findings),
+            "changed": watch_changes.grouped(watch_changes.changes(rows, RUN)),
+        }
         rows = watch_changes.delivered(rows, RUN)
         textfile, trouble = write_textfile(settings, seen, memory.textfile)
         troubles += trouble
@@ -91,7 +129,7 @@ def watch(settings, path, send_event, submit=watch_mail.submit, look=look):
         return {**told, "troubles": list(dict.fromkeys(troubles))}
 
 
-def remembered(path):
+def remembered(path: str) -> tuple[Memory, list[str]]:
     """Return the :class:`mailhost.watch.memory.Memory` of the last run, and a list of what is wrong with its file."""
     try:
         return watch_memory.parse(Path(path).read_text(encoding="utf-8"), path), []
@@ -103,29 +141,40 @@ def remembered(path):
         return Memory(), [f"{err}; so everything that is wrong was reported again"]
 
 
-def _channels(settings, at, told, submit, send_event):
+def _channels(
+    settings: Settings,
+    at: float,
+    told: Told,
+    submit: Callable[[EmailMessage, str, Sequence[str]], str],
+    send_event: Callable[[Event], bool],
+) -> dict[str, Tell]:
     """Return for each channel a function that reports groups of changes; it returns a note, or raises.
 
     The event comes last: if the master accepts connections and does not answer, sending takes minutes.
     """
     recipients, postmaster = settings["watch"]["mail"], f"postmaster@{settings['domain']}"
 
-    def mail(groups):
+    def mail(groups: list[Group]) -> str:
         now = trusted_clock.utc(at)
         names = settings["hostname"], settings["domain"]
         said = submit(watch_mail.message(*names, recipients, groups, told["counts"], now), postmaster, recipients)
         return f"mail: Postfix took it, and says: {said}" if said else ""
 
-    def event(groups):
-        first = {"changed": groups[:MOST_GROUPS], "more": max(0, len(groups) - MOST_GROUPS)}
-        if not send_event({"status": told["status"], "counts": told["counts"], **first}):
+    def event(groups: list[Group]) -> str:
+        data: Event = {
+            "status": told["status"],
+            "counts": told["counts"],
+            "changed": groups[:MOST_GROUPS],
+            "more": max(0, len(groups) - MOST_GROUPS),
+        }
+        if not send_event(data):
             raise NotTold("the master did not take it")
         return ""
 
     return {"mail": mail, "event": event} if recipients else {"event": event}
 
 
-def _told(rows, channel, tell):
+def _told(rows: Rows, channel: str, tell: Tell) -> tuple[Rows, list[str]]:
     """Notify a channel of what it does not know yet; return the rows after that, and a list of notes."""
     groups = watch_changes.grouped(watch_changes.changes(rows, channel))
     try:
@@ -135,7 +184,7 @@ def _told(rows, channel, tell):
     return watch_changes.delivered(rows, channel), [note] if note else []
 
 
-def _keep(path, memory):
+def _keep(path: str, memory: Memory) -> list[str]:
     try:
         safe_files.replace_file(path, watch_memory.emit(memory), 0o600)
     except WriteError as err:
@@ -143,7 +192,7 @@ def _keep(path, memory):
     return []
 
 
-def write_textfile(settings, seen, before):
+def write_textfile(settings: Settings, seen: Seen, before: str) -> tuple[str, list[str]]:
     """Write the file for Prometheus, if the pillar wants one, and delete one that was written elsewhere before.
 
     :return: the path of the present file (``""`` if there is none), and a list of what went wrong.
@@ -159,7 +208,7 @@ def write_textfile(settings, seen, before):
     return path or "", []
 
 
-def anyone_listens(uris):
+def anyone_listens(uris: Iterable[str | None]) -> bool:
     """Tell whether a master can be reached at one of these URIs (``tcp://ADDRESS:PORT``).
 
     This is checked before an event is sent: without a master Salt keeps trying, and the run hangs with it.
@@ -167,6 +216,6 @@ def anyone_listens(uris):
     for uri in uris:
         with contextlib.suppress(OSError, ValueError):
             place = urllib.parse.urlsplit(uri or "")
-            socket.create_connection((place.hostname, place.port), CONNECT_LIMIT).close()
+            socket.create_connection((place.hostname, place.port or 0), CONNECT_LIMIT).close()
             return True
     return False

@@ -484,3 +484,20 @@ def test_a_key_of_the_same_name_in_another_folder_is_proven_before_ours_takes_it
     assert host.sign().errors == []
     assert host.done == ["reload", (A, "s", TEXT)]
     assert opendkim_tables.signers_in_force(host.place.tables) == {A: host.signer(A)}
+
+
+@pytest.mark.parametrize("manifest", ["{", None], ids=["damaged", "without the key"])
+def test_new_senders_of_a_key_that_no_manifest_has_are_rolled_back_and_told(host, manifest):
+    host.rows(A, signing())
+    host.sign_with(d0="s")
+    host.set_domains(A, B, d1=A)
+    if manifest:
+        Path(host.place.keys, A, "keys.json").write_text(manifest)
+    else:
+        host.rows(A)
+    keystore._read_before.clear()
+    report = host.sign()
+    assert any("no manifest has the key s" in text for text in report.errors)
+    assert host.done == ["reload", "reload"]
+    host.set_domains(A, B)
+    assert host.in_force == {A: "s"}, "signer and senders of before"

@@ -240,3 +240,19 @@ def test_senders_that_come_are_probed_though_the_signer_is_the_same(paths):
     asked.clear()
     cutover(after, OLD, OLD, lambda: None, lambda *which: asked.append(which))
     assert asked == []
+
+
+def test_senders_whose_probe_fails_are_rolled_back_and_probed_again(paths):
+    write(paths, OLD)
+    after = tables(paths.key_table, paths.signing_table, {"a.example": policy(subdomains=True), "b.example": policy()})
+    before = paths.domains_table.read_text()
+
+    def refuse(domain, signer, *sender):
+        if sender:
+            raise ProbeError("not signed")
+
+    for _ in range(2):
+        assert cutover(after, OLD, OLD, lambda: None, refuse) == {"a.example": "not signed"}
+        assert paths.domains_table.read_text() == before
+    assert cutover(after, OLD, OLD, lambda: None, lambda *which: None) == {}
+    assert ".a.example" in paths.domains_table.read_text()

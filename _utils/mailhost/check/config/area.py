@@ -1,22 +1,24 @@
 """Checks of the configuration: the daemons accept it, it is what the pillar wants, and its parts fit together."""
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mailhost.check.config import dkim as check_dkim
 from mailhost.check.config import maps as check_maps
 from mailhost.check.config import postfix
 from mailhost.check.config import sockets as check_sockets
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, ok
 from mailhost.check.shared import drifts, not_run, rows_differ
 from mailhost.command import said
 from mailhost.postfix import needs
 from mailhost.postfix import tables as postfix_tables
+from mailhost.shapes import Settings
 
 _OPENDKIM = "Run: salt-call state.apply mailserver.opendkim sync_mods=all"
 
 
-def findings(host, domains):
+def findings(host: Host, domains: Collection[str]) -> list[Finding]:
     """Return the findings about Postfix, Dovecot, OpenDKIM and the chain of keys of these domains."""
     return [
         *_of_postfix(host),
@@ -26,7 +28,7 @@ def findings(host, domains):
     ]
 
 
-def _of_postfix(host):
+def _of_postfix(host: Host) -> list[Finding]:
     shown = postfix.show(host)
     found = postfix.parsers(host, shown)
     if any(done.status != 0 for done in shown.values()):
@@ -49,7 +51,7 @@ def _of_postfix(host):
     ]
 
 
-def _of_dovecot(host):
+def _of_dovecot(host: Host) -> list[Finding]:
     if not host.settings["dovecot"]["enabled"]:
         return []
     path = f"{host.settings['os']['dovecot']['folder']}/dovecot.conf"
@@ -57,7 +59,7 @@ def _of_dovecot(host):
     return [_accepted(host, "config.dovecot.parser", path, ("doveconf", "-n", "-c", path), remedy)]
 
 
-def _of_opendkim(host):
+def _of_opendkim(host: Host) -> list[Finding]:
     if not host.settings["opendkim"]["enabled"]:
         return []
     path = host.settings["os"]["opendkim"]["config"]
@@ -75,7 +77,7 @@ def _of_opendkim(host):
     ]
 
 
-def _accepted(host, id, path, words, remedy):
+def _accepted(host: Host, id: str, path: str, words: Sequence[str], remedy: str) -> Finding:
     """Return whether a daemon's own parser accepts its file, by its exit status and its output on stderr."""
     done, wanted = host.command(words), f"`{words[0]}` accepts it"
     if done.status is None:
@@ -87,13 +89,13 @@ def _accepted(host, id, path, words, remedy):
     return Finding(id, "fail" if done.status else "warn", path, wanted, seen, remedy)
 
 
-def _opendkim_conf(text):
+def _opendkim_conf(text: str) -> dict[str, str]:
     """Return ``{name: value}`` for an opendkim.conf; for a repeated name the last value, as OpenDKIM reads it."""
     rows = (re.split(r"\s+", line.partition("#")[0].strip(), maxsplit=1) for line in text.splitlines())
     return {row[0]: row[1] for row in rows if len(row) == 2}
 
 
-def _opendkim_drift(settings, path, seen):
+def _opendkim_drift(settings: Settings, path: str, seen: Mapping[str, str]) -> list[Finding]:
     opendkim, paths = settings["opendkim"], settings["os"]["opendkim"]
     is_pattern, trusted = opendkim["signing_table"] == "refile", f"refile:{paths['trusted_hosts']}"
     signing = f"refile:{paths['signing_table']}" if is_pattern else f"file:{paths['signing_table']}.domains"
@@ -111,11 +113,11 @@ def _opendkim_drift(settings, path, seen):
     return drifts("config.opendkim.setting", path, wanted, seen, remedy)
 
 
-def _text(value):
+def _text(value: bool | int | str) -> int | str:
     return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
-def _algorithm(seen, path):
+def _algorithm(seen: Mapping[str, str], path: str) -> Finding:
     id, wanted = "config.opendkim.algorithm", "signatures by RSA with SHA-256 (RFC 8301)"
     value = next((value for name, value in seen.items() if name.lower() == "signaturealgorithm"), "rsa-sha256")
     if value == "rsa-sha256":
@@ -127,7 +129,7 @@ def _algorithm(seen, path):
     return Finding(id, "fail", path, wanted, f"SignatureAlgorithm {value} in {path}: {effect}", remedy)
 
 
-def _trusted(settings):
+def _trusted(settings: Settings) -> Finding:
     id, path = "config.opendkim.trusted_hosts", settings["os"]["opendkim"]["trusted_hosts"]
     wanted = "mail of the pillar's trusted_hosts is signed without a login, and nobody else's"
     try:
@@ -142,7 +144,7 @@ def _trusted(settings):
     return Finding(id, "warn", path, wanted, seen, remedy)
 
 
-def _authors(settings):
+def _authors(settings: Settings) -> list[Finding]:
     """Return whether OpenDKIM's script has the authors that the pillar gives each login."""
     if not settings["authors"]:
         return []

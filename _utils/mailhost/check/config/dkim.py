@@ -1,19 +1,24 @@
 """From a domain to its signature: signing table, KeyTable and key file agree, and OpenDKIM accepts the file."""
 
 import grp
+import os
 import pwd
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, Outcome, Status, ok
 from mailhost.check.reach import PASS, READ, Who, described, may, who
 from mailhost.check.shared import Step, brief, chain, not_run, together
 from mailhost.dkim import keystore, life
-from mailhost.dkim.run import place_of
+from mailhost.dkim.life import Manifest
+from mailhost.dkim.run import Place, place_of
 from mailhost.errors import DkimError
 from mailhost.opendkim import tables as opendkim_tables
+from mailhost.opendkim.tables import Tables
+from mailhost.shapes import Domains, Settings
 
 TOP = Path("/")
 """The topmost folder that is checked above a key."""
@@ -29,37 +34,37 @@ class Chain:
     ``is_strict``: OpenDKIM refuses keys that others can read (RequireSafeKeys).
     """
 
-    settings: dict
+    settings: Settings
     reader: Who
     is_strict: bool
-    manifests: dict = field(default_factory=dict)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
 
     @cached_property
-    def place(self):
+    def place(self) -> Place:
         return place_of(self.settings)
 
     @cached_property
-    def records(self):
+    def records(self) -> dict[str, str]:
         """``{name of a record: "domain:selector:path"}``, the rows of the KeyTable."""
         return _rows(self.place.tables.key_table)
 
     @cached_property
-    def signing(self):
+    def signing(self) -> dict[str, str]:
         """``{domain: name of a record}``, the rows of the signing table that OpenDKIM reads."""
         return _rows(self.table)
 
     @property
-    def table(self):
+    def table(self) -> Path:
         """The path of the signing table that OpenDKIM reads."""
         tables = self.place.tables
         return tables.signing_table if self.settings["opendkim"]["signing_table"] == "refile" else tables.domains_table
 
-    def path(self, name):
+    def path(self, name: str) -> Path:
         """Return the path of the key file that the domain's rows lead to."""
         return Path(self.records[self.signing[name].lower()].split(":", 2)[2])
 
 
-def findings(host, domains):
+def findings(host: Host, domains: Collection[str]) -> list[Finding]:
     """Return the findings on the way from each domain to its key file; none if OpenDKIM is off."""
     settings = host.settings
     if not settings["opendkim"]["enabled"]:
@@ -81,14 +86,14 @@ def findings(host, domains):
     return found + _folders(look)
 
 
-def _rows(path):
-    rows = {}
+def _rows(path: Path) -> dict[str, str]:
+    rows: dict[str, str] = {}
     for pattern, value in opendkim_tables.pairs(path.read_text(encoding="utf-8")):
         rows.setdefault(pattern.removeprefix("*@").removeprefix("*").lower(), value)
     return rows
 
 
-def _tables(tables):
+def _tables(tables: Tables) -> list[Finding]:
     id, wanted = "config.dkim.table", "the table is there"
     missing = [str(path) for path in tables.all if not path.is_file()]
     found = [Finding(id, "fail", path, wanted, f"{path} is missing", f"{_HIGHSTATE}.") for path in missing]
@@ -98,7 +103,7 @@ def _tables(tables):
     return [*found, _agreement(tables), _whole(tables)]
 
 
-def _agreement(tables):
+def _agreement(tables: Tables) -> Finding:
     id, about, wanted = "config.dkim.tables_agree", str(tables.signing_table), "both signing tables name the same keys"
     patterns, names = _rows(tables.signing_table), _rows(tables.domains_table)
     odd = sorted(name for name in {*patterns, *names} if patterns.get(name) != names.get(name))
@@ -109,7 +114,7 @@ def _agreement(tables):
     return Finding(id, "warn", about, wanted, seen, remedy)
 
 
-def _whole(tables):
+def _whole(tables: Tables) -> Finding:
     id, about, wanted = "config.dkim.cut_short", str(tables.key_table), "no change of the tables was cut short"
     if not opendkim_tables.is_cut_short(tables):
         return ok(id, about, wanted)
@@ -118,7 +123,7 @@ def _whole(tables):
     return Finding(id, "warn", about, wanted, seen, remedy)
 
 
-def _steps(look):
+def _steps(look: Chain) -> list[Step]:
     return [
         Step("config.dkim.signer", "a key signs", partial(_signer, look)),
         Step("config.dkim.signing_table", "the signing table names the key that should sign", partial(_signed, look)),
@@ -132,7 +137,7 @@ def _steps(look):
     ]
 
 
-def _signer(look, name):
+def _signer(look: Chain, name: str) -> Outcome | None:
     try:
         manifest = keystore.read_manifest(look.place.keys, name)
     except DkimError as err:
@@ -151,7 +156,7 @@ def _signer(look, name):
     )
 
 
-def _signed(look, name):
+def _signed(look: Chain, name: str) -> Outcome | None:
     row, signer = look.signing.get(name), life.signer(look.manifests[name])
     if signer is None:  # a hand-written row, which the formula leaves alone until its own key is published
         return None
@@ -161,7 +166,7 @@ def _signed(look, name):
     return None if row == wanted else ("fail", f"{look.table} names {row}, and not {wanted}", again)
 
 
-def _listed(look, name):
+def _listed(look: Chain, name: str) -> Outcome | None:
     table, row = look.place.tables.key_table, look.signing[name]
     if row.lower() not in look.records:
         seen = f"no row {row} in {table}, so mail from {name} is refused for the time being (451)"
@@ -172,7 +177,7 @@ def _listed(look, name):
     return "fail", f"the row {row} in {table} is for {value[0]!r}, or names no file", f"{_HIGHSTATE}."
 
 
-def _file(look, name):
+def _file(look: Chain, name: str) -> Outcome | None:
     path = look.path(name)
     try:
         real = path.resolve(strict=True)
@@ -182,14 +187,14 @@ def _file(look, name):
     return _unsafe(look, real, found) or _unreadable(look, real, found)
 
 
-def _lost(name):
+def _lost(name: str) -> str:
     return f"Restore it from a backup, or have a new key made: salt-call dkim.rotate {name} force=True"
 
 
-def _unsafe(look, path, found):
+def _unsafe(look: Chain, path: Path, found: os.stat_result) -> Outcome | None:
     """Return what OpenDKIM's RequireSafeKeys would find wrong with a key file itself."""
     user, remedy = look.settings["os"]["opendkim"], f"{_HIGHSTATE}, which puts owner and mode right."
-    status = "fail" if look.is_strict else "warn"
+    status: Status = "fail" if look.is_strict else "warn"
     seen = f"{described(path, found)}: OpenDKIM takes it for unsafe, because "
     if not stat.S_ISREG(found.st_mode):
         return "fail", f"{path} is not a regular file", f"Put the key in its place: {path}"
@@ -203,7 +208,7 @@ def _unsafe(look, path, found):
     return None
 
 
-def _unreadable(look, path, found):
+def _unreadable(look: Chain, path: Path, found: os.stat_result) -> Outcome | None:
     remedy = f"{_HIGHSTATE}, which puts owner and mode right."
     if not may(found, look.reader, READ):
         return "fail", f"{described(path, found)}: {look.reader.name} may not read it", remedy
@@ -214,12 +219,12 @@ def _unreadable(look, path, found):
     return None
 
 
-def _above(path):
+def _above(path: Path) -> list[Path]:
     """Return the folders above a path, from :data:`TOP` down."""
     return [folder for folder in reversed(path.parents) if folder.is_relative_to(TOP)]
 
 
-def _others_in(gid, reader):
+def _others_in(gid: int, reader: Who) -> list[str]:
     """Return the names of users other than the reader and root in a group, found in the same way as by OpenDKIM."""
     first = [user.pw_name for user in pwd.getpwall() if user.pw_gid == gid and user.pw_uid not in (0, reader.uid)]
     try:
@@ -228,7 +233,7 @@ def _others_in(gid, reader):
         return [*first, f"group {gid} has no name"]
 
 
-def _folders(look):
+def _folders(look: Chain) -> list[Finding]:
     """Return findings about the folders above all keys: whoever can write to one can put another key in place."""
     paths = [look.path(name) for name in look.signing if _has_path(look, name)]
     folders = {folder for path in paths if path.exists() for folder in _above(path.resolve())}
@@ -244,11 +249,11 @@ def _folders(look):
     return found + together(id, safe, "folders", wanted)
 
 
-def _has_path(look, name):
+def _has_path(look: Chain, name: str) -> bool:
     return ":/" in look.records.get(look.signing[name].lower(), "")
 
 
-def _writable(found, reader):
+def _writable(found: os.stat_result, reader: Who) -> str:
     """Return who else can write to a folder, by OpenDKIM's rules, to which even the sticky bit makes no difference."""
     if found.st_mode & stat.S_IWOTH:
         return "every user can write to it"
@@ -259,7 +264,7 @@ def _writable(found, reader):
     return ""
 
 
-def _key(look, name):
+def _key(look: Chain, name: str) -> Outcome | None:
     path, selector = look.path(name), look.signing[name].partition("._domainkey.")[0]
     try:
         public, bits = keystore.public_half(keystore.read_private(path.resolve()), str(path))
@@ -278,11 +283,11 @@ def _key(look, name):
     return None
 
 
-def _stronger(name):
+def _stronger(name: str) -> str:
     return f"Set mailserver:dkim:bits to {WANTED}, run a highstate, then: salt-call dkim.rotate {name} force=True"
 
 
-def _others(look, domains):
+def _others(look: Chain, domains: Domains) -> list[Finding]:
     """Return findings about rows of domains that should not be signed for."""
     id, wanted = "config.dkim.signing_table", "only domains of the pillar are signed for"
     senders = look.place.tables.senders

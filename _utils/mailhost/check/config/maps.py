@@ -1,8 +1,9 @@
 """Whether what Postfix's configuration names exists: each table, of whatever type, and each transport."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, Status, ok
 from mailhost.check.shared import brief, not_run, together
 from mailhost.postfix import fits
 from mailhost.postfix import tables as postfix_tables
@@ -14,7 +15,9 @@ _SERVERS = frozenset("ldap memcache mongodb mysql nis nisplus pgsql socketmap tc
 _LONGEST = 120
 
 
-def values(main, effective, options):
+def values(
+    main: Iterable[str], effective: Mapping[str, str], options: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return the values in main.cf and in the options of master.cf, with references filled in: ``{place: text}``.
 
     :param main: the names of main.cf's parameters; ``effective`` are all parameters with their values filled in.
@@ -25,7 +28,7 @@ def values(main, effective, options):
     return whole, {place: text if text is not None else options[place] for place, text in filled.items()}
 
 
-def maps(host, texts):
+def maps(host: Host, texts: Mapping[str, str]) -> list[Finding]:
     """Return whether Postfix can open each table that these values name, and whether it is as new as its source."""
     id, wanted, found, good = "config.postfix.map", "Postfix can open it, and it is up to date", [], []
     for kind, name in postfix_tables.named(texts):
@@ -43,7 +46,8 @@ def maps(host, texts):
             )
         elif status:
             remedy = f"{_remedy(kind, name)}, then: postfix reload."
-            found.append(Finding(id, status, about, wanted, "; ".join(lines[:2]), remedy))
+            worse: Status = "fail" if status == "fail" else "warn"
+            found.append(Finding(id, worse, about, wanted, "; ".join(lines[:2]), remedy))
         elif _is_old(kind, name):
             seen = f"{name} was changed after it was last made"
             found.append(Finding(id, "warn", about, wanted, seen, f"{_remedy(kind, name)}."))
@@ -55,7 +59,7 @@ def maps(host, texts):
     return found + together(id, good, "maps", wanted)
 
 
-def _remedy(kind, name):
+def _remedy(kind: str, name: str) -> str:
     if name.startswith("/etc/aliases"):
         return "Run: newaliases"
     if kind in INDEXED:
@@ -65,7 +69,7 @@ def _remedy(kind, name):
     return f"Look at {name[:_LONGEST]}"
 
 
-def _is_old(kind, name):
+def _is_old(kind: str, name: str) -> bool:
     made = Path(f"{name}{INDEXED.get(kind, '')}")
     try:
         return kind in INDEXED and made.stat().st_mtime < Path(name).stat().st_mtime
@@ -73,7 +77,7 @@ def _is_old(kind, name):
         return False
 
 
-def transports(texts, options, rows):
+def transports(texts: Mapping[str, str], options: Mapping[str, str], rows: str) -> list[Finding]:
     """Return whether master.cf has each transport and service that parameters name; otherwise mail for it waits.
 
     :param texts: ``{parameter: text}`` of main.cf; ``options`` is that of master.cf (``service/type/parameter``).
@@ -99,7 +103,7 @@ def transports(texts, options, rows):
     return found or [ok(id, "master.cf", wanted)]
 
 
-def limits(effective):
+def limits(effective: Mapping[str, str]) -> list[Finding]:
     """Return whether mailboxes can hold the largest message; ``effective`` are all parameters."""
     id, wanted = "config.postfix.limits", "no mailbox is smaller than a message may be"
     found = []

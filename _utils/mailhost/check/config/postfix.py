@@ -2,12 +2,16 @@
 
 import ipaddress
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, ok
 from mailhost.check.shared import brief, drifts, not_run, rows_differ, together
-from mailhost.command import said
+from mailhost.command import Done, said
 from mailhost.postfix import tables as postfix_tables
+from mailhost.shapes import Settings
 
 SHOW = {
     "main.cf": ("postconf", "-n"),
@@ -20,7 +24,9 @@ CHECK = ("postfix", "check")
 ON_TERMINAL = ("script", "-qec", "postfix check", "/dev/null")
 """Most complaints of ``postfix check`` go only to the log, unless it writes to a terminal."""
 
-_SERVICES = {
+_Submission: TypeAlias = Literal["submission", "submissions"]
+_Name: TypeAlias = Literal["smtp"] | _Submission
+_SERVICES: dict[_Name, tuple[str, ...]] = {
     "smtp": ("smtp", "25"),
     "submission": ("submission", "587"),
     "submissions": ("smtps", "submissions", "465"),
@@ -33,17 +39,17 @@ _WHOLE = [
 ]
 _PRIVATE = [*_WHOLE, *(ipaddress.ip_network(one) for one in ("127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "fe80::/10"))]
 _PRIVATE += [ipaddress.ip_network("::1/128")]
-_MAPPED = ipaddress.ip_network("::ffff:0:0/96")
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 SMALLEST = {4: 24, 6: 56}
 """The shortest prefixes that a public network may have to be trusted."""
 
 
-def show(host):
+def show(host: Host) -> dict[str, Done]:
     """Return ``{name: Done}`` for the commands of :data:`SHOW`."""
     return {name: host.command(words) for name, words in SHOW.items()}
 
 
-def parsers(host, shown):
+def parsers(host: Host, shown: Mapping[str, Done]) -> list[Finding]:
     """Return what Postfix's own tools say about its files."""
     found = [*_check(host), *(_parsed(name, shown[name]) for name in ("main.cf", "master.cf"))]
     if all(one.status != "fail" for one in found):  # these fail as well if a file is not understood
@@ -53,7 +59,7 @@ def parsers(host, shown):
     return found
 
 
-def _check(host):
+def _check(host: Host) -> list[Finding]:
     id, about, wanted = "config.postfix.parser", "postfix check", "no complaint of `postfix check`"
     done = host.command(ON_TERMINAL)
     if done.status in (None, 127):  # a host without script(1); 127 comes from script's shell if postfix is missing
@@ -71,7 +77,7 @@ def _check(host):
     return [_judged(id, about, wanted, done, others, remedy)]
 
 
-def _parsed(name, done):
+def _parsed(name: str, done: Done) -> Finding:
     id, wanted = "config.postfix.parser", f"Postfix understands all of {name}"
     if done.status is None:
         return not_run(id, name, wanted, SHOW[name], done)
@@ -80,7 +86,7 @@ def _parsed(name, done):
     return _judged(id, name, wanted, done, lines, remedy)
 
 
-def _judged(id, about, wanted, done, lines, remedy):
+def _judged(id: str, about: str, wanted: str, done: Done, lines: Sequence[str], remedy: str) -> Finding:
     if done.status == 0 and not lines:
         return ok(id, about, wanted)
     failed = done.status != 0 or any(re.search(r"\b(fatal|error|panic):", line) for line in lines)
@@ -89,7 +95,7 @@ def _judged(id, about, wanted, done, lines, remedy):
     return Finding(id, "fail" if failed else "warn", about, wanted, seen + more, remedy)
 
 
-def main_drift(settings, main):
+def main_drift(settings: Settings, main: Mapping[str, str]) -> list[Finding]:
     """Return where main.cf differs from the pillar; ``main`` are its parameters."""
     # postconf adds this one if it is told which folder to read.
     seen = {name: value for name, value in main.items() if name != "config_directory"}
@@ -97,9 +103,10 @@ def main_drift(settings, main):
     return drifts("config.postfix.main", "main.cf", settings["postfix"]["main"], seen, remedy)
 
 
-def services(settings, rows):
+def services(settings: Settings, rows: str) -> list[Finding]:
     """Return whether master.cf has the pillar's services; ``rows`` is the output of ``postconf -M``."""
-    postfix, found, known = settings["postfix"], [], set()
+    postfix, found = settings["postfix"], []
+    known: set[str] = set()
     inet = {words[0]: words for words in map(str.split, rows.splitlines()) if words[1:2] == ["inet"]}
     for name, ports in _SERVICES.items():
         enabled = name == "smtp" or postfix[name]["enabled"]
@@ -107,18 +114,18 @@ def services(settings, rows):
         known.update(ports)
         wanted = f"master.cf has the service {name}" if enabled else f"master.cf has no service {name}"
         if (here is not None) == enabled:
-            found.append(_chroot(settings, name, wanted, inet.get(here)))
+            found.append(_chroot(settings, name, wanted, inet.get(here) if here else None))
             continue
         seen = f"it has {'no ' if enabled else ''}{ports[0]}"
         found.append(Finding("config.postfix.service", "fail" if enabled else "warn", name, wanted, seen, f"{_AGAIN}."))
-    for name in sorted(set(inet) - known):
+    for other in sorted(set(inet) - known):
         remedy = f"{_AGAIN}, which takes it away. The pillar cannot ask for it (mailserver:postfix)."
-        wanted, seen = "master.cf listens for what the pillar names", f"it has {' '.join(inet[name])}"
-        found.append(Finding("config.postfix.service", "warn", name, wanted, seen[:200], remedy))
+        wanted, seen = "master.cf listens for what the pillar names", f"it has {' '.join(inet[other])}"
+        found.append(Finding("config.postfix.service", "warn", other, wanted, seen[:200], remedy))
     return found
 
 
-def _chroot(settings, name, wanted, row):
+def _chroot(settings: Settings, name: _Name, wanted: str, row: Sequence[str] | None) -> Finding:
     default = settings["os"]["postfix"].get("chroot", False)
     ours = "y" if (default if name == "smtp" else settings["postfix"][name]["chroot"]) else "n"
     if row is None or row[4].replace("-", "n") == ours:
@@ -127,9 +134,9 @@ def _chroot(settings, name, wanted, row):
     return Finding("config.postfix.service", "warn", name, f"{wanted}, as the pillar has it", seen, f"{_AGAIN}.")
 
 
-def options(settings, printed):
+def options(settings: Settings, printed: str) -> list[Finding]:
     """Return where the ``-o`` options of the submission services differ; ``printed`` is from ``postconf -P``."""
-    seen = {"submission": {}, "submissions": {}}
+    seen: dict[_Submission, dict[str, str]] = {"submission": {}, "submissions": {}}
     for place, value in postfix_tables.parameters(printed).items():
         port, _, name = place.partition("/inet/")
         for service, theirs in seen.items():
@@ -144,7 +151,7 @@ def options(settings, printed):
     return found
 
 
-def tables(wanted):
+def tables(wanted: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Return whether the tables that the formula writes have the pillar's rows: ``{path: lines}``."""
     id, right = "config.postfix.table", "its rows are as in the pillar"
     found, good = [], []
@@ -155,7 +162,7 @@ def tables(wanted):
     return found + together(id, good, "tables", right)
 
 
-def _table_differs(path, wanted):
+def _table_differs(path: str, wanted: Sequence[str]) -> str:
     """Return how the rows of a table differ from the wanted ones, ``""`` if they do not."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -165,7 +172,7 @@ def _table_differs(path, wanted):
     return rows_differ("it", wanted, there) or ("" if there == wanted else "its rows are in another order")
 
 
-def networks(text):
+def networks(text: str) -> list[Finding]:
     """Return which networks of ``mynetworks`` (its text, values filled in) are too wide to be trusted."""
     id, wanted, found, narrow = "config.postfix.mynetworks", "only hosts of one's own may relay without a login", [], []
     for item in _networks(text):
@@ -181,7 +188,7 @@ def networks(text):
     return found + together(id, narrow, "networks", wanted)
 
 
-def _networks(text):
+def _networks(text: str) -> Iterator[str]:
     for item in filter(None, re.split(r"[,\s]+", text)):
         if item.startswith("/"):
             try:
@@ -193,16 +200,16 @@ def _networks(text):
             yield item
 
 
-def _too_wide(item):
+def _too_wide(item: str) -> tuple[Literal["", "warn", "fail"], str]:
+    """Return the status of a network that is too wide to be trusted, and why; ``""`` for others."""
     try:
         network = ipaddress.ip_network(item.replace("[", "").replace("]", ""), strict=False)
     except ValueError:
         return "", ""
-    if network.version == 6 and network.subnet_of(_MAPPED):
+    if _within(network, _MAPPED):
         network = ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
-    same = [one for one in _PRIVATE if one.version == network.version]
-    if any(network.subnet_of(one) for one in same):
-        if any(whole.subnet_of(network) for whole in _WHOLE if whole.version == network.version):
+    if any(_within(network, one) for one in _PRIVATE):
+        if any(_within(whole, network) for whole in _WHOLE):
             return "warn", "all of a private range, so whoever gets into the local network can send"
         return "", ""
     if network.prefixlen < SMALLEST[network.version]:
@@ -210,7 +217,14 @@ def _too_wide(item):
     return "", ""
 
 
-def default_action(effective):
+def _within(network: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    """Tell whether a network is part of another one; networks of different families are not."""
+    if isinstance(network, IPv4Network):
+        return isinstance(other, IPv4Network) and network.subnet_of(other)
+    return isinstance(other, IPv6Network) and network.subnet_of(other)
+
+
+def default_action(effective: Mapping[str, str]) -> Finding:
     """Return what happens to mail while OpenDKIM is down; ``effective`` are all parameters."""
     id, about, wanted = "config.milter.default_action", "milter_default_action", "mail waits while OpenDKIM is down"
     value = effective.get("milter_default_action", "")

@@ -1,10 +1,11 @@
 """The sockets that Postfix connects to from inside its chroot: milters, and the checker of logins."""
 
 import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mailhost.check.findings import Finding, ok
-from mailhost.check.reach import socket_problem, who
+from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.reach import Who, socket_problem, who
 from mailhost.check.shared import not_run
 
 _MILTER = re.compile(r"\b(inet6?|unix|local):([^\s,{}]+)")
@@ -15,7 +16,7 @@ _MUX = "/var/run/saslauthd/mux"
 _SASL = "Run: salt-call state.apply mailserver.sasl sync_mods=all"
 
 
-def findings(host, effective, rows):
+def findings(host: Host, effective: Mapping[str, str], rows: str) -> list[Finding]:
     """Return whether Postfix can reach its sockets.
 
     :param effective: all parameters of Postfix, values filled in.
@@ -33,18 +34,20 @@ def findings(host, effective, rows):
     return _milters(effective, user, queue, of_milters) + _logins(host, effective, user, queue, of_logins)
 
 
-def _roots(daemons, queue):
+def _roots(daemons: Collection[Sequence[str]], queue: Path) -> list[Path]:
     """Return the root folders of these daemons, rows of master.cf."""
     return [root for root, flags in ((queue, "y"), (Path("/"), "-n")) if any(words[4] in flags for words in daemons)]
 
 
-def _takes_logins(words, effective):
+def _takes_logins(words: Iterable[str], effective: Mapping[str, str]) -> bool:
     own = [word.partition("=")[2] for word in words if word.startswith("smtpd_sasl_auth_enable=")]
-    return (own or [effective.get("smtpd_sasl_auth_enable")])[-1] == "yes"
+    return (own or [effective.get("smtpd_sasl_auth_enable", "")])[-1] == "yes"
 
 
-def _milters(effective, user, queue, places):
-    sockets = {}
+def _milters(
+    effective: Mapping[str, str], user: Who, queue: Path, places: Mapping[str, Collection[Path]]
+) -> list[Finding]:
+    sockets: dict[tuple[str, str], list[Path]] = {}
     for parameter, daemon in _ASKING.items():
         for kind, path in _MILTER.findall(effective.get(parameter, "")):
             sockets.setdefault((kind, path), []).extend(places[daemon])
@@ -63,14 +66,14 @@ def _milters(effective, user, queue, places):
     return found
 
 
-def _problem(path, roots, user, queue):
+def _problem(path: str, roots: Iterable[Path], user: Who, queue: Path) -> str:
     """Return why a Postfix daemon cannot reach a socket; a relative path starts in the queue folder."""
     whole = path if path.startswith("/") else f"{queue}/{path}"
     problems = (socket_problem(path if root == queue else whole, user, root) for root in roots)
     return next(filter(None, problems), "")
 
 
-def _logins(host, effective, user, queue, roots):
+def _logins(host: Host, effective: Mapping[str, str], user: Who, queue: Path, roots: Collection[Path]) -> list[Finding]:
     settings = host.settings
     if not roots:  # no service takes logins
         return []
@@ -94,17 +97,17 @@ def _logins(host, effective, user, queue, roots):
     ]
 
 
-def _misled(said, mechanisms, file):
+def _misled(said: Mapping[str, str], mechanisms: Iterable[str], file: Path) -> str:
     wanted = {"pwcheck_method": "saslauthd", "mech_list": " ".join(mechanisms)}
     odd = [name for name, value in wanted.items() if said.get(name) != value]
     return f"{file} says {odd[0]}: {said.get(odd[0], '(nothing)')}, and not {wanted[odd[0]]}" if odd else ""
 
 
-def _library(about, seen):
+def _library(about: str, seen: str) -> Finding:
     id, wanted = "config.sasl.library", "Cyrus SASL asks saslauthd, by the mechanisms of the pillar"
     return Finding(id, "fail", about, wanted, seen, f"{_SASL}.") if seen else ok(id, about, wanted)
 
 
-def _socket(about, path, problem, remedy):
+def _socket(about: str, path: str, problem: str, remedy: str) -> Finding:
     id, wanted = "config.sasl.socket", f"Postfix reaches the socket of {about}, {path}, where it runs"
     return Finding(id, "fail", about, wanted, problem, remedy) if problem else ok(id, about, wanted)

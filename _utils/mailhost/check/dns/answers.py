@@ -1,19 +1,29 @@
 """What the DNS checks have in common: the survey that they read, and how answers become findings. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Outcome, Status, ok
 from mailhost.check.shared import brief
+from mailhost.dkim.run import Ask, OldestQueued
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Question, place
+from mailhost.dns.lookup import Answers, Check, Question, Seen, place
+from mailhost.dns.message import Values
+from mailhost.receiver.spf import Evaluate
 from mailhost.records import record as mail_records
+from mailhost.records.record import Record
+from mailhost.shapes import Domains, Settings
+
+if TYPE_CHECKING:
+    from mailhost.check.dns.keys import Keys
 
 ASK_AGAIN = "Nothing is known to be wrong. Check again when the servers named answer; docs/dns.md explains messages."
 DISAGREE = (
     "Make every name server serve the same zone: dig @ADDRESS SOA ZONE +norec, on each, shows which one is behind."
 )
 _SENTENCES = 3
+_Value = TypeVar("_Value", bytes, str)
 
 
 @dataclass(frozen=True)
@@ -24,10 +34,10 @@ class Means:
     :func:`mailhost.records.mta_sts.fetch` and :func:`mailhost.postfix.queue.oldest_for`.
     """
 
-    ask: Callable
-    spf: Callable
-    fetch: Callable
-    oldest_queued: Callable
+    ask: Ask
+    spf: Callable[[float], Evaluate]
+    fetch: Callable[[str], str]
+    oldest_queued: OldestQueued
 
 
 @dataclass
@@ -37,52 +47,56 @@ class Survey:
     ``keys`` is what the host knows of the domains' DKIM keys (:class:`mailhost.check.dns.keys.Keys`).
     """
 
-    settings: dict
-    domains: dict
+    settings: Settings
+    domains: Domains
     means: Means
-    keys: object = None
-    answers: dict = field(default_factory=dict)
+    keys: "Keys | None" = None
+    answers: dict[Question, Answers] = field(default_factory=dict)
 
-    def answers_to(self, name, rdtype):
-        """Return the :class:`mailhost.dns.lookup.Answers` to a question that was asked, else ``None``."""
+    def answers_to(self, name: str, rdtype: str) -> Answers | None:
+        """Return the answers to a question; ``None`` if it was not asked yet."""
         return self.answers.get(Question(name, rdtype))
 
-    def values(self, name, rdtype):
+    def shown(self, name: str, rdtype: str) -> Answers:
+        """Return the answers to a question that was asked."""
+        return self.answers[Question(name, rdtype)]
+
+    def values(self, name: str, rdtype: str) -> Values:
         """Return all values that authoritative servers show at a name, each once; empty if it was not asked yet."""
         answers = self.answers_to(name, rdtype)
         return tuple(dict.fromkeys(value for one in told(answers) for value in one.values)) if answers else ()
 
 
-def askable(name):
+def askable(name: str) -> bool:
     """Tell whether DNS can be asked for a name, which may come from a record (RFC 1035 section 2.3.4)."""
     fits = len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
     return name.isascii() and (fits or not name)
 
 
-def told(answers):
+def told(answers: Answers) -> list[Seen]:
     """Return the definite answers of authoritative servers: a record, or that there is none."""
     return [one for one in answers.seen if one.status in ("answer", "absent") and one.server != "resolver"]
 
 
-def where(answers):
+def where(answers: Answers) -> str:
     """Return the places that answered, as the end of a sentence."""
     return f"at {brief(place(one) for one in answers.seen if one.status in ('answer', 'absent'))}"
 
 
-def why_unknown(answers):
+def why_unknown(answers: Answers) -> str:
     """Return why the answer to a question is unknown."""
     unseen = [f"{place(one)} gave no usable answer for {answers.question.name}: {one.detail}" for one in answers.seen]
     return in_short([answers.trouble] if answers.trouble else unseen)
 
 
-def in_short(sentences):
+def in_short(sentences: Sequence[str]) -> str:
     """Return the first few sentences as one text without a final dot, and how many more there are."""
     shown = "; ".join(sentence.rstrip(".") for sentence in sentences[:_SENTENCES])
     further = len(sentences) - _SENTENCES
     return f"{shown}; and {further} more like these" if further > 0 else shown
 
 
-def publish(records, otherwise="", zone=""):
+def publish(records: Collection[Record], otherwise: str = "", zone: str = "") -> str:
     """Return the remedy of publishing records, as lines of a zone file.
 
     :param zone: their zone; the text then also gives the names for a form that adds the zone itself.
@@ -94,12 +108,14 @@ def publish(records, otherwise="", zone=""):
     return f"Publish: {lines}{f' ({otherwise})' if otherwise else ''}" if lines else otherwise
 
 
-def unknown(id, about, wanted, why, remedy=ASK_AGAIN):
+def unknown(id: str, about: str, wanted: str, why: str, remedy: str = ASK_AGAIN) -> Finding:
     """Return a finding for something that could not be determined."""
     return Finding(id, "unknown", about, wanted, why, remedy)
 
 
-def judged(id, about, wanted, value, sentences, status, remedy, seen=""):
+def judged(
+    id: str, about: str, wanted: str, value: str, sentences: Sequence[str], status: Status, remedy: str, seen: str = ""
+) -> Finding:
     """Return the finding for a verdict (:class:`mailhost.dns.lookup.Verdict`); ``status`` if absent or different."""
     if value == "published":
         return ok(id, about, wanted, seen)
@@ -108,7 +124,14 @@ def judged(id, about, wanted, value, sentences, status, remedy, seen=""):
     return Finding(id, status, about, wanted, in_short(sentences), remedy)
 
 
-def optional(id, about, wanted, answers, select, read):
+def optional(
+    id: str,
+    about: str,
+    wanted: str,
+    answers: Answers,
+    select: Callable[[Values], Sequence[_Value]],
+    read: Callable[[Sequence[_Value]], Outcome],
+) -> Finding:
     """Return a finding about records that are optional but must be right if they exist.
 
     A server that does not answer is ignored as long as another one does: other findings already report it.
@@ -130,7 +153,13 @@ def optional(id, about, wanted, answers, select, read):
     return Finding(id, status, about, wanted, f"{says} ({at.replace(' (', ', ').rstrip(')')})", remedy)
 
 
-def as_wanted(finding, answers, check, records, otherwise):
+def as_wanted(
+    finding: Finding,
+    answers: Answers,
+    check: Check,
+    records: Collection[Record],
+    otherwise: str,
+) -> Finding:
     """Return a finding of :func:`optional` that considers the settings: if all else is right, DNS must show theirs.
 
     :param check: takes a server's values; returns ``None`` or what differs from the settings.
@@ -147,10 +176,10 @@ def as_wanted(finding, answers, check, records, otherwise):
     return Finding(finding.id, "warn", finding.about, wanted, in_short(verdict.findings), remedy)
 
 
-def _listed(values):
+def _listed(values: Iterable[bytes | str]) -> str:
     return ", ".join(text(value) for value in values) or "none"
 
 
-def text(value):
+def text(value: bytes | str) -> str:
     """Return a TXT value, bytes, as text; other values unchanged."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

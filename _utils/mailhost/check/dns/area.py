@@ -5,21 +5,34 @@ hosts, names of addresses, hosts for reports), then the zones of TLSA records. A
 once.
 """
 
-from mailhost.check.dns import answers as check_answers
+from collections.abc import Collection, Iterable, Iterator
+from typing import Protocol
+
 from mailhost.check.dns import dane as check_dane
 from mailhost.check.dns import dmarc as check_dmarc
 from mailhost.check.dns import hosts as check_hosts
 from mailhost.check.dns import keys as check_keys
 from mailhost.check.dns import policy as check_policy
 from mailhost.check.dns import spf as check_spf
-from mailhost.check.dns.answers import in_short
-from mailhost.check.findings import Finding, ok
+from mailhost.check.dns.answers import Means, Survey, in_short
+from mailhost.check.findings import Finding, Host, ok
 from mailhost.dns import lookup
+from mailhost.dns.lookup import Question
 from mailhost.postfix import queue as postfix_queue
 from mailhost.receiver import spf as receiver_spf
 from mailhost.records import mta_sts
+from mailhost.shapes import Settings
 
-PARTS = (
+
+class Part(Protocol):
+    """A module with some of the checks; ``questions`` are all that follow from the answers so far."""
+
+    def questions(self, survey: Survey) -> Iterable[Question]: ...
+
+    def findings(self, survey: Survey) -> Iterable[Finding]: ...
+
+
+PARTS: tuple[Part, ...] = (
     check_hosts,
     check_spf,
     check_keys,
@@ -27,11 +40,10 @@ PARTS = (
     check_policy,
     check_dane,
 )
-"""Each has ``questions(survey)``, all that follow from the answers so far, and ``findings(survey)``."""
 ROUNDS = 3
 
 
-def findings(host, domains, means=None):
+def findings(host: Host, domains: Collection[str], means: Means | None = None) -> list[Finding]:
     """Return what DNS shows of the host and these of its domains, compared with what is wanted.
 
     A server that does not answer, or is lame, makes a finding unknown, never a failure.
@@ -49,16 +61,16 @@ def findings(host, domains, means=None):
     return [*(finding for part in PARTS for finding in part.findings(survey)), *_left_out(survey)]
 
 
-def _means():
-    return check_answers.Means(lookup.ask, receiver_spf.evaluator, mta_sts.fetch, postfix_queue.oldest_for)
+def _means() -> Means:
+    return Means(lookup.ask, receiver_spf.evaluator, mta_sts.fetch, postfix_queue.oldest_for)
 
 
-def _survey(settings, names, means):
+def _survey(settings: Settings, names: Collection[str], means: Means) -> Survey:
     keys = check_keys.read(settings, names, means.oldest_queued)
-    return check_answers.Survey(settings, {name: settings["domains"][name] for name in names}, means, keys)
+    return Survey(settings, {name: settings["domains"][name] for name in names}, means, keys)
 
 
-def _left_out(survey):
+def _left_out(survey: Survey) -> Iterator[Finding]:
     """Report the servers that were not asked, as every report does, and where a zone and its parent differ."""
     wanted = "every zone has the same name servers by its parent, as the root leads to it, and by itself"
     remarks = lookup.remarks(survey.answers.values())

@@ -1,10 +1,12 @@
 """Checks of the host in DNS: its addresses, the names of its addresses, and the MX records that lead to it."""
 
 import ipaddress
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
-from mailhost.check.dns.answers import ASK_AGAIN, in_short, judged, ok, publish, told, where, why_unknown
-from mailhost.check.findings import Finding
+from mailhost.check.dns.answers import ASK_AGAIN, Survey, in_short, judged, publish, told, where, why_unknown
+from mailhost.check.findings import Finding, Status, ok
 from mailhost.dns import lookup
 from mailhost.dns.lookup import Question, place
 from mailhost.records import addresses
@@ -13,9 +15,16 @@ from mailhost.records import shared as shared_records
 from mailhost.records import wants as records_wants
 from mailhost.records.addresses import is_private
 from mailhost.records.transport import pointer
+from mailhost.shapes import DomainSettings
 
 
-def questions(survey):
+class _Report(Protocol):
+    """Returns the finding about the name of an address (:func:`_reverse_finding`)."""
+
+    def __call__(self, status: Status, seen: str, remedy: str = "") -> Finding: ...
+
+
+def questions(survey: Survey) -> list[Question]:
     """Return the questions that follow from the answers so far."""
     host = survey.settings["hostname"]
     found = [Question(host, "A"), Question(host, "AAAA")]
@@ -26,7 +35,7 @@ def questions(survey):
     return found + [Question(target, rdtype) for target in hosts for rdtype in ("A", "AAAA")]
 
 
-def findings(survey):
+def findings(survey: Survey) -> list[Finding]:
     """Return the findings about the host's addresses, their names, and the domains' MX records."""
     return [
         *_addresses(survey),
@@ -39,27 +48,27 @@ def findings(survey):
 # ---- addresses
 
 
-def _addresses(survey):
+def _addresses(survey: Survey) -> list[Finding]:
     """Compare A and AAAA of the host's name with the settings; if neither is right, no mail comes in."""
     settings = survey.settings
     if unknown := addresses.no_public(settings):
         wanted = "A, AAAA: the host's public addresses"
         return [Finding("dns.address", "warn", settings["hostname"], wanted, unknown, addresses.NAME_THEM)]
     host = (settings["hostname"], settings["addresses"])
-    wanted = records_wants.wants(settings["domains"], *host, families=settings["families"])
-    wanted = [want for want in wanted if want.label in ("A", "AAAA")]
-    compared = records_wants.compare(wanted, survey.answers)
+    wants = records_wants.wants(settings["domains"], *host, families=settings["families"])
+    wants = [want for want in wants if want.label in ("A", "AAAA")]
+    compared = records_wants.compare(wants, survey.answers)
     reached = any(one.value == "published" and one.want.publish for one in compared)
     return [_address(survey, one, "warn" if reached else "fail") for one in compared]
 
 
-def _address(survey, compared, status):
+def _address(survey: Survey, compared: records_wants.Finding, status: Status) -> Finding:
     want = compared.want
     rdtype, listed = want.label, ", ".join(record.value for record in want.publish) or "none"
     remedy = publish(want.publish, "or, if DNS is right, give these addresses as mailserver:addresses")
     if not want.publish:
         remedy = f"Take the {rdtype} records of {want.of} away, or add their addresses to mailserver:addresses."
-    seen = f"so {where(survey.answers_to(want.of, rdtype))}"
+    seen = f"so {where(survey.shown(want.of, rdtype))}"
     return judged(
         "dns.address", want.of, f"{rdtype}: {listed}", compared.value, compared.sentences, status, remedy, seen
     )
@@ -68,21 +77,21 @@ def _address(survey, compared, status):
 # ---- the names of addresses
 
 
-def sending(survey):
+def sending(survey: Survey) -> list[str]:
     """Return the addresses that mail leaves from: the host's and the domains', each once."""
     domains = (address for domain in survey.domains.values() for address in domain["addresses"])
     return list(dict.fromkeys([*survey.settings["addresses"], *domains]))
 
 
-def _confirming(name, address):
+def _confirming(name: str, address: str) -> Question:
     return Question(name, "A" if ipaddress.ip_address(address).version == 4 else "AAAA")
 
 
-def _names(survey, address):
+def _names(survey: Survey, address: str) -> tuple[str, ...]:
     return survey.values(pointer(address), "PTR")
 
 
-def _reverse(survey, address):
+def _reverse(survey: Survey, address: str) -> Finding:
     """Check the name of an address that mail leaves from; receivers refuse mail if it has no confirmed name.
 
     A name is confirmed if its own A or AAAA record has the address: anybody could claim a name (RFC 8601 section 3).
@@ -90,7 +99,7 @@ def _reverse(survey, address):
     report = partial(_reverse_finding, survey, address)
     if is_private(address):
         return report("unknown", "a private address, which nobody outside sees")
-    answers = survey.answers_to(pointer(address), "PTR")
+    answers = survey.shown(pointer(address), "PTR")
     missing = [one for one in told(answers) if one.status == "absent"]
     if missing:
         sentences = [f"{place(one)} shows no PTR at {pointer(address)} ({one.detail})" for one in missing]
@@ -102,15 +111,15 @@ def _reverse(survey, address):
     if not confirmed:
         return _unconfirmed(survey, address, names, report)
     own = address in survey.settings["addresses"]
-    status = "ok" if survey.settings["hostname"] in confirmed or not own else "warn"
+    status: Status = "ok" if survey.settings["hostname"] in confirmed or not own else "warn"
     return report(status, f"{', '.join(confirmed)} ({where(answers)})")
 
 
-def _key(question):
+def _key(question: Question) -> tuple[str, str]:
     return question.name, question.rdtype
 
 
-def _unconfirmed(survey, address, names, report):
+def _unconfirmed(survey: Survey, address: str, names: Sequence[str], report: _Report) -> Finding:
     asked = [survey.answers[_confirming(name, address)] for name in names]
     silent = [why_unknown(one) for one in asked if not told(one)]
     if silent:
@@ -125,7 +134,7 @@ def _unconfirmed(survey, address, names, report):
     return report("fail", seen, remedy=line if host in names else "")
 
 
-def _reverse_finding(survey, address, status, seen, remedy=""):
+def _reverse_finding(survey: Survey, address: str, status: Status, seen: str, remedy: str = "") -> Finding:
     host = survey.settings["hostname"] if address in survey.settings["addresses"] else ""
     wanted = f"its name is {host}" if host else "it has a name, and that name has this address"
     if status == "ok":
@@ -137,7 +146,7 @@ def _reverse_finding(survey, address, status, seen, remedy=""):
     return Finding("dns.reverse", status, address, wanted, seen, remedy or _reverse_remedy(address, host))
 
 
-def _reverse_remedy(address, host):
+def _reverse_remedy(address: str, host: str) -> str:
     return (
         f"Whoever gave you the address has its reverse zone, and can publish: {pointer(address)}. 3600 IN PTR "
         f"{host or 'NAME'}. ({host or 'NAME, the host that sends from it,'} must have the address in its own records)"
@@ -147,9 +156,9 @@ def _reverse_remedy(address, host):
 # ---- MX
 
 
-def _mx(survey, name, domain):
+def _mx(survey: Survey, name: str, domain: DomainSettings) -> Finding:
     """Compare a domain's MX records with the settings: without a wanted host among them, no mail gets here."""
-    answers = survey.answers_to(name, "MX")
+    answers = survey.shown(name, "MX")
     hosts = domain["mx"]
     if not hosts:
         return _unchecked_mx(survey, name, domain)
@@ -170,20 +179,20 @@ def _mx(survey, name, domain):
     )
 
 
-def _unchecked_mx(survey, name, domain):
+def _unchecked_mx(survey: Survey, name: str, domain: DomainSettings) -> Finding:
     """Return the finding if no MX is wanted: a null MX contradicts a domain that receives mail (RFC 7505)."""
     hosts = sorted({host for _, host in survey.values(name, "MX")})
     seen = f"MX: {', '.join(host or '. (no mail)' for host in hosts)}" if hosts else "no MX, or none that could be seen"
     if hosts == [""] and domain["receive"]:
         remedy = f"Take the null MX of {name} away, or set mailserver:domains:{name}:receive to false."
         wanted = "mail for the domain is accepted (receive: true)"
-        return Finding("dns.mx", "warn", name, wanted, f"{seen} {where(survey.answers_to(name, 'MX'))}", remedy)
+        return Finding("dns.mx", "warn", name, wanted, f"{seen} {where(survey.shown(name, 'MX'))}", remedy)
     return ok("dns.mx", name, "not checked, as its settings name no host (mx: [])", seen)
 
 
-def targets(survey):
+def targets(survey: Survey) -> dict[str, list[str]]:
     """Return the hosts that the domains' MX records name, in DNS or in the settings, each with its domains."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, domain in survey.domains.items():
         if domain["mx"]:
             shown = (host for _, host in survey.values(name, "MX") if host)
@@ -192,7 +201,7 @@ def targets(survey):
     return found
 
 
-def _is_address(target):
+def _is_address(target: str) -> bool:
     try:
         ipaddress.ip_address(target.strip("[]"))
     except ValueError:
@@ -200,14 +209,14 @@ def _is_address(target):
     return True
 
 
-def _targets(survey):
+def _targets(survey: Survey) -> Iterator[Finding]:
     """Check each host that an MX record names: it needs an address of its own (RFC 5321 section 5.1)."""
     for target, domains in targets(survey).items():
         listed = in_short(domains).replace("; ", ", ")
         wanted = f"the mail host of {listed} is a name with addresses of its own"
         report = partial(_target_finding, target, wanted)
         if _is_address(target):
-            at = where(survey.answers_to(domains[0], "MX"))
+            at = where(survey.shown(domains[0], "MX"))
             yield report(
                 "different", (f"the MX record of {listed} names an address, and must name a host, {at}",), "fail"
             )
@@ -219,12 +228,14 @@ def _targets(survey):
         if target != survey.settings["hostname"] or compared.value == "published":
             alias = compared.value == "different"
             shown = ", ".join(address for question in asked for address in survey.values(*_key(question)))
-            told_at = f" ({where(survey.answers_to(target, 'A'))})" if alias else ""
+            told_at = f" ({where(survey.shown(target, 'A'))})" if alias else ""
             sentences = tuple(f"{sentence}{told_at}" for sentence in compared.sentences)
             yield report(compared.value, sentences, "warn" if alias else "fail", shown)
 
 
-def _target_finding(target, wanted, value, sentences, status, seen=""):
+def _target_finding(
+    target: str, wanted: str, value: str, sentences: Sequence[str], status: Status, seen: str = ""
+) -> Finding:
     remedy = (
         f"Give {target} A or AAAA records of its own, or let the MX record name another host: a CNAME is not allowed "
         "there (RFC 2181 section 10.3), nor an address (RFC 5321 section 5.1)."

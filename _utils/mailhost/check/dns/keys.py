@@ -1,10 +1,11 @@
 """Checks of the DKIM keys in DNS: each record must be as its key's stage requires, and one key a domain must sign."""
 
-from collections.abc import Callable
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from mailhost.check.dns.answers import judged, ok, publish, unknown, where
-from mailhost.check.findings import Finding
+from mailhost.check.dns.answers import Survey, judged, publish, unknown, where
+from mailhost.check.findings import Finding, Status, ok
 from mailhost.clock import shown_time
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore, life
@@ -12,6 +13,7 @@ from mailhost.dkim import records as dkim_records
 from mailhost.dkim import run as dkim_run
 from mailhost.dns import lookup
 from mailhost.errors import DkimError
+from mailhost.shapes import Settings
 
 _MEND = "Do what the message says; until then nothing is known of the domain's keys, and the others are looked at."
 
@@ -25,7 +27,7 @@ class Row:
     wanted: dkim_records.Wanted
 
     @property
-    def question(self):
+    def question(self) -> lookup.Question:
         """The question for DNS."""
         return dkim_records.question_of(self.domain, self.key.selector)
 
@@ -38,12 +40,12 @@ class Keys:
     """
 
     run: dkim_run.Run | None
-    manifests: dict
-    rows: tuple
-    troubles: dict
+    manifests: dict[str, life.Manifest]
+    rows: tuple[Row, ...]
+    troubles: dict[str, str]
 
 
-def read(settings, names, oldest_queued: Callable):
+def read(settings: Settings, names: Collection[str], oldest_queued: dkim_run.OldestQueued) -> Keys:
     """Return the :class:`Keys` of these domains from the host's manifests; nothing is written.
 
     :param oldest_queued: see :func:`mailhost.dkim.records.oldest_if_needed`.
@@ -67,23 +69,26 @@ def read(settings, names, oldest_queued: Callable):
     return Keys(run, manifests, rows, troubles)
 
 
-def _wanted(run, name, key, oldest):
+def _wanted(run: dkim_run.Run, name: str, key: life.Key, oldest: datetime | None) -> dkim_records.Wanted:
     wanted = dkim_records.wanted_of(run, name, key, oldest)
     # The key reached this stage with an empty p= or without a record, and either may still be there.
     return replace(wanted, why="the key is revoked") if key.revoked and wanted.text else wanted
 
 
-def questions(survey):
+def questions(survey: Survey) -> list[lookup.Question]:
     """Return the questions to ask."""
-    return [row.question for row in survey.keys.rows]
+    return [row.question for row in _keys(survey).rows]
 
 
-def findings(survey):
+def findings(survey: Survey) -> Iterator[Finding]:
     """Return the findings about the domains' keys."""
-    keys = survey.keys
+    keys = _keys(survey)
     for about, why in keys.troubles.items():
         yield unknown("dns.dkim", about, "the host knows its keys", why, _MEND)
-    waits, seen = set(), _seen(survey)
+    if keys.run is None:
+        return
+    seen = _seen(survey)
+    waits: set[str] = set()
     for row in keys.rows:
         found = _shown(keys.run, row, seen[row.question])
         if row.key.stage in ("generated", "published") and found.status != "ok":
@@ -93,9 +98,13 @@ def findings(survey):
     yield from (_signer(keys.run, manifest) for name, manifest in keys.manifests.items() if name not in waits)
 
 
-def _seen(survey):
+def _keys(survey: Survey) -> Keys:
+    return survey.keys or Keys(None, {}, (), {})
+
+
+def _seen(survey: Survey) -> dict[lookup.Question, lookup.Answers]:
     """Return what DNS shows of the keys without wildcards' records (one more question for each that looks wrong)."""
-    wants = {row.question: (row.key, row.wanted) for row in survey.keys.rows}
+    wants = {row.question: (row.key, row.wanted) for row in _keys(survey).rows}
     options = lookup.options(survey.settings["dns"])
     return dkim_records.without_wildcards(
         wants,
@@ -104,7 +113,7 @@ def _seen(survey):
     )
 
 
-def _shown(run, row, answers):
+def _shown(run: dkim_run.Run, row: Row, answers: lookup.Answers) -> Finding:
     """Judge what DNS shows of a key by its stage (docs/lifecycle.md).
 
     Without the record, mail that was signed with the key cannot be verified (RFC 6376 section 6.1.2). A key that waits
@@ -122,7 +131,7 @@ def _shown(run, row, answers):
     )
 
 
-def _status(run, row):
+def _status(run: dkim_run.Run, row: Row) -> Status:
     key, late = row.key, life.deadline(row.key, run.policy(row.domain))
     if key.stage == "generated":
         return "fail" if run.now >= late else "warn"
@@ -130,7 +139,7 @@ def _status(run, row):
     return "fail" if needed else "warn"
 
 
-def _in_words(key, wanted):
+def _in_words(key: life.Key, wanted: dkim_records.Wanted) -> str:
     if key.stage == "generated":
         return "DNS shows the new key, which signs nothing before that"
     if wanted.left:
@@ -140,7 +149,7 @@ def _in_words(key, wanted):
     return f"DNS shows {'an empty p=, or no record' if wanted.text else 'no record'}, because {wanted.why}"
 
 
-def _remedy(run, row, zone):
+def _remedy(run: dkim_run.Run, row: Row, zone: str) -> str:
     key, domain = row.key, run.domains[row.domain]
     if row.wanted.left:
         return f"Publish the record of the newest key (salt-call dkim.records {row.domain}), and not this one again."
@@ -152,12 +161,12 @@ def _remedy(run, row, zone):
     return publish([record], waits if key.stage == "generated" else "docs/dns.md: how it gets there", zone)
 
 
-def _signer(run, manifest):
+def _signer(run: dkim_run.Run, manifest: life.Manifest) -> Finding:
     """Return whether a key of a domain signs; a published key that soaks will sign later."""
     name, wanted, signer = manifest.domain, "a key signs the domain's mail", life.signer(manifest)
     # If there is no KeyTable at all, the checks of the configuration report that.
     if signer and (run.is_named(name, signer.selector) or not run.place.tables.key_table.exists()):
-        return ok("dns.dkim.signs", name, wanted, f"{signer.selector} signs since {shown_time(signer.signing)}")
+        return ok("dns.dkim.signs", name, wanted, f"{signer.selector} signs since {shown_time(signer.at('signing'))}")
     waiting = life.successor(manifest)
     seen = f"{waiting.selector} is {waiting.stage}, and does not sign yet" if waiting else "no key that may sign"
     remedy = f"Run salt-call dkim.advance, as the schedule does; salt-call dkim.status {name} says what keys wait for."

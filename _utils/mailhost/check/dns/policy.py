@@ -1,86 +1,92 @@
 """Checks of what a domain tells senders and authorities about TLS, if it does: MTA-STS, TLS-RPT and CAA."""
 
 import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeAlias
 
-from mailhost.check.dns.answers import as_wanted, ok, optional, text, told, unknown, why_unknown
-from mailhost.check.findings import Finding
-from mailhost.dns.lookup import Question, place
+from mailhost.check.dns.answers import Survey, as_wanted, optional, text, told, unknown, why_unknown
+from mailhost.check.findings import Finding, Outcome, Status, ok
+from mailhost.dns.lookup import Answers, Question, place
 from mailhost.records import mta_sts
-from mailhost.records.mta_sts import PolicyError, Unfetched
+from mailhost.records.mta_sts import Policy, PolicyError, Unfetched
 from mailhost.records.policies import KINDS
 from mailhost.records.transport import caa_records, check_caa, is_tls_rpt, reports
+from mailhost.shapes import DomainSettings
 
+_Fetched: TypeAlias = Policy | PolicyError | Unfetched
+"""A domain's policy, or the error that came instead."""
 _AT_ONCE = 20
 _CAA_TAGS = ("issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone")
 
 
-def questions(survey):
+def questions(survey: Survey) -> list[Question]:
     """Return the questions to ask."""
     found = [Question(f"{label}.{name}", "TXT") for name in survey.domains for label in ("_mta-sts", "_smtp._tls")]
     found += [Question(name, "CAA") for name, domain in survey.domains.items() if domain["caa"]]
     return found + [Question(name, "CAA") for name in _upward(survey.settings["hostname"])]
 
 
-def findings(survey):
+def findings(survey: Survey) -> Iterator[Finding]:
     """Return the findings about MTA-STS, TLS-RPT and CAA."""
     policies = _fetch(survey)
     for name in survey.domains:
-        yield _mta_sts(survey, name, policies.get(name))
+        yield _mta_sts(survey, name, policies)
         yield _tls_rpt(survey, name)
         yield from _wanted_caa(survey, name)
     yield _caa(survey)
 
 
-def _as_the_settings_want(survey, name, label, finding, answers):
+def _as_the_settings_want(survey: Survey, name: str, label: str, finding: Finding, answers: Answers) -> Finding:
     """Return a finding about a domain's policy record that considers what its settings want."""
     kind = KINDS[label]
     record = kind.make(name, survey.domains[name])
+    if record is None:
+        return finding
     section = label.lower().replace("-", "_")
     otherwise = f"or mailserver.publish; or, if DNS is right, change mailserver:domains:{name}:{section}"
-    check = partial(kind.check, wanted=record.value) if record else None
-    return as_wanted(finding, answers, check, [record] if record else [], otherwise)
+    return as_wanted(finding, answers, partial(kind.check, wanted=record.value), [record], otherwise)
 
 
 # ---- MTA-STS
 
 
-def _sts(values):
+def _sts(values: Iterable[bytes]) -> list[bytes]:
     return [value for value in values if mta_sts.is_record(value)]
 
 
-def _is_usable_sts(values):
+def _is_usable_sts(values: Sequence[bytes]) -> bool:
     return len(values) == 1 and mta_sts.record_problem(values[0]) is None
 
 
-def _fetch(survey):
+def _fetch(survey: Survey) -> dict[str, _Fetched]:
     """Fetch the policies of domains with a usable record; each result is a policy, or the error that came instead."""
     names = [name for name in survey.domains if _is_usable_sts(_sts(survey.values(f"_mta-sts.{name}", "TXT")))]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         return dict(zip(names, threads.map(partial(_fetched, survey.means.fetch), names), strict=True))
 
 
-def _fetched(fetch, name):
+def _fetched(fetch: Callable[[str], str], name: str) -> _Fetched:
     try:
         return mta_sts.parse(fetch(name))
     except (PolicyError, Unfetched) as err:
         return err
 
 
-def _mta_sts(survey, name, policy):
+def _mta_sts(survey: Survey, name: str, policies: Mapping[str, _Fetched]) -> Finding:
     """Judge a domain's MTA-STS: there must be one record, and a policy that allows all its MX hosts (RFC 8461).
 
     With an enforced policy that lacks one of them, senders that honour it refuse mail (section 5). With any other
     fault the policy is ignored.
     """
     wanted = "senders that honour MTA-STS find a policy that names the domain's MX hosts"
-    answers = survey.answers_to(f"_mta-sts.{name}", "TXT")
-    found = optional("dns.mta_sts", name, wanted, answers, _sts, partial(_read_sts, survey, name, policy))
+    answers = survey.shown(f"_mta-sts.{name}", "TXT")
+    found = optional("dns.mta_sts", name, wanted, answers, _sts, partial(_read_sts, survey, name, policies))
     return _as_the_settings_want(survey, name, "MTA-STS", found, answers)
 
 
-def _read_sts(survey, name, policy, values):
+def _read_sts(survey: Survey, name: str, policies: Mapping[str, _Fetched], values: Sequence[bytes]) -> Outcome:
     record, at = f"_mta-sts.{name}", mta_sts.url(name)
     if len(values) > 1:
         remedy = f"Keep one of the TXT records v=STSv1 at {record}."
@@ -92,6 +98,7 @@ def _read_sts(survey, name, policy, values):
             f"{shown}: {problem}",
             f'Publish: {record}. 3600 IN TXT "v=STSv1; id=1" (another id with each policy)',
         )
+    policy = policies[name]
     if isinstance(policy, Unfetched):
         return "unknown", f"{shown}; of {at} nothing is known: {policy}", f"Check again; by hand: curl -v {at}"
     if isinstance(policy, PolicyError):
@@ -100,7 +107,7 @@ def _read_sts(survey, name, policy, values):
     return _read_policy(survey, name, policy, shown)
 
 
-def _read_policy(survey, name, policy, shown):
+def _read_policy(survey: Survey, name: str, policy: Policy, shown: str) -> Outcome:
     hosts = sorted({host for _, host in survey.values(name, "MX") if host}) or survey.domains[name]["mx"]
     missing = [host for host in hosts if not mta_sts.allows(policy, host)]
     says = f"{shown}; the policy says mode: {policy.mode}, {', '.join(f'mx: {one}' for one in policy.mx) or 'no mx'}"
@@ -108,11 +115,11 @@ def _read_policy(survey, name, policy, shown):
         return _compare_policy(survey.domains[name], name, policy, says)
     lines = "; ".join(f"mx: {host}" for host in missing)
     remedy = f"Add to {mta_sts.url(name)}: {lines}. Then give the record at _mta-sts.{name} another id=."
-    status = "fail" if policy.mode == "enforce" else "warn"
+    status: Status = "fail" if policy.mode == "enforce" else "warn"
     return status, f"{says}, but mail for the domain goes to {', '.join(missing)}", remedy
 
 
-def _compare_policy(domain, name, policy, says):
+def _compare_policy(domain: DomainSettings, name: str, policy: Policy, says: str) -> Outcome:
     """Compare the served policy with what the settings want; it is ok if they want no MTA-STS."""
     if not domain["mta_sts"]["mode"]:
         return "ok", says, ""
@@ -131,19 +138,19 @@ def _compare_policy(domain, name, policy, says):
 # ---- TLS-RPT
 
 
-def _rpt(values):
+def _rpt(values: Iterable[bytes]) -> list[bytes]:
     return [value for value in values if is_tls_rpt(value)]
 
 
-def _tls_rpt(survey, name):
+def _tls_rpt(survey: Survey, name: str) -> Finding:
     """Judge a domain's record for TLS reports: there must be one, with ``rua=`` (RFC 8460 section 3)."""
     wanted = "senders know where to report trouble with TLS"
-    answers = survey.answers_to(f"_smtp._tls.{name}", "TXT")
+    answers = survey.shown(f"_smtp._tls.{name}", "TXT")
     found = optional("dns.tls_rpt", name, wanted, answers, _rpt, partial(_read_rpt, name))
     return _as_the_settings_want(survey, name, "TLS-RPT", found, answers)
 
 
-def _read_rpt(name, values):
+def _read_rpt(name: str, values: Sequence[bytes]) -> Outcome:
     record = f"_smtp._tls.{name}"
     line = f'{record}. 3600 IN TXT "v=TLSRPTv1; rua=mailto:tlsrpt@{name}"'
     if len(values) > 1:
@@ -158,11 +165,11 @@ def _read_rpt(name, values):
 # ---- CAA
 
 
-def _wanted_caa(survey, name):
+def _wanted_caa(survey: Survey, name: str) -> Iterator[Finding]:
     """Compare the CAA records at a domain's name with the settings, if they want any."""
     records = caa_records(name, survey.domains[name])
     if records:
-        answers, wanted = survey.answers_to(name, "CAA"), [record.value for record in records]
+        answers, wanted = survey.shown(name, "CAA"), [record.value for record in records]
         found = ok("dns.caa", name, f"CAA: {', '.join(wanted)}")
         if not told(answers):
             found = unknown(found.id, name, found.wanted, why_unknown(answers))
@@ -170,12 +177,12 @@ def _wanted_caa(survey, name):
         yield as_wanted(found, answers, partial(check_caa, wanted=wanted), records, otherwise)
 
 
-def _upward(name):
+def _upward(name: str) -> list[str]:
     labels = name.split(".")
     return [".".join(labels[start:]) for start in range(len(labels))]
 
 
-def _caa(survey):
+def _caa(survey: Survey) -> Finding:
     """Show who may issue a certificate for the host: by the records at its name, or the nearest above (RFC 8659).
 
     An authority that does not know a critical property must not issue (section 4.1).
@@ -183,7 +190,7 @@ def _caa(survey):
     host = survey.settings["hostname"]
     wanted = "the records that say who may issue the host's certificate can be read"
     for name in _upward(host):
-        answers = survey.answers_to(name, "CAA")
+        answers = survey.shown(name, "CAA")
         servers = told(answers)
         if not servers:
             return unknown("dns.caa", host, wanted, why_unknown(answers))
@@ -193,7 +200,7 @@ def _caa(survey):
     return ok("dns.caa", host, wanted, "not used: every authority may issue")
 
 
-def _read_caa(host, wanted, name, values, at):
+def _read_caa(host: str, wanted: str, name: str, values: Collection[str], at: str) -> Finding:
     read = {value: re.fullmatch(r'(\d+) ([A-Za-z0-9]+) "(.*)"', value) for value in values}
     bad = [value for value, found in read.items() if not found or not _is_usable(*found.groups())]
     if bad:
@@ -202,12 +209,12 @@ def _read_caa(host, wanted, name, values, at):
             f'"letsencrypt.org" (known are: {", ".join(_CAA_TAGS)})'
         )
         return Finding("dns.caa", "warn", host, wanted, f"{'; '.join(bad)} at {name}, {at}, cannot be read", remedy)
-    issuers = [found[3].partition(";")[0].strip() for found in read.values() if found[2].lower() == "issue"]
+    issuers = [found[3].partition(";")[0].strip() for found in read.values() if found and found[2].lower() == "issue"]
     named = ", ".join(one or "nobody" for one in issuers) or "every authority"
     return ok("dns.caa", host, wanted, f"{named} may issue, by {'; '.join(values)} at {name}, {at}")
 
 
-def _is_usable(flags, tag, value):
+def _is_usable(flags: str, tag: str, value: str) -> bool:
     if tag.lower() in ("issue", "issuewild"):
         return bool(re.fullmatch(r"[A-Za-z0-9.-]*", value.partition(";")[0].strip(" \t")))
     return tag.lower() in _CAA_TAGS or not int(flags) & 128

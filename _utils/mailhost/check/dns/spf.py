@@ -3,18 +3,21 @@
 import ipaddress
 import re
 import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from mailhost.check.dns.answers import ASK_AGAIN, judged, ok, publish, text, told, unknown, where
-from mailhost.check.findings import Finding
+from mailhost.check.dns.answers import ASK_AGAIN, Survey, judged, publish, text, told, unknown, where
+from mailhost.check.findings import Finding, Status, ok
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Question
+from mailhost.dns.lookup import Question, Seen
 from mailhost.errors import MissingPackage
 from mailhost.receiver.spf import Evaluated
 from mailhost.records import record as mail_records
 from mailhost.records import spf as records_spf
 from mailhost.records.shared import spf_beside
+from mailhost.shapes import DomainSettings
 
 MOST_LOOKUPS, MOST_VOID = 10, 2
 """RFC 7208 section 4.6.4."""
@@ -23,22 +26,24 @@ NEAR = 9
 STRANGERS = {4: "240.0.0.1", 6: "100::1"}
 """Addresses that nobody sends from: with them a record is evaluated to its end (RFC 1112 section 4, RFC 6666)."""
 _AT_ONCE = 16
+_Task: TypeAlias = tuple[str, str, bool]
+"""An evaluation to make: the domain, the address of the sender, and whether too many look-ups end it."""
 
 
 @dataclass(frozen=True)
 class Evaluations:
     """pyspf's results for a domain's record: by address that its mail leaves from, and for strangers of each family."""
 
-    sending: dict
-    strangers: list
+    sending: dict[str, Evaluated]
+    strangers: list[Evaluated]
 
 
-def questions(survey):
+def questions(survey: Survey) -> list[Question]:
     """Return the questions to ask."""
     return [Question(name, "TXT") for name in survey.domains]
 
 
-def findings(survey):
+def findings(survey: Survey) -> Iterator[Finding]:
     """Return the findings about the domains' SPF records."""
     published = {name: _published(survey, name, domain) for name, domain in survey.domains.items()}
     usable = [name for name in survey.domains if len(_records(survey, name)) == 1 or not _told(survey, name)]
@@ -58,23 +63,23 @@ def findings(survey):
 # ---- the record
 
 
-def _told(survey, name):
-    return told(survey.answers_to(name, "TXT"))
+def _told(survey: Survey, name: str) -> list[Seen]:
+    return told(survey.shown(name, "TXT"))
 
 
-def _records(survey, name):
+def _records(survey: Survey, name: str) -> list[str]:
     """Return the SPF records of a domain that its first server shows."""
     servers = _told(survey, name)
     return [text(value) for value in servers[0].values if records_spf.is_spf(value)] if servers else []
 
 
-def _published(survey, name, domain):
+def _published(survey: Survey, name: str, domain: DomainSettings) -> Finding | None:
     """Compare a domain's record with the settings; ``None`` if they want none and there are not several.
 
     Mail is still delivered without a record, or with another one. With several, each evaluation is a permerror (RFC
     7208 section 4.5).
     """
-    answers, wanted = survey.answers_to(name, "TXT"), records_spf.spf_record(name, domain)
+    answers, wanted = survey.shown(name, "TXT"), records_spf.spf_record(name, domain)
     if wanted and not domain["spf"]["exact"]:
         wanted = replace(wanted, value=spf_beside(wanted.value, survey.values(name, "TXT")))
     found = _records(survey, name)
@@ -90,7 +95,7 @@ def _published(survey, name, domain):
     return judged("dns.spf", name, wanted.value, verdict.value, verdict.findings, "warn", remedy, seen)
 
 
-def ending(record):
+def ending(record: str) -> str:
     """Return what a record says about every other address: the qualifier of ``all`` (RFC 7208 sections 4.7 and 5.1).
 
     ``redirect``: another record says that.
@@ -102,12 +107,13 @@ def ending(record):
     return "redirect" if re.search(r"\sredirect=", record.lower()) else "?"
 
 
-def _end(survey, name):
+def _end(survey: Survey, name: str) -> Finding:
     record = _records(survey, name)[0]
     end = ending(record)
-    status = {"+": "fail", "?": "warn"}.get(end, "ok")
+    statuses: dict[str, Status] = {"+": "fail", "?": "warn"}
+    status = statuses.get(end, "ok")
     wanted = "the SPF record ends in -all or ~all"
-    seen = f"{record} {where(survey.answers_to(name, 'TXT'))}"
+    seen = f"{record} {where(survey.shown(name, 'TXT'))}"
     if status == "ok":
         return ok("dns.spf.all", name, wanted, seen)
     why = "allows every address to send for the domain" if end == "+" else "says nothing of other addresses"
@@ -120,7 +126,7 @@ def _end(survey, name):
 # ---- what receivers make of it
 
 
-def _evaluate(survey, names):
+def _evaluate(survey: Survey, names: Iterable[str]) -> dict[str, Evaluations]:
     """Evaluate the records of domains as receivers do, each with (HELO the host's name, MAIL FROM postmaster@domain).
 
     An evaluation that has not begun after twice the time for all questions (``dns:lifetime``) is a temperror.
@@ -129,7 +135,7 @@ def _evaluate(survey, names):
     ends = time.monotonic() + limit
     evaluate = survey.means.spf(survey.settings["dns"]["timeout"])
 
-    def one(task):
+    def one(task: _Task) -> Evaluated:
         name, address, strict = task
         if time.monotonic() > ends:
             return Evaluated("temperror", f"not asked within the {limit:g} s for all evaluations")
@@ -147,12 +153,12 @@ def _evaluate(survey, names):
     return found
 
 
-def _tasks(name, addresses):
+def _tasks(name: str, addresses: Sequence[str]) -> list[_Task]:
     versions = sorted({ipaddress.ip_address(one).version for one in addresses})
     return [(name, one, True) for one in addresses] + [(name, STRANGERS[one], False) for one in versions]
 
 
-def _effects(name, evaluations):
+def _effects(name: str, evaluations: Evaluations) -> Iterator[Finding]:
     results = evaluations.sending.values()
     if any(one.result == "none" for one in results):
         return
@@ -162,17 +168,17 @@ def _effects(name, evaluations):
         yield _lookups(name, evaluations.strangers)
 
 
-_RANK = {"pass": "ok", "temperror": "unknown", "softfail": "warn", "neutral": "warn"}
+_RANK: dict[str, Status] = {"pass": "ok", "temperror": "unknown", "softfail": "warn", "neutral": "warn"}
 
 
-def _passes(name, sending):
+def _passes(name: str, sending: Mapping[str, Evaluated]) -> Finding:
     """Return the result for a domain's addresses: the worst counts. A temperror is trouble with DNS, not a fault."""
     wanted = f"mail of the domain passes SPF from {', '.join(sending) or 'its addresses'}"
-    by_status = {status: [] for status in ("fail", "warn", "unknown", "ok")}
+    by_status: dict[Status, list[str]] = {"fail": [], "warn": [], "unknown": [], "ok": []}
     for address, found in sending.items():
         because = f" ({found.explanation})" if found.result != "pass" and found.explanation else ""
         by_status[_RANK.get(found.result, "fail")].append(f"{found.result} for {address}{because}")
-    status = next((one for one, said in by_status.items() if said), "unknown")
+    status: Status = next((one for one, said in by_status.items() if said), "unknown")
     seen = "; ".join(by_status[status]) or "not evaluated, as no address is known that the domain's mail leaves from"
     if status == "ok":
         return ok("dns.spf.passes", name, wanted, f"{seen}, by this system's resolver")
@@ -185,7 +191,7 @@ def _passes(name, sending):
     return Finding("dns.spf.passes", status, name, wanted, f"{seen}, by this system's resolver", remedy)
 
 
-def _lookups(name, strangers):
+def _lookups(name: str, strangers: Collection[Evaluated]) -> Finding:
     """Return the result of a record that is evaluated to its end, as for an address that it does not name.
 
     With a permerror, or beyond the limits, such an address gets that result instead of the record's own, so forged mail

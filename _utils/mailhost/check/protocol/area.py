@@ -2,14 +2,17 @@
 
 import ipaddress
 import re
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import cast
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, Status, ok
 from mailhost.check.protocol import relay as check_relay
-from mailhost.daemons.services import Service, services
-from mailhost.daemons.talk import Budget, Talk, open_talk
+from mailhost.daemons.services import SUBMISSION, Service, services
+from mailhost.daemons.talk import Budget, Reply, SmtpTalk, Talk, open_talk
 from mailhost.errors import HandshakeFailed, NothingListens, WireError
+from mailhost.shapes import Settings
 
 RELOAD = {"postfix": "postfix reload", "dovecot": "doveadm reload"}
 _TELLING = re.compile(r"debian|ubuntu|centos|red ?hat|rhel|rocky|\balma|fedora|suse|linux|bsd\b", re.IGNORECASE)
@@ -20,7 +23,7 @@ _VERSION = re.compile(r"(?<![\w.-])v?\d+(\.\d+)+(?![\w-])")
 class Verdict:
     """The result of a step: a status, what was seen, the remedy; ``last``: later steps are impossible without it."""
 
-    status: str
+    status: Status
     seen: str
     remedy: str = ""
     last: bool = False
@@ -32,19 +35,19 @@ class Step:
 
     name: str
     wanted: str
-    look: Callable
+    look: Callable[["Visit"], Verdict]
 
 
 @dataclass
 class Visit:
     """A conversation with one service, and the settings that it is compared with."""
 
-    settings: dict
+    settings: Settings
     service: Service
     talk: Talk
 
 
-def findings(host, domains):
+def findings(host: Host, domains: Collection[str]) -> list[Finding]:
     """Return the findings about the ports of the services that ``host.settings`` want; ``domains`` make no difference.
 
     No message and no password is sent: each conversation ends before DATA, and before any login.
@@ -52,9 +55,9 @@ def findings(host, domains):
     return look_at(host, services(host.settings), Budget())
 
 
-def look_at(host, asked, budget):
+def look_at(host: Host, asked: Iterable[Service], budget: Budget) -> list[Finding]:
     """Return the findings about these services, within a :class:`mailhost.daemons.talk.Budget`."""
-    found = []
+    found: list[Finding] = []
     for service in asked:
         here = look_at_service(host.settings, service, budget)
         found += here
@@ -63,7 +66,7 @@ def look_at(host, asked, budget):
     return found
 
 
-def look_at_service(settings, service, budget):
+def look_at_service(settings: Settings, service: Service, budget: Budget) -> list[Finding]:
     """Return the findings of one conversation with a service; it stops at a failed step that the others need."""
     found = []
     with open_talk(service, budget) as talk:
@@ -76,7 +79,7 @@ def look_at_service(settings, service, budget):
     return found
 
 
-def _verdict(step, visit):
+def _verdict(step: Step, visit: Visit) -> Verdict:
     try:
         return step.look(visit)
     except WireError as err:
@@ -85,29 +88,38 @@ def _verdict(step, visit):
         return Verdict("unknown", str(err), remedy, last=True)
 
 
-def _finding(step, service, verdict):
+def _finding(step: Step, service: Service, verdict: Verdict) -> Finding:
     id = f"protocol.{service.protocol}.{step.name}"
     if verdict.status == "ok":
         return ok(id, service.about, step.wanted, verdict.seen)
     return Finding(id, verdict.status, service.about, step.wanted, verdict.seen, verdict.remedy)
 
 
-def _ok(visit, seen):
+def _ok(visit: Visit, seen: str | Reply) -> Verdict:
     return Verdict("ok", f"{visit.service.place}: {seen}")
 
 
-def _bad(visit, status, seen, remedy, last=False):
+def _bad(visit: Visit, status: Status, seen: str | Reply, remedy: str, last: bool = False) -> Verdict:
     return Verdict(status, f"{visit.service.place}: {seen}", remedy, last)
 
 
-def _run_states(unit):
+def _smtp(visit: Visit) -> SmtpTalk:
+    """Return the conversation of a visit in a step that only the services of SMTP have."""
+    return cast(SmtpTalk, visit.talk)
+
+
+def _offered(talk: Talk) -> str:
+    return " ".join(talk.capabilities or ())
+
+
+def _run_states(unit: str) -> str:
     return (
         f"The pillar asks for it, so what runs is not what the pillar says: salt-call state.apply mailserver.{unit} "
         f"sync_mods=all, then {RELOAD[unit]}"
     )
 
 
-def _listens(visit):
+def _listens(visit: Visit) -> Verdict:
     unit = visit.service.unit
     try:
         visit.talk.connect()
@@ -122,23 +134,23 @@ def _listens(visit):
     return _ok(visit, "took the connection")
 
 
-def _no_tls(unit):
+def _no_tls(unit: str) -> str:
     return (
         f"journalctl -u '{unit}*' -g tls -n 20 says why; certificate and key are those of mailserver:tls, and must "
         f"be a pair (mailserver.check area=tls). Then {RELOAD[unit]}"
     )
 
 
-def _greeting(visit):
+def _greeting(visit: Visit) -> Verdict:
     ready, words = visit.talk.greet()
     if ready:
         return _ok(visit, words)
     unit = visit.service.unit
-    status = "unknown" if words.startswith("4") else "fail"
+    status: Status = "unknown" if words.startswith("4") else "fail"
     return _bad(visit, status, words, f"journalctl -u '{unit}*' -n 50 says why no one is served", last=True)
 
 
-def _banner(visit):
+def _banner(visit: Visit) -> Verdict:
     verdict = _greeting(visit)
     if verdict.status != "ok":
         return verdict
@@ -151,10 +163,10 @@ def _banner(visit):
     return verdict
 
 
-def _ehlo_name(visit):
-    reply = visit.talk.hello()
+def _ehlo_name(visit: Visit) -> Verdict:
+    reply = _smtp(visit).hello()
     if reply.code != 250:
-        status = "unknown" if reply.code < 500 else "fail"
+        status: Status = "unknown" if reply.code < 500 else "fail"
         return _bad(visit, status, reply, "journalctl -u 'postfix*' -n 50 says why EHLO is refused", last=True)
     name = reply.lines[0].partition(" ")[0]
     if name.lower() != visit.settings["hostname"]:
@@ -163,11 +175,11 @@ def _ehlo_name(visit):
     return _ok(visit, f"250 {name}")
 
 
-def _auth_before_tls(visit):
+def _auth_before_tls(visit: Visit) -> Verdict:
     talk = visit.talk
     if talk.capabilities is None:
         talk.hello()
-    offered = " ".join(talk.capabilities)
+    offered = _offered(talk)
     if not talk.offers_logins():
         return _ok(visit, f"offers {offered}")
     if visit.service.protocol != "smtp" and _same_ends(talk):
@@ -176,12 +188,12 @@ def _auth_before_tls(visit):
     return _bad(visit, "fail", f"offers {offered}", _remedy_of_cleartext(visit))
 
 
-def _same_ends(talk):
+def _same_ends(talk: Talk) -> bool:
     ours, theirs = talk.socket.getsockname()[0], talk.socket.getpeername()[0]
     return ipaddress.ip_address(ours) == ipaddress.ip_address(theirs)
 
 
-def _remedy_of_cleartext(visit):
+def _remedy_of_cleartext(visit: Visit) -> str:
     settings, service = visit.settings, visit.service
     why = "until then whoever is on the way can read passwords"
     if service.unit == "dovecot":
@@ -194,15 +206,15 @@ def _remedy_of_cleartext(visit):
     return f"Set smtpd_tls_auth_only: true in {place}, or leave it out there, and run a highstate; {why}"
 
 
-def _postfix_setting(settings, service, name):
+def _postfix_setting(settings: Settings, service: Service, name: str) -> tuple[str, str | None]:
     """Return the place in the pillar that decides a parameter of this service, and its value, or ``None``."""
-    options = settings["postfix"].get(service.name, {}).get("options", {})
+    options = next((settings["postfix"][one]["options"] for one in SUBMISSION if one == service.name), {})
     if name in options:
         return f"mailserver:postfix:{service.name}:options", options[name]
     return "mailserver:postfix:main", settings["postfix"]["main"].get(name)
 
 
-def _starttls(visit):
+def _starttls(visit: Visit) -> Verdict:
     talk, unit = visit.talk, visit.service.unit
     if not talk.offers_tls():
         remedy = _no_tls(unit)
@@ -211,24 +223,24 @@ def _starttls(visit):
             and _postfix_setting(visit.settings, visit.service, "smtpd_tls_security_level")[1] == "none"
         ):
             remedy = "Take smtpd_tls_security_level: none out of mailserver:postfix, and run a highstate"
-        return _bad(visit, "fail", f"offers {' '.join(talk.capabilities)}", remedy, last=True)
+        return _bad(visit, "fail", f"offers {_offered(talk)}", remedy, last=True)
     try:
         talk.starttls()
     except HandshakeFailed as err:
         return Verdict("fail", str(err), _no_tls(unit), last=True)
-    return _ok(visit, f"offered, and speaks {talk.socket.version()}")
+    return _ok(visit, f"offered, and speaks {cast(ssl.SSLSocket, talk.socket).version()}")
 
 
-def _auth_after_tls(visit):
+def _auth_after_tls(visit: Visit) -> Verdict:
     talk, service = visit.talk, visit.service
     if talk.capabilities is None:
         talk.hello()
     if talk.offers_logins():
-        return _ok(visit, f"offers {' '.join(talk.capabilities)}")
-    return _bad(visit, "fail", f"offers {' '.join(talk.capabilities)}", _remedy_of_no_logins(visit.settings, service))
+        return _ok(visit, f"offers {_offered(talk)}")
+    return _bad(visit, "fail", f"offers {_offered(talk)}", _remedy_of_no_logins(visit.settings, service))
 
 
-def _remedy_of_no_logins(settings, service):
+def _remedy_of_no_logins(settings: Settings, service: Service) -> str:
     if service.unit == "dovecot":
         return "doveconf -n auth_mechanisms must name plain and login; journalctl -u 'dovecot*' -n 50"
     place, value = _postfix_setting(settings, service, "smtpd_sasl_auth_enable")
@@ -238,33 +250,34 @@ def _remedy_of_no_logins(settings, service):
     return f"journalctl -u 'postfix*' -g sasl -n 20 says why; systemctl status {checker}"
 
 
-def _vrfy(visit):
+def _vrfy(visit: Visit) -> Verdict:
     """VRFY may be refused (RFC 5321 section 7.3); 252 and 550 come from a server that looked up the name."""
-    if visit.talk.capabilities is None:
-        visit.talk.hello()
-    reply = visit.talk.ask(f"VRFY postmaster@{visit.settings['hostname']}")
+    talk = _smtp(visit)
+    if talk.capabilities is None:
+        talk.hello()
+    reply = talk.ask(f"VRFY postmaster@{visit.settings['hostname']}")
     if reply.code in (252, 250, 251, 550, 551, 553):
         remedy = "Set mailserver:postfix:main:disable_vrfy_command: true: spammers read the list of your users off it"
         return _bad(visit, "warn", reply, remedy)
     return _of_refusal(visit, reply)
 
 
-def _expn(visit):
-    reply = visit.talk.ask("EXPN postmaster")
+def _expn(visit: Visit) -> Verdict:
+    reply = _smtp(visit).ask("EXPN postmaster")
     if reply.code < 300:
         return _bad(visit, "warn", reply, "Postfix knows no EXPN: find out what answers here: ss -ltnp 'sport = :25'")
     return _of_refusal(visit, reply)
 
 
-def _of_refusal(visit, reply):
+def _of_refusal(visit: Visit, reply: Reply) -> Verdict:
     if reply.code >= 500:
         return _ok(visit, reply)
     return _bad(visit, "unknown", reply, "Check again; journalctl -u 'postfix*' -n 50 says why this is put off")
 
 
-def _login_required(visit):
+def _login_required(visit: Visit) -> Verdict:
     """Without a login, mail from the host's own domain to the host itself must be refused by RCPT at the latest."""
-    settings, talk = visit.settings, visit.talk
+    settings, talk = visit.settings, _smtp(visit)
     if talk.capabilities is None:
         talk.hello()
     reply = talk.ask(f"MAIL FROM:<postmaster@{settings['domain']}>")

@@ -2,9 +2,12 @@
 
 import ipaddress
 import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeAlias
 
-from mailhost.check.findings import Finding, ok
-from mailhost.daemons.talk import open_talk, short
+from mailhost.check.findings import Finding, Host, Outcome, ok
+from mailhost.daemons.services import Service
+from mailhost.daemons.talk import Budget, Reply, SmtpTalk, short
 from mailhost.errors import NoAnswer, WireError
 
 OUTSIDE = "outside.example"
@@ -12,13 +15,15 @@ _USER = "relaytest"
 _FORMS_A_SESSION = 8
 """Pairs tested in one session: Postfix slows a client down after 10 errors (``smtpd_soft_error_limit``) and hangs up
 after 20."""
+_Form: TypeAlias = tuple[str, str]
+"""A sender and a recipient."""
 
 _RELAY = "protocol.smtp.open_relay"
 _RELAY_WANTED = "no form of an address elsewhere is taken from a stranger"
 _LATER = "Check again; if it stays: journalctl -u 'postfix*' -n 50"
 
 
-def findings(host, service, budget):
+def findings(host: Host, service: Service, budget: Budget) -> list[Finding]:
     """Return the findings about relaying, bare newlines and pipelining at the service ``smtp``."""
     looks = (
         (_RELAY, _RELAY_WANTED, lambda: _open_relay(host, service, budget)),
@@ -28,7 +33,7 @@ def findings(host, service, budget):
     return [_look(*look, service) for look in looks]
 
 
-def _look(id, wanted, look, service):
+def _look(id: str, wanted: str, look: Callable[[], Outcome], service: Service) -> Finding:
     try:
         status, seen, remedy = look()
     except WireError as err:
@@ -41,7 +46,7 @@ def _look(id, wanted, look, service):
     )
 
 
-def forms(hostname, domain, address):
+def forms(hostname: str, domain: str, address: str) -> list[_Form]:
     """Return the pairs of sender and recipient with which relays were abused; each tries to reach ``outside.example``.
 
     Source routes are from RFC 5321 appendix C; the percent hack and bang paths are older. The sender is empty where the
@@ -67,7 +72,7 @@ def forms(hostname, domain, address):
     return [*((sender, plain) for sender in senders), *(("", recipient) for recipient in recipients)]
 
 
-def _open_relay(host, service, budget):
+def _open_relay(host: Host, service: Service, budget: Budget) -> Outcome:
     settings = host.settings
     trusted = _trusted(_mynetworks(host), service.address)
     elsewhere = (
@@ -88,7 +93,9 @@ def _open_relay(host, service, budget):
     return _judge(asked, answers, any(reply.code < 300 for reply in own[1:]), trusted is None, elsewhere)
 
 
-def _judge(asked, answers, takes_anyone, perhaps_trusted, elsewhere):
+def _judge(
+    asked: Collection[_Form], answers: Collection[Reply], takes_anyone: bool, perhaps_trusted: bool, elsewhere: str
+) -> Outcome:
     """Judge the answers to all pairs.
 
     :param takes_anyone: the host accepts any user name of its own, so accepting ``user%elsewhere@here`` proves nothing.
@@ -114,23 +121,23 @@ def _judge(asked, answers, takes_anyone, perhaps_trusted, elsewhere):
     return "ok", f"{len(asked)} forms were refused, {_told(both[:1])}", ""
 
 
-def _told(answered):
+def _told(answered: Sequence[tuple[_Form, Reply]]) -> str:
     (sender, recipient), reply = answered[0]
     more = f" (and {len(answered) - 1} more)" if len(answered) > 1 else ""
     return f"MAIL FROM:<{sender}> RCPT TO:<{recipient}>{more}: {short(reply, 100)}"
 
 
-def _may_be_local(recipient):
+def _may_be_local(recipient: str) -> bool:
     return recipient.rpartition("@")[2].rstrip(".") != OUTSIDE
 
 
-def _ask_all(service, budget, secure, asked):
+def _ask_all(service: Service, budget: Budget, secure: bool, asked: Sequence[_Form]) -> list[Reply]:
     """Return the answers to RCPT TO (or MAIL FROM, if that was refused) for each pair, as far as the server answers.
 
     Sessions are short, because errors are counted. If a server hangs up, a new one starts as long as the last one got
     any answer.
     """
-    answers = []
+    answers: list[Reply] = []
     while len(answers) < len(asked):
         here = _session(service, budget, secure, asked[len(answers) :][:_FORMS_A_SESSION])
         if not here:
@@ -139,9 +146,9 @@ def _ask_all(service, budget, secure, asked):
     return answers
 
 
-def _session(service, budget, secure, asked):
+def _session(service: Service, budget: Budget, secure: bool, asked: Iterable[_Form]) -> list[Reply]:
     answers = []
-    with open_talk(service, budget) as talk:
+    with SmtpTalk(service, budget) as talk:
         _begin(talk, secure)
         try:
             for sender, recipient in asked:
@@ -160,7 +167,7 @@ def _session(service, budget, secure, asked):
     return answers
 
 
-def _begin(talk, secure):
+def _begin(talk: SmtpTalk, secure: bool) -> None:
     _greeted(talk)
     talk.hello()
     if secure:
@@ -168,18 +175,19 @@ def _begin(talk, secure):
         talk.hello()
 
 
-def _mynetworks(host):
+def _mynetworks(host: Host) -> str:
     """Return ``mynetworks`` as Postfix itself has it (its default is the host's own networks), else the pillar's."""
     done = host.command(["postconf", "-xh", "mynetworks"])
     return done.out if done.status == 0 else host.settings["postfix"]["main"].get("mynetworks", "")
 
 
-def _trusted(mynetworks, address):
+def _trusted(mynetworks: str, address: str) -> bool | None:
     """Return whether an address is in ``mynetworks``; ``None`` if that depends on a file or table.
 
     The first match counts, and ``!`` excludes (postconf(5)).
     """
-    wanted, found = ipaddress.ip_address(address), False
+    wanted = ipaddress.ip_address(address)
+    found: bool | None = False
     for word in filter(None, re.split(r"[,\s]+", mynetworks)):
         try:
             network = ipaddress.ip_network(re.sub(r"[\[\]]", "", word.lstrip("!")), strict=False)
@@ -195,7 +203,7 @@ _NEWLINE = "protocol.smtp.bare_newline"
 _NEWLINE_WANTED = "only <CR><LF>.<CR><LF> ends a message, so that none is smuggled in (RFC 5321 section 4.1.1.4)"
 
 
-def _bare_newline(host, service, budget):
+def _bare_newline(host: Host, service: Service, budget: Budget) -> Outcome:
     """Judge by the configuration, since only a message would show it; with ``reject``, also by a bare newline."""
     key = "mailserver:postfix:main:smtpd_forbid_bare_newline"
     done = host.command(["postconf", "-h", "smtpd_forbid_bare_newline"])
@@ -219,9 +227,9 @@ _PIPELINING = "protocol.smtp.pipelining"
 _PIPELINING_WANTED = "a client that does not wait for the answer to EHLO is refused (RFC 2920 section 3.1)"
 
 
-def _pipelining(service, budget):
+def _pipelining(service: Service, budget: Budget) -> Outcome:
     """Send two commands at once: the second one is answered with 250, if the server refused nothing before."""
-    with open_talk(service, budget) as talk:
+    with SmtpTalk(service, budget) as talk:
         _greeted(talk)
         talk.send(f"EHLO [{talk.socket.getsockname()[0]}]\r\nNOOP\r\n".encode(), "EHLO and NOOP at once")
         reply = talk.reply()
@@ -236,8 +244,8 @@ def _pipelining(service, budget):
         return "ok", str(reply), ""
 
 
-def _after_greeting(service, budget, octets, asked):
-    with open_talk(service, budget) as talk:
+def _after_greeting(service: Service, budget: Budget, octets: bytes, asked: str) -> Reply:
+    with SmtpTalk(service, budget) as talk:
         _greeted(talk)
         talk.send(octets, asked)
         reply = talk.reply()
@@ -245,7 +253,7 @@ def _after_greeting(service, budget, octets, asked):
         return reply
 
 
-def _greeted(talk):
+def _greeted(talk: SmtpTalk) -> None:
     talk.connect()
     ready, words = talk.greet()
     if not ready:

@@ -1,8 +1,9 @@
 """Checks of what is running: units, listeners, firewall, mail queue, disks, signatures in the log, and the clock."""
 
 import time
+from collections.abc import Callable, Iterable
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, Status, ok
 from mailhost.check.running import firewall as check_firewall
 from mailhost.check.running import flow as check_flow
 from mailhost.check.running import listeners as check_listeners
@@ -12,9 +13,10 @@ from mailhost.check.shared import not_run, together
 from mailhost.daemons.daemon import behind
 from mailhost.dkim.run import begin, place_of
 from mailhost.errors import ClockError
+from mailhost.shapes import Settings
 
 
-def findings(host, domains, now=time.time):
+def findings(host: Host, domains: Iterable[str], now: Callable[[], float] = time.time) -> list[Finding]:
     """Return the findings about everything that runs on the host, and when mail of these domains was last signed."""
     return [
         *_units(host),
@@ -27,7 +29,7 @@ def findings(host, domains, now=time.time):
     ]
 
 
-def units(settings):
+def units(settings: Settings) -> list[str]:
     """Return the units of the components that the pillar enables."""
     os = settings["os"]
     wanted = {
@@ -40,7 +42,7 @@ def units(settings):
     return [os[name]["service"] for name, is_wanted in wanted.items() if is_wanted]
 
 
-def _units(host):
+def _units(host: Host) -> list[Finding]:
     names = units(host.settings)
     running = [*names, *behind(host.command, host.settings["os"]["postfix"]["service"])]
     return [
@@ -49,7 +51,14 @@ def _units(host):
     ]
 
 
-def _each(host, names, id, wanted, verb, judge):
+def _each(
+    host: Host,
+    names: Iterable[str],
+    id: str,
+    wanted: str,
+    verb: str,
+    judge: Callable[[str, str], tuple[Status, str] | None],
+) -> list[Finding]:
     found, good = [], []
     for name in names:
         words = ("systemctl", verb, f"{name}.service")
@@ -64,7 +73,7 @@ def _each(host, names, id, wanted, verb, judge):
     return found + together(id, good, "units", wanted)
 
 
-def _inactive(name, state):
+def _inactive(name: str, state: str) -> tuple[Status, str] | None:
     if state in ("active", "reloading"):
         return None
     look = f"journalctl -u {name} -n 50"
@@ -73,7 +82,7 @@ def _inactive(name, state):
     return "fail", f"Run: systemctl restart {name}; if it does not stay up: {look}"
 
 
-def _disabled(name, state):
+def _disabled(name: str, state: str) -> tuple[Status, str] | None:
     good = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias")
     if state in good:
         return None
@@ -81,10 +90,10 @@ def _disabled(name, state):
     return "warn", f"Run: {first}systemctl enable {name}"
 
 
-def _clock(settings):
+def _clock(settings: Settings) -> list[Finding]:
     id, about, wanted = "running.clock", "clock", "the host's clock agrees with what was witnessed of the time"
     try:
-        warnings = begin(place_of(settings), {}, {}, test=True).warnings
+        warnings = begin(place_of(settings), {}, settings["dns"], test=True).warnings
     except ClockError as err:
         remedy = "Set the clock (timedatectl; chronyc makestep), then run: salt-call dkim.advance"
         return [Finding(id, "fail", about, wanted, str(err), remedy)]

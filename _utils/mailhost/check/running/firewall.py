@@ -1,13 +1,16 @@
 """The firewall: firewalld lets in what the pillar wants, now and after its next reload."""
 
-from mailhost.check.findings import Finding, ok
+from collections.abc import Collection, Container, Mapping, Sequence
+
+from mailhost.check.findings import Finding, Host, ok
 from mailhost.check.shared import brief, command_line, not_run
+from mailhost.command import Done
 
 ID = "running.firewall"
-_OPTIONS = {"running": (), "permanent": ("--permanent",)}
+_OPTIONS: dict[str, tuple[str, ...]] = {"running": (), "permanent": ("--permanent",)}
 
 
-def findings(host):
+def findings(host: Host) -> list[Finding]:
     """Return whether the pillar's zone lets in what it should; nothing if firewalld is off."""
     wanted = host.settings["firewalld"]
     if not wanted["enabled"]:
@@ -27,13 +30,13 @@ def findings(host):
     return found
 
 
-def parse(text):
+def parse(text: str) -> set[str]:
     """Return the services and ports in the output of ``firewall-cmd --list-all``, as a set."""
     lines = dict(line.strip().partition(":")[::2] for line in text.splitlines())
     return {*lines.get("services", "").split(), *lines.get("ports", "").split()}
 
 
-def _failed(about, words, done):
+def _failed(about: str, words: Sequence[str], done: Done) -> Finding:
     wanted, said = "firewalld runs and has the zone", f"{done.out} {done.err}"
     if done.status is not None and "not running" in said:
         seen = f"`{command_line(words)}`: firewalld is not running, and no port is guarded"
@@ -46,7 +49,7 @@ def _failed(about, words, done):
     return not_run(ID, about, wanted, words, done)
 
 
-def _open(zone, where, items, allowed):
+def _open(zone: str, where: str, items: Collection[str], allowed: Container[str]) -> Finding:
     about, wanted = f"{zone}, {where}", f"the zone {zone} lets in {brief(items, 20)}"
     missing = [item for item in items if item not in allowed]
     if not missing:
@@ -59,7 +62,7 @@ def _open(zone, where, items, allowed):
     return Finding(ID, "warn" if permanent else "fail", about, wanted, seen, remedy)
 
 
-def _same(zone, shown, ours):
+def _same(zone: str, shown: Mapping[str, set[str]], ours: set[str]) -> Finding:
     id, wanted = "running.firewall_permanent", "the running firewall is the permanent one"
     now, later = (
         sorted(shown["running"] - shown["permanent"] - ours),
@@ -67,7 +70,8 @@ def _same(zone, shown, ours):
     )
     if not now and not later:
         return ok(id, zone, wanted)
-    seen = "; ".join(filter(None, [now and f"only running: {brief(now)}", later and f"only permanent: {brief(later)}"]))
+    told = [f"only running: {brief(now)}" if now else "", f"only permanent: {brief(later)}" if later else ""]
+    seen = "; ".join(filter(None, told))
     remedy = (
         "To keep what runs: firewall-cmd --runtime-to-permanent. To go back to what is permanent: firewall-cmd --reload"
     )

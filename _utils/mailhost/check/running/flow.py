@@ -7,10 +7,11 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Callable, Container, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, ok
 from mailhost.check.shared import not_run
 from mailhost.postfix.lists import words
 
@@ -88,12 +89,12 @@ _TABLE = re.compile(r"((?:proxy:)?[a-z]{2,12}:\S{1,255}) (?:is unavailable\. |lo
 _BEGAN = re.compile(r"(?:daemon started|reload) -- version ")
 
 
-def findings(host):
+def findings(host: Host) -> list[Finding]:
     """Return the findings about waiting messages, and about the log."""
     return [*_deferred(host), *_log(host)]
 
 
-def _deferred(host):
+def _deferred(host: Host) -> list[Finding]:
     id, wanted = "running.deferred", "no message waits for a cause on this host"
     done = host.command(POSTQUEUE)
     try:
@@ -104,7 +105,8 @@ def _deferred(host):
     if done.status != 0:  # running.queue_length reports what is wrong with the queue itself
         return []
     relays = _relays(host.command(RELAYS).out)
-    seen, many = {}, Counter()
+    seen: dict[tuple[str, str], str] = {}
+    many: Counter[tuple[str, str]] = Counter()
     for reason in reasons:
         cause = local_cause(reason[:_LONGEST], relays)
         if cause:
@@ -118,7 +120,7 @@ def _deferred(host):
     ] or [ok(id, "mail queue", wanted)]
 
 
-def local_cause(reason, relays=()):
+def local_cause(reason: str, relays: Container[str] = ()) -> tuple[str, str] | None:
     """Return (what it is, what to do) if a message waits for a cause on this host, else ``None``.
 
     :param reason: ``delay_reason`` from ``postqueue -j``; strangers can influence its text.
@@ -131,13 +133,13 @@ def local_cause(reason, relays=()):
         return (f"the relay host {name}, which DNS does not know", remedy) if name in relays else None
     if _THEIRS.match(reason):
         return None
-    return next((tuple(rest) for pattern, *rest in _PATTERNS if pattern.search(reason)), None)
+    return next(((about, remedy) for pattern, about, remedy in _PATTERNS if pattern.search(reason)), None)
 
 
 _PATTERNS = tuple((re.compile(pattern), about, remedy) for pattern, about, remedy in _CAUSES)
 
 
-def _relays(shown):
+def _relays(shown: str) -> set[str]:
     """Return the hosts that Postfix sends mail through, from the parameters that ``postconf -h`` prints."""
     found = set()
     for word in words(shown):
@@ -146,7 +148,7 @@ def _relays(shown):
     return found
 
 
-def _log(host):
+def _log(host: Host) -> list[Finding]:
     """Return Postfix's complaints in its log since it last took its configuration."""
     id, wanted = "running.log", f"no complaint of Postfix's of the last {HOURS} h that is this host's own"
     path = host.settings["postfix"].get("log")
@@ -168,9 +170,9 @@ def _log(host):
     return found or [ok(id, "Postfix's log", wanted)]
 
 
-def complaints(lines):
+def complaints(lines: Iterable[str]) -> dict[str, tuple[int, str]]:
     """Return ``{about: (how often, the last one)}`` for Postfix's complaints in a log, the newest line first."""
-    found = {}
+    found: dict[str, tuple[int, str]] = {}
     for line in lines:
         message = line[:_LONGEST].partition("]: ")[2]
         if _BEGAN.match(message):
@@ -182,7 +184,7 @@ def complaints(lines):
     return found
 
 
-def _about(message):
+def _about(message: str) -> str | None:
     reply = _REPLIES.match(message)
     if reply:
         return f"mail is answered with {reply[1]}"
@@ -192,7 +194,7 @@ def _about(message):
     return (table[1] if table else re.sub(r"\d+", "N", text))[:80] if is_ours else None
 
 
-def journal(service):
+def journal(service: str) -> tuple[str, ...]:
     """Return the command that prints Postfix's complaints and when it took its configuration, the newest first."""
     return (
         "journalctl",
@@ -207,7 +209,7 @@ def journal(service):
     )
 
 
-def _tail(path, now=time.time):
+def _tail(path: str, now: Callable[[], float] = time.time) -> list[str]:
     """Return the lines of postlogd(8)'s log of the last hours, the newest first; none if it cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -219,7 +221,7 @@ def _tail(path, now=time.time):
     return [line for line in reversed(lines) if _is_after(line, first)]
 
 
-def _is_after(line, first):
+def _is_after(line: str, first: datetime) -> bool:
     try:
         moment = datetime.strptime(f"{first.year} {line[:15]}", "%Y %b %d %H:%M:%S")
     except ValueError:

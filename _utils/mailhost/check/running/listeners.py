@@ -2,11 +2,13 @@
 
 import ipaddress
 import re
+from collections.abc import Collection, Iterable, Iterator
 
-from mailhost.check.findings import Finding
+from mailhost.check.findings import Finding, Host
 from mailhost.check.shared import not_run, together
 from mailhost.daemons.services import MAILBOXES, SIEVE, SUBMISSION
 from mailhost.postfix.domains import has_managesieve
+from mailhost.shapes import Settings
 
 ID = "running.listener"
 SS = ("ss", "-ltnH")
@@ -14,7 +16,7 @@ ADDRESSES = ("ip", "-6", "-o", "addr", "show", "scope", "global")
 _EVERYWHERE = {4: "0.0.0.0", 6: "::"}
 
 
-def findings(host):
+def findings(host: Host) -> list[Finding]:
     """Return whether something listens wherever it should."""
     listening, addresses = host.command(SS), host.command(ADDRESSES)
     if listening.status != 0:
@@ -36,9 +38,9 @@ def findings(host):
     return found + together(ID, good, "ports", wanted) + _milter(host.settings, bound)
 
 
-def parse(text):
+def parse(text: str) -> set[tuple[str, str]]:
     """Return ``{(address, port)}`` for the output of ``ss -ltnH``; ``*`` stands for both families' wildcard address."""
-    found = set()
+    found: set[tuple[str, str]] = set()
     for words in map(str.split, text.splitlines()):
         if len(words) < 4:
             continue
@@ -48,7 +50,7 @@ def parse(text):
     return found
 
 
-def _wanted(settings, families):
+def _wanted(settings: Settings, families: Collection[int]) -> Iterator[tuple[int, str, int, bool]]:
     """Yield (port, unit, IP version, whether it must listen on all addresses) for each listener that is wanted."""
     postfix, dovecot = settings["postfix"], settings["dovecot"]
     protocols = postfix["main"].get("inet_protocols", "all")
@@ -59,15 +61,15 @@ def _wanted(settings, families):
             if protocols == "all" or f"ipv{version}" in protocols:
                 yield port, settings["os"]["postfix"]["service"], version, is_open
     listen = str(dovecot["settings"].get("listen", "*, ::"))
-    protocols = dovecot["protocols"] if dovecot["enabled"] else ()
-    ports = [port for protocol in protocols for port in MAILBOXES.get(protocol, ())]
+    mailboxes = dovecot["protocols"] if dovecot["enabled"] else ()
+    ports = [port for protocol in mailboxes for port in MAILBOXES.get(protocol, ())]
     for port in [*ports, *([SIEVE] if has_managesieve(settings) else [])]:
         for version in sorted(families):
             if version == 4 or ":" in listen:
                 yield port, settings["os"]["dovecot"]["service"], version, listen == "*, ::"
 
 
-def _missing(bound, port, version, is_open):
+def _missing(bound: Iterable[tuple[str, str]], port: int, version: int, is_open: bool) -> str:
     """Return why others cannot connect to a port; ``""`` if they can."""
     here = sorted(address for address, other in bound if other == str(port) and (":" in address) == (version == 6))
     if not here:
@@ -77,7 +79,7 @@ def _missing(bound, port, version, is_open):
     return ""
 
 
-def _milter(settings, bound):
+def _milter(settings: Settings, bound: Iterable[tuple[str, str]]) -> list[Finding]:
     if not settings["opendkim"]["enabled"]:
         return []
     about, unit = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]

@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, ok
 from mailhost.check.shared import brief, not_run
 from mailhost.clock import shown_time, utc
 from mailhost.command import Done
@@ -21,12 +23,12 @@ LOW, TOO_LOW = 10, 3
 _LOOK = "postqueue -p shows why; `postqueue -f` tries again, `postsuper -d ID` takes one out"
 
 
-def findings(host, now):
+def findings(host: Host, now: float) -> list[Finding]:
     """Return the findings about the queue and the disks; ``now`` is in seconds since 1970."""
     return [*_queue(host, now), *_disks(host)]
 
 
-def _queue(host, now):
+def _queue(host: Host, now: float) -> list[Finding]:
     done, wanted = host.command(POSTQUEUE), f"fewer than {MANY} messages in the mail queue"
     if done.status != 0:
         return [not_run("running.queue_length", "mail queue", wanted, POSTQUEUE, done)]
@@ -38,7 +40,7 @@ def _queue(host, now):
         return [not_run("running.queue_length", "mail queue", wanted, POSTQUEUE, odd)]
 
 
-def _length(messages):
+def _length(messages: Collection[dict[str, Any]]) -> Finding:
     id, about, count = "running.queue_length", "mail queue", len(messages)
     wanted = f"at most {MANY} messages in the mail queue (over {TOO_MANY}: fail)"
     if count <= MANY:
@@ -46,7 +48,7 @@ def _length(messages):
     return Finding(id, "fail" if count > TOO_MANY else "warn", about, wanted, f"{count} messages", f"{_LOOK}.")
 
 
-def _age(messages, now):
+def _age(messages: Iterable[dict[str, Any]], now: float) -> Finding:
     """Return whether a message waits too long; messages on hold wait for a person and do not count."""
     id, about = "running.queue_age", "mail queue"
     wanted = f"nothing deferred for over {OLD // 3600} h (warn), nothing untried for over {STUCK // 3600} h (fail)"
@@ -61,15 +63,15 @@ def _age(messages, now):
     return ok(id, about, wanted, _oldest(waiting) if waiting else "empty")
 
 
-def _oldest(messages):
+def _oldest(messages: Iterable[dict[str, Any]]) -> str:
     one = min(messages, key=lambda one: one["arrival_time"])
     return f"the oldest of {shown_time(utc(one['arrival_time']))} ({one['queue_id']}, {one['queue_name']})"
 
 
-def _disks(host):
+def _disks(host: Host) -> list[Finding]:
     paths = [host.settings["os"]["postfix"]["queue"]]
     paths += [host.settings["os"]["opendkim"]["keys"]] if host.settings["opendkim"]["enabled"] else []
-    devices = {}
+    devices: dict[int, list[str]] = {}
     for path in [*paths, *_homes(host)]:
         try:
             devices.setdefault(os.stat(path).st_dev, []).append(path)
@@ -78,7 +80,7 @@ def _disks(host):
     return [one for paths in devices.values() for one in _disk(paths)]
 
 
-def _homes(host):
+def _homes(host: Host) -> list[str]:
     """Return the home folders of the pillar's users, where mail is delivered; ``/home`` if it names none."""
     if domains.is_virtual(host.settings):
         return [host.settings["os"]["accounts"]["mail"]]
@@ -87,7 +89,7 @@ def _homes(host):
     return [row[5] for row in rows if len(row) > 5] or ["/home"]
 
 
-def _disk(paths):
+def _disk(paths: Sequence[str]) -> list[Finding]:
     about, seen = paths[0], os.statvfs(paths[0])
     where = f"of the filesystem of {brief(paths)}"
     return [
@@ -96,7 +98,7 @@ def _disk(paths):
     ]
 
 
-def _left(id, about, kind, free, all, where):
+def _left(id: str, about: str, kind: str, free: int, all: int, where: str) -> Finding:
     share = 100 * free / all if all else 100
     wanted, seen = f"at least {LOW} % of {kind} free (under {TOO_LOW} %: fail)", f"{share:.1f} % {where}"
     if share >= LOW:

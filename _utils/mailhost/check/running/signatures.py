@@ -1,12 +1,14 @@
 """Signatures in the log: when OpenDKIM last signed for each domain, and whether with the key that the tables name."""
 
 import re
+from collections.abc import Iterable
 
-from mailhost.check.findings import Finding, ok
+from mailhost.check.findings import Finding, Host, ok
 from mailhost.check.shared import not_run, together
 from mailhost.clock import shown_time, utc
 from mailhost.dkim.run import place_of
 from mailhost.opendkim import tables as opendkim_tables
+from mailhost.shapes import Settings
 
 ID = "running.signature"
 DAYS = 7
@@ -19,7 +21,7 @@ _LONGEST = 1000
 _LINE = re.compile(r"^(\d+)(?:\.\d+)? .*DKIM-Signature field added \(s=([^,\s]+), d=([^)\s]+)\)")
 
 
-def findings(host, domains):
+def findings(host: Host, domains: Iterable[str]) -> list[Finding]:
     """Return when mail was last signed for those domains that the tables name a key for.
 
     A domain that sent nothing has no signatures, so none in a week is not a fault.
@@ -44,7 +46,7 @@ def findings(host, domains):
     return found + together(ID, silent, "domains", f"a signature if mail was sent; none in {since}")
 
 
-def _words(service):
+def _words(service: str) -> tuple[str, ...]:
     return (
         "journalctl",
         f"--unit={service}.service",
@@ -57,9 +59,9 @@ def _words(service):
     )
 
 
-def newest(text):
+def newest(text: str) -> dict[str, tuple[int, str]]:
     """Return ``{domain: (seconds since 1970, selector)}`` for the newest signature of each domain in a reversed log."""
-    last = {}
+    last: dict[str, tuple[int, str]] = {}
     for line in text.splitlines():
         found = _LINE.match(line[:_LONGEST])
         if found:
@@ -67,7 +69,7 @@ def newest(text):
     return last
 
 
-def _signed(name, moment, selector, signer, changed, settings):
+def _signed(name: str, moment: int, selector: str, signer: str, changed: float, settings: Settings) -> Finding:
     wanted, seen = f"signed with {signer}, as the tables say", f"last on {shown_time(utc(moment))} with {selector}"
     if selector == signer or moment <= changed + SLACK:
         return ok(ID, name, wanted, seen)
