@@ -384,8 +384,8 @@ def _told(run, report):
     return {
         "changes": report.changes,
         "notes": dkim_report.brief(report.notes),
-        "waiting": [*run.warnings, *dkim_report.brief(report.waiting)],
-        "errors": dkim_report.brief(report.errors),
+        "waiting": [*run.warnings, *dkim_report.brief(report.whole(report.waiting))],
+        "errors": dkim_report.brief(report.whole(report.errors)),
     }
 
 

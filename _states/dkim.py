@@ -11,6 +11,7 @@ import mailhost
 mailhost.drop_outdated()
 
 from mailhost import files as safe_files
+from mailhost import summary
 from mailhost.daemons import opendkim as opendkim_daemon
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import folders as key_folders
@@ -289,10 +290,14 @@ def _act(place, domains, dns, nothing_to_do, act):
         ret["result"] = False
     elif test and report.changes:
         ret["result"] = None
-    warnings = [*run.warnings, *dkim_report.brief(report.waiting)]
-    if warnings:
-        ret["warnings"] = warnings
-    # Salt's highstate output wraps warnings, which breaks records; the comment keeps the lines ready to copy.
-    told = [*dkim_report.brief(report.errors), *warnings, *dkim_report.brief(report.notes)]
+    errors, waiting = report.errors, [*run.warnings, *report.waiting]
+    # Salt's highstate output wraps warnings, which would break records. They are in the summary, once, ready to copy.
+    if summary.follows(__lowstate__, __running__):
+        summary.note(__context__, report.todo, report.soaking)
+    else:
+        errors, waiting = report.whole(errors), report.whole(waiting)
+    if waiting:
+        ret["warnings"] = [text.partition("\n")[0] for text in dkim_report.brief(waiting)]
+    told = [text for texts in (errors, waiting, report.notes) for text in dkim_report.brief(texts)]
     ret["comment"] = "\n".join(told) or nothing_to_do
     return ret

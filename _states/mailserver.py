@@ -17,6 +17,7 @@ import mailhost
 
 mailhost.drop_outdated()
 
+from mailhost import summary as run_summary
 from mailhost.before import found as before_found
 from mailhost.before import given_back as before_given_back
 from mailhost.before import leaving, originals, packages
@@ -47,6 +48,40 @@ def __virtual__():
     return __virtualname__
 
 
+def summary(name):
+    """
+    Say what the formula's states in this run did, and what is to be done now. It is the last state of a run.
+
+    name
+        A name for the report.
+
+    The comment lists what failed; each record that people must publish or remove, ready to copy; what waits; all other
+    warnings; and what changed, a line a component. The state itself changes nothing. If the run changed something, it
+    returns how many states did, so that ``--state-output=changes`` shows the comment.
+    """
+    states, found, test = run_summary.done(__running__), run_summary.noted(__context__), __opts__["test"]
+    changed = run_summary.changed(states)
+    ret = {"name": name, "result": True, "changes": {}, "comment": run_summary.text(states, found, test)}
+    if changed:
+        ret.update(result=None if test else True, changes={"states": len(changed)})
+    elif found.todo:
+        ret["warnings"] = [_told_briefly(ret["comment"], len(found.todo))]
+    return ret
+
+
+def _told_briefly(comment, count):
+    """Return the warning of a summary whose comment the run's output may not show, since nothing changed.
+
+    Of ``--state-output``, only ``full`` shows the comment, and wraps warnings; the others print warnings as they are.
+    Only ``salt-call`` tells a state which of them it uses.
+    """
+    mode = str(__opts__.get("state_output", "full"))
+    if __opts__.get("__cli") == "salt-call" and not mode.startswith(("full", "filter")):
+        return f"{comment}\n"
+    what = "1 record is" if count == 1 else f"{count:,} records are"
+    return f"{what} not in DNS as wanted; what to publish: --state-output=full, or salt-call mailserver.records"
+
+
 def staged(name, **file):
     """
     Write a file of a daemon's configuration to its staging place; :py:func:`in_force` then puts it in place.
@@ -56,14 +91,23 @@ def staged(name, **file):
 
     All other arguments are those of ``file.managed``. A dry run compares with the file in place and writes nothing.
     """
+    is_foreign = os.path.exists(name) and not originals.is_ours(name)
     if __opts__["test"]:
-        return __states__["file.managed"](name, **file)
+        return _without_foreign(__states__["file.managed"](name, **file), is_foreign)
     try:
         place = str(daemons_in_force.stage(name))
     except (MailserverError, OSError) as err:
         return {"name": name, "result": False, "changes": {}, "comment": f"{name} could not be staged: {err}"}
     ret = __states__["file.managed"](place, **file)
-    return {**ret, "name": name, "comment": str(ret["comment"]).replace(place, name)}
+    return _without_foreign({**ret, "name": name, "comment": str(ret["comment"]).replace(place, name)}, is_foreign)
+
+
+def _without_foreign(ret, is_foreign):
+    """Return a state's return without the difference from a file of somebody else's, hundreds of lines that nobody
+    chose for this host: what the operator chose in it, other states list (:py:func:`lost_settings`)."""
+    if is_foreign and "diff" in ret["changes"]:
+        ret["changes"] = {**ret["changes"], "diff": "replaces the host's own file, of which a copy is kept"}
+    return ret
 
 
 def in_force(name, service, files, check="", reload="", restart_for=None, settings=None, **looks):
@@ -959,8 +1003,8 @@ def records_published(name, settings):
     last ``mailserver.watch`` saw wrong, and 100 of the others in rotation. Nothing is changed, in DNS or here, unless
     ``publish_records`` in ``dns`` is set. Then records that are absent or different are published
     (``mailserver.publish``), and the next run checks the outcome. A record that is absent, different or could not be
-    seen is a warning with the line to publish. With ``strict`` in ``dns``, one that is absent or different is a
-    failure.
+    seen is a warning. With ``strict`` in ``dns``, one that is absent or different is a failure. What to publish is in
+    the comment of :py:func:`summary` or, without that state in the run, in this one's.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     settings = _data(settings)
@@ -979,7 +1023,12 @@ def records_published(name, settings):
         answers = lookup.ask(records_wants.questions(wanted), lookup.options(settings["dns"]))
     except MissingPackage as err:
         if __opts__["test"]:
-            return {**ret, "result": None, "comment": f"DNS would be asked for {len(wanted)} things; now: {err}"}
+            comment = f"DNS would be asked for {len(wanted)} records"
+            if any(one["state"] == "pip" for one in __lowstate__):
+                comment += ", once this run has installed the Python packages for it"
+            else:
+                comment += f"; now: {err}"
+            return {**ret, "result": None, "comment": comment}
         return {**ret, "result": False, "comment": str(err)}
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -988,7 +1037,10 @@ def records_published(name, settings):
         turn.note(finding.want.of for finding in records_wants.troubles(findings))
     published = _publish(ret, findings) if settings["dns"].get("publish_records") else ()
     findings = [one for one in findings if not records_wants.is_of(one, published)]
-    ret["comment"] = "\n".join([*filter(None, [ret["comment"]]), records_wants.comment(findings)])
+    if told_later := run_summary.follows(__lowstate__, __running__):
+        run_summary.note(__context__, records_wants.todo(findings))
+    report = records_wants.comment(findings, todo=not told_later)
+    ret["comment"] = "\n".join([*filter(None, [ret["comment"]]), report])
     if turn.later:
         text = (
             f"{len(turn.later):,} domains that were right before were not checked in this run; later runs check them."

@@ -28,3 +28,4 @@ include:
   - mailserver.fail2ban
   - mailserver.schedule
   - mailserver.dns
+  - mailserver.summary

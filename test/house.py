@@ -20,7 +20,7 @@ dns schema
 scale
 arguments clock files
 command
-errors
+errors summary
 wording shapes
 """
 """The folders, and the files that stand in none, from the top down; those in one line do not import each other."""

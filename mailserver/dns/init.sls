@@ -2,7 +2,6 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- if mailserver.dns.check %}
 
-
 mailserver-dns-records:
   mailserver.records_published:
     - name: records of {{ mailserver.domains | length }} domains
@@ -10,5 +9,5 @@ mailserver-dns-records:
                     'addresses': mailserver.addresses, 'dns': mailserver.dns, 'tls': mailserver.tls,
                     'os': {'tls': mailserver.os.tls}, 'families': mailserver.families,
                     'own_addresses': mailserver.own_addresses} | json | json }}
-    - order: last
+    - order: -1
 {%- endif %}

@@ -6,6 +6,7 @@
 include:
   - mailserver.opendkim.service
   - mailserver.opendkim.keys
+  - mailserver.summary
 
 mailserver-opendkim-published:
   dkim.published:

@@ -45,8 +45,8 @@ def test_a_domain_is_added(lab):
     set_domains(lab, f"    {DOMAIN}: {{ttl: 60}}\n")
     result = highstate(lab)
     assert f"{DOMAIN}: the key {selector(lab)} was generated." in result.said("dkim.managed")
-    assert f"_domainkey.{DOMAIN}. 60 IN TXT" in result.said("dkim.published")
-    assert f'{DOMAIN}. 60 IN TXT "v=spf1 ip4:198.18.0.21 -all"' in result.said("mailserver.records_published")
+    assert f"_domainkey.{DOMAIN}. 60 IN TXT" in result.said("mailserver.summary")
+    assert f'{DOMAIN}. 60 IN TXT "v=spf1 ip4:198.18.0.21 -all"' in result.said("mailserver.summary")
     publish(lab)
     result = highstate(lab)
     assert f"{DOMAIN}: mail is now signed with {selector(lab)}." in result.said("dkim.signing")
@@ -64,7 +64,7 @@ def test_mail_for_the_added_domain_is_delivered(lab):
 
 def test_its_spf_and_dmarc_are_changed(lab):
     set_domains(lab, f"    {DOMAIN}: {{ttl: 60, spf: {{all: '~all'}}, dmarc: {{p: quarantine}}}}\n")
-    said = highstate(lab).said("mailserver.records_published")
+    said = highstate(lab).said("mailserver.summary")
     assert f'{DOMAIN}. 60 IN TXT "v=spf1 ip4:198.18.0.21 ~all"' in said
     assert f'_dmarc.{DOMAIN}. 60 IN TXT "v=DMARC1; p=quarantine"' in said
     publish(lab)

@@ -30,7 +30,7 @@ def file_in(text, path):
 
 CONFIGURATION = file_in(SECTION, "/etc/salt/minion.d/mailserver.conf")
 TOP_FILE = file_in(README, "/srv/salt/top.sls")
-(COMMAND,) = re.findall(r"^    (.*salt-call state\.highstate)\b", SECTION, re.MULTILINE)
+(COMMAND,) = re.findall(r"^    (.*salt-call state\.highstate[-=\w ]*?) *(?:#.*)?$", SECTION, re.MULTILINE)
 
 
 def checkout():
@@ -77,6 +77,22 @@ def publish(lab, host):
     lab.update_dns(json.loads(done.out)["local"])
 
 
+@pytest.mark.parametrize("output", ["changes", "full", "mixed", "terse_id"])
+def test_a_run_ends_with_the_record_on_one_line_in_every_form_of_output(alone, lab, host, output):
+    printed = highstate(lab, host, f"salt-call state.highstate --state-output={output}")
+    assert re.search(r"^Succeeded: +\d+$", printed, re.MULTILINE), "not one (changed=…)"
+    told = printed.split("To do now:")
+    assert len(told) == 2, "what is to be done is told once"
+    assert len(re.findall(r"^ +\S+\._domainkey\.\S+ \d+ IN TXT \( \"v=DKIM1; .*\" \)$", told[1], re.MULTILINE)) == 1
+    assert "v=DKIM1" not in told[0]
+
+
+def test_the_first_run_ends_with_the_record_and_with_what_changed(alone, host):
+    told = alone[host].partition("To do now:")[2]
+    assert "_domainkey." in told.partition("Changed:")[0]
+    assert re.search(r"^ +postfix: ", told.partition("Changed:")[2], re.MULTILINE)
+
+
 def test_with_a_minion_that_runs_its_schedule_has_the_key_sign(alone, lab, host):
     assert "mailserver-schedule-advance" in lab.sh(host, "cat /etc/salt/minion.d/_schedule.conf")
     assert lab.run(host, "test", "-e", f"{UNITS}.timer", check=False).status
@@ -91,7 +107,7 @@ def test_a_second_run_changes_nothing(alone, lab, host):
 
 def test_without_a_minion_timers_of_systemd_look_after_the_keys(alone, lab, host):
     lab.sh(host, "systemctl disable --now salt-minion")
-    highstate(lab, host, "salt-call state.highstate")
+    highstate(lab, host, "salt-call state.highstate --state-output=terse")
     assert "mailserver-schedule-advance" not in lab.sh(host, "cat /etc/salt/minion.d/_schedule.conf")
     assert lab.sh(host, "systemctl is-enabled mailserver-advance.timer").strip() == "enabled"
     before = lab.signers(host)

@@ -27,6 +27,7 @@ def dkim_states():
     states = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(states)
     states.__opts__, states.__context__ = {"test": False}, {}
+    states.__lowstate__, states.__running__ = (), {}
     return states
 
 

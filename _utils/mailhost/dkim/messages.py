@@ -10,7 +10,6 @@ from mailhost.dkim.life import Key
 from mailhost.dkim.records import Wanted, record_of
 from mailhost.dkim.run import Run
 from mailhost.dkim.steps import FAIL, WAIT, Step
-from mailhost.dns import lookup
 from mailhost.dns.lookup import Verdict
 from mailhost.records import record as mail_records
 
@@ -23,25 +22,26 @@ _WAITS = {
 
 def tell(run: Run, name: str, key: Key, wanted: Wanted, verdict: Verdict) -> Step | None:
     """Return the :class:`mailhost.dkim.steps.Step` that reports a verdict that is not ``published``, or ``None``."""
-    kind = WAIT
+    kind, todo = WAIT, _to_do(run, name, key, wanted, verdict.zone)
     if wanted.left:
-        kind, text = _left(run, name, key, verdict)
+        (kind, text), todo = _left(run, name, key, verdict), ""
     elif wanted.why:
         text = (
             f"the record of the {key.stage} key {key.selector} must be changed, because {wanted.why}.\n"
-            f"{_shown(run, name, key, wanted, verdict)}"
+            f"{_listed(verdict.findings)}"
         )
     elif key.stage in ("generated", "published"):
-        kind, text = _awaited(run, name, key, wanted, verdict)
+        kind, text = _awaited(run, name, key, verdict)
     elif verdict.value == "unknown":
+        todo = ""
         text = (
             f"whether DNS still shows the key {key.selector} could not be found out, and nothing was changed. "
             f"{does(run, name, key)}\n{_listed(verdict.findings)}"
         )
     else:
         kind = WAIT if key.given_up == life.UNSEEN else FAIL
-        text = f"{_missed(run, name, key)}\n{_shown(run, name, key, wanted, verdict)}"
-    return Step(kind, name, key.selector, text, key=key, verdict=verdict) if text else None
+        text = f"{_missed(run, name, key)}\n{_listed(verdict.findings)}"
+    return Step(kind, name, key.selector, text, key=key, verdict=verdict, todo=todo) if text else None
 
 
 def does(run: Run, name: str, key: Key) -> str:
@@ -86,42 +86,25 @@ def _left(run: Run, name: str, key: Key, verdict: Verdict) -> tuple[str, str]:
     return FAIL if is_wrong else WAIT, text
 
 
-def _awaited(run: Run, name: str, key: Key, wanted: Wanted, verdict: Verdict) -> tuple[str, str]:
+def _awaited(run: Run, name: str, key: Key, verdict: Verdict) -> tuple[str, str]:
     policy, ends = run.policy(name), life.deadline(key, run.policy(name))
     so = "so mail is not signed with it yet"
     if run.is_named(name, key.selector):
         so = "but mail is signed with it, as before this formula: recipients cannot verify what they do not find"
-    text = (
-        f"the record of the key {key.selector} {_WAITS[verdict.value]}, {so}.\n"
-        f"{_shown(run, name, key, wanted, verdict)}"
-    )
+    text = f"the record of the key {key.selector} {_WAITS[verdict.value]}, {so}.\n{_listed(verdict.findings)}"
     if run.now >= ends:
         why = "mailserver:dkim:strict is set" if policy["strict"] else f"it should be there since {shown_time(ends)}"
         return FAIL, f"{text}\n  This is a failure, because {why} (mailserver:dkim:publish_deadline)."
     return WAIT, f"{text}\n  Until {shown_time(ends)} this is a warning (mailserver:dkim:publish_deadline)."
 
 
-def _shown(run: Run, name: str, key: Key, wanted: Wanted, verdict: Verdict) -> str:
-    return f"{_listed(verdict.findings)}\n{_to_publish(run, name, key, wanted, verdict.zone)}"
-
-
 def _listed(findings: Iterable[str]) -> str:
     return "\n".join(f"  Seen: {finding}" for finding in findings)
 
 
-def _to_publish(run: Run, name: str, key: Key, wanted: Wanted, zone: str) -> str:
+def _to_do(run: Run, name: str, key: Key, wanted: Wanted, zone: str) -> str:
+    """Return, as text of lines to copy from, what must be done in DNS so that it shows a key's record as wanted."""
     record = record_of(name, run.domains[name], key)
     if not wanted.text:
-        return f"  To do: remove all TXT records at {record.name}."
-    record = replace(record, value=wanted.text)
-    return (
-        f"  To publish, as a line of the zone:\n    {mail_records.zone_line(record)}\n"
-        f"  To publish, as one string:\n    {mail_records.one_string(record)}"
-        f"{_relative(record.name, zone)}"
-    )
-
-
-def _relative(name: str, zone: str) -> str:
-    if not zone:
-        return ""
-    return f"\n  Its name, in a form that adds the zone {zone} by itself:\n    {lookup.relative(name, zone)}"
+        return f"To do: remove all TXT records at {record.name}."
+    return "\n".join(mail_records.to_publish([replace(record, value=wanted.text)], zone))

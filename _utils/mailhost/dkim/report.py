@@ -1,6 +1,6 @@
 """What a run did, what it waits for, and what went wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mailhost import wording
@@ -21,7 +21,9 @@ class Report:
     """What was done or, in a dry run, would be done. All texts are whole sentences that name the domain.
 
     ``changes`` maps a domain to its :data:`Changes`. ``waiting`` are warnings, and ``errors`` make the run fail.
-    ``lost`` are the domains whose key was given up, so that another must be made at once.
+    ``lost`` are the domains whose key was given up, so that another must be made at once. ``todo`` maps texts of
+    ``waiting`` and ``errors`` to what people must do in DNS: lines to copy from. ``soaking`` are those of the notes
+    that say which key waits for its time.
     """
 
     changes: dict[str, Changes] = field(default_factory=dict)
@@ -29,6 +31,16 @@ class Report:
     waiting: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    todo: dict[str, str] = field(default_factory=dict)
+    soaking: list[str] = field(default_factory=list)
+
+    def whole(self, texts: Iterable[str]) -> list[str]:
+        """Return texts of this report, each with what people must do in DNS."""
+        return [f"{text}\n{_indented(self.todo[text])}" if text in self.todo else text for text in texts]
+
+
+def _indented(lines: str) -> str:
+    return "\n".join(f"  {line}" for line in lines.split("\n"))
 
 
 def report_of(steps: Sequence[Step], is_dry: bool) -> Report:
@@ -38,8 +50,12 @@ def report_of(steps: Sequence[Step], is_dry: bool) -> Report:
         if step.is_change:
             change, changes = {"old": step.old, "new": step.new}, report.changes.setdefault(step.domain, {})
             changes.update(change if step.is_signers else {step.selector: change})
-    texts = [dkim_steps.reported(step, is_dry) for step in steps]
-    for where, text in [*filter(None, texts), *dkim_steps.reported_together(steps, is_dry)]:
+        if told := dkim_steps.reported(step, is_dry):
+            where, text = told
+            getattr(report, where).append(text)
+            report.soaking.extend([text] if step.kind == dkim_steps.SOAK else [])
+            report.todo.update({text: step.todo} if step.todo else {})
+    for where, text in dkim_steps.reported_together(steps, is_dry):
         getattr(report, where).append(text)
     return report
 
@@ -59,6 +75,7 @@ def merged(*reports: Report) -> Report:
     for report in reports:
         for name, change in report.changes.items():
             whole.changes.setdefault(name, {}).update(change)
-        for where in ("notes", "waiting", "errors", "lost"):
+        whole.todo.update(report.todo)
+        for where in ("notes", "waiting", "errors", "lost", "soaking"):
             getattr(whole, where).extend(getattr(report, where))
     return whole

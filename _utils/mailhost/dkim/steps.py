@@ -19,7 +19,8 @@ class Step:
     """A step that concerns a key of a domain, or the whole domain if ``selector`` is empty.
 
     ``reason`` is a clause that says why. ``old`` and ``new`` are the stages, or the signers, before and after, if that
-    is a change to report. ``key`` is the row as it is after the step, and ``verdict`` what DNS shows of it.
+    is a change to report. ``key`` is the row as it is after the step, and ``verdict`` what DNS shows of it. ``todo``
+    are lines of text: what people must do in DNS.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Step:
     new: str | None = None
     key: Key | None = None
     verdict: Verdict | None = None
+    todo: str = ""
 
     def __post_init__(self) -> None:
         if self.kind == SIGN and (self.verdict is None or self.verdict.value != "published"):

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mailhost.dns import lookup
+
 STRING = 255
 """Bytes: the longest string of a TXT record (RFC 1035 section 3.3.14)."""
 PASTED = r"the value has backslashes in it (`\;`), pasted from a zone file: enter it again as plain text, without them"
@@ -61,6 +63,19 @@ def as_strings(records: Iterable[Record]) -> dict[str, str | list[str]]:
 def one_string(record: Record) -> str:
     """Return a record's value as a provider's web form wants it: no quotation marks, nothing escaped, not split."""
     return record.value
+
+
+def to_publish(records: Sequence[Record], zone: str = "") -> list[str]:
+    """Return, as lines to copy from, how records are published: for a zone file, and for a provider's web form.
+
+    :param zone: the zone that they lie in; empty if it is not known.
+    """
+    lines = ["To publish, as a line of the zone:", *(f"  {zone_line(record)}" for record in records)]
+    lines += ["To publish, as one string:", *(f"  {one_string(record)}" for record in records)]
+    if not zone:
+        return lines
+    names = dict.fromkeys(lookup.relative(record.name, zone) for record in records)
+    return [*lines, f"Its name, in a form that adds the zone {zone} by itself:", *(f"  {name}" for name in names)]
 
 
 def zone(records: Iterable[Record]) -> str:

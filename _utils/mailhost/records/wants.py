@@ -229,8 +229,11 @@ def troubles(findings: Iterable[Finding]) -> list[Finding]:
     return sorted((one for one in findings if one.value != "published"), key=lambda one: one.value == "unknown")
 
 
-def comment(findings: Sequence[Finding]) -> str:
-    """Return the report as text of a few lines, however many domains there are."""
+def comment(findings: Sequence[Finding], todo: bool = True) -> str:
+    """Return the report as text of a few lines, however many domains there are.
+
+    :param todo: with the lines to publish.
+    """
     bad = troubles(findings)
     lines = [_summary(findings)]
     names = list(dict.fromkeys(finding.want.of for finding in findings))
@@ -239,15 +242,20 @@ def comment(findings: Sequence[Finding]) -> str:
             right = [one.want.label for one in findings if one.want.of == name and one.value == "published"]
             lines += [f"{name}: {', '.join(right)} as wanted"] if right else []
     for finding in bad[:DETAILS]:
-        lines += [_sentence(finding), *_to_publish(finding)]
+        lines += [_sentence(finding), *(f"  {line}" for line in _to_publish(finding) if todo)]
     return "\n".join([*lines, *_more(bad)])
 
 
 def warnings(findings: Iterable[Finding]) -> list[str]:
-    """Return a warning for each finding that is not as wanted, with the exact lines to publish."""
+    """Return a sentence for each finding that is not as wanted."""
     bad = troubles(findings)
-    told = ([_sentence(one), *_named(one), *(f"Publish: {line}" for line in _to_publish(one))] for one in bad[:DETAILS])
-    return [" ".join(words) for words in told] + _more(bad)
+    return [*map(_sentence, bad[:DETAILS]), *_more(bad)]
+
+
+def todo(findings: Iterable[Finding]) -> dict[str, str]:
+    """Return ``{sentence: lines}``: what is not as wanted, and what must be published, ready to copy."""
+    found = {_sentence(one): "\n".join(_to_publish(one)) for one in troubles(findings)}
+    return {sentence: lines for sentence, lines in found.items() if lines}
 
 
 def _summary(findings: Sequence[Finding]) -> str:
@@ -265,17 +273,10 @@ def _sentence(finding: Finding) -> str:
 
 
 def _to_publish(finding: Finding) -> list[str]:
-    if finding.value == "unknown":
+    records = finding.want.publish
+    if finding.value == "unknown" or not records:
         return []
-    return [mail_records.zone_line(record) for record in finding.want.publish]
-
-
-def _named(finding: Finding) -> list[str]:
-    """Return the records' names for a form that adds the zone itself: people enter the whole name there."""
-    if finding.value == "unknown" or not finding.zone or not finding.want.publish:
-        return []
-    names = dict.fromkeys(lookup.relative(record.name, finding.zone) for record in finding.want.publish)
-    return [f"In a form that adds the zone {finding.zone} by itself, the name is: {', '.join(names)}."]
+    return mail_records.to_publish(records, finding.zone)
 
 
 def _more(bad: Sequence[Finding]) -> list[str]:

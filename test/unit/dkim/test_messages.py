@@ -75,7 +75,8 @@ def test_a_message_says_what_the_key_does_at_that_moment(host, stamps, given_up,
     run, key = host(stamps, given_up, who)
     step = tell(run, NAME, key, wanted_of(run, NAME, key, NOW), Verdict(value, ("ns said so",)))
     report = report_of([step] if step else [], is_dry=False)
-    texts = {"waiting": report.waiting, "errors": report.errors}
+    texts = {"waiting": report.whole(report.waiting), "errors": report.whole(report.errors)}
+    assert not [one for one in (*report.waiting, *report.errors) if PUBLISH in one]
     told = [text for one in texts.values() for text in one]
     assert [len(one) for name, one in texts.items() if name == kind] == ([1] if kind else [])
     assert len(told) == bool(kind)

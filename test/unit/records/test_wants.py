@@ -68,13 +68,16 @@ SPF_LINE = 'a.example. 60 IN TXT "v=spf1 ip4:192.0.2.25 -all"'
         (Question("mx1.a.example", "AAAA"), ("2001:db8::9",), "AAAA is different: ns1 (192.0.2.53): the name has", ""),
     ],
 )
-def test_each_trouble_is_one_warning_with_the_line_to_publish(question, value, verdict, line):
+def test_each_trouble_is_one_warning_and_one_thing_to_do(question, value, verdict, line):
     found = findings({question: value})
     (warning,) = records_wants.warnings(found)
     assert verdict in warning
     assert ".." not in warning
-    assert warning.endswith(f"Publish: {line}" if line else ".")
-    assert (line in records_wants.comment(found).splitlines()) == bool(line)
+    assert warning.endswith(".")
+    assert (f"    {line}" in records_wants.comment(found).splitlines()) == bool(line)
+    assert line not in records_wants.comment(found, todo=False) or not line
+    todo = records_wants.todo(found)
+    assert [sentence for sentence, lines in todo.items() if f"  {line}" in lines.split("\n")] == [warning] * bool(line)
 
 
 def test_a_mail_host_with_an_alias_for_a_name_is_told():
@@ -116,10 +119,10 @@ def test_a_report_on_a_thousand_domains_is_short():
     asked = records_wants.questions(wanted)
     assert len(asked) == 3002
     absent = records_wants.compare(wanted, answers(dict.fromkeys(asked)))
-    comment = records_wants.comment(absent).splitlines()
+    comment = records_wants.comment(absent, todo=False).splitlines()
     assert comment[0] == "1 of 3,002 as wanted in DNS, 3,001 absent"
     assert comment[-1].startswith("… and 2,981 more; ")
-    assert len(comment) <= 2 + 2 * records_wants.DETAILS
+    assert len(comment) <= 2 + records_wants.DETAILS
     assert len(records_wants.warnings(absent)) == records_wants.DETAILS + 1
     unknown = records_wants.compare(wanted, answers(dict.fromkeys(asked, ...)))
     assert records_wants.comment(unknown).startswith("0 of 3,002 as wanted in DNS, 3,002 unknown")
@@ -176,6 +179,6 @@ def test_records_on_tls_are_as_wanted_where_the_pillar_asks_for_them():
 
 @pytest.mark.parametrize("question", [one for one, value in RIGHT_ON_TLS.items() if value], ids=str)
 def test_a_record_on_tls_that_is_missing_is_told_with_the_line_to_publish(question):
-    (warning,) = records_wants.warnings(on_tls({question: None}))
+    ((warning, lines),) = records_wants.todo(on_tls({question: None})).items()
     assert "is absent: ns1 (192.0.2.53) shows no" in warning
-    assert f"Publish: {question.name}. 60 IN {question.rdtype} " in warning
+    assert f"  {question.name}. 60 IN {question.rdtype} " in lines
