@@ -77,7 +77,7 @@ def test_a_key_that_comes_back_signs_only_when_dns_shows_it(world, size, away):
     assert predicted.changes == report.changes == {}
     assert world.signs() is None
     assert "alpha.test: mail is not signed." in report.notes
-    (error,) = report.errors
+    (error,) = report.whole(report.errors)
     assert error.startswith(f"alpha.test: the key {FIRST} does not sign, because DNS does not show it as it must.")
     assert f"{FIRST}._domainkey.alpha.test." in error
     world.publish(4)
@@ -142,7 +142,7 @@ def _look(world, hours):
 
 
 def _to_publish(report):
-    texts = [*report.errors, *report.waiting]
+    texts = report.whole([*report.errors, *report.waiting])
     return [line for text in texts for line in text.splitlines() if " IN TXT " in line]
 
 
