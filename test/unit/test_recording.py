@@ -1,10 +1,10 @@
 """The recording of the demo that README.md shows lasts 90 seconds at most, shows all of a run, and has no script."""
 
-import importlib.machinery
-import importlib.util
 import re
+import runpy
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -14,10 +14,7 @@ SHOWN = TOP / "docs" / "demo.svg"
 
 
 def script():
-    loader = importlib.machinery.SourceFileLoader("recording", str(TOP / "script" / "recording"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("recording", loader))
-    loader.exec_module(module)
-    return module
+    return SimpleNamespace(**runpy.run_path(str(TOP / "script" / "recording")))
 
 
 def output(parts, lines, seconds):
