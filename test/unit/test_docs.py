@@ -105,6 +105,20 @@ def test_every_pillar_key_that_the_pages_name_exists():
             assert named in known, f"{relative(page)} names {named}"
 
 
+def test_every_page_is_in_the_contents():
+    contents = (TOP / "docs/README.md").read_text().partition("## All pages")[2]
+    listed = re.findall(r"^\| \[(\w+\.md)\]\(\1\) \|", contents, re.MULTILINE)
+    assert listed == sorted(path.name for path in TOP.glob("docs/*.md") if path.name != "README.md")
+
+
+def test_the_glossary_names_the_stages_of_a_key_in_their_order_and_its_words_in_that_of_the_alphabet():
+    page = (TOP / "docs/glossary.md").read_text()
+    assert ", ".join(f"**{stage}**" for stage in STAGES) in page
+    for part in page.split("\n## ")[1:]:
+        words = [word.lower() for word in re.findall(r"^- \*\*(.+?)\*\*", part, re.MULTILINE)]
+        assert words == sorted(words)
+
+
 def test_version_is_the_same_everywhere():
     version = re.search(r'^version = "(.+)"$', (TOP / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert str(yaml.safe_load((TOP / "FORMULA").read_text())["version"]) == version
