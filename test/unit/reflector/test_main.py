@@ -21,11 +21,12 @@ from mailhost.dkim import keystore
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import dmarc_suffix
 from mailhost.receiver.dmarc import Unanswered
+from mailhost.receiver.header import Header, author_domains
 from mailhost.reflector import main as reflector_main
 from mailhost.reflector import message as reflector_message
 from mailhost.reflector import report as reflector_report
 from mailhost.reflector.main import World, reflect
-from mailhost.reflector.message import Envelope, Header
+from mailhost.reflector.message import Envelope
 from mailhost.reflector.rate import WINDOW, Ledger
 from mailhost.reflector.texts import TEXTS
 
@@ -501,9 +502,8 @@ def test_a_right_message_is_told_so_in_full(ledger, signer):
 def test_an_address_that_spf_says_nothing_about_is_not_judged_by_it(signer, client, login, why):
     sign, record = signer
     zone = Zone({**RIGHT_DNS, "s1._domainkey.outside.example": [record]})
-    message = sign(PLAIN)
     envelope = Envelope(SENDER, client, "h.example", login)
-    spf = reflector_main.judge(message, Header(message), envelope, SETTINGS, zone.world)["spf"]
+    spf = reflector_main.judge(sign(PLAIN), envelope, SETTINGS, zone.world)["spf"]
     assert (spf["result"], spf["why"]) == ("unjudged" if why else "fail", why)
 
 
@@ -654,7 +654,7 @@ def test_whatever_comes_in_is_answered_to_the_envelopes_sender_or_to_nobody(tmp_
 @given(message=st.binary(max_size=400))
 def test_any_bytes_can_be_read(message):
     header = Header(message)
-    reflector_message.author_domains(header)
+    author_domains(header)
     reflector_message.arrival(header)
     assert "\n" not in reflector_message.subject(header)
 
