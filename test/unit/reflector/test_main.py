@@ -1,6 +1,5 @@
 """The reflector: what it says in both languages, whom it answers, and that nobody can have it write to others."""
 
-import ast
 import email
 import email.policy
 import io
@@ -17,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from salt.utils.stringutils import check_include_exclude
 
+from house import HOUSE, imports
 from mailhost.dkim import keystore
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import dmarc_suffix
@@ -767,27 +767,19 @@ def test_a_fault_of_the_program_is_logged_and_bounces_nothing(program, monkeypat
     assert "ZeroDivisionError" in host.logged[0]
 
 
-def imports(name, seen):
-    """The formula's own modules that a module imports, with what these import, and the packages around them."""
-    if name not in seen and (path := path_of(name)):
-        seen[name] = path
-        imports(name.rpartition(".")[0], seen)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom):
-                for one in (node.module, *(f"{node.module}.{name.name}" for name in node.names)):
-                    imports(one, seen)
-    return seen
+def imported(path, seen):
+    """The files of the package that a file imports, with what these import, and the packages around them."""
+    if path not in seen:
+        seen.add(path)
+        around = {parent / "__init__.py" for parent in path.parents if parent.is_relative_to(HOUSE)}
+        for other in {*around, *(other for other, _ in imports(path))}:
+            imported(other, seen)
+    return {str(one.relative_to(HOUSE)) for one in seen}
 
 
-def path_of(name):
-    """The file of one of the formula's modules; ``None``: it is none."""
-    path = TOP / "_utils" / name.replace(".", "/")
-    return next((one for one in (path.with_suffix(".py"), path / "__init__.py") if name and one.is_file()), None)
-
-
-def test_all_that_the_program_imports_is_installed_with_it():
-    states = (TOP / "mailserver/reflector/config.sls").read_text()
-    pattern = re.search(r"include_pat: '(E@.+)'", states)[1]
-    paths = [str(path.relative_to(TOP / "_utils/mailhost")) for path in imports("mailhost.reflector.main", {}).values()]
-    assert "receiver/dmarc.py" in paths
-    assert [path for path in paths if not check_include_exclude(path, pattern)] == []
+def test_the_folders_that_are_installed_are_those_that_the_program_imports_from():
+    files = imported(HOUSE / "reflector/main.py", set())
+    folders = sorted({path.rpartition("/")[0] for path in files} - {""})
+    pattern = f"E@^(({'|'.join(folders)})/)?[a-z0-9_]+[.]py$"
+    assert f"    - include_pat: '{pattern}'\n" in (TOP / "mailserver/reflector/config.sls").read_text()
+    assert [path for path in files if not check_include_exclude(path, pattern)] == []
