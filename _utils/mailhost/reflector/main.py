@@ -261,7 +261,7 @@ def _check() -> int:
             settings: Settings = json.load(file)
         receiver_dkim.dkimpy()
         receiver_spf.spf_check(settings["timeout"])
-        dmarc_suffix.authheaders()
+        dmarc_suffix.suffixes()
         import nacl.signing  # noqa: F401 (dkimpy verifies Ed25519 with it)
     except (MailserverError, ImportError, OSError, ValueError) as err:
         print(f"the reflector cannot run as user {os.getuid()}: {err}")
