@@ -19,7 +19,7 @@ MIRROR = os.environ.get("LAB_MIRROR", "http://deb.debian.org/debian")
 ESSENTIAL = "systemd,systemd-sysv,dbus,python3,python3-venv,iproute2,procps,ca-certificates,libnss-myhostname"
 VENV = "/opt/saltstack/salt"
 PASSED_ON = ("PIP_INDEX_URL", "http_proxy", "https_proxy", "no_proxy")
-EXTRAS = ("dnspython", "dkimpy", "pyspf", "pynacl", "authheaders")
+EXTRAS = ("dnspython", "dkimpy", "pyspf", "pynacl", "publicsuffixlist", "authheaders")
 
 
 class LabError(Exception):

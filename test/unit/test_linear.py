@@ -147,6 +147,7 @@ from mailhost.check.running import signatures as check_signatures
 from mailhost.page import message as page_message
 from mailhost.receiver import dkim as receiver_dkim, spf as receiver_spf
 from mailhost.receiver.dmarc import judge, policy_record
+from mailhost.receiver.header import Header, author_domains
 from mailhost.records import dmarc as records_dmarc, key as records_key, mta_sts, nsupdate, spf as records_spf
 from mailhost.records import transport as transport_records
 from mailhost.reflector.main import World, reflect

@@ -14,6 +14,7 @@ from mailhost.page import fleet as page_fleet
 from mailhost.receiver import dkim as receiver_dkim
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import spf as receiver_spf
+from mailhost.receiver.header import Header
 from mailhost.records import dmarc as records_dmarc
 from mailhost.records import key, nsupdate
 from mailhost.records import record as mail_records
@@ -22,8 +23,8 @@ from mailhost.records import transport as transport_records
 from mailhost.records import wants as records_wants
 from mailhost.records.mta_sts import PolicyError, parse
 from mailhost.reflector import report as reflector_report
-from mailhost.reflector.message import Header, subject
 from mailhost.reflector.message import plain as in_mail
+from mailhost.reflector.message import subject
 from mailhost.wording import LONGEST, is_seen, lines, plain, shown, told
 
 HOSTILE = {

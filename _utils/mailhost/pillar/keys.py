@@ -631,7 +631,7 @@ SCHEMA = Section(
                     "install": Key(
                         Bool(),
                         "Install dnspython, dkimpy and pyspf into Salt's own Python, and for the reflector "
-                        "authheaders and PyNaCl.",
+                        "publicsuffixlist and PyNaCl.",
                         True,
                     )
                 }

@@ -26,6 +26,10 @@ class Verdict(TypedDict):
     reason: str
 
 
+Rules: TypeAlias = Callable[[str, str | None, Iterable[str], Lookup], Verdict]
+"""A function like :func:`judge`."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A DMARC policy record, and the domain whose ``_dmarc`` name has it."""
@@ -50,7 +54,7 @@ def walk(domain: str, lookup: Lookup) -> list[Found]:
         tags = policy_record(lookup(f"_dmarc.{name}"))
         if tags is not None:
             found.append(Found(name, tags))
-            if tags.get("psd") in ("n", "y"):
+            if psd(tags) in ("n", "y"):
                 break
     return found
 
@@ -62,18 +66,26 @@ def policy_record(texts: Iterable[str]) -> dict[str, str] | None:
 
 
 def tags(text: str) -> dict[str, str]:
-    """Return the tags of a DMARC record, names in lower case; anything else is ignored (RFC 9989 section 4.8)."""
+    """Return the tags of a DMARC record; anything else is ignored (RFC 9989 section 4.8).
+
+    Upper and lower case differ in a tag's name (section 4.7, RFC 6376 section 3.2), but not in most values.
+    """
     pairs = (part.partition("=") for part in text.split(";") if "=" in part)
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def psd(tags: Mapping[str, str]) -> str:
+    """Return whether a record says that its domain is a public suffix: ``y``, ``n``, or ``u``, not known."""
+    return tags.get("psd", "u").lower()
 
 
 def organizational_domain(domain: str, found: Sequence[Found]) -> str:
     """Choose the organizational domain of ``domain`` from what the tree walk found (RFC 9989 section 4.10.2)."""
     domain = domain.lower().rstrip(".")
     for one in found:
-        if one.tags.get("psd") == "n":
+        if psd(one.tags) == "n":
             return one.domain
-        if one.tags.get("psd") == "y" and one.domain != domain:
+        if psd(one.tags) == "y" and one.domain != domain:
             return ".".join(domain.split(".")[-(one.domain.count(".") + 2) :])
     return found[-1].domain if found else domain
 
@@ -149,7 +161,7 @@ def applicable(author: str, lookup: Lookup) -> Found | None:
         return Found(author, own)
     found = walk(author, lookup)
     by_domain = {one.domain: one for one in found}
-    suffix = next((one for one in found if one.tags.get("psd") == "y"), None)
+    suffix = next((one for one in found if psd(one.tags) == "y"), None)
     return by_domain.get(organizational_domain(author, found)) or suffix
 
 

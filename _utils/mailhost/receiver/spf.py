@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from mailhost.dns.message import dnspython
 from mailhost.errors import MissingPackage
@@ -11,6 +11,10 @@ from mailhost.wording import plain
 LONGEST = 4096
 """Bytes of an SPF record that is evaluated: pyspf's time grows with the square of a term's length. A record should fit
 into 512 bytes together with everything else at the name (RFC 7208 section 3.4)."""
+
+
+SpfCheck: TypeAlias = Callable[[str, str, str], tuple[str, str]]
+"""From (address, sender, HELO name) to SPF's (result, explanation)."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,8 @@ def evaluator(timeout: float) -> Evaluate:
     return evaluate
 
 
-def spf_check(timeout: float) -> Callable[[str, str, str], tuple[str, str]]:
-    """Return the function that checks SPF: from (address, sender, HELO name) to (result, explanation).
+def spf_check(timeout: float) -> SpfCheck:
+    """Return the function that checks SPF.
 
     :param timeout: seconds for a lookup.
     :raises MissingPackage: dnspython or pyspf is not installed.

@@ -4,14 +4,14 @@ from email.header import Header
 from email.mime.text import MIMEText
 from email.utils import formatdate
 
-from mailhost.reflector import message as reflector_message
+from mailhost.receiver import header as receiver_header
 from mailhost.reflector.message import message_ids, plain, subject
 
 _REFERENCES = 20
 
 
 def compose(
-    report: str, sender: str, header: reflector_message.Header, address: str, message_id: str, now: float
+    report: str, sender: str, header: receiver_header.Header, address: str, message_id: str, now: float
 ) -> bytes:
     """Return the answer as bytes, with LF; it is 7-bit text, since recoding by a relay would break its signature.
 
@@ -38,6 +38,6 @@ def compose(
     return answer.as_bytes()
 
 
-def _subject(header: reflector_message.Header) -> Header:
+def _subject(header: receiver_header.Header) -> Header:
     text = plain(f"Re: {subject(header)}", 150)
     return Header(text, "us-ascii" if text.isascii() else "utf-8", header_name="Subject")

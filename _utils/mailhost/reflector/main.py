@@ -18,21 +18,23 @@ import subprocess
 import sys
 import syslog
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypedDict
 
 from mailhost.errors import MailserverError
 from mailhost.receiver import dkim as receiver_dkim
-from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import dmarc_suffix
+from mailhost.receiver import judge as receiver_judge
 from mailhost.receiver import resolver as receiver_resolver
 from mailhost.receiver import spf as receiver_spf
-from mailhost.receiver.dmarc import Lookup, Unanswered
+from mailhost.receiver.dmarc import Unanswered, Verdict
+from mailhost.receiver.header import Header
+from mailhost.receiver.judge import Queries
 from mailhost.reflector import answer as reflector_answer
 from mailhost.reflector import report as reflector_report
 from mailhost.reflector import rules
-from mailhost.reflector.message import Envelope, Header, arrival, author_domains, excess, plain
+from mailhost.reflector.message import Envelope, arrival, excess, plain
 from mailhost.reflector.rate import Ledger
 from mailhost.reflector.report import Dmarc, Results, Spf
 
@@ -66,15 +68,12 @@ class Settings(TypedDict):
 
 
 @dataclass(frozen=True)
-class World:
-    """The queries of the reflector; each raises :class:`Unanswered` if DNS does not answer.
+class World(Queries):
+    """The queries of the reflector; ``takes_mail``: whether mail to a domain can be delivered anywhere.
 
-    ``spf``: from (address, sender, HELO name) to (result, explanation); ``texts``: from a name to its TXT records;
-    ``takes_mail``: whether mail to a domain can be delivered anywhere.
+    It raises :class:`Unanswered`, too.
     """
 
-    spf: Callable[[str, str, str], tuple[str, str]]
-    texts: Lookup
     takes_mail: Callable[[str], bool]
 
 
@@ -112,7 +111,7 @@ def reflect(
         return Outcome(reason=why)
     if not world.takes_mail(envelope.domain):
         return Outcome(reason=f"mail to {envelope.domain} has nowhere to go: it has no MX or address record")
-    found = judge(message, header, envelope, settings, world)
+    found = judge(message, envelope, settings, world)
     results = _logged(found)
     organization = dmarc_suffix.organizational_domain
     if not rules.authenticated(envelope, found["spf"], found["dkim"], organization):
@@ -127,37 +126,45 @@ def reflect(
     return Outcome(answer=answer, results=results)
 
 
-def judge(message: bytes, header: Header, envelope: Envelope, settings: Settings, world: World) -> Results:
+def judge(message: bytes, envelope: Envelope, settings: Settings, world: World) -> Results:
     """Return all results."""
-    texts = functools.cache(world.texts)
-    spf = _spf(envelope, settings, world)
-    dkim = receiver_dkim.dkim_results(message, texts, MOST_SIGNATURES)
-    passed_spf = envelope.domain if spf["result"] == "pass" else None
-    passed_dkim = [one["domain"] for one in dkim if one["result"] == "pass"]
-    dmarc, older = _dmarc(author_domains(header), passed_spf, passed_dkim, texts)
-    left_out = len(receiver_dkim.signatures(message)) - len(dkim)
-    return {"spf": spf, "dkim": dkim, "left_out": left_out, "dmarc": dmarc, "older": older}
-
-
-def _spf(envelope: Envelope, settings: Settings, world: World) -> Spf:
     helo = envelope.helo if re.fullmatch(r"[A-Za-z0-9._:\[\]-]{1,255}", envelope.helo) else "unknown"
-    found: Spf = {
+    why = _why_unjudged(envelope, settings)
+    clients = [] if why else [envelope.client]
+    found = receiver_judge.judge(message, clients, helo, envelope.sender, world, MOST_SIGNATURES, older=True)
+    result, explanation = _spf_of(found.spf)
+    spf: Spf = {
         "address": envelope.client,
         "helo": helo,
-        "domain": envelope.domain,
-        "result": "unjudged",
-        "why": "",
-        "open": False,
-        "explanation": "",
+        "domain": found.domain,
+        "result": result,
+        "why": why,
+        "open": result == "pass" and _is_open(envelope, helo, world),
+        "explanation": explanation,
     }
+    dmarc, older = _by(found.author, found.dmarc), _by(found.author, found.older or found.dmarc)
+    return {"spf": spf, "dkim": found.dkim, "left_out": found.left_out, "dmarc": dmarc, "older": older}
+
+
+def _why_unjudged(envelope: Envelope, settings: Settings) -> str:
+    """Return why SPF says nothing about the client: ``login``, ``network``, or ``""`` if it does."""
     if envelope.login:
-        return {**found, "why": "login"}
-    if _is_own(envelope.client, settings["networks"]):
-        return {**found, "why": "network"}
-    result, explanation = world.spf(envelope.client, envelope.sender, helo)
+        return "login"
+    return "network" if _is_own(envelope.client, settings["networks"]) else ""
+
+
+def _spf_of(found: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+    return (found[0]["result"], found[0]["explanation"]) if found else ("unjudged", "")
+
+
+def _is_open(envelope: Envelope, helo: str, world: World) -> bool:
+    """Tell whether SPF passes for every address."""
     stranger = STRANGERS[ipaddress.ip_address(envelope.client).version]
-    is_open = result == "pass" and world.spf(stranger, envelope.sender, helo)[0] == "pass"
-    return {**found, "result": result, "explanation": explanation, "open": is_open}
+    return world.spf(stranger, envelope.sender, helo)[0] == "pass"
+
+
+def _by(author: str, verdict: Verdict) -> Dmarc:
+    return {**verdict, "author": author}
 
 
 def _is_own(client: str, networks: Iterable[str]) -> bool:
@@ -175,18 +182,6 @@ def _is_own(client: str, networks: Iterable[str]) -> bool:
         except ValueError:  # a table, or an exception, whose content is not known here
             continue
     return False
-
-
-def _dmarc(authors: Sequence[str], spf: str | None, dkim: Sequence[str], texts: Lookup) -> tuple[Dmarc, Dmarc]:
-    """Return DMARC's results by RFC 9989 and by RFC 7489."""
-    if len(authors) != 1 or not authors[0]:
-        reason = {0: "there is no address in From", 1: "the address in From has no valid domain"}.get(
-            len(authors), "From has addresses of several domains"
-        )
-        none: Dmarc = {"result": "permerror", "domain": "", "policy": None, "reason": reason, "author": ""}
-        return none, none
-    found, older = (judge(authors[0], spf, dkim, texts) for judge in (receiver_dmarc.judge, dmarc_suffix.judge))
-    return {**found, "author": authors[0]}, {**older, "author": authors[0]}
 
 
 def _logged(found: Results) -> str:
@@ -266,7 +261,7 @@ def _check() -> int:
             settings: Settings = json.load(file)
         receiver_dkim.dkimpy()
         receiver_spf.spf_check(settings["timeout"])
-        dmarc_suffix.authheaders()
+        dmarc_suffix.suffixes()
         import nacl.signing  # noqa: F401 (dkimpy verifies Ed25519 with it)
     except (MailserverError, ImportError, OSError, ValueError) as err:
         print(f"the reflector cannot run as user {os.getuid()}: {err}")

@@ -1,24 +1,23 @@
-"""How the reflector reads a message that anybody may have written: its envelope, and its header, however broken."""
+"""How the reflector reads a message that anybody may have written: its envelope, and some fields, however broken."""
 
 import re
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header
-from email.utils import getaddresses, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 
 from mailhost import wording
+from mailhost.receiver.header import MOST_HEADER, Header, header_of
 
-MOST_HEADER, MOST_LINES, MOST_BLANKS = 128 * 1024, 2000, 200
-"""Bytes and lines of the longest header that is read, and the longest run of blanks in a message: dkimpy's time grows
-with the square of these. Postfix's own header_size_limit is 100 KiB."""
-_MOST_ADDRESSES, _MOST_SUBJECT, _MOST_DATE, _MOST_DOMAIN = 8192, 1000, 200, 255
-"""Characters that are read of From, a subject, a date, a domain: Python's own parsers of these can be slow, too."""
+MOST_LINES, MOST_BLANKS = 2000, 200
+"""Lines of the longest header that is read, and the longest run of blanks in a message: dkimpy's time grows with the
+square of these, and of the header's bytes."""
+_MOST_SUBJECT, _MOST_DATE = 1000, 200
+"""Characters that are read of a subject and a date: Python's own parsers of these can be slow, too."""
 _BLANKS = re.compile(rb"[ \t]{%d}|(?:[ \t]?\r?\n[ \t]){%d}" % (MOST_BLANKS, MOST_BLANKS))
 
-_FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _SENDER = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?=.{4,253}\Z)([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
-_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Envelope:
 
 def excess(message: bytes) -> str:
     """Return which limit a message exceeds, ``""`` if none, so that later regular expressions see only bounded text."""
-    header = _header(message)
+    header = header_of(message)
     if len(header) > MOST_HEADER:
         return f"its header has more than {MOST_HEADER} bytes"
     if header.count(b"\n") > MOST_LINES:
@@ -47,56 +46,9 @@ def excess(message: bytes) -> str:
     return ""
 
 
-def _header(message: bytes) -> bytes:
-    """Return the header of a message; if it has no end, as much of it as shows that it is too long."""
-    return re.split(rb"\r?\n\r?\n", message[: MOST_HEADER + 4], maxsplit=1)[0]
-
-
-class Header:
-    """The header of a message, unfolded; a line that is not a field is skipped."""
-
-    def __init__(self, message: bytes) -> None:
-        lines = re.split(r"\r?\n", _header(message).decode("utf-8", "replace"))
-        unfolded: list[list[str]] = []
-        for line in lines:
-            if line[:1] in (" ", "\t") and unfolded:
-                unfolded[-1].append(line)
-            else:
-                unfolded.append([line])
-        found = filter(None, (_FIELD.match(" ".join(parts)) for parts in unfolded))
-        self.fields = tuple((field[1].lower(), field[2].strip()) for field in found)
-
-    def all(self, name: str) -> list[str]:
-        """Return the values of all fields called ``name`` (in lower case), the top one first."""
-        return [value for own, value in self.fields if own == name]
-
-
 def is_address(sender: str) -> bool:
     """Tell whether an envelope sender is an ordinary address, in ASCII and without quotes."""
     return bool(_SENDER.fullmatch(sender)) and not re.search(r"(^|\.)\.|\.@|[@.]-|-\.|-$", sender)
-
-
-def author_domains(header: Header) -> list[str]:
-    """Return the domains of the addresses in From as in DNS, each once; ``""`` stands for an invalid one."""
-    try:
-        values = header.all("from")
-        if sum(map(len, values)) > _MOST_ADDRESSES:
-            return [""]
-        addresses = [address for _, address in getaddresses(values)]
-    except (ValueError, IndexError, RecursionError):  # raised by some Python versions for broken input
-        return [""]
-    return list(dict.fromkeys(_in_dns(address) for address in addresses))
-
-
-def _in_dns(address: str) -> str:
-    domain = address.rpartition("@")[2].strip().lower().rstrip(".") if "@" in address else ""
-    if len(domain) > _MOST_DOMAIN:
-        return ""
-    try:
-        domain = domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        return ""
-    return domain if _DOMAIN.fullmatch(domain) else ""
 
 
 def subject(header: Header) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mailhost.dns.message import within
 from mailhost.receiver.dmarc import Unanswered
-from mailhost.reflector.message import Envelope, Header, is_address, plain, without_comments
+from mailhost.receiver.header import Header
+from mailhost.reflector.message import Envelope, is_address, plain, without_comments
 from mailhost.reflector.report import Spf
 
 _ROBOTS = re.compile(

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from email import message_from_bytes
 from email.utils import formatdate
 from pathlib import Path
 from typing import TypedDict
@@ -21,10 +20,11 @@ from typing import TypedDict
 from mailhost.errors import NotSeenYet, SelftestError
 from mailhost.postfix.parameters import SELFTEST_DOMAIN
 from mailhost.receiver import dkim as receiver_dkim
-from mailhost.receiver import dmarc as receiver_dmarc
+from mailhost.receiver import judge as receiver_judge
 from mailhost.receiver import resolver
 from mailhost.receiver import spf as receiver_spf
-from mailhost.receiver.dmarc import Lookup
+from mailhost.receiver.dmarc import Verdict
+from mailhost.receiver.judge import Queries
 from mailhost.shapes import Settings
 
 LIMIT = 60
@@ -35,8 +35,6 @@ _MOST_WAITING = 8
 _ESTABLISHED, _LISTENS = "01", "0A"
 _Taken = queue.Queue[tuple[frozenset[str], bytes]]
 """Messages that were received, each with its recipients."""
-_SpfCheck = Callable[[str, str, str], tuple[str, str]]
-"""From (address, sender, HELO name) to SPF's (result, explanation)."""
 
 
 class _Results(TypedDict):
@@ -45,7 +43,7 @@ class _Results(TypedDict):
     overall: str
     spf: list[dict[str, str]]
     dkim: list[dict[str, str]]
-    dmarc: receiver_dmarc.Verdict
+    dmarc: Verdict
 
 
 class Judged(_Results):
@@ -76,10 +74,10 @@ def run(domain: str, settings: Settings, sender: str | None = None) -> Judged:
     """
     check_spf = receiver_spf.spf_check(settings["dns"]["timeout"])
     receiver_dkim.dkimpy()
-    lookup = resolver.Resolver(settings["dns"]["timeout"]).texts
+    queries = Queries(check_spf, resolver.Resolver(settings["dns"]["timeout"]).texts)
     sender = sender or f"selftest@{domain}"
     message = send(sender, settings["selftest"]["port"])
-    return judge(message, sender, settings["domains"][domain]["addresses"], settings["hostname"], check_spf, lookup)
+    return judge(message, sender, settings["domains"][domain]["addresses"], settings["hostname"], queries)
 
 
 def send(
@@ -389,40 +387,27 @@ class _Session(socketserver.StreamRequestHandler):
         self.wfile.write("".join(f"{line}\r\n" for line in lines).encode("ascii"))
 
 
-def judge(
-    message: bytes, sender: str, addresses: Sequence[str], hostname: str, check_spf: _SpfCheck, lookup: Lookup
-) -> Judged:
+def judge(message: bytes, sender: str, addresses: Sequence[str], hostname: str, queries: Queries) -> Judged:
     """Judge a received message as its receiver would, and return all results as plain data.
 
     :param addresses: the addresses that the domain's mail may come from; SPF is checked for each, and passes if all do.
     :return: a dict: domain, result, overall, spf (a list of address, result, explanation), dkim (a list of domain,
         selector, result, reason), dmarc (result, domain, policy, reason), report.
     """
-    domain = sender.rpartition("@")[2]
-    spf = [_spf(address, sender, hostname, check_spf) for address in addresses]
-    dkim = receiver_dkim.dkim_results(message, lookup)
-    author = _author_domain(message)
-    passed_spf = domain if spf and all(one["result"] == "pass" for one in spf) else None
-    passed_dkim = [one["domain"] for one in dkim if one["result"] == "pass"]
-    dmarc = receiver_dmarc.judge(author, passed_spf, passed_dkim, lookup)
-    result, overall = verdict(spf, dkim, dmarc)
-    found: _Results = {"domain": domain, "result": result, "overall": overall, "spf": spf, "dkim": dkim, "dmarc": dmarc}
+    judged = receiver_judge.judge(message, addresses, hostname, sender, queries)
+    result, overall = verdict(judged.spf, judged.dkim, judged.dmarc)
+    found: _Results = {
+        "domain": judged.domain,
+        "result": result,
+        "overall": overall,
+        "spf": judged.spf,
+        "dkim": judged.dkim,
+        "dmarc": judged.dmarc,
+    }
     return {**found, "report": report(sender, found)}
 
 
-def _spf(address: str, sender: str, hostname: str, check_spf: _SpfCheck) -> dict[str, str]:
-    result, explanation = check_spf(address, sender, hostname)
-    return {"address": address, "result": result, "explanation": explanation}
-
-
-def _author_domain(message: bytes) -> str:
-    author = message_from_bytes(message).get("From", "")
-    return author.rpartition("@")[2].strip("<> \r\n").lower()
-
-
-def verdict(
-    spf: Sequence[Mapping[str, str]], dkim: Sequence[Mapping[str, str]], dmarc: receiver_dmarc.Verdict
-) -> tuple[bool, str]:
+def verdict(spf: Sequence[Mapping[str, str]], dkim: Sequence[Mapping[str, str]], dmarc: Verdict) -> tuple[bool, str]:
     """Return whether everything passed, and a sentence about what did not."""
     wrong = [f"SPF is {one['result']} for {one['address']}" for one in spf if one["result"] != "pass"]
     if not spf:

@@ -371,7 +371,7 @@ def test_the_reflector_brings_the_packages_that_it_needs():
     system["postfix"]["version"] = "3.7"
     usual = settings({"domains": {"a.example": {}}}, system=system)["os"]["python"]["packages"]
     more = settings(REFLECTOR, system=system)["os"]["python"]["packages"]
-    assert [re.match(r"\w+", one)[0] for one in more if one not in usual] == ["authheaders", "pynacl"]
+    assert [re.match(r"\w+", one)[0] for one in more if one not in usual] == ["publicsuffixlist", "pynacl"]
     assert system["python"]["packages"] == usual
 
 

@@ -1,6 +1,5 @@
 """The reflector: what it says in both languages, whom it answers, and that nobody can have it write to others."""
 
-import ast
 import email
 import email.policy
 import io
@@ -17,15 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from salt.utils.stringutils import check_include_exclude
 
+from house import HOUSE, imports
 from mailhost.dkim import keystore
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver import dmarc_suffix
 from mailhost.receiver.dmarc import Unanswered
+from mailhost.receiver.header import Header, author_domains
 from mailhost.reflector import main as reflector_main
 from mailhost.reflector import message as reflector_message
 from mailhost.reflector import report as reflector_report
 from mailhost.reflector.main import World, reflect
-from mailhost.reflector.message import Envelope, Header
+from mailhost.reflector.message import Envelope
 from mailhost.reflector.rate import WINDOW, Ledger
 from mailhost.reflector.texts import TEXTS
 
@@ -501,9 +502,8 @@ def test_a_right_message_is_told_so_in_full(ledger, signer):
 def test_an_address_that_spf_says_nothing_about_is_not_judged_by_it(signer, client, login, why):
     sign, record = signer
     zone = Zone({**RIGHT_DNS, "s1._domainkey.outside.example": [record]})
-    message = sign(PLAIN)
     envelope = Envelope(SENDER, client, "h.example", login)
-    spf = reflector_main.judge(message, Header(message), envelope, SETTINGS, zone.world)["spf"]
+    spf = reflector_main.judge(sign(PLAIN), envelope, SETTINGS, zone.world)["spf"]
     assert (spf["result"], spf["why"]) == ("unjudged" if why else "fail", why)
 
 
@@ -654,7 +654,7 @@ def test_whatever_comes_in_is_answered_to_the_envelopes_sender_or_to_nobody(tmp_
 @given(message=st.binary(max_size=400))
 def test_any_bytes_can_be_read(message):
     header = Header(message)
-    reflector_message.author_domains(header)
+    author_domains(header)
     reflector_message.arrival(header)
     assert "\n" not in reflector_message.subject(header)
 
@@ -767,27 +767,19 @@ def test_a_fault_of_the_program_is_logged_and_bounces_nothing(program, monkeypat
     assert "ZeroDivisionError" in host.logged[0]
 
 
-def imports(name, seen):
-    """The formula's own modules that a module imports, with what these import, and the packages around them."""
-    if name not in seen and (path := path_of(name)):
-        seen[name] = path
-        imports(name.rpartition(".")[0], seen)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom):
-                for one in (node.module, *(f"{node.module}.{name.name}" for name in node.names)):
-                    imports(one, seen)
-    return seen
+def imported(path, seen):
+    """The files of the package that a file imports, with what these import, and the packages around them."""
+    if path not in seen:
+        seen.add(path)
+        around = {parent / "__init__.py" for parent in path.parents if parent.is_relative_to(HOUSE)}
+        for other in {*around, *(other for other, _ in imports(path))}:
+            imported(other, seen)
+    return {str(one.relative_to(HOUSE)) for one in seen}
 
 
-def path_of(name):
-    """The file of one of the formula's modules; ``None``: it is none."""
-    path = TOP / "_utils" / name.replace(".", "/")
-    return next((one for one in (path.with_suffix(".py"), path / "__init__.py") if name and one.is_file()), None)
-
-
-def test_all_that_the_program_imports_is_installed_with_it():
-    states = (TOP / "mailserver/reflector/config.sls").read_text()
-    pattern = re.search(r"include_pat: '(E@.+)'", states)[1]
-    paths = [str(path.relative_to(TOP / "_utils/mailhost")) for path in imports("mailhost.reflector.main", {}).values()]
-    assert "receiver/dmarc.py" in paths
-    assert [path for path in paths if not check_include_exclude(path, pattern)] == []
+def test_the_folders_that_are_installed_are_those_that_the_program_imports_from():
+    files = imported(HOUSE / "reflector/main.py", set())
+    folders = sorted({path.rpartition("/")[0] for path in files} - {""})
+    pattern = f"E@^(({'|'.join(folders)})/)?[a-z0-9_]+[.]py$"
+    assert f"    - include_pat: '{pattern}'\n" in (TOP / "mailserver/reflector/config.sls").read_text()
+    assert [path for path in files if not check_include_exclude(path, pattern)] == []

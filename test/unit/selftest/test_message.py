@@ -17,6 +17,7 @@ from mailhost.errors import SelftestError
 from mailhost.receiver import dkim as receiver_dkim
 from mailhost.receiver import dmarc as receiver_dmarc
 from mailhost.receiver.dmarc import Unanswered
+from mailhost.receiver.judge import Queries
 from mailhost.selftest import message as selftest_message
 
 ADDRESS = "198.18.0.21"
@@ -187,7 +188,9 @@ def judged(signed, monkeypatch):
         def check_spf(address, sender, hostname):
             return spf.check2(i=address, s=sender, h=hostname)
 
-        return selftest_message.judge(sent, "selftest@alpha.test", addresses, "mx1.alpha.test", check_spf, lookup)
+        return selftest_message.judge(
+            sent, "selftest@alpha.test", addresses, "mx1.alpha.test", Queries(check_spf, lookup)
+        )
 
     return judge
 
