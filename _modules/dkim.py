@@ -346,7 +346,7 @@ def _settings():
 
 
 def _begin(test, settings=None):
-    """Return this host's :class:`mailhost.dkim.run.Run` and :class:`mailhost.dkim.advance.Host`."""
+    """Return this host's :class:`mailhost.dkim.run.Run` and :class:`mailhost.dkim.advance.SigningHost`."""
     settings = settings or _settings()
     socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
     try:
@@ -354,7 +354,7 @@ def _begin(test, settings=None):
         run = dkim_run.begin(place, settings["domains"], settings["dns"], test, memory.seen_wrong)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
-    host = dkim_advance.Host(
+    host = dkim_advance.SigningHost(
         settings["hostname"],
         lambda: opendkim_daemon.reload_service(service),
         lambda *which, **more: probe.probe(socket, *which, **more),

@@ -93,7 +93,7 @@ def taken_over(name, domains, opendkim, hostname, addresses, paths):
 
 def _outlook(config, domains, opendkim, hostname, addresses, paths):
     domains = packing.unpacked(domains)
-    host = takeover_plan.Host(domains, opendkim, hostname, tuple(addresses), paths["keys"])
+    host = takeover_plan.WantedHost(domains, opendkim, hostname, tuple(addresses), paths["keys"])
     words = opendkim_daemon.words_of(paths["service"])
     return takeover_run.look(config, host, _place_in(paths, domains), words)
 
@@ -256,7 +256,7 @@ def _place(keys, key_table, signing_table, domains, user="opendkim", group="open
     foreseen = __context__.get("dkim.takeover") if __opts__["test"] else None
     domains = packing.unpacked(domains)
     paths = opendkim_tables.tables(key_table, signing_table, domains, foreseen)
-    return dkim_run.Place(keys, paths, keystore.Owner(user, group))
+    return dkim_run.SigningPaths(keys, paths, keystore.Owner(user, group))
 
 
 def _look(run, domains, begins=False):

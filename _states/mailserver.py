@@ -177,7 +177,7 @@ def _data(given):
 def _mail_waiting(configuration, folder):
     if not folder or not daemons_in_force.is_to_change(configuration):
         return contextlib.nullcontext()
-    return milter_action.waiting(milter_action.Postfix(folder))
+    return milter_action.waiting(milter_action.PostfixInstance(folder))
 
 
 def _daemon(name, service, check, reload, settings, configuration, looks):
@@ -451,7 +451,7 @@ def given_back(name, files, unit="", tables=(), modes=False, milter_of=""):
         ret["changes"] = {path: "removed" if row["kind"] == "absent" else "given back" for path, row in rows.items()}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "These files would be given back or removed"}
-        postfix = milter_action.Postfix(milter_of)
+        postfix = milter_action.PostfixInstance(milter_of)
         if milter_of and milter_action.is_running(postfix):
             milter_action.make_wait(postfix)
         if unit:
@@ -738,7 +738,7 @@ def mail_waits(name, files):
     ``tempfail``, and Postfix is reloaded. Processes that started before that are waited for; after 60 s they are
     ended, and their clients try again. The pillar's values return with the main.cf that the same run puts in place.
     """
-    postfix = milter_action.Postfix(name)
+    postfix = milter_action.PostfixInstance(name)
     ret = {"name": name, "result": True, "changes": {}, "comment": "Mail waits while OpenDKIM is restarted"}
     try:
         if not postfix.path("main.cf").exists() or not _is_to_wait(postfix):
@@ -833,7 +833,7 @@ def firewall_closed(name, services=(), ports=()):
 
 def _present_by_us(zone, services, ports):
     note = originals.read()
-    if note["units"] is None and not milter_action.is_ours(milter_action.Postfix()):
+    if note["units"] is None and not milter_action.is_ours(milter_action.PostfixInstance()):
         return {}  # The formula is not (or no longer) on this host, so these ports are somebody else's.
     before = note["firewall"] or {}
     kept = {"permanent": before.get("permanent", ()), "running": before.get("current", ())}
@@ -1016,7 +1016,7 @@ def records_published(name, settings):
     if unknown := addresses.no_public(settings):
         ret["warnings"] = [*ret.get("warnings", ()), f"{unknown}. {addresses.NAME_THEM}"]
     host = (settings["hostname"], settings["addresses"], tlsa)
-    turn = scale_turns.Domains(settings["domains"], settings["dns"], memory.seen_wrong)
+    turn = scale_turns.DueDomains(settings["domains"], settings["dns"], memory.seen_wrong)
     families = settings.get("families", (4, 6))
     wanted = records_wants.wants(settings["domains"], *host, only=frozenset(turn.due), families=families)
     try:

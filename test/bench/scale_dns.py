@@ -22,7 +22,7 @@ import dns.update
 
 from mailhost.check.dns import area as check_dns
 from mailhost.check.dns.answers import Means
-from mailhost.check.findings import Host
+from mailhost.check.findings import CheckedHost
 from mailhost.dkim import look as dkim_look
 from mailhost.dns import lookup
 from mailhost.publish import change, rfc2136
@@ -94,7 +94,7 @@ class World:
         os_paths.update(key_table=str(place.tables.key_table), signing_table=str(place.tables.signing_table))
         whole = {**host.settings, "os": {**host.settings["os"], "opendkim": os_paths}}
         means = Means(ask, lambda timeout: _no_record, _no_record, lambda run: run.now)
-        check_dns.findings(Host(whole, None), list(whole["domains"]), means)
+        check_dns.findings(CheckedHost(whole, None), list(whole["domains"]), means)
         return asked
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from mailhost.dkim import keystore, life, manifest
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dns import lookup
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import settings as pillar_settings
@@ -63,7 +63,7 @@ class KeyedHost:
         me = pwd.getpwuid(0).pw_name
         self.folder = Path(folder)
         tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable")
-        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(me, me))
+        self.place = SigningPaths(str(self.folder / "keys"), tables, keystore.Owner(me, me))
         self.settings = settings(domains, dns=dns or {})
         self.ask = partial(lookup.ask, recursive=tuple(resolvers)) if resolvers else lookup.ask
         (self.pem,) = keystore.generate([2048])
@@ -72,7 +72,7 @@ class KeyedHost:
     def key(self, stage="signing", selector=SELECTOR):
         """Return the row of a domain's key."""
         made = NOW - timedelta(days=1)
-        key = life.Key(selector, "rsa", 2048, self.public, made)
+        key = life.KeyRow(selector, "rsa", 2048, self.public, made)
         for name in life.STAGES[1 : life.STAGES.index(stage) + 1]:
             key = replace(key, **{name: made})
         return key

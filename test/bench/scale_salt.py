@@ -37,7 +37,7 @@ DAEMON = """
 Daemon.is_active = lambda self: True
 Daemon.refused = lambda self, staged: ""
 Daemon.take = lambda self, how: None
-Daemon.seen = lambda self: Seen(True, {})
+Daemon.seen = lambda self: DaemonState(True, {})
 Daemon.settled = lambda self, before, since: []
 Daemon.moment = lambda self: ("", 0)
 """

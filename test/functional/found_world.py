@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from mailhost.dkim import keystore
-from mailhost.dkim.run import Place
+from mailhost.dkim.run import SigningPaths
 from mailhost.errors import ProbeError
 from mailhost.opendkim import milter as milters
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import settings as pillar_settings
 from mailhost.takeover import run as takeover_run
-from mailhost.takeover.plan import Host
+from mailhost.takeover.plan import WantedHost
 
 TEMPLATE = "mailserver/opendkim/files/opendkim.conf.jinja"
 
@@ -54,8 +54,8 @@ class Found:
         self.settings = pillar_settings.resolve(pillar, parameters, {"fqdn": "mx1.lab.test"})
         domains = self.settings["domains"]
         tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable", domains)
-        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(self.me, self.me))
-        self.host = Host(domains, self.settings["opendkim"], "mx1.lab.test", (), self.place.keys)
+        self.place = SigningPaths(str(self.folder / "keys"), tables, keystore.Owner(self.me, self.me))
+        self.host = WantedHost(domains, self.settings["opendkim"], "mx1.lab.test", (), self.place.keys)
 
     def look(self, words=()):
         return takeover_run.look(str(self.config), self.host, self.place, words)

@@ -27,8 +27,8 @@ from mailhost.dkim import report as dkim_report
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import sign as dkim_sign
-from mailhost.dkim.advance import Host
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.advance import SigningHost
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dns import lookup
 from mailhost.opendkim import milter as milters
 from mailhost.opendkim import probe as opendkim_probe
@@ -63,7 +63,7 @@ class World:
         self.etc, self.milter, self.server = etc, milter, server
         self.me = pwd.getpwuid(0).pw_name
         tables = opendkim_tables.tables(etc / "KeyTable", etc / "SigningTable")
-        self.place = Place(str(etc / "keys"), tables, keystore.Owner(self.me, self.me))
+        self.place = SigningPaths(str(etc / "keys"), tables, keystore.Owner(self.me, self.me))
         self.settings = settings()
         self.ask = partial(lookup.ask, recursive=(RESOLVER,))
 
@@ -130,7 +130,7 @@ class World:
         """A run as the minion does it: under the lock, at the time that the host's clocks show."""
         reading = trusted_clock.Reading(at(hours).timestamp(), "one boot", 3600.0 * hours)
         probe = partial(opendkim_probe.probe, self.milter.socket)
-        host = Host("mx1.lab.test", reload or self.milter.reload, probe, lambda run: run.now)
+        host = SigningHost("mx1.lab.test", reload or self.milter.reload, probe, lambda run: run.now)
         clock = mock.patch.object(trusted_clock, "read", return_value=reading)
         with safe_files.locked(self.place.keys), clock:
             run = dkim_run.begin(self.place, domains or self.domains, self.settings["dns"])

@@ -21,7 +21,7 @@ from mailhost.dkim import clock as dkim_clock
 from mailhost.dkim import keystore, life
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import status as dkim_status
-from mailhost.dkim.advance import Host
+from mailhost.dkim.advance import SigningHost
 from mailhost.errors import CutoverError, DkimError, LockHeld, ProbeError
 from mailhost.opendkim import probe
 from mailhost.opendkim import tables as opendkim_tables
@@ -395,7 +395,7 @@ def publishing(world, tmp_path):
 
 
 def whole_run(world, hours, also=()):
-    host = Host("mx1.lab.test", world.milter.reload, partial(probe.probe, world.milter.socket),
+    host = SigningHost("mx1.lab.test", world.milter.reload, partial(probe.probe, world.milter.socket),
                 lambda run: run.now)  # fmt: skip
     return dkim_advance.advance(world.run(hours), host, also)
 

@@ -16,8 +16,8 @@ from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore, life
 from mailhost.dkim import records as dkim_records
-from mailhost.dkim.advance import Host
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.advance import SigningHost
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dns import lookup
 from mailhost.errors import CutoverError, ProbeError
 from mailhost.opendkim import tables as opendkim_tables
@@ -51,7 +51,7 @@ class Years(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="mailserver-model-"))
         me = pwd.getpwuid(0).pw_name
         tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable")
-        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(me, me))
+        self.place = SigningPaths(str(self.folder / "keys"), tables, keystore.Owner(me, me))
         opendkim_tables.ensure_tables(tables)
         self.now, self.in_pillar, self.made = START, set(NAMES), 0
         self.shown, self.dns = {server: {} for server in SERVERS}, Servers()
@@ -186,7 +186,7 @@ class Years(RuleBasedStateMachine):
 
     def advance(self, **more):
         before = {name: self.manifest(name) for name in NAMES}
-        host = Host("mx1.lab.test", self.reload, self.probe, self.oldest)
+        host = SigningHost("mx1.lab.test", self.reload, self.probe, self.oldest)
         try:
             report = dkim_advance.advance(self.start(), host, **more)
         except KilledHere:

@@ -14,7 +14,7 @@ from mailhost.dkim import keystore, life, machine
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import status as dkim_status
 from mailhost.dkim.given_up import FOREIGN, FOREIGN_REVOKED, LOST, REVOKED, TAKEN
-from mailhost.dkim.life import Key as Row
+from mailhost.dkim.life import KeyRow as Row
 from mailhost.errors import DkimError, KeyInUse
 from mailhost.opendkim import tables as opendkim_tables
 from opendkim_daemon import Key

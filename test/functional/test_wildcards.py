@@ -14,7 +14,7 @@ from mailhost.dkim import keystore
 from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim.records import record_of
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dns import lookup, wildcards
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import settings as pillar_settings
@@ -50,7 +50,7 @@ class Host:
 
     def __init__(self, folder, server):
         tables = opendkim_tables.tables(folder / "KeyTable", folder / "SigningTable")
-        self.place = Place(str(folder / "keys"), tables, keystore.Owner("root", "root"))
+        self.place = SigningPaths(str(folder / "keys"), tables, keystore.Owner("root", "root"))
         self.server, self.ask = server, partial(lookup.ask, recursive=(RESOLVER,))
         rfc2136 = {"server": AUTHORITY, "key_file": str(folder / "key")}
         pillar = {

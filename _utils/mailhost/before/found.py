@@ -59,9 +59,9 @@ def text(path: AnyPath) -> str:
 
 def postfix(
     folder: AnyPath, staged: AnyPath, command: Command = run_command, shipped: AnyPath = _SHIPPED
-) -> list[before_lost.Lost]:
+) -> list[before_lost.LostSetting]:
     """Return the settings that main.cf and master.cf in ``folder`` have and those in ``staged`` do not, as
-    :class:`mailhost.before.lost.Lost`.
+    :class:`mailhost.before.lost.LostSetting`.
     """
     main, master = f"{folder}/main.cf", f"{folder}/master.cf"
     here, to_come = ({"main": _asked(command, one, "-n", "main.cf")} for one in (folder, staged))
@@ -80,7 +80,7 @@ def postfix(
 
 def _services(
     folder: AnyPath, staged: AnyPath, master: str, command: Command, shipped: AnyPath
-) -> list[before_lost.Lost]:
+) -> list[before_lost.LostSetting]:
     """Return the services, and the options of services, that master.cf loses."""
     tables = [
         before_lost.services(_said(command, ("postconf", "-c", str(one), "-M")))
@@ -139,7 +139,7 @@ def _said(command: Command, words: Sequence[str]) -> str:
 
 def dovecot(
     folder: AnyPath, staged: AnyPath, command: Command = run_command, shipped: AnyPath = _SHIPPED
-) -> list[before_lost.Lost]:
+) -> list[before_lost.LostSetting]:
     """Return the settings that dovecot.conf and its includes have and the one in ``staged`` does not; none without
     ``doveconf``.
     """
@@ -159,7 +159,7 @@ def dovecot(
     )
 
 
-def opendkim(config: str, staged: AnyPath, trusted: str) -> list[before_lost.Lost]:
+def opendkim(config: str, staged: AnyPath, trusted: str) -> list[before_lost.LostSetting]:
     """Return the settings and trusted hosts that opendkim.conf has and the files in ``staged`` do not."""
     here, to_come = (before_lost.directives(text(path)) for path in (config, Path(staged, "opendkim.conf")))
     spelled = {name: spelling for name, (spelling, _) in here.items()}
@@ -175,7 +175,7 @@ def opendkim(config: str, staged: AnyPath, trusted: str) -> list[before_lost.Los
     for path in sorted(paths):
         for host in sorted(_words(path) - known):
             place = before_lost.line_of(rf"^\s*{re.escape(host)}\s*(#|$)", {path: text(path)})
-            lost.append(before_lost.Lost("trusted host", host, place, "mailserver:opendkim:trusted_hosts"))
+            lost.append(before_lost.LostSetting("trusted host", host, place, "mailserver:opendkim:trusted_hosts"))
     return lost
 
 

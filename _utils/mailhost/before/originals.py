@@ -26,7 +26,7 @@ class _Kind(TypedDict):
     kind: Literal["file", "link", "absent", "unknown"]
 
 
-class Row(_Kind, total=False):
+class OriginalPath(_Kind, total=False):
     """How a path was: a file has ``mode``, ``uid`` and ``gid``, and a link has ``target``."""
 
     mode: int
@@ -39,7 +39,7 @@ class Note(TypedDict):
     """The whole note; ``units`` is ``None`` until the host's original state is recorded."""
 
     format: int
-    files: dict[str, Row]
+    files: dict[str, OriginalPath]
     units: dict[str, UnitState] | None
     firewall: ZoneState | None
     modes: dict[str, list[int]]
@@ -124,7 +124,7 @@ def keep(
     return new
 
 
-def _noted(path: str, upgraded: bool = False) -> tuple[Row, str | None]:
+def _noted(path: str, upgraded: bool = False) -> tuple[OriginalPath, str | None]:
     """Return a path's row for the note, and the file to copy, if any."""
     if upgraded and (path in EDITED or os.path.islink(path)):
         return {"kind": "unknown" if path in EDITED else "absent"}, None
@@ -179,14 +179,16 @@ def _modes(top: str) -> Iterator[tuple[str, list[int]]]:
                     yield path, [stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid]
 
 
-def wanted(files: Iterable[str], state: AnyPath = in_force.STATE, stays: Container[str] = ()) -> dict[str, Row]:
+def wanted(
+    files: Iterable[str], state: AnyPath = in_force.STATE, stays: Container[str] = ()
+) -> dict[str, OriginalPath]:
     """Return what must be in place again, ``{path: row of the note}``, where it differs from what is there.
 
     A file of ours without a known original is removed, unless it is in ``stays``. A file that is not recorded and is
     somebody else's is left alone.
     """
     rows = read(state)["files"]
-    found: dict[str, Row] = {}
+    found: dict[str, OriginalPath] = {}
     for path in files:
         row = rows.get(path) or (_noted(path)[0] if is_ours(path) else None)
         if row and row["kind"] == "unknown":
@@ -196,7 +198,7 @@ def wanted(files: Iterable[str], state: AnyPath = in_force.STATE, stays: Contain
     return found
 
 
-def _is_back(path: str, row: Row, state: AnyPath) -> bool:
+def _is_back(path: str, row: OriginalPath, state: AnyPath) -> bool:
     if row["kind"] == "absent":
         return not os.path.lexists(path)
     if row["kind"] == "link":
@@ -204,7 +206,7 @@ def _is_back(path: str, row: Row, state: AnyPath) -> bool:
     return not os.path.islink(path) and _look(path) == _original(path, row, state)
 
 
-def _original(path: str, row: Row, state: AnyPath) -> in_force.File | None:
+def _original(path: str, row: OriginalPath, state: AnyPath) -> in_force.File | None:
     here = original(path, state)
     return here and in_force.File(here.octets, row["mode"], row["uid"], row["gid"])
 
@@ -214,7 +216,7 @@ def original(path: str, state: AnyPath = in_force.STATE) -> in_force.File | None
     return in_force.look(in_force.beneath(folder(state) / "files", path))
 
 
-def give_back(rows: Mapping[str, Row], state: AnyPath = in_force.STATE) -> None:
+def give_back(rows: Mapping[str, OriginalPath], state: AnyPath = in_force.STATE) -> None:
     """Put back what :func:`wanted` returned.
 
     :raises OriginalsError: a copy is missing.

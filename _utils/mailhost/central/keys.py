@@ -49,7 +49,7 @@ _ROW = Section(
 )
 
 
-class Row(TypedDict):
+class KeyRequest(TypedDict):
     """A key record as a mail host asks for it."""
 
     name: str
@@ -58,14 +58,14 @@ class Row(TypedDict):
     expected: list[str]
 
 
-Told = dict[str, list[str]]
+PublishResults = dict[str, list[str]]
 """What came of the records: the names of those ``sent`` and ``already`` there, a sentence for each that was not."""
 
 
 # ---- on the mail host
 
 
-def rows(run: Run, names: Iterable[str], oldest_queued: OldestQueued) -> list[Row]:
+def rows(run: Run, names: Iterable[str], oldest_queued: OldestQueued) -> list[KeyRequest]:
     """Return the records at ``names`` (of keys of this host) as a publisher needs them: plain data, public.
 
     :param oldest_queued: see :func:`mailhost.dkim.look.check_published`.
@@ -126,7 +126,7 @@ def publish_rows(
     minion: str = "",
     zones: Iterable[str] = (),
     path: Path | None = None,
-) -> Told:
+) -> PublishResults:
     """Publish another host's :func:`rows`; return ``{"sent", "already": names, "refused", "unknown": sentences}``.
 
     :param domains: the domains whose records it may have published.
@@ -138,7 +138,7 @@ def publish_rows(
     """
     credential = publish_credential.read_credential(dns["rfc2136"])
     options, places = lookup.options(dns), Places(frozenset(domains), frozenset(zones))
-    told: Told = {"sent": [], "already": [], "refused": [], "unknown": []}
+    told: PublishResults = {"sent": [], "already": [], "refused": [], "unknown": []}
     changes, told["refused"] = foreign_rows.read_each(given, lambda row, where: read_row(row, domains, where))
     placed = _placed(changes, options, places, told)
     holding: AbstractContextManager[Owners | None] = central_owners.held(path, minion) if path else nullcontext()
@@ -156,7 +156,7 @@ def publish_rows(
     return told
 
 
-def _placed(changes: Sequence[Change], options: Options, places: Places, told: Told) -> list[Change]:
+def _placed(changes: Sequence[Change], options: Options, places: Places, told: PublishResults) -> list[Change]:
     """Return the changes at the ends of their aliases, if these may be the host's; report the others."""
     found = _seen(changes, options)
     placed: list[Change] = []
@@ -186,7 +186,7 @@ def _seen(changes: Iterable[Change], options: Options) -> dict[str, Answers]:
     return {name: found[question] for name, question in questions.items()}
 
 
-def _of_this_host(changes: Iterable[Change], owners: Owners, places: Places, told: Told) -> list[Change]:
+def _of_this_host(changes: Iterable[Change], owners: Owners, places: Places, told: PublishResults) -> list[Change]:
     """Return the changes at names that no other host has. Beyond its domains, only its own records are replaced."""
     kept: list[Change] = []
     for change in changes:

@@ -12,7 +12,7 @@ from mailhost.wording import plain
 Status: TypeAlias = Literal["ok", "unknown", "warn", "fail"]
 STATUSES: tuple[Status, ...] = ("ok", "unknown", "warn", "fail")
 """From the best to the worst. ``unknown``: there was no result (timeout, server in trouble), which is not a fault."""
-Outcome: TypeAlias = tuple[Status, str, str]
+CheckResult: TypeAlias = tuple[Status, str, str]
 """What came of one look: its status, what was seen, and the remedy (of :class:`Finding`)."""
 
 
@@ -39,10 +39,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Host:
+class CheckedHost:
     """What checks read: the settings (``mailserver.settings``) and, for everything else, functions.
 
-    ``command`` is called with the words of a command and returns :class:`Done`; it never raises an exception.
+    ``command`` is called with the words of a command and returns :class:`mailhost.command.CommandResult`; it never
+    raises an exception.
     """
 
     settings: Settings

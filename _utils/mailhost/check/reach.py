@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailhost.check.findings import Host
+from mailhost.check.findings import CheckedHost
 
 READ, WRITE, PASS = 4, 2, 1
 _LINKS = 40
@@ -22,7 +22,7 @@ class Who:
     gids: frozenset[int]
 
 
-def who(host: Host, name: str) -> Who | None:
+def who(host: CheckedHost, name: str) -> Who | None:
     """Return the :class:`Who` of a user by ``id``; ``None`` if that gave no answer."""
     uid, gids = (host.command(("id", option, name)) for option in ("-u", "-G"))
     if uid.status != 0 or gids.status != 0:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mailhost.check.findings import Finding, Host, Status, ok
+from mailhost.check.findings import CheckedHost, Finding, Status, ok
 from mailhost.daemons.services import Service, services
 from mailhost.daemons.talk import Budget, any_certificate, open_talk, short
 from mailhost.errors import HandshakeFailed, WireError
@@ -45,7 +45,7 @@ _RELOAD = "postfix reload; doveadm reload"
 _LATER = "Check again; if it stays: mailserver.check area=protocol says more"
 
 
-def findings(host: Host, domains: Collection[str]) -> list[Finding]:
+def findings(host: CheckedHost, domains: Collection[str]) -> list[Finding]:
     """Return the findings about TLS at the services that ``host.settings`` want; ``domains`` make no difference."""
     return look_at(host.settings, services(host.settings), Budget(), datetime.now(timezone.utc))
 

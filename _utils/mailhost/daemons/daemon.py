@@ -35,7 +35,7 @@ Flow: TypeAlias = Callable[[], tuple[dict[str, str], Iterable[str]]]
 
 
 @dataclass(frozen=True)
-class Seen:
+class DaemonState:
     """The observed state of a daemon: whether its units are active, and ``{place: what is wrong}`` of its listeners.
 
     ``undelivered`` is the same for mail that does not arrive (:attr:`Daemon.flow`).
@@ -167,13 +167,13 @@ class Daemon:
         # Sent messages add log lines of their own, and their outcome is reported in any case.
         return (loud if self.flow or (loud and len(lines) > _MOST_WORDS) else lines)[-_MOST_WORDS:]
 
-    def seen(self) -> Seen:
+    def seen(self) -> DaemonState:
         """Check the units, and talk to each listener."""
         if self._inactive():
-            return Seen(False, {})
+            return DaemonState(False, {})
         problems = {one.place: self._talk(one) for one in self.services}
         problems.update({f"{host} port {port}": _connect(host, port) for host, port in self.sockets})
-        return Seen(True, {place: wrong for place, wrong in problems.items() if wrong})
+        return DaemonState(True, {place: wrong for place, wrong in problems.items() if wrong})
 
     def _talk(self, service: Service) -> str:
         """Return why a listener does not serve: it tries greeting, hello, TLS and, in plain SMTP, a recipient."""
@@ -196,7 +196,7 @@ class Daemon:
         reply = str(talk.ask(f"RCPT TO:<{self.recipient}>"))
         return f"{service.place} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
 
-    def before(self, delivers: bool) -> Seen:
+    def before(self, delivers: bool) -> DaemonState:
         """Check as :meth:`seen` does, before a change; with ``delivers`` also check whether mail arrives."""
         seen = self.seen()
         return replace(seen, undelivered=self._undelivered()) if delivers and seen.active else seen
@@ -207,7 +207,7 @@ class Daemon:
         wrong, self.notes[:] = self.flow()
         return wrong
 
-    def settled(self, before: Seen, since: Moment) -> list[str]:
+    def settled(self, before: DaemonState, since: Moment) -> list[str]:
         """Wait until the daemon serves steadily, and check that mail arrives; return what is wrong if not.
 
         Problems that existed before the change, while the daemon ran, do not count.
@@ -226,7 +226,7 @@ class Daemon:
                     return wrong
             self.pause(0.25)
 
-    def _wrong(self, before: Seen, since: Moment) -> list[str]:
+    def _wrong(self, before: DaemonState, since: Moment) -> list[str]:
         inactive = self._inactive()
         # A program that could not start before logs its end a second later; then only the test messages decide.
         late = _LATE if before.undelivered else None

@@ -20,7 +20,7 @@ from mailhost.errors import ConfigurationRefused, DaemonError, NotServing, Write
 from mailhost.files import AnyPath, locked, replace_file
 
 if TYPE_CHECKING:
-    from mailhost.daemons.daemon import Daemon, Moment, Seen
+    from mailhost.daemons.daemon import Daemon, DaemonState, Moment
 
 STATE = "/var/lib/mailserver"
 
@@ -68,7 +68,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Activation:
     """The outcome for a configuration: the paths that changed, and how the daemon took them (``""``: no change)."""
 
     changed: tuple[str, ...] = ()
@@ -154,11 +154,11 @@ def has_served(configuration: Configuration) -> bool:
     return any(_copies(configuration, "served").values())
 
 
-def put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
+def put_in_force(configuration: Configuration, daemon: "Daemon") -> Activation:
     """Activate a daemon's staged files, or roll back to those that it had.
 
     :param daemon: a :class:`mailhost.daemons.daemon.Daemon`.
-    :return: :class:`Outcome`.
+    :return: :class:`Activation`.
     :raises ConfigurationRefused: the files did not pass the checks, and nothing was touched.
     :raises NotServing: the daemon did not serve with them; the message says with which files it serves now.
     :raises WriteError: the copies could not be written, and nothing was touched.
@@ -168,7 +168,7 @@ def put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
         return _put_in_force(configuration, daemon)
 
 
-def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
+def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Activation:
     wanted = _wanted(configuration)
     here = {path: look(path) for path in configuration.files}
     cut_short = is_cut_short(configuration)
@@ -176,7 +176,7 @@ def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
     if not changed and not cut_short:
         if daemon.is_active() and _copies(configuration, "served") != wanted and not daemon.seen().problems:
             _keep(configuration, "served", wanted)
-        return Outcome()
+        return Activation()
     refused = daemon.refused(configuration.staged)
     if refused:
         raise ConfigurationRefused(
@@ -196,7 +196,7 @@ def _wanted(configuration: Configuration) -> dict[str, File | None]:
     return wanted
 
 
-def _try(configuration: Configuration, daemon: "Daemon", wanted: Files, changed: tuple[str, ...]) -> Outcome:
+def _try(configuration: Configuration, daemon: "Daemon", wanted: Files, changed: tuple[str, ...]) -> Activation:
     former = _copies(configuration, "former")
     before = daemon.before(has_served(configuration))
     # Postfix throttles a program that could not start for a minute, and a reload does not end that.
@@ -213,11 +213,11 @@ def _try(configuration: Configuration, daemon: "Daemon", wanted: Files, changed:
         )
     _keep(configuration, "served", wanted)
     configuration.mark.unlink()
-    return Outcome(changed, "restarted" if how == "restart" else "reloaded")
+    return Activation(changed, "restarted" if how == "restart" else "reloaded")
 
 
 def _act(
-    daemon: "Daemon", how: Literal["reload", "restart"], files: Files, before: "Seen", since: "Moment"
+    daemon: "Daemon", how: Literal["reload", "restart"], files: Files, before: "DaemonState", since: "Moment"
 ) -> list[str]:
     """Put files in place and make the daemon take them; return what keeps it from serving."""
     try:
@@ -229,7 +229,7 @@ def _act(
     return daemon.settled(before, since)
 
 
-def _take_back(configuration: Configuration, daemon: "Daemon", before: "Seen") -> str:
+def _take_back(configuration: Configuration, daemon: "Daemon", before: "DaemonState") -> str:
     """Put back the former files and, if the daemon does not serve with them, the last ones that served; return a
     sentence that says which.
     """

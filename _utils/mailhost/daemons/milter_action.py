@@ -38,7 +38,7 @@ Process: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Postfix:
+class PostfixInstance:
     """A Postfix by its configuration folder, and the means to reach it and its processes, which tests replace."""
 
     folder: str = "/etc/postfix"
@@ -58,7 +58,7 @@ class Postfix:
         return Path(self.state) / "milter-action"
 
 
-def is_ours(postfix: Postfix) -> bool:
+def is_ours(postfix: PostfixInstance) -> bool:
     """Tell whether this formula wrote main.cf."""
     here = in_force.look(postfix.path("main.cf"))
     return here is not None and here.octets.startswith(OURS)
@@ -93,7 +93,7 @@ def _tempfail(found: re.Match[str]) -> str:
     return found[0] if found[2].lower() in WAITS else f"{found[1]}tempfail"
 
 
-def lets_out(postfix: Postfix, folder: str | None = None) -> list[str]:
+def lets_out(postfix: PostfixInstance, folder: str | None = None) -> list[str]:
     """Return the settings that let out mail while a milter is away: ``["milter_default_action = accept"]``.
 
     :param folder: the folder with main.cf and master.cf, if not the one in place.
@@ -130,7 +130,7 @@ def _tables_letting_out(text: str) -> list[str]:
     return found
 
 
-def make_wait(postfix: Postfix) -> list[str]:
+def make_wait(postfix: PostfixInstance) -> list[str]:
     """Make Postfix let mail wait for a milter that is away, and end all processes with another setting.
 
     :return: the settings that let mail out, as from :func:`lets_out`.
@@ -156,7 +156,7 @@ def make_wait(postfix: Postfix) -> list[str]:
     return said
 
 
-def _edited(postfix: Postfix, former: Mapping[Path, in_force.File | None]) -> dict[Path, in_force.File | None]:
+def _edited(postfix: PostfixInstance, former: Mapping[Path, in_force.File | None]) -> dict[Path, in_force.File | None]:
     """Return the edited files with which mail waits, checked with Postfix's own parser."""
     edits = {"main.cf": waiting_main, "master.cf": waiting_master}
     wanted = {}
@@ -179,12 +179,12 @@ def _edited(postfix: Postfix, former: Mapping[Path, in_force.File | None]) -> di
     return wanted
 
 
-def is_running(postfix: Postfix) -> bool:
+def is_running(postfix: PostfixInstance) -> bool:
     """Tell whether the Postfix of this folder runs."""
     return bool(_processes(postfix))
 
 
-def take(postfix: Postfix) -> None:
+def take(postfix: PostfixInstance) -> None:
     """Make a running Postfix take its files, and wait until no process is left that started with older ones."""
     before = _processes(postfix)
     if not before:
@@ -205,7 +205,7 @@ def take(postfix: Postfix) -> None:
         raise MilterActionError(f"these processes of Postfix go on with the old setting: {left}")
 
 
-def _until(postfix: Postfix, holds: Callable[[], object], limit: float) -> bool:
+def _until(postfix: PostfixInstance, holds: Callable[[], object], limit: float) -> bool:
     ends = postfix.clock() + limit
     while not holds():
         if postfix.clock() >= ends:
@@ -214,7 +214,7 @@ def _until(postfix: Postfix, holds: Callable[[], object], limit: float) -> bool:
     return True
 
 
-def _queue_manager(postfix: Postfix) -> set[Process]:
+def _queue_manager(postfix: PostfixInstance) -> set[Process]:
     return _queue_manager_of(_processes(postfix))
 
 
@@ -222,7 +222,7 @@ def _queue_manager_of(found: Mapping[Process, str]) -> set[Process]:
     return {one for one, name in found.items() if name in ("qmgr", "nqmgr", "oqmgr")}
 
 
-def _processes(postfix: Postfix) -> dict[Process, str]:
+def _processes(postfix: PostfixInstance) -> dict[Process, str]:
     """Return ``{(process ID, start time): name}`` of the running master's children; empty if it does not run."""
     done = postfix.command(("postconf", "-c", postfix.folder, "-h", "queue_directory"))
     try:
@@ -244,7 +244,7 @@ def _processes(postfix: Postfix) -> dict[Process, str]:
 
 
 @contextlib.contextmanager
-def waiting(postfix: Postfix, ready: Callable[[], object] = lambda: True) -> Iterator[None]:
+def waiting(postfix: PostfixInstance, ready: Callable[[], object] = lambda: True) -> Iterator[None]:
     """Make mail wait while the block restarts OpenDKIM; then restore the setting of a main.cf of this formula.
 
     :param ready: tells whether OpenDKIM serves again, which is waited for.

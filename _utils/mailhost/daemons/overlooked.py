@@ -54,7 +54,7 @@ def table_problems(folder: AnyPath, command: Command) -> list[str]:
 
     The alias database is not checked: it is made after Postfix first runs. A table on a server may be away for a while.
 
-    :param command: runs a command (:class:`mailhost.check.findings.Host`).
+    :param command: runs a command (:class:`mailhost.check.findings.CheckedHost`).
     """
     shown = [command(("postconf", "-c", str(folder), *words)) for words in (("-n", "-x"), ("-P", "-x"))]
     texts = parameters("\n".join(done.out for done in shown if done.status == 0))
@@ -76,7 +76,7 @@ def port_problems(places: Iterable[tuple[str, int]], unit: str, command: Command
     """Return which of these ports a daemon other than ``unit`` listens on.
 
     :param places: (address, port) of each listener.
-    :param command: runs a command (:class:`mailhost.check.findings.Host`).
+    :param command: runs a command (:class:`mailhost.check.findings.CheckedHost`).
     """
     shown = command(("ss", "-Hltnp"))
     if shown.status != 0:

@@ -15,7 +15,7 @@ from mailhost.errors import DkimError
 
 
 @dataclass(frozen=True)
-class Host:
+class SigningHost:
     """What a whole run needs from the host: its name for selectors, and its daemons.
 
     For ``reload`` and ``probe`` see :func:`mailhost.dkim.sign.sign`, for ``oldest_queued``
@@ -31,7 +31,7 @@ class Host:
 
 def advance(
     run: Run,
-    host: Host,
+    host: SigningHost,
     also: Collection[str] = (),
     instead: Collection[str] = (),
     force: bool = False,

@@ -11,7 +11,7 @@ from mailhost import files as safe_files
 from mailhost.dkim import messages
 from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import settled as dkim_settled
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.records import (
     Wanted,
     change_of,
@@ -39,7 +39,7 @@ LOOKED = "looked.json"
 show as wanted: domain and selector of each."""
 _Place = tuple[str, str]
 """The domain and the selector of a key."""
-_Wants = dict[_Place, tuple[Key, Wanted]]
+_Wants = dict[_Place, tuple[KeyRow, Wanted]]
 """Keys, and what DNS should show of them."""
 Missing = list[tuple[Change, Answers]]
 """The changes that make DNS show keys as wanted, and what it shows now."""
@@ -157,7 +157,7 @@ def _wants(run: Run, manifests: Mapping[str, Manifest], oldest: datetime | None)
     }
 
 
-def _is_settled(key: Key, wanted: Wanted) -> bool:
+def _is_settled(key: KeyRow, wanted: Wanted) -> bool:
     """Tell whether a key waits for nothing: DNS showed its record as wanted before, and it must stay so."""
     return not wanted.why and key.stage in ("signing", "retired")
 

@@ -10,7 +10,7 @@ from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import selectors as dkim_selectors
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.given_up import FOREIGN
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.records import record_of
 from mailhost.dkim.report import Report
 from mailhost.dkim.run import Run, read_manifests
@@ -168,7 +168,7 @@ def _write(run: Run, manifest: Manifest, selector: str, pem: str | None) -> None
     if pem:
         keystore.write_private(keys, name, selector, pem, owner)
     public, bits = keystore.public_half(keystore.read_private(path), str(path))
-    key = life.Key(selector, "rsa", bits, public, run.now)
+    key = life.KeyRow(selector, "rsa", bits, public, run.now)
     keystore.settle_key(keys, name, key, owner)
     line = mail_records.zone_line(record_of(name, run.domains[name], key))
     keystore.write_record(keys, name, selector, line)
@@ -189,7 +189,7 @@ def _settle(run: Run, manifest: Manifest) -> list[Step]:
     return done
 
 
-def _wrong(run: Run, name: str, key: Key) -> Step | None:
+def _wrong(run: Run, name: str, key: KeyRow) -> Step | None:
     """Return the step that puts a key's file right, or ``None``.
 
     :raises KeyFileError: the file is missing, and the key must be able to sign.
@@ -206,7 +206,7 @@ def _wrong(run: Run, name: str, key: Key) -> Step | None:
     return None
 
 
-def _put_right(run: Run, key: Key, step: Step) -> None:
+def _put_right(run: Run, key: KeyRow, step: Step) -> None:
     if step.kind == DESTROY:
         run.destroy(step.domain, key.selector)
     else:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import life
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.run import OldestQueued, Run
 from mailhost.dns import lookup, wildcards
 from mailhost.errors import DkimError
@@ -42,7 +42,7 @@ class Wanted:
     left: bool = False
 
 
-def record_of(name: str, domain: DomainSettings, key: Key) -> Record:
+def record_of(name: str, domain: DomainSettings, key: KeyRow) -> Record:
     """Return the :class:`mailhost.records.record.Record` of a key.
 
     Revoked, its ``p=`` is empty (RFC 6376 section 3.6.1).
@@ -51,7 +51,7 @@ def record_of(name: str, domain: DomainSettings, key: Key) -> Record:
     return records_key.key_record(name, key.selector, public, domain["dkim"]["ttl"], key.algorithm)
 
 
-def revoked_record_of(name: str, domain: DomainSettings, key: Key) -> Record:
+def revoked_record_of(name: str, domain: DomainSettings, key: KeyRow) -> Record:
     """Return the record that a key has from its revocation on."""
     return records_key.key_record(name, key.selector, "", domain["dkim"]["ttl"], key.algorithm)
 
@@ -61,7 +61,7 @@ def question_of(name: str, selector: str) -> lookup.Question:
     return lookup.Question(f"{selector}._domainkey.{name}", "TXT")
 
 
-def wanted_of(run: Run, name: str, key: Key, oldest_queued: datetime | None) -> Wanted:
+def wanted_of(run: Run, name: str, key: KeyRow, oldest_queued: datetime | None) -> Wanted:
     """Return what DNS should show of a key that is not removed.
 
     :param oldest_queued: see :func:`mailhost.dkim.life.keeps_record`.
@@ -70,7 +70,7 @@ def wanted_of(run: Run, name: str, key: Key, oldest_queued: datetime | None) -> 
 
 
 def wanted(
-    name: str, domain: DomainSettings, key: Key, is_named: bool, now: datetime, oldest_queued: datetime | None
+    name: str, domain: DomainSettings, key: KeyRow, is_named: bool, now: datetime, oldest_queued: datetime | None
 ) -> Wanted:
     """Return what DNS should show of a key, like :func:`wanted_of`, without a run.
 
@@ -94,7 +94,7 @@ def wanted(
     return Wanted(record)
 
 
-def change_of(run: Run, name: str, key: Key, wanted: Wanted) -> change.Change:
+def change_of(run: Run, name: str, key: KeyRow, wanted: Wanted) -> change.Change:
     """Return the :class:`mailhost.publish.change.Change` that makes DNS show what is wanted of a key.
 
     It may replace only records that are ours: this key's own record, or its revoked one.
@@ -116,12 +116,12 @@ def testing(answers: lookup.Answers) -> bool:
     return any(records_key.is_testing(value) for one in answers.seen for value in one.values)
 
 
-def judge(key: Key, answers: lookup.Answers) -> lookup.Verdict:
+def judge(key: KeyRow, answers: lookup.Answers) -> lookup.Verdict:
     """Return the :class:`mailhost.dns.lookup.Verdict` on whether DNS shows a key itself."""
     return lookup.judge(answers, _check(key.public, key.algorithm))
 
 
-def judge_wanted(key: Key, wanted: Wanted, answers: lookup.Answers) -> lookup.Verdict:
+def judge_wanted(key: KeyRow, wanted: Wanted, answers: lookup.Answers) -> lookup.Verdict:
     """Return the verdict on whether DNS shows what is wanted of a key; ``published`` means: as wanted, everywhere.
 
     A key that must be revoked is also revoked if there is no record. A key that must be removed needs to have no
@@ -149,7 +149,7 @@ def judge_wanted(key: Key, wanted: Wanted, answers: lookup.Answers) -> lookup.Ve
 
 
 def without_wildcards(
-    wants: Mapping[_Place, tuple[Key, Wanted]],
+    wants: Mapping[_Place, tuple[KeyRow, Wanted]],
     seen: Mapping[_Place, lookup.Answers],
     ask: wildcards.Ask,
 ) -> dict[_Place, lookup.Answers]:
@@ -177,7 +177,7 @@ def _lacks(values: Iterable[bytes], ours: _Check) -> bool:
     return all(ours((value,)) for value in values)
 
 
-def shows(key: Key, answers: lookup.Answers) -> str:
+def shows(key: KeyRow, answers: lookup.Answers) -> str:
     """Return what DNS shows in place of a key: a ``"revoked"`` record, ``"another"`` key, or ``""`` for neither.
 
     No record of ours had an empty ``p=`` before this host asked for that, so one server that shows it is enough.

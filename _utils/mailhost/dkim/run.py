@@ -39,7 +39,7 @@ APPLIED_FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Place:
+class SigningPaths:
     """Where a host has its keys and tables, and who owns the keys."""
 
     keys: str
@@ -75,11 +75,11 @@ def applied_settings(
     return settings
 
 
-def place_of(settings: Settings) -> Place:
-    """Return the :class:`Place` that a host's settings name."""
+def place_of(settings: Settings) -> SigningPaths:
+    """Return the :class:`SigningPaths` that a host's settings name."""
     paths = settings["os"]["opendkim"]
     domains = packing.unpacked(settings.get("domains", {}))
-    return Place(
+    return SigningPaths(
         paths["keys"],
         opendkim_tables.tables(paths["key_table"], paths["signing_table"], domains),
         keystore.Owner(paths["user"], paths["group"]),
@@ -113,7 +113,7 @@ class Run:
     last watch saw wrong. ``planned`` is what earlier parts of the same dry run would have done.
     """
 
-    place: Place
+    place: SigningPaths
     domains: Domains
     dns: Dns
     now: datetime
@@ -237,7 +237,7 @@ def read_manifests(
 
 
 def begin(
-    place: Place,
+    place: SigningPaths,
     domains: Domains,
     dns: Dns,
     test: bool = False,
@@ -282,7 +282,7 @@ def begin(
     )
 
 
-def _refused(place: Place, test: bool) -> dict[str, str]:
+def _refused(place: SigningPaths, test: bool) -> dict[str, str]:
     try:
         place.owner.ids()
     except KeyFileError:

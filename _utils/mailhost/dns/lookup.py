@@ -22,7 +22,7 @@ from mailhost.dns.message import (
     within,
 )
 from mailhost.dns.names import canonical_address, canonical_name
-from mailhost.dns.queries import Asking, Place, Trouble, Unanswered
+from mailhost.dns.queries import Asking, ServerAddress, Trouble, Unanswered
 from mailhost.dns.sockets import name_wire
 from mailhost.dns.zones import IGNORED, Zone, Zones
 from mailhost.errors import DnsError
@@ -80,7 +80,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ServerAnswer:
     """What one server answered at one address.
 
     ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``. ``values`` has one value for
@@ -115,7 +115,7 @@ class Answers:
     target: str = ""
     zone: str = ""
     negative_ttl: int | None = None
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[ServerAnswer, ...] = ()
     left_out: tuple[str, ...] = ()
     trouble: str = ""
     remarks: tuple[str, ...] = ()
@@ -240,7 +240,7 @@ def remarks(answers: Iterable[Answers]) -> list[str]:
     return list(dict.fromkeys(one for each in answers for one in each.remarks))
 
 
-def place(seen: Seen) -> str:
+def place(seen: ServerAnswer) -> str:
     """Return where something was seen: the server with its address."""
     return f"{seen.server} ({seen.address})" if seen.address else seen.server
 
@@ -291,11 +291,11 @@ class _Trail:
     target: str = ""
     zone: Zone | None = None
     visited: set[tuple[str, Zone]] = field(default_factory=set)
-    seen: dict[tuple[str, str, str], Seen] = field(default_factory=dict)
+    seen: dict[tuple[str, str, str], ServerAnswer] = field(default_factory=dict)
     left_out: dict[str, None] = field(default_factory=dict)
     remarks: dict[str, None] = field(default_factory=dict)
 
-    def see(self, name: str, seen: Seen) -> None:
+    def see(self, name: str, seen: ServerAnswer) -> None:
         self.seen[name, seen.server, seen.address] = seen
 
 
@@ -371,13 +371,13 @@ class _Run:
         told += await self._told(trail, name, rdtype, await further)
         minimal = tuple(place for place, one in told if one.is_minimal)
         hidden = await self._hidden_zone(name, zone, minimal) if minimal else ""
-        aliases: dict[str, list[Place]] = {}
-        children: dict[str, tuple[frozenset[str], tuple[Place, ...], tuple[Place, ...]]] = {}
+        aliases: dict[str, list[ServerAddress]] = {}
+        children: dict[str, tuple[frozenset[str], tuple[ServerAddress, ...], tuple[ServerAddress, ...]]] = {}
         for place, one in told:
             child = one.child or (hidden if one.is_minimal else "")
             is_judged_below = one.status == "bogus" and child
             if one.status and not is_judged_below:
-                trail.see(name, Seen(*place, one.status, one.values, one.ttl, one.detail))
+                trail.see(name, ServerAnswer(*place, one.status, one.values, one.ttl, one.detail))
             if one.alias:
                 aliases.setdefault(one.alias, []).append(place)
             if child:
@@ -393,25 +393,25 @@ class _Run:
             if alias in chain or len(chain) > LONGEST_CHAIN:
                 detail = f"CNAME chain without an end: {' -> '.join((*chain, alias))}"
                 for place in tellers:
-                    trail.see(name, Seen(*place, "unknown", detail=detail))
+                    trail.see(name, ServerAnswer(*place, "unknown", detail=detail))
                 continue
             near = within(alias, zone.name)
             onward = zone if near else await self._zones.enclosing(starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
 
-    async def _hidden_zone(self, name: str, zone: Zone, places: tuple[Place, ...]) -> str:
+    async def _hidden_zone(self, name: str, zone: Zone, places: tuple[ServerAddress, ...]) -> str:
         """Return a zone between ``zone`` and ``name`` that these servers also serve without showing it; or ``""``."""
         above = name.partition(".")[2]
         if not within(above, zone.name) or above == zone.name:
             return ""
         return await self._asking.once(self._zones.between, zone, above, places)
 
-    async def _told(self, trail: _Trail, name: str, rdtype: str, zone: Zone) -> list[tuple[Place, Said]]:
+    async def _told(self, trail: _Trail, name: str, rdtype: str, zone: Zone) -> list[tuple[ServerAddress, Said]]:
         """Ask all servers of a zone, and return ``(place, Said)`` of each; note which cannot be asked."""
         trail.left_out.update(dict.fromkeys(zone.left_out))
         trail.remarks.update(dict.fromkeys(zone.remarks))
         for server, address, status, detail in zone.unasked:
-            trail.see(name, Seen(server, address, status, detail=detail))
+            trail.see(name, ServerAnswer(server, address, status, detail=detail))
         asked = [self._ask(address, name, rdtype, zone) for _, address in zone.asked]
         # A task for each of thousands of questions would cost as much as the question, so one is awaited directly.
         said = await asyncio.gather(*asked) if len(asked) > 1 else [await one for one in asked]
@@ -431,17 +431,17 @@ class _Run:
         wrong = signed.wrong or (signed.keys and self._zones.why_invalid(response, name, rdtype, signed.keys))
         return replace(said, status="bogus", values=(), ttl=None, detail=wrong, alias="") if wrong else said
 
-    async def _resolver(self, address: str, question: Question) -> Seen:
+    async def _resolver(self, address: str, question: Question) -> ServerAnswer:
         address = canonical_address(address)
         try:
             response = await self._asking.query(address, question.name, question.rdtype, flags=RECURSION_DESIRED)
             said = read_resolver(response, question.rdtype)
         except Unanswered as err:
             said = Said("unknown", detail=str(err))
-        return Seen("resolver", address, said.status, said.values, said.ttl, said.detail)
+        return ServerAnswer("resolver", address, said.status, said.values, said.ttl, said.detail)
 
     async def _astray(
-        self, question: Question, trail: _Trail, zone: Zone, seen: Iterable[Seen]
+        self, question: Question, trail: _Trail, zone: Zone, seen: Iterable[ServerAnswer]
     ) -> tuple[tuple[str, Values], ...]:
         """Return records at names where people put them by mistake, if none is at the right name; asks one server."""
         absent = [one.address for one in seen if one.status == "absent" and one.server != "resolver"]

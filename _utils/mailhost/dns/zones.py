@@ -23,7 +23,7 @@ from mailhost.dns.message import (
     within,
 )
 from mailhost.dns.names import canonical, canonical_address
-from mailhost.dns.queries import Asking, Place, Trouble, Unanswered, no_route
+from mailhost.dns.queries import Asking, ServerAddress, Trouble, Unanswered, no_route
 from mailhost.dns.walk import MOST_SERVERS, PARENTS, ROOT_SERVER, Cut, Walk
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _BELIEVED = (
 )
 Unasked = tuple[str, str, str, str]
 """What is reported of a server that is not asked for a zone's records: its name, its address, a status and a detail."""
-_Part = tuple[list[Place], list[Unasked], list[str]]
+_Part = tuple[list[ServerAddress], list[Unasked], list[str]]
 """What one server adds to a zone: where to ask, what is not asked and why, and what is left out."""
 
 
@@ -56,7 +56,7 @@ class Zone:
     """
 
     name: str
-    asked: tuple[Place, ...]
+    asked: tuple[ServerAddress, ...]
     unasked: tuple[Unasked, ...]
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -112,7 +112,7 @@ class Zones:
         await self._asking.once(self._walk.cut_of, top)
         return f"The root of DNS has no {top}, so its names are internal ones" if top in self._walk.denied else None
 
-    async def below(self, child: str, servers: frozenset[str], places: tuple[Place, ...], zone: Zone) -> Zone:
+    async def below(self, child: str, servers: frozenset[str], places: tuple[ServerAddress, ...], zone: Zone) -> Zone:
         """Return a zone below ``zone``, to which some of its ``places`` refer, with the servers that anyone names."""
         if zone.cut.above is not None or await self._is_walked():
             cut = await self._asking.once(self._walk.cut_of, child)
@@ -125,7 +125,7 @@ class Zones:
             servers = await self._apex_servers(child, places)
         return await self._asking.once(self.whole, Cut(child, tuple((one, ()) for one in sorted(servers))))
 
-    async def between(self, zone: Zone, name: str, places: tuple[Place, ...]) -> str:
+    async def between(self, zone: Zone, name: str, places: tuple[ServerAddress, ...]) -> str:
         """Return the zone below ``zone`` that encloses a name, as far as its servers show it; ``""`` if there is none.
 
         Where the resolver is trusted, some of these places are asked instead: the resolver might cache a denial.
@@ -161,10 +161,10 @@ class Zones:
         :raises Trouble: there are too many.
         """
         cut = zone.cut
-        own: dict[Place, frozenset[str]] = {}
+        own: dict[ServerAddress, frozenset[str]] = {}
         names = {server for server, _ in cut.servers}
         parts: dict[str, _Part] = {}
-        fresh: Sequence[Place] = zone.asked if cut.name else ()
+        fresh: Sequence[ServerAddress] = zone.asked if cut.name else ()
         while fresh:
             said = await asyncio.gather(*(self._asking.once(self._apex_servers, cut.name, (place,)) for place in fresh))
             own.update((place, named) for place, named in zip(fresh, said, strict=True) if named)
@@ -239,11 +239,11 @@ class Zones:
         found = await self._apex(zone.name, "SOA", zone.asked)
         return None if found is None else min(found[0].minimum, found.ttl, NEGATIVE_CAP)
 
-    async def _apex_servers(self, zone: str, places: tuple[Place, ...]) -> frozenset[str]:
+    async def _apex_servers(self, zone: str, places: tuple[ServerAddress, ...]) -> frozenset[str]:
         found = await self._apex(zone, "NS", places)
         return frozenset() if found is None else frozenset(values(found))
 
-    async def _apex(self, zone: str, rdtype: str, places: Iterable[Place]) -> RecordSet | None:
+    async def _apex(self, zone: str, rdtype: str, places: Iterable[ServerAddress]) -> RecordSet | None:
         """Return the records at a zone's apex from the first server that has them; silent servers come last."""
         for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):
             try:
@@ -262,7 +262,7 @@ class Zones:
         """
         return await self._asking.once(self._signed, zone.cut, zone.asked)
 
-    async def _signed(self, cut: Cut, places: tuple[Place, ...]) -> Signed:
+    async def _signed(self, cut: Cut, places: tuple[ServerAddress, ...]) -> Signed:
         if not cut.name:
             return Signed()
         above = Signed() if cut.above is None else await self._asking.once(self._signed, cut.above, ())
@@ -302,7 +302,7 @@ class Zones:
                 return True
         return False
 
-    async def _response(self, cut: Cut | None, name: str, rdtype: str, places: Iterable[Place]) -> Response:
+    async def _response(self, cut: Cut | None, name: str, rdtype: str, places: Iterable[ServerAddress]) -> Response:
         """Return a response with signatures from these places, the zone's servers or, without a cut, the resolver."""
         if cut is None:
             return await self._recurse(name, rdtype)
@@ -341,10 +341,10 @@ def _put_together(cut: Cut, parts: Mapping[str, _Part]) -> Zone:
     return Zone(cut.name, asked, unasked, left_out, (), cut)
 
 
-def _differences(cut: Cut, own: Mapping[Place, frozenset[str]]) -> Iterator[str]:
+def _differences(cut: Cut, own: Mapping[ServerAddress, frozenset[str]]) -> Iterator[str]:
     """Yield a sentence for each set of servers that a zone names differently from its delegation."""
     parent = {server for server, _ in cut.servers}
-    by_set: dict[frozenset[str], Place] = {}
+    by_set: dict[frozenset[str], ServerAddress] = {}
     for place, named in own.items():
         by_set.setdefault(named, place)
     for named, (server, address) in sorted(by_set.items(), key=lambda one: one[1]):

@@ -44,7 +44,7 @@ def missing_files(texts: Mapping[str, str]) -> dict[str, str]:
 def problem(command: Command, kind: str, name: str) -> tuple[Literal["", "warn", "fail"] | None, list[str]]:
     """Return the complaints of `postmap -q` about a table: ``("", lines)`` for none, else ``fail`` or ``warn``.
 
-    :param command: runs a command (:class:`mailhost.check.findings.Host`).
+    :param command: runs a command (:class:`mailhost.check.findings.CheckedHost`).
     :return: ``(status, lines)``; the status is ``None`` if the command could not be run.
     """
     done = command(words_for(kind, name))

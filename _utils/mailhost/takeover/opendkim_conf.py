@@ -24,7 +24,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Row:
+class DataSetRow:
     """A row of a data set: its key, its value, and where it is (``file:line``, or that of the setting)."""
 
     key: str
@@ -38,7 +38,7 @@ class DataSet:
 
     kind: str
     path: str
-    rows: tuple[Row, ...]
+    rows: tuple[DataSetRow, ...]
 
 
 def read_text(path: AnyPath) -> str:
@@ -111,18 +111,18 @@ def _kind(value: str) -> tuple[str, str]:
     return ("file" if value.startswith("/") else "csl"), value
 
 
-def _listed(text: str, where: str) -> Iterator[Row]:
+def _listed(text: str, where: str) -> Iterator[DataSetRow]:
     for one in text.split(","):
         key, _, value = one.partition("=")
         if key.strip():
-            yield Row(key.strip(), value.strip(), where)
+            yield DataSetRow(key.strip(), value.strip(), where)
 
 
-def _rows(text: str, path: str) -> Iterator[Row]:
+def _rows(text: str, path: str) -> Iterator[DataSetRow]:
     for number, line in enumerate(text.split("\n"), 1):
         words = line.partition("#")[0].split(None, 1)
         if words:
-            yield Row(words[0], words[1].strip() if len(words) > 1 else "", f"{path}:{number}")
+            yield DataSetRow(words[0], words[1].strip() if len(words) > 1 else "", f"{path}:{number}")
 
 
 def same_path(one: AnyPath, other: AnyPath) -> bool:

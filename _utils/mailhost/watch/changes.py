@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from mailhost.check.areas import AREAS
 from mailhost.check.findings import STATUSES, Finding, Status, ok, worst
-from mailhost.watch.memory import GONE, Known, Row, Rows, Subject
+from mailhost.watch.memory import GONE, Known, RememberedSubject, Rows, Subject
 
 LONG_RUNS, LONG = 3, 24 * 3600
 """A finding that stays unknown for so many runs and so many seconds is reported; before that it is not."""
@@ -35,7 +35,7 @@ def advance(rows: Rows | None, findings: Iterable[Finding], now: int) -> Rows:
     first, rows = rows is None, rows or {}
     after: Rows = {}
     for place in {*rows, *(place for place, one in seen.items() if one.status != "ok")}:
-        area, row = place[0].partition(".")[0], rows.get(place, Row())
+        area, row = place[0].partition(".")[0], rows.get(place, RememberedSubject())
         if place in seen:
             after[place] = _seen(row, seen[place], now, first)
         elif _is_of_area(place[0]) or place[0] in right:
@@ -75,7 +75,7 @@ def _is_of_area(id: str) -> bool:
     return id in {f"{area}.check" for area in AREAS}
 
 
-def _seen(row: Row, finding: Finding, now: int, first: bool) -> Row:
+def _seen(row: RememberedSubject, finding: Finding, now: int, first: bool) -> RememberedSubject:
     if finding.status == "unknown":
         since = row.since if row.blind else now
         row = replace(row, blind=row.blind + 1, since=since)
@@ -87,7 +87,7 @@ def _seen(row: Row, finding: Finding, now: int, first: bool) -> Row:
     return replace(row, status=finding.status, last=_texts(finding), doubt="")
 
 
-def _is_doubtful(row: Row, finding: Finding) -> bool:
+def _is_doubtful(row: RememberedSubject, finding: Finding) -> bool:
     """Tell whether another run must see it as well: after each change in DNS the secondaries lag behind for a while.
 
     A failure is accepted at once, since mail may be lost meanwhile.
@@ -95,7 +95,7 @@ def _is_doubtful(row: Row, finding: Finding) -> bool:
     return finding.id.startswith("dns.") and finding.status == "warn" != row.doubt and row.status != "fail"
 
 
-def _unseen(row: Row) -> Row:
+def _unseen(row: RememberedSubject) -> RememberedSubject:
     row = replace(row, blind=row.blind + 1)
     return replace(row, status=GONE, doubt="") if row.blind >= LONG_RUNS or row.status in _CALM else row
 
@@ -110,7 +110,7 @@ def shortened(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Change:
+class StatusChange:
     """One subject whose status changed from ``was`` to ``status``, as far as a channel knows."""
 
     id: str
@@ -120,13 +120,13 @@ class Change:
     last: dict[str, str]
 
 
-def changes(rows: Rows, channel: str) -> list[Change]:
-    """Return what a channel must be notified of: a :class:`Change` for each row whose status it does not know yet."""
+def changes(rows: Rows, channel: str) -> list[StatusChange]:
+    """Return what a channel must be notified of: a :class:`StatusChange` for each row whose status is new to it."""
     found = []
     for (id, about), row in sorted(rows.items()):
         was = row.told.get(channel, "ok")
         if _known_as(row.status) != was:
-            found.append(Change(id, about, was, row.status, row.last))
+            found.append(StatusChange(id, about, was, row.status, row.last))
     return found
 
 
@@ -149,7 +149,7 @@ def kept(rows: Rows, channels: Collection[str]) -> Rows:
     return found
 
 
-def _is_dull(row: Row, told: Mapping[str, Status]) -> bool:
+def _is_dull(row: RememberedSubject, told: Mapping[str, Status]) -> bool:
     waits = row.status != GONE and (row.blind or row.doubt)
     return row.status in _CALM and not waits and all(status == "ok" for status in told.values())
 
@@ -171,7 +171,7 @@ def kind(was: Status, status: Known) -> str:
     return "worse" if STATUSES.index(status) > STATUSES.index(was) else "better"
 
 
-class Group(TypedDict):
+class ChangeGroup(TypedDict):
     """Equal changes as one, for a report (:func:`grouped`)."""
 
     change: str
@@ -185,13 +185,13 @@ class Group(TypedDict):
     remedy: str
 
 
-def grouped(found: Iterable[Change]) -> list[Group]:
+def grouped(found: Iterable[StatusChange]) -> list[ChangeGroup]:
     """Return changes for a report, equal ones as one: ``change`` (one of ``KINDS``), ``id``, ``was``, ``status``,
     ``count``, ``about`` (the first ones), and ``wanted``, ``seen`` and ``remedy`` of the first.
 
     So 300 domains that fail at once because a name server died are a few lines, not 300 mails.
     """
-    groups: dict[tuple[int, int, str, Status, Known], list[Change]] = defaultdict(list)
+    groups: dict[tuple[int, int, str, Status, Known], list[StatusChange]] = defaultdict(list)
     for one in found:
         groups[KINDS.index(kind(one.was, one.status)), -_severity(one), one.id, one.was, one.status].append(one)
     return [
@@ -210,5 +210,5 @@ def grouped(found: Iterable[Change]) -> list[Group]:
     ]
 
 
-def _severity(change: Change) -> int:
+def _severity(change: StatusChange) -> int:
     return STATUSES.index(_known_as(change.status))

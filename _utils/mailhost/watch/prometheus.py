@@ -19,7 +19,7 @@ MOST = 1000
 """Samples of one metric that name a domain or another subject. If DNS fails for 10,000 domains at once, a time series
 for each would harm Prometheus more than it helps anybody; the metric that counts them stays right."""
 
-Keys = Mapping[str, Mapping[str, dkim_status.Row]]
+Keys = Mapping[str, Mapping[str, dkim_status.KeyStatus]]
 """The keys as returned by ``dkim.status``: the rows by domain and selector."""
 Sample = tuple[Mapping[str, str], float]
 """A value, with the labels that tell it from the others of its metric."""

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mailhost.daemons import in_force
-from mailhost.daemons.daemon import Seen, place_of_socket
+from mailhost.daemons.daemon import DaemonState, place_of_socket
 from mailhost.daemons.in_force import Configuration, is_cut_short, needs_restart, put_in_force, stage
 from mailhost.errors import ConfigurationRefused, DaemonError, NotServing
 
@@ -28,7 +28,7 @@ class Daemon:
         return self.active
 
     def seen(self):
-        return Seen(self.active, {})
+        return DaemonState(self.active, {})
 
     def before(self, delivers):
         return self.seen()

@@ -9,12 +9,12 @@ from signing_host import MADE, NAMES, NOW, PEM, PUBLIC, World, dkim_states
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore
 from mailhost.dkim import sign as dkim_sign
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dns.lookup import Seen
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dns.lookup import ServerAnswer
 from mailhost.opendkim import tables as opendkim_tables
 
 FIRST = NAMES[0]
-HOST = dkim_advance.Host("mx1.example", lambda: None, lambda *_: None, lambda run: run.now)
+HOST = dkim_advance.SigningHost("mx1.example", lambda: None, lambda *_: None, lambda run: run.now)
 NEW = "20261124-mx1"
 
 
@@ -29,7 +29,11 @@ class Shown(World):
 
     def answers(self, question):
         text = self.texts.get(question.name.partition(".")[0])
-        seen = Seen("ns", "192.0.2.53", "answer", (text.encode(),), 300) if text else Seen("ns", "192.0.2.53", "absent")
+        seen = (
+            ServerAnswer("ns", "192.0.2.53", "answer", (text.encode(),), 300)
+            if text
+            else ServerAnswer("ns", "192.0.2.53", "absent")
+        )
         return replace(super().answers(question), seen=(seen,))
 
     def rows(self, *keys):
@@ -52,7 +56,7 @@ def first_key(world):
 
 
 def unstamped(world):
-    world.rows(Key("s", "rsa", 2048, PUBLIC, MADE))
+    world.rows(KeyRow("s", "rsa", 2048, PUBLIC, MADE))
 
 
 def revoked_by_others(world):
@@ -70,7 +74,7 @@ def known_to_others(world):
 
 
 def overtaken(world):
-    world.rows(Key("old", "rsa", 2048, PUBLIC, MADE), Key("s", "rsa", 2048, PUBLIC, MADE, MADE, MADE))
+    world.rows(KeyRow("old", "rsa", 2048, PUBLIC, MADE), KeyRow("s", "rsa", 2048, PUBLIC, MADE, MADE, MADE))
     signs(world)
 
 
@@ -108,7 +112,7 @@ def test_what_a_dry_run_would_make_is_reported_once(world):
 
 
 def test_a_dry_run_does_not_foresee_a_stamp_that_the_clock_forbids(world):
-    world.rows(Key("s", "rsa", 2048, PUBLIC, NOW))
+    world.rows(KeyRow("s", "rsa", 2048, PUBLIC, NOW))
     foreseen = dkim_advance.advance(world.run(test=True, now=MADE), HOST)
     assert (foreseen.changes, len(foreseen.errors)) == ({}, 1)
 

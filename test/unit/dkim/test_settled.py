@@ -130,7 +130,7 @@ def test_a_key_file_gets_its_mode_back_and_what_a_killed_run_left_is_deleted(wor
 def test_the_parts_of_a_run_go_by_one_look_at_the_files(world, monkeypatch):
     looks, before = [], dkim_settled._version
     monkeypatch.setattr(dkim_settled, "_version", lambda path: looks.append(path) or before(path))
-    host = dkim_advance.Host("mx1.example", lambda: None, lambda *_: None)
+    host = dkim_advance.SigningHost("mx1.example", lambda: None, lambda *_: None)
     report = dkim_advance.advance(world.run(now=LATER), host)
     assert (report.changes, report.errors) == ({}, [])
     assert sorted(looks) == sorted(f"{folder(world, name)}/{file}" for name in NAMES for file in FILES)
@@ -149,7 +149,7 @@ def test_a_domain_of_which_a_run_wants_something_is_looked_into_by_all_its_parts
     rests = []
     for part in ("make_keys", "check_published", "sign"):
         monkeypatch.setattr(dkim_advance, part, lambda *given, **_: rests.append(given[-1].rest) or Report())
-    host = dkim_advance.Host("mx1.example", lambda: None, lambda *_: None)
+    host = dkim_advance.SigningHost("mx1.example", lambda: None, lambda *_: None)
     dkim_advance.advance(world.run(now=LATER), host, **{which: [FIRST]})
     assert rests == [[FIRST]] * 3
 

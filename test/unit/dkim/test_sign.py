@@ -9,8 +9,8 @@ from signing_host import MADE, NAMES, NOW, PEM, PUBLIC, World
 
 from mailhost.dkim import keystore, life
 from mailhost.dkim import sign as dkim_sign
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dns.lookup import Seen
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dns.lookup import ServerAnswer
 from mailhost.errors import CutoverError, ProbeError, WriteError
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.opendkim.tables import Signer
@@ -66,7 +66,11 @@ class Host(World):
     def answers(self, question):
         selector, _, name = question.name.partition("._domainkey.")
         text = self.shown.get((name, selector), TEXT)
-        seen = Seen("ns", "192.0.2.53", "answer", (text.encode(),), 300) if text else Seen("ns", "192.0.2.53", "absent")
+        seen = (
+            ServerAnswer("ns", "192.0.2.53", "answer", (text.encode(),), 300)
+            if text
+            else ServerAnswer("ns", "192.0.2.53", "absent")
+        )
         found = super().answers(question)
         return found if name in self.silent else replace(found, seen=(seen,))
 
@@ -111,15 +115,15 @@ def host(tmp_path, monkeypatch):
 
 
 def generated(selector="s"):
-    return Key(selector, "rsa", 2048, PUBLIC, MADE)
+    return KeyRow(selector, "rsa", 2048, PUBLIC, MADE)
 
 
 def published(selector="s", at=MADE):
-    return Key(selector, "rsa", 2048, PUBLIC, LONG_AGO, at)
+    return KeyRow(selector, "rsa", 2048, PUBLIC, LONG_AGO, at)
 
 
 def signing(selector="s"):
-    return Key(selector, "rsa", 2048, PUBLIC, LONG_AGO, LONG_AGO, LONG_AGO)
+    return KeyRow(selector, "rsa", 2048, PUBLIC, LONG_AGO, LONG_AGO, LONG_AGO)
 
 
 def told(report):

@@ -25,7 +25,7 @@ def turns(tmp_path, monkeypatch):
 
     def look(wrong=(), domains=None, dns=None):
         domains = alike(NAMES) if domains is None else domains
-        turn = scale_turns.Domains(domains, dns or {}, memory.seen_wrong, note(tmp_path))
+        turn = scale_turns.DueDomains(domains, dns or {}, memory.seen_wrong, note(tmp_path))
         turn.note([name for name in turn.due if name in wrong])
         assert sorted([*turn.due, *turn.later]) == sorted(domains)
         return turn.due
@@ -39,7 +39,7 @@ def note(folder):
 
 def test_up_to_500_domains_all_are_looked_for_in_each_run_and_nothing_is_noted(tmp_path):
     assert scale_turns.MANY == 500
-    turn = scale_turns.Domains(alike(NAMES), {}, memory.seen_wrong, note(tmp_path))
+    turn = scale_turns.DueDomains(alike(NAMES), {}, memory.seen_wrong, note(tmp_path))
     turn.note([])
     assert (turn.due, turn.later) == (NAMES, [])
     assert not note(tmp_path).exists()

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from mailhost.check.findings import Finding, Host, Outcome, Status, ok
+from mailhost.check.findings import CheckedHost, CheckResult, Finding, Status, ok
 from mailhost.check.reach import PASS, READ, Who, described, may, who
-from mailhost.check.shared import Step, brief, chain, not_run, together
+from mailhost.check.shared import ChainStep, brief, chain, not_run, together
 from mailhost.dkim import keystore, life
 from mailhost.dkim.life import Manifest
-from mailhost.dkim.run import Place, place_of
+from mailhost.dkim.run import SigningPaths, place_of
 from mailhost.errors import DkimError
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.opendkim.tables import Tables
@@ -40,7 +40,7 @@ class Chain:
     manifests: dict[str, Manifest] = field(default_factory=dict)
 
     @cached_property
-    def place(self) -> Place:
+    def place(self) -> SigningPaths:
         return place_of(self.settings)
 
     @cached_property
@@ -64,7 +64,7 @@ class Chain:
         return Path(self.records[self.signing[name].lower()].split(":", 2)[2])
 
 
-def findings(host: Host, domains: Collection[str]) -> list[Finding]:
+def findings(host: CheckedHost, domains: Collection[str]) -> list[Finding]:
     """Return the findings on the way from each domain to its key file; none if OpenDKIM is off."""
     settings = host.settings
     if not settings["opendkim"]["enabled"]:
@@ -123,13 +123,15 @@ def _whole(tables: Tables) -> Finding:
     return Finding(id, "warn", about, wanted, seen, remedy)
 
 
-def _steps(look: Chain) -> list[Step]:
+def _steps(look: Chain) -> list[ChainStep]:
     return [
-        Step("config.dkim.signer", "a key signs", partial(_signer, look)),
-        Step("config.dkim.signing_table", "the signing table names the key that should sign", partial(_signed, look)),
-        Step("config.dkim.key_table", "the KeyTable leads to the domain's key file", partial(_listed, look)),
-        Step("config.dkim.key_file", "a key file that OpenDKIM reads and takes for safe", partial(_file, look)),
-        Step(
+        ChainStep("config.dkim.signer", "a key signs", partial(_signer, look)),
+        ChainStep(
+            "config.dkim.signing_table", "the signing table names the key that should sign", partial(_signed, look)
+        ),
+        ChainStep("config.dkim.key_table", "the KeyTable leads to the domain's key file", partial(_listed, look)),
+        ChainStep("config.dkim.key_file", "a key file that OpenDKIM reads and takes for safe", partial(_file, look)),
+        ChainStep(
             "config.dkim.key",
             f"the RSA key whose record was emitted, of {WANTED} bits at least",
             partial(_key, look),
@@ -137,7 +139,7 @@ def _steps(look: Chain) -> list[Step]:
     ]
 
 
-def _signer(look: Chain, name: str) -> Outcome | None:
+def _signer(look: Chain, name: str) -> CheckResult | None:
     try:
         manifest = keystore.read_manifest(look.place.keys, name)
     except DkimError as err:
@@ -156,7 +158,7 @@ def _signer(look: Chain, name: str) -> Outcome | None:
     )
 
 
-def _signed(look: Chain, name: str) -> Outcome | None:
+def _signed(look: Chain, name: str) -> CheckResult | None:
     row, signer = look.signing.get(name), life.signer(look.manifests[name])
     if signer is None:  # a hand-written row, which the formula leaves alone until its own key is published
         return None
@@ -166,7 +168,7 @@ def _signed(look: Chain, name: str) -> Outcome | None:
     return None if row == wanted else ("fail", f"{look.table} names {row}, and not {wanted}", again)
 
 
-def _listed(look: Chain, name: str) -> Outcome | None:
+def _listed(look: Chain, name: str) -> CheckResult | None:
     table, row = look.place.tables.key_table, look.signing[name]
     if row.lower() not in look.records:
         seen = f"no row {row} in {table}, so mail from {name} is refused for the time being (451)"
@@ -177,7 +179,7 @@ def _listed(look: Chain, name: str) -> Outcome | None:
     return "fail", f"the row {row} in {table} is for {value[0]!r}, or names no file", f"{_HIGHSTATE}."
 
 
-def _file(look: Chain, name: str) -> Outcome | None:
+def _file(look: Chain, name: str) -> CheckResult | None:
     path = look.path(name)
     try:
         real = path.resolve(strict=True)
@@ -191,7 +193,7 @@ def _lost(name: str) -> str:
     return f"Restore it from a backup, or have a new key made: salt-call dkim.rotate {name} force=True"
 
 
-def _unsafe(look: Chain, path: Path, found: os.stat_result) -> Outcome | None:
+def _unsafe(look: Chain, path: Path, found: os.stat_result) -> CheckResult | None:
     """Return what OpenDKIM's RequireSafeKeys would find wrong with a key file itself."""
     user, remedy = look.settings["os"]["opendkim"], f"{_HIGHSTATE}, which puts owner and mode right."
     status: Status = "fail" if look.is_strict else "warn"
@@ -208,7 +210,7 @@ def _unsafe(look: Chain, path: Path, found: os.stat_result) -> Outcome | None:
     return None
 
 
-def _unreadable(look: Chain, path: Path, found: os.stat_result) -> Outcome | None:
+def _unreadable(look: Chain, path: Path, found: os.stat_result) -> CheckResult | None:
     remedy = f"{_HIGHSTATE}, which puts owner and mode right."
     if not may(found, look.reader, READ):
         return "fail", f"{described(path, found)}: {look.reader.name} may not read it", remedy
@@ -264,7 +266,7 @@ def _writable(found: os.stat_result, reader: Who) -> str:
     return ""
 
 
-def _key(look: Chain, name: str) -> Outcome | None:
+def _key(look: Chain, name: str) -> CheckResult | None:
     path, selector = look.path(name), look.signing[name].partition("._domainkey.")[0]
     try:
         public, bits = keystore.public_half(keystore.read_private(path.resolve()), str(path))

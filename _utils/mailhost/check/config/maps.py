@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mailhost.check.findings import Finding, Host, Status, ok
+from mailhost.check.findings import CheckedHost, Finding, Status, ok
 from mailhost.check.shared import brief, not_run, together
 from mailhost.postfix import fits
 from mailhost.postfix import tables as postfix_tables
@@ -28,7 +28,7 @@ def values(
     return whole, {place: text if text is not None else options[place] for place, text in filled.items()}
 
 
-def maps(host: Host, texts: Mapping[str, str]) -> list[Finding]:
+def maps(host: CheckedHost, texts: Mapping[str, str]) -> list[Finding]:
     """Return whether Postfix can open each table that these values name, and whether it is as new as its source."""
     id, wanted, found, good = "config.postfix.map", "Postfix can open it, and it is up to date", [], []
     for kind, name in postfix_tables.named(texts):

@@ -7,9 +7,9 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import brief, drifts, not_run, rows_differ, together
-from mailhost.command import Done, said
+from mailhost.command import CommandResult, said
 from mailhost.postfix import tables as postfix_tables
 from mailhost.shapes import Settings
 
@@ -44,12 +44,12 @@ SMALLEST = {4: 24, 6: 56}
 """The shortest prefixes that a public network may have to be trusted."""
 
 
-def show(host: Host) -> dict[str, Done]:
-    """Return ``{name: Done}`` for the commands of :data:`SHOW`."""
+def show(host: CheckedHost) -> dict[str, CommandResult]:
+    """Return ``{name: CommandResult}`` for the commands of :data:`SHOW`."""
     return {name: host.command(words) for name, words in SHOW.items()}
 
 
-def parsers(host: Host, shown: Mapping[str, Done]) -> list[Finding]:
+def parsers(host: CheckedHost, shown: Mapping[str, CommandResult]) -> list[Finding]:
     """Return what Postfix's own tools say about its files."""
     found = [*_check(host), *(_parsed(name, shown[name]) for name in ("main.cf", "master.cf"))]
     if all(one.status != "fail" for one in found):  # these fail as well if a file is not understood
@@ -59,7 +59,7 @@ def parsers(host: Host, shown: Mapping[str, Done]) -> list[Finding]:
     return found
 
 
-def _check(host: Host) -> list[Finding]:
+def _check(host: CheckedHost) -> list[Finding]:
     id, about, wanted = "config.postfix.parser", "postfix check", "no complaint of `postfix check`"
     done = host.command(ON_TERMINAL)
     if done.status in (None, 127):  # a host without script(1); 127 comes from script's shell if postfix is missing
@@ -77,7 +77,7 @@ def _check(host: Host) -> list[Finding]:
     return [_judged(id, about, wanted, done, others, remedy)]
 
 
-def _parsed(name: str, done: Done) -> Finding:
+def _parsed(name: str, done: CommandResult) -> Finding:
     id, wanted = "config.postfix.parser", f"Postfix understands all of {name}"
     if done.status is None:
         return not_run(id, name, wanted, SHOW[name], done)
@@ -86,7 +86,7 @@ def _parsed(name: str, done: Done) -> Finding:
     return _judged(id, name, wanted, done, lines, remedy)
 
 
-def _judged(id: str, about: str, wanted: str, done: Done, lines: Sequence[str], remedy: str) -> Finding:
+def _judged(id: str, about: str, wanted: str, done: CommandResult, lines: Sequence[str], remedy: str) -> Finding:
     if done.status == 0 and not lines:
         return ok(id, about, wanted)
     failed = done.status != 0 or any(re.search(r"\b(fatal|error|panic):", line) for line in lines)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from mailhost.check.findings import Finding, Outcome, Status, ok
+from mailhost.check.findings import CheckResult, Finding, Status, ok
 from mailhost.check.shared import brief
 from mailhost.dkim.run import Ask, OldestQueued
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Answers, Check, Question, Seen, place
+from mailhost.dns.lookup import Answers, Check, Question, ServerAnswer, place
 from mailhost.dns.message import Values
 from mailhost.receiver.spf import Evaluate
 from mailhost.records import record as mail_records
@@ -16,7 +16,7 @@ from mailhost.records.record import Record
 from mailhost.shapes import Domains, Settings
 
 if TYPE_CHECKING:
-    from mailhost.check.dns.keys import Keys
+    from mailhost.check.dns.keys import CheckedKeys
 
 ASK_AGAIN = "Nothing is known to be wrong. Check again when the servers named answer; docs/dns.md explains messages."
 DISAGREE = (
@@ -44,13 +44,13 @@ class Means:
 class Survey:
     """One look at DNS: the host's settings, the domains to check with theirs, and all answers so far.
 
-    ``keys`` is what the host knows of the domains' DKIM keys (:class:`mailhost.check.dns.keys.Keys`).
+    ``keys`` is what the host knows of the domains' DKIM keys (:class:`mailhost.check.dns.keys.CheckedKeys`).
     """
 
     settings: Settings
     domains: Domains
     means: Means
-    keys: "Keys | None" = None
+    keys: "CheckedKeys | None" = None
     answers: dict[Question, Answers] = field(default_factory=dict)
 
     def answers_to(self, name: str, rdtype: str) -> Answers | None:
@@ -73,7 +73,7 @@ def askable(name: str) -> bool:
     return name.isascii() and (fits or not name)
 
 
-def told(answers: Answers) -> list[Seen]:
+def told(answers: Answers) -> list[ServerAnswer]:
     """Return the definite answers of authoritative servers: a record, or that there is none."""
     return [one for one in answers.seen if one.status in ("answer", "absent") and one.server != "resolver"]
 
@@ -130,7 +130,7 @@ def optional(
     wanted: str,
     answers: Answers,
     select: Callable[[Values], Sequence[_Value]],
-    read: Callable[[Sequence[_Value]], Outcome],
+    read: Callable[[Sequence[_Value]], CheckResult],
 ) -> Finding:
     """Return a finding about records that are optional but must be right if they exist.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailhost.check.dns.answers import ASK_AGAIN, Survey, as_wanted, optional, told, why_unknown
 from mailhost.check.dns.hosts import targets
-from mailhost.check.findings import Finding, Outcome, Status
+from mailhost.check.findings import CheckResult, Finding, Status
 from mailhost.dns.lookup import Answers, Question
 from mailhost.errors import CertificateError
 from mailhost.records.transport import check_tlsa, tlsa_record
@@ -88,7 +88,7 @@ def _as_the_settings_want(survey: Survey, found: Finding, answers: Answers) -> F
     )
 
 
-def _read(survey: Survey, host: str, values: Sequence[str]) -> Outcome:
+def _read(survey: Survey, host: str, values: Sequence[str]) -> CheckResult:
     """Judge a host's records. Without DNSSEC, senders ignore them (RFC 7672 section 2.2)."""
     zone, shown = _zone(survey, host), "; ".join(values)
     answers = survey.answers_to(zone, "DS")
@@ -106,7 +106,7 @@ def _read(survey: Survey, host: str, values: Sequence[str]) -> Outcome:
     return _match(survey, host, shown, records)
 
 
-def _match(survey: Survey, host: str, shown: str, records: Sequence[Tlsa]) -> Outcome:
+def _match(survey: Survey, host: str, shown: str, records: Sequence[Tlsa]) -> CheckResult:
     """Compare the host's own records with its certificate: one must match, or mail for the host waits and bounces."""
     path = file_of(survey.settings, "certificate")
     try:

@@ -62,7 +62,7 @@ def _addresses(survey: Survey) -> list[Finding]:
     return [_address(survey, one, "warn" if reached else "fail") for one in compared]
 
 
-def _address(survey: Survey, compared: records_wants.Finding, status: Status) -> Finding:
+def _address(survey: Survey, compared: records_wants.Comparison, status: Status) -> Finding:
     want = compared.want
     rdtype, listed = want.label, ", ".join(record.value for record in want.publish) or "none"
     remedy = publish(want.publish, "or, if DNS is right, give these addresses as mailserver:addresses")

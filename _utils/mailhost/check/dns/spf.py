@@ -11,7 +11,7 @@ from typing import TypeAlias
 from mailhost.check.dns.answers import ASK_AGAIN, Survey, judged, publish, text, told, unknown, where
 from mailhost.check.findings import Finding, Status, ok
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Question, Seen
+from mailhost.dns.lookup import Question, ServerAnswer
 from mailhost.errors import MissingPackage
 from mailhost.receiver.spf import Evaluated
 from mailhost.records import record as mail_records
@@ -63,7 +63,7 @@ def findings(survey: Survey) -> Iterator[Finding]:
 # ---- the record
 
 
-def _told(survey: Survey, name: str) -> list[Seen]:
+def _told(survey: Survey, name: str) -> list[ServerAnswer]:
     return told(survey.shown(name, "TXT"))
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 
-from mailhost.check.findings import Finding, Host, Status, ok
+from mailhost.check.findings import CheckedHost, Finding, Status, ok
 from mailhost.check.running import firewall as check_firewall
 from mailhost.check.running import flow as check_flow
 from mailhost.check.running import listeners as check_listeners
@@ -16,7 +16,7 @@ from mailhost.errors import ClockError
 from mailhost.shapes import Settings
 
 
-def findings(host: Host, domains: Iterable[str], now: Callable[[], float] = time.time) -> list[Finding]:
+def findings(host: CheckedHost, domains: Iterable[str], now: Callable[[], float] = time.time) -> list[Finding]:
     """Return the findings about everything that runs on the host, and when mail of these domains was last signed."""
     return [
         *_units(host),
@@ -42,7 +42,7 @@ def units(settings: Settings) -> list[str]:
     return [os[name]["service"] for name, is_wanted in wanted.items() if is_wanted]
 
 
-def _units(host: Host) -> list[Finding]:
+def _units(host: CheckedHost) -> list[Finding]:
     names = units(host.settings)
     running = [*names, *behind(host.command, host.settings["os"]["postfix"]["service"])]
     return [
@@ -52,7 +52,7 @@ def _units(host: Host) -> list[Finding]:
 
 
 def _each(
-    host: Host,
+    host: CheckedHost,
     names: Iterable[str],
     id: str,
     wanted: str,

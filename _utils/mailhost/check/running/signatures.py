@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import not_run, together
 from mailhost.clock import shown_time, utc
 from mailhost.dkim.run import place_of
@@ -21,7 +21,7 @@ _LONGEST = 1000
 _LINE = re.compile(r"^(\d+)(?:\.\d+)? .*DKIM-Signature field added \(s=([^,\s]+), d=([^)\s]+)\)")
 
 
-def findings(host: Host, domains: Iterable[str]) -> list[Finding]:
+def findings(host: CheckedHost, domains: Iterable[str]) -> list[Finding]:
     """Return when mail was last signed for those domains that the tables name a key for.
 
     A domain that sent nothing has no signatures, so none in a week is not a fault.

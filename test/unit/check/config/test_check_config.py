@@ -14,9 +14,9 @@ from mailhost.check.config import area as check_config
 from mailhost.check.config import dkim as check_dkim
 from mailhost.check.config.postfix import ON_TERMINAL, networks, tables
 from mailhost.check.shared import drifts
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key
+from mailhost.dkim.life import KeyRow
 
 MADE = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=1)
 A, B = DOMAINS
@@ -261,7 +261,7 @@ DKIM = [
     ("a damaged manifest", lambda m: m.write_anew(f"opendkim/keys/{A}/keys.json", "{"), f"config.dkim.signer|{A}|fail"),
     (
         "a key that waits for DNS",
-        lambda m: (unsigned(m, A), m.write_manifest(A, Key("two", "rsa", 2048, "MIIB", MADE))),
+        lambda m: (unsigned(m, A), m.write_manifest(A, KeyRow("two", "rsa", 2048, "MIIB", MADE))),
         f"config.dkim.signer|{A}|warn",
     ),
     ("a domain without a key", lambda m: (unsigned(m, A), m.write_manifest(A)), f"config.dkim.signer|{A}|warn"),
@@ -448,11 +448,11 @@ def test_what_cannot_be_run_is_unknown_and_no_failure(machine):
     needed = "postconf postmap doveconf opendkim id".split()
     for words in [one for one in machine.answers if one[0] in needed]:
         before = machine.answers[words]
-        machine.answers[words] = Done(None, "", "took longer than 60 s")
+        machine.answers[words] = CommandResult(None, "", "took longer than 60 s")
         assert {status for _, _, status in wrong(look(machine))} == {"unknown"}, words
         machine.answers[words] = before
     for words in quiet:
-        machine.answers[words] = Done(None, "", "no such file")
+        machine.answers[words] = CommandResult(None, "", "no such file")
     assert wrong(look(machine)) == {("config.postfix.parser", "postfix check", "unknown")}
 
 

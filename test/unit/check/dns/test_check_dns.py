@@ -13,10 +13,10 @@ from mailhost.check.dns.answers import Means
 from mailhost.check.dns.dmarc import report_hosts
 from mailhost.check.dns.hosts import is_private
 from mailhost.check.dns.spf import ending
-from mailhost.check.findings import Host
+from mailhost.check.findings import CheckedHost
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dns.lookup import Answers, Seen
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dns.lookup import Answers, ServerAnswer
 from mailhost.errors import MissingPackage
 from mailhost.pillar.settings import resolve
 from mailhost.receiver import spf as receiver_spf
@@ -41,7 +41,7 @@ SPF = b"v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 include:spf.b.example -all"
 DMARC = b"v=DMARC1; p=reject; rua=mailto:dmarc@a.example,mailto:a@reports.example"
 OURS, REVOKED, OTHER = b"v=DKIM1; k=rsa; p=MIIB", b"v=DKIM1; k=rsa; p=", b"v=DKIM1; k=rsa; p=MIIC"
 STS = "version: STSv1\nmode: enforce\nmx: mx1.a.example\nmax_age: 86400\n"
-KEY = Key("now", "rsa", 2048, "MIIB", LONG_AGO, LONG_AGO, LONG_AGO)
+KEY = KeyRow("now", "rsa", 2048, "MIIB", LONG_AGO, LONG_AGO, LONG_AGO)
 KEY_NAME, TLSA_NAME = "now._domainkey.a.example", "_25._tcp.mx1.a.example"
 TLSA = ...  # the record that fits the certificate
 SILENT = "?"
@@ -99,7 +99,7 @@ def look(tmp_path, monkeypatch, certificate):
         world = World({**RIGHT, (TLSA_NAME, "TLSA"): (certificate.tlsa,), **dict(changes)}, dict(aliases))
         monkeypatch.setattr(spf, "DNSLookup", world.lookup)
         means = Means(world.ask, evaluate or receiver_spf.evaluator, fetch, lambda run: run.now)
-        found = check_dns.findings(Host(settings, None), names or list(settings["domains"]), means)
+        found = check_dns.findings(CheckedHost(settings, None), names or list(settings["domains"]), means)
         return found, world
 
     return checked
@@ -137,10 +137,10 @@ class World:
     def _seen(number, value, rdtype):
         server, address = f"ns{number}.a.example", f"192.0.2.{number}"
         if value == SILENT:
-            return Seen(server, address, "unknown", detail="no answer in 5 s")
+            return ServerAnswer(server, address, "unknown", detail="no answer in 5 s")
         if value is None:
-            return Seen(server, address, "absent", detail=f"no {rdtype} record")
-        return Seen(server, address, "answer", value, 60)
+            return ServerAnswer(server, address, "absent", detail=f"no {rdtype} record")
+        return ServerAnswer(server, address, "answer", value, 60)
 
     def lookup(self, name, rdtype, *_):
         """Answer pyspf as a resolver does."""
@@ -661,15 +661,15 @@ def test_without_pyspf_only_the_evaluation_is_unknown(look):
 # ---- DKIM
 
 STAGES = {
-    "generated": Key("now", "rsa", 2048, "MIIB", NOW),
-    "overdue": Key("now", "rsa", 2048, "MIIB", LONG_AGO),
-    "published": Key("now", "rsa", 2048, "MIIB", NOW, NOW),
+    "generated": KeyRow("now", "rsa", 2048, "MIIB", NOW),
+    "overdue": KeyRow("now", "rsa", 2048, "MIIB", LONG_AGO),
+    "published": KeyRow("now", "rsa", 2048, "MIIB", NOW, NOW),
     "signing": KEY,
     "retired": replace(KEY, retired=NOW),
     "to be revoked": replace(KEY, retired=LONG_AGO),
     "revoked": replace(KEY, retired=LONG_AGO, revoked=NOW),
 }
-SIGNER = Key("sign", "rsa", 2048, "MIIB", NOW, NOW, NOW)
+SIGNER = KeyRow("sign", "rsa", 2048, "MIIB", NOW, NOW, NOW)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from mail_peers import (
 
 from mailhost.check.protocol import area as check_protocol
 from mailhost.check.protocol import relay as check_relay
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.daemons import services as daemons_services
 from mailhost.daemons.talk import Budget
 
@@ -279,7 +279,7 @@ ANY_USER = {f"RCPT TO:<no-such-user-relaytest@{NAME}>": "250 2.1.5 Ok", PERCENT:
         (OPEN, {"mynetworks": "127.0.0.0/8"}, "is in mynetworks"),
         (OPEN, {"mynetworks": "!127.57.0.9, 127.57.0.0/24"}, "is in mynetworks"),
         (OPEN, {"mynetworks": "10.0.0.0/8, hash:/etc/postfix/network"}, "mynetworks has tables"),
-        (OPEN, {"mynetworks": Done(None, "", "no postconf")}, "is in mynetworks"),
+        (OPEN, {"mynetworks": CommandResult(None, "", "no postconf")}, "is in mynetworks"),
         (STRANGERS_REFUSED, {}, "a refusal proves nothing"),
         (ANY_USER, {}, "any user name is taken here"),
         ({"RCPT TO:<relaytest@": "450 4.1.2 Domain not found"}, {}, "450 4.1.2"),
@@ -320,9 +320,9 @@ def test_relaying_is_asked_in_tls_where_port_25_demands_it(look):
         ("reject", {"bare NOOP": "250 2.0.0 Ok"}, "fail", "postfix reload"),
         ("reject", {"bare NOOP": HANG}, "unknown", "Check again"),
         ("no", {}, "fail", "mailserver:postfix:main:smtpd_forbid_bare_newline: normalize"),
-        (Done(0, "", "postconf: warning: unknown parameter"), {}, "warn", "updates"),
-        (Done(None, "", "No such file: postconf"), {}, "unknown", "Run as root"),
-        (Done(1, "", "postconf: fatal: main.cf, line 9: missing '='"), {}, "unknown", "postconf -n"),
+        (CommandResult(0, "", "postconf: warning: unknown parameter"), {}, "warn", "updates"),
+        (CommandResult(None, "", "No such file: postconf"), {}, "unknown", "Run as root"),
+        (CommandResult(1, "", "postconf: fatal: main.cf, line 9: missing '='"), {}, "unknown", "postconf -n"),
     ],
 )
 def test_bare_newlines_are_judged_by_the_configuration_and_by_what_reject_does(look, value, changes, status, remedy):

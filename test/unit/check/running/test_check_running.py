@@ -14,7 +14,7 @@ from mailhost.check.running import area as check_running
 from mailhost.check.running import room as check_room
 from mailhost.check.running.listeners import parse
 from mailhost.check.running.signatures import MOST
-from mailhost.command import Done
+from mailhost.command import CommandResult
 
 A, B = DOMAINS
 HOUR = 3600
@@ -250,7 +250,10 @@ def test_what_cannot_be_run_is_unknown_and_no_failure(machine):
     needed = "systemctl ss ip firewall-cmd postqueue journalctl".split()
     for words in [one for one in machine.answers if one[0] in needed and not " ".join(one).startswith(spared)]:
         before = machine.answers[words]
-        for answer in (Done(None, "", "took longer than 60 s"), Done(1, "", "Failed to connect to bus")):
+        for answer in (
+            CommandResult(None, "", "took longer than 60 s"),
+            CommandResult(1, "", "Failed to connect to bus"),
+        ):
             machine.answers[words] = answer
             told = {status for _, _, status in wrong(look(machine))}
             assert told == (set() if "enabled postfix@-" in " ".join(words) else {"unknown"}), words
