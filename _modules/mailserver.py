@@ -484,7 +484,7 @@ def selftest(domain=None):
     _check_domain("selftest", domain, host["domains"])
     try:
         found = selftest_message.run(domain, host)
-        rows = delivery.Delivery(host["delivery"]).look(mailboxes=True) if host["delivery"] else []
+        rows = delivery.Delivery(host["delivery"]).check(mailboxes=True) if host["delivery"] else []
         return wording.told(delivery.reported(found, rows))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
@@ -577,7 +577,7 @@ def metrics():
         salt-call mailserver.metrics --out=newline_values_only
     """
     settings = _in_force()
-    return watch_run.metrics(settings, watch_run.look(settings))
+    return watch_run.metrics(settings, watch_run.survey(settings))
 
 
 def _in_force():

@@ -14,9 +14,9 @@ from mailhost import files as safe_files
 from mailhost import summary
 from mailhost.daemons import opendkim as opendkim_daemon
 from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import check as dkim_check
 from mailhost.dkim import folders as key_folders
 from mailhost.dkim import keystore
-from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim import report as dkim_report
 from mailhost.dkim import run as dkim_run
@@ -95,7 +95,7 @@ def _outlook(config, domains, opendkim, hostname, addresses, paths):
     domains = packing.unpacked(domains)
     host = takeover_plan.WantedHost(domains, opendkim, hostname, tuple(addresses), paths["keys"])
     words = opendkim_daemon.words_of(paths["service"])
-    return takeover_run.look(config, host, _place_in(paths, domains), words)
+    return takeover_run.survey(config, host, _place_in(paths, domains), words)
 
 
 def _place_in(paths, domains):
@@ -187,7 +187,7 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
         domains,
         {},
         "Every domain has its key",
-        lambda run: dkim_make.make_keys(run, host, look=_look(run, domains, begins=True)),
+        lambda run: dkim_make.make_keys(run, host, survey=_survey(run, domains, begins=True)),
     )
 
 
@@ -209,16 +209,16 @@ def published(name, domains, dns, key_table, signing_table, host=None, user="ope
     """
     place = _place(name, key_table, signing_table, domains, user, group)
 
-    def look_in_dns(run):
-        publish = dkim_look.publisher(run, __salt__["dkim.announce"])
-        look, oldest = _look(run, domains), postfix_queue.oldest_for
+    def check_in_dns(run):
+        publish = dkim_check.publisher(run, __salt__["dkim.announce"])
+        survey, oldest = _survey(run, domains), postfix_queue.oldest_for
         if host is None:
-            return dkim_look.check_published(run, oldest, publish, look=look)
-        report, look = dkim_advance.look_in_dns(run, host, oldest, publish, False, look)
-        __context__["dkim.look"] = ((run.top, domains), look)
+            return dkim_check.check_published(run, oldest, publish, survey=survey)
+        report, survey = dkim_advance.check_in_dns(run, host, oldest, publish, False, survey)
+        __context__["dkim.survey"] = ((run.top, domains), survey)
         return report
 
-    return _act(place, domains, dns, "DNS shows every key", look_in_dns)
+    return _act(place, domains, dns, "DNS shows every key", check_in_dns)
 
 
 def signing(
@@ -247,7 +247,7 @@ def signing(
             run,
             lambda: opendkim_daemon.reload_service(service),
             lambda *which, **more: probe.probe(socket, *which, **more),
-            look=_look(run, domains),
+            survey=_survey(run, domains),
         ),
     )
 
@@ -259,16 +259,16 @@ def _place(keys, key_table, signing_table, domains, user="opendkim", group="open
     return dkim_run.SigningPaths(keys, paths, keystore.Owner(user, group))
 
 
-def _look(run, domains, begins=False):
-    """Return the look at the domains' files that the first DKIM state of a highstate took, or take it.
+def _survey(run, domains, begins=False):
+    """Return the survey of the domains' files that the first DKIM state of a highstate took, or take it.
 
     Changes made between two of its states are seen by the next run; a run takes seconds.
     """
-    taken_of, look = __context__.get("dkim.look", (None, None))
+    taken_of, survey = __context__.get("dkim.survey", (None, None))
     if begins or taken_of != (run.top, domains):
-        look = dkim_settled.Look(run, thorough=begins)
-        __context__["dkim.look"] = ((run.top, domains), look)
-    return look
+        survey = dkim_settled.Survey(run, thorough=begins)
+        __context__["dkim.survey"] = ((run.top, domains), survey)
+    return survey
 
 
 def _act(place, domains, dns, nothing_to_do, act):

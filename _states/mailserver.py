@@ -213,7 +213,7 @@ def _flow(name, delivery, configuration):
 
     def delivered():
         # In a first run the aliases do not exist yet.
-        rows = selftest_delivery.Delivery(plan).look(aliases=daemons_in_force.has_served(configuration))
+        rows = selftest_delivery.Delivery(plan).check(aliases=daemons_in_force.has_served(configuration))
         return selftest_delivery.problems(rows), selftest_delivery.notes(rows)
 
     return delivered
@@ -237,7 +237,7 @@ def delivered(name, delivery):
         return ret
     plan = _data(delivery)
     try:
-        rows = selftest_delivery.Delivery(plan).look(mailboxes=True)
+        rows = selftest_delivery.Delivery(plan).check(mailboxes=True)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     wrong = selftest_delivery.problems(rows)
@@ -519,7 +519,7 @@ def aliases_given_back(name, entries):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The aliases are as they were"}
     try:
-        present, former = daemons_in_force.look(name), originals.original(name)
+        present, former = daemons_in_force.read_file(name), originals.original(name)
         if present is None:
             return ret
         texts = [one and one.octets.decode("utf-8", "surrogateescape") for one in (former, present)]
@@ -607,7 +607,7 @@ def aliases_left(name, entries):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No alias is left that left the pillar"}
     try:
-        note, here = leaving.read(), daemons_in_force.look(name)
+        note, here = leaving.read(), daemons_in_force.read_file(name)
         former = originals.original(name)
         present, was = (one and one.octets.decode("utf-8", "surrogateescape") for one in (here, former))
         present, was = (before_given_back.entries(one or "") for one in (present, was))

@@ -57,12 +57,12 @@ class Found:
         self.place = SigningPaths(str(self.folder / "keys"), tables, keystore.Owner(self.me, self.me))
         self.host = WantedHost(domains, self.settings["opendkim"], "mx1.lab.test", (), self.place.keys)
 
-    def look(self, words=()):
-        return takeover_run.look(str(self.config), self.host, self.place, words)
+    def survey(self, words=()):
+        return takeover_run.survey(str(self.config), self.host, self.place, words)
 
     def take_over(self):
-        """What the highstate does: look, copy, and put the formula's configuration in place of the other."""
-        outlook = takeover_run.checked(self.look())
+        """What the highstate does: survey, copy, and put the formula's configuration in place of the other."""
+        outlook = takeover_run.checked(self.survey())
         if outlook:
             takeover_run.act(outlook, self.place, self.folder / "state")
         opendkim_tables.ensure_tables(self.place.tables)

@@ -19,8 +19,8 @@ import pytest
 from mailhost import clock as trusted_clock
 from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import check as dkim_check
 from mailhost.dkim import keystore, life
-from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim import records as dkim_records
 from mailhost.dkim import report as dkim_report
@@ -90,8 +90,8 @@ class World:
     def make(self, hours=0, test=False, **more):
         return dkim_make.make_keys(self.run(hours, test), "mx1.lab.test", **more)
 
-    def look(self, hours=0, oldest=None, run=None):
-        return dkim_look.check_published(run or self.run(hours), oldest or (lambda run: run.now))
+    def check_dns(self, hours=0, oldest=None, run=None):
+        return dkim_check.check_published(run or self.run(hours), oldest or (lambda run: run.now))
 
     def sign(self, hours=0, reload=None, domains=None, test=False, instead=(), run=None):
         probe = partial(opendkim_probe.probe, self.milter.socket)
@@ -103,7 +103,7 @@ class World:
         self.make(hours, **more)
         if publish:
             self.publish(hours=hours)
-        seen = self.look(hours)
+        seen = self.check_dns(hours)
         return dkim_report.merged(seen, self.sign(hours))
 
     def publish(self, hours=0, **other):

@@ -41,7 +41,7 @@ def test_a_new_key_signs_only_after_dns_shows_it(world):
     assert selector == "20261124-mx1"
     assert made.changes == {name: {selector: {"old": None, "new": "generated"}} for name in NAMES}
 
-    waits = world.look()
+    waits = world.check_dns()
     assert not waits.changes
     assert not waits.errors
     line = f"{selector}._domainkey.alpha.test. 300 IN TXT"
@@ -52,7 +52,7 @@ def test_a_new_key_signs_only_after_dns_shows_it(world):
     assert world.signs() is None
 
     world.publish()
-    seen = world.look(1)
+    seen = world.check_dns(1)
     assert seen.changes == {name: {selector: {"old": "generated", "new": "published"}} for name in NAMES}
     assert not seen.waiting
     on = world.sign(1)
@@ -61,7 +61,7 @@ def test_a_new_key_signs_only_after_dns_shows_it(world):
     assert world.signs() == selector
     assert [world.key(name).stage for name in NAMES] == ["signing", "signing"]
 
-    again = [world.make(2), world.look(2), world.sign(2)]
+    again = [world.make(2), world.check_dns(2), world.sign(2)]
     assert [report.changes for report in again] == [{}, {}, {}]
 
 
@@ -79,10 +79,10 @@ def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
     world.publish()
     before = everything()
     dry = world.run(test=True)
-    predicted = [world.look(run=dry).changes, world.sign(run=dry).changes]
+    predicted = [world.check_dns(run=dry).changes, world.sign(run=dry).changes]
     assert everything() == before
     assert predicted[1]["alpha.test"] == {"old": None, "new": "20261124-mx1"}
-    assert [world.look().changes, world.sign().changes] == predicted
+    assert [world.check_dns().changes, world.sign().changes] == predicted
 
 
 def test_private_keys_are_the_owners_alone(world):
@@ -122,7 +122,7 @@ def test_a_wrong_record_is_named_for_what_it_is_and_where(world, what, text, sai
     world.make()
     name = f"{world.key().selector}._domainkey"
     world.publish(alpha=f"{name} TXT {text(world.key()).format(name)}")
-    report = world.look()
+    report = world.check_dns()
     (message,) = report.waiting
     assert message.startswith("alpha.test: ")
     assert "ns.test" in message
@@ -138,15 +138,15 @@ def test_unknown_answer_never_advances_a_key_and_never_takes_a_stamp_away(world)
     world.publish()
     world.server.stop()
     world.settings["dns"].update(timeout=1, lifetime=3)
-    report = world.look(1)
+    report = world.check_dns(1)
     assert not report.changes
     assert not report.errors
     assert all("cannot be confirmed" in text for text in report.waiting)
     world.server.start()
-    await_that(lambda: world.look(2).changes, "the resolver still remembers that nobody answered it")
+    await_that(lambda: world.check_dns(2).changes, "the resolver still remembers that nobody answered it")
     world.sign(2)
     world.server.stop()
-    report = world.look(3)
+    report = world.check_dns(3)
     assert not report.errors
     assert len(report.waiting) == 2
     assert not world.sign(3).changes
@@ -157,7 +157,7 @@ def test_unknown_answer_never_advances_a_key_and_never_takes_a_stamp_away(world)
 def test_a_record_that_vanished_since_it_was_published_does_not_sign(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     world.publish(alpha="")
     report = world.sign()
     assert "alpha.test: the key 20261124-mx1 does not sign yet: DNS no longer shows it." in report.notes
@@ -167,28 +167,28 @@ def test_a_record_that_vanished_since_it_was_published_does_not_sign(world):
 def test_a_key_that_signs_but_is_not_in_dns_is_a_failure(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     world.publish(alpha="")
-    (message,) = world.look(1).errors
+    (message,) = world.check_dns(1).errors
     assert message.startswith("alpha.test: mail is signed with 20261124-mx1, but DNS does not show this key")
     assert world.signs() == "20261124-mx1"
 
 
 def test_waiting_is_a_warning_until_the_deadline_and_then_a_failure(world):
     world.make()
-    assert not world.look(71).errors
-    late = world.look(73)
+    assert not world.check_dns(71).errors
+    late = world.check_dns(73)
     assert len(late.errors) == 2
     assert "publish_deadline" in late.errors[0]
     world.settings = settings(strict=True)
-    assert "mailserver:dkim:strict is set" in world.look(1).errors[0]
+    assert "mailserver:dkim:strict is set" in world.check_dns(1).errors[0]
 
 
 def test_a_clock_that_jumped_back_stamps_nothing(world):
     world.make()
     world.publish()
-    report = world.look(-24 * 365)
+    report = world.check_dns(-24 * 365)
     assert not report.changes
     assert "set the clock right" in report.errors[0]
     assert world.key().stage == "generated"
@@ -197,7 +197,7 @@ def test_a_clock_that_jumped_back_stamps_nothing(world):
 def test_a_removed_domain_is_no_longer_signed_for_and_keeps_its_keys(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     rest = {"beta.test": world.domains["beta.test"]}
     report = world.sign(domains=rest)
@@ -221,7 +221,7 @@ def test_a_successor_takes_over_after_its_soak_and_its_predecessor_is_retired(wo
     }
     assert not world.make(1, also=["alpha.test"]).changes, "one waits already"
     world.publish()
-    world.look(1)
+    world.check_dns(1)
     soaking = world.sign(1)
     assert not soaking.changes
     assert "alpha.test: the key 20261124-mx1-2 is published and signs from 2026-11-24 19:05 UTC on." in soaking.notes
@@ -263,7 +263,7 @@ def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_priva
     assert world.stages()[0] == ("20261124-mx1", "retired")
     assert private.exists()
 
-    waits = world.look(15 * DAYS)
+    waits = world.check_dns(15 * DAYS)
     assert not waits.changes
     assert not waits.errors
     assert any(
@@ -289,7 +289,7 @@ def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_priva
 )
 def test_a_key_stays_as_long_as_mail_that_it_may_have_signed_is_in_the_queue(world, oldest, said):
     rotated(world)
-    assert not world.look(300 * DAYS, oldest=lambda run: oldest).waiting
+    assert not world.check_dns(300 * DAYS, oldest=lambda run: oldest).waiting
     found = dkim_status.status(world.run(300 * DAYS), lambda run: oldest)
     assert said in found["alpha.test"]["20261124-mx1"]["waits"]
     assert world.stages()[0] == ("20261124-mx1", "retired")
@@ -299,7 +299,7 @@ def test_a_key_is_not_revoked_while_one_server_still_shows_it(world):
     rotated(world)
     world.server.stop()
     world.settings["dns"].update(timeout=1, lifetime=3)
-    assert not world.look(15 * DAYS).changes
+    assert not world.check_dns(15 * DAYS).changes
     assert world.stages()[0] == ("20261124-mx1", "retired")
 
 
@@ -369,7 +369,7 @@ def test_a_key_folder_that_was_lost_does_not_let_an_unpublished_key_sign(world):
     with pytest.raises(ProbeError):
         world.signs()
     world.publish()
-    world.look(2)
+    world.check_dns(2)
     assert world.sign(2).changes == {"alpha.test": {"old": "20261124-mx1", "new": "20261124-mx1-2"}}
     assert world.signs() == "20261124-mx1-2"
 
@@ -476,7 +476,7 @@ def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
 def test_a_key_file_that_is_not_the_published_key_never_signs(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     path = keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
     path.write_bytes(Key().pem)
     report = world.sign()
@@ -490,7 +490,7 @@ def test_a_reload_that_is_not_taken_is_found_out_and_undone(world, monkeypatch):
     monkeypatch.setattr(opendkim_tables.patient, "__defaults__", (1, *opendkim_tables.patient.__defaults__[1:]))
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     report = world.sign(reload=lambda: None)
     assert len(report.errors) == 2
     assert "was tried and undone, mail is not signed" in report.errors[0]
@@ -503,7 +503,7 @@ def test_a_reload_that_is_not_taken_is_found_out_and_undone(world, monkeypatch):
 def test_an_opendkim_that_is_down_changes_nothing(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
 
     def down():
         raise CutoverError("OpenDKIM could not be reloaded: it does not run")
@@ -530,11 +530,11 @@ def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_b
     opendkim_tables.patient(lambda *_: _must_be(world.signs(), "20210808"))("alpha.test", None)
     assert world.make().changes["alpha.test"] == {"20210808": {"old": None, "new": "taken over from disk"}}
     assert path.read_bytes() == legacy.pem
-    world.look()
+    world.check_dns()
     world.sign()
     assert world.signs() == "20210808", "DNS does not show it yet, but what signed yesterday goes on signing"
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     assert world.key().stage == "signing"
     assert world.signs() == "20210808"
@@ -543,11 +543,11 @@ def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_b
 def test_a_damaged_manifest_stops_its_own_domain_only(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     path = Path(world.place.keys) / "alpha.test" / "keys.json"
     path.write_text("{")
-    for report in (world.make(), world.look(), world.sign()):
+    for report in (world.make(), world.check_dns(), world.sign()):
         assert len(report.errors) == 1
         assert report.errors[0].startswith(f"alpha.test: {path}")
         assert not report.changes
@@ -598,7 +598,7 @@ def test_status_says_what_became_of_each_key(world):
     assert (row["stage"], row["since"], row["signs"]) == ("generated", "2026-11-24T18:00:00Z", False)
     assert row["fails_from"] == "2026-11-27T18:00:00Z"
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     found = dkim_status.status(world.run(domains={}))
     row = found["alpha.test"]["20261124-mx1"]

@@ -116,8 +116,8 @@ def test_a_key_that_comes_back_and_is_lost_never_signs_again_and_has_a_successor
     signing(world).whole_run(2, domains=rest(world))
     gone(world)
     world.publish(2, alpha=text())
-    foreseen = dkim_advance.look_in_dns(
-        world.run(3, test=True), "mx1.lab.test", lambda run: run.now, None, False, _look(world, 3)
+    foreseen = dkim_advance.check_in_dns(
+        world.run(3, test=True), "mx1.lab.test", lambda run: run.now, None, False, _survey(world, 3)
     )[0]
     report = world.whole_run(3)
     assert foreseen.changes[ALPHA][FIRST]["new"] == "revoked"
@@ -137,8 +137,8 @@ def test_a_key_that_comes_back_and_is_lost_never_signs_again_and_has_a_successor
     assert not any(f"{FIRST}._domainkey" in line and "p=MI" in line for line in _to_publish(world.whole_run(5)))
 
 
-def _look(world, hours):
-    return dkim_settled.Look(world.run(hours, test=True))
+def _survey(world, hours):
+    return dkim_settled.Survey(world.run(hours, test=True))
 
 
 def _to_publish(report):
@@ -259,23 +259,25 @@ def test_no_private_key_that_a_table_names_is_destroyed_whatever_the_stamps_say(
 
 def test_a_key_that_was_taken_over_and_overtaken_retires_like_any_other(world):
     hand_made(world)
-    (waiting,) = [text for text in world.look(1).waiting if "20210808" in text]
+    (waiting,) = [text for text in world.check_dns(1).waiting if "20210808" in text]
     assert "but mail is signed with it, as before this formula" in waiting
     assert "mail is signed with it already" in waits(world, "20210808", 1)
     world.make(1, also=[ALPHA])
     world.publish(1, alpha=record(world.key().public))
-    world.look(1)
+    world.check_dns(1)
     report = world.sign(2)
     assert report.changes[ALPHA] == {"old": "20210808", "new": FIRST}
     assert world.verified() == FIRST
     assert world.manifest().key("20210808").stage == "retired"
-    report = world.look(3)
+    report = world.check_dns(3)
     assert not report.errors
     (waiting,) = [text for text in report.waiting if "20210808" in text]
     assert "mail still on its way was signed with 20210808, as a hand-made configuration had it" in waiting
-    world.look(20 * DAYS)
+    world.check_dns(20 * DAYS)
     assert world.manifest().key("20210808").stage == "revoked"
-    assert not any("20210808" in text for text in (*world.look(21 * DAYS).errors, *world.look(21 * DAYS).waiting))
+    assert not any(
+        "20210808" in text for text in (*world.check_dns(21 * DAYS).errors, *world.check_dns(21 * DAYS).waiting)
+    )
 
 
 def waits(world, selector, hours):
@@ -291,7 +293,7 @@ def test_a_key_that_an_earlier_version_left_red_for_ever_is_retired(world):
     keystore.write_manifest(world.place.keys, before)
     assert world.make(2, test=True).changes == world.make(2).changes
     assert world.manifest().key("20210808").stage == "retired"
-    assert not world.look(3).errors
+    assert not world.check_dns(3).errors
 
 
 def with_successor(world):

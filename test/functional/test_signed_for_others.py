@@ -35,7 +35,7 @@ def advance(world, hours, **more):
     world.publish(hours=hours)
     world.make(hours, **more)
     world.publish(hours=hours)
-    world.look(hours)
+    world.check_dns(hours)
     report = world.sign(hours)
     assert report.errors == []
     return report
@@ -85,7 +85,7 @@ def test_turning_it_on_and_off_is_proven_and_needs_no_new_key(world):
     asked = []
     assert domain_of(world, "news.alpha.test") is None
     signs_for_others(world)
-    world.look()
+    world.check_dns()
 
     probe = partial(opendkim_probe.probe, world.milter.socket)
 
@@ -117,12 +117,12 @@ def test_a_domain_goes_on_signing_until_the_one_that_is_to_sign_for_it_can(world
     world.settings = {**shown, "domains": {**shown["domains"], "alpha.test": shown["domains"]["beta.test"]}}
     world.publish()
     world.settings = shown
-    world.look()
+    world.check_dns()
     world.sign()
     assert world.signs("beta.test") == own
     signs_for_others(world, **{"beta.test": {"ttl": 300, "dkim": {"sign_as": "alpha.test"}}})
     world.make()
-    world.look()
+    world.check_dns()
     assert world.sign().errors == []
     assert (domain_of(world, "beta.test"), world.signs("beta.test")) == ("beta.test", own)
     advance(world, 1)

@@ -10,8 +10,8 @@ import dns.update
 import pytest
 
 from lifecycle_world import at
+from mailhost.dkim import check as dkim_check
 from mailhost.dkim import keystore
-from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim.records import record_of
 from mailhost.dkim.run import Run, SigningPaths
@@ -63,9 +63,9 @@ class Host:
     def run(self, hours):
         return Run(self.place, self.settings["domains"], self.settings["dns"], at(hours), ask=self.ask)
 
-    def look(self, hours):
+    def check_dns(self, hours):
         run = self.run(hours)
-        return dkim_look.check_published(run, lambda run: run.now, dkim_look.publisher(run))
+        return dkim_check.check_published(run, lambda run: run.now, dkim_check.publisher(run))
 
     def key(self, name):
         return keystore.read_manifest(self.place.keys, name).keys[0]
@@ -120,14 +120,14 @@ def told(report):
 def life(host):
     """All keys go their way at once; what became of them at each station, and what was said."""
     dkim_make.make_keys(host.run(0), "mx1.lab.test")
-    before = dkim_look.check_published(host.run(0), lambda run: run.now)
+    before = dkim_check.check_published(host.run(0), lambda run: run.now)
     records = {name: record_of(name, host.settings["domains"][name], host.key(name)) for name in NAMES}
     stations = [(before, host.stages(), {})]
     for hours in (1, 1001, 2001):
         if hours == 1001:
             for name in (name for name, stage in host.stages().items() if stage == "published"):
                 host.retire(name, 2)
-        report = host.look(hours)
+        report = host.check_dns(hours)
         held = {name: (host.is_there(one.name), host.held(one.name)) for name, one in records.items()}
         stations.append((report, host.stages(), held))
     return records, stations

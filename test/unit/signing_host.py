@@ -5,8 +5,8 @@ import pwd
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from mailhost.dkim import check as dkim_check
 from mailhost.dkim import keystore
-from mailhost.dkim import look as dkim_look
 from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dns.lookup import Answers, ServerAnswer
@@ -63,10 +63,10 @@ class World:
             self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
         )
 
-    def look(self, test=False, now=NOW, **more):
-        """Look as a run does; return the domains that DNS was asked for, and the report."""
+    def check_dns(self, test=False, now=NOW, **more):
+        """Check as a run does; return the domains that DNS was asked for, and the report."""
         self.asked = []
-        report = dkim_look.check_published(self.run(test, now), **more)
+        report = dkim_check.check_published(self.run(test, now), **more)
         return self.asked, report
 
     def ask(self, questions, _options):

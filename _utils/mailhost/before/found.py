@@ -53,7 +53,7 @@ _PORTS = {
 
 def text(path: AnyPath) -> str:
     """Return a file's text; ``""`` if it does not exist."""
-    here = in_force.look(path) if Path(path).is_file() else None
+    here = in_force.read_file(path) if Path(path).is_file() else None
     return here.octets.decode("utf-8", "replace") if here else ""
 
 

@@ -82,13 +82,13 @@ def _write(note: Note, state: AnyPath) -> None:
 
 def is_ours(path: AnyPath) -> bool:
     """Tell whether this formula wrote a file."""
-    here = _look(path)
+    here = _read_file(path)
     return here is not None and here.octets.startswith(OURS)
 
 
-def _look(path: AnyPath) -> in_force.File | None:
+def _read_file(path: AnyPath) -> in_force.File | None:
     """Return a regular file, also through links, or ``None``."""
-    return in_force.look(path) if Path(path).is_file() else None
+    return in_force.read_file(path) if Path(path).is_file() else None
 
 
 def to_note(files: Iterable[str], state: AnyPath = in_force.STATE, existing: bool = False) -> list[str]:
@@ -133,7 +133,7 @@ def _noted(path: str, upgraded: bool = False) -> tuple[OriginalPath, str | None]
     if not os.path.lexists(path):
         return {"kind": "absent"}, None
     source = path if not is_ours(path) else f"{path}.dist"
-    here = _look(source)
+    here = _read_file(source)
     if here is None:
         return {"kind": "unknown"}, None
     return {"kind": "file", "mode": here.mode, "uid": here.uid, "gid": here.gid}, source
@@ -142,7 +142,7 @@ def _noted(path: str, upgraded: bool = False) -> tuple[OriginalPath, str | None]
 def _copy(source: str, place: Path, state: AnyPath) -> None:
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder(state).chmod(0o700)
-    in_force.put({place: _look(source)})
+    in_force.put({place: _read_file(source)})
 
 
 def is_begun(state: AnyPath = in_force.STATE) -> bool:
@@ -203,7 +203,7 @@ def _is_back(path: str, row: OriginalPath, state: AnyPath) -> bool:
         return not os.path.lexists(path)
     if row["kind"] == "link":
         return os.path.islink(path) and os.readlink(path) == row["target"]
-    return not os.path.islink(path) and _look(path) == _original(path, row, state)
+    return not os.path.islink(path) and _read_file(path) == _original(path, row, state)
 
 
 def _original(path: str, row: OriginalPath, state: AnyPath) -> in_force.File | None:
@@ -213,7 +213,7 @@ def _original(path: str, row: OriginalPath, state: AnyPath) -> in_force.File | N
 
 def original(path: str, state: AnyPath = in_force.STATE) -> in_force.File | None:
     """Return the copy of the original file, or ``None``."""
-    return in_force.look(in_force.beneath(folder(state) / "files", path))
+    return in_force.read_file(in_force.beneath(folder(state) / "files", path))
 
 
 def give_back(rows: Mapping[str, OriginalPath], state: AnyPath = in_force.STATE) -> None:
@@ -276,7 +276,7 @@ def tables_to_keep(config: str, tables: Iterable[str], state: AnyPath = in_force
         destroyed key, OpenDKIM would not start with it or would defer all mail.
     """
     rows = read(state)["files"]
-    here = original(config, state) or (None if is_ours(config) else _look(config)) or _look(f"{config}.dist")
+    here = original(config, state) or (None if is_ours(config) else _read_file(config)) or _read_file(f"{config}.dist")
     text = here.octets.decode("utf-8", "replace") if here else ""
     named = [path for path in tables if re.search(rf"{re.escape(path)}\s*$", text, re.MULTILINE)]
     gone = [key for path in named for key in _keys(path, state) if not os.path.exists(key)]

@@ -68,7 +68,7 @@ PublishResults = dict[str, list[str]]
 def rows(run: Run, names: Iterable[str], oldest_queued: OldestQueued) -> list[KeyRequest]:
     """Return the records at ``names`` (of keys of this host) as a publisher needs them: plain data, public.
 
-    :param oldest_queued: see :func:`mailhost.dkim.look.check_published`.
+    :param oldest_queued: see :func:`mailhost.dkim.check.check_published`.
     :return: ``{"name", "ttl", "wanted", "expected"}`` for each, as in :class:`mailhost.publish.change.Change`.
     """
     asked = set(names)

@@ -13,7 +13,7 @@ Status: TypeAlias = Literal["ok", "unknown", "warn", "fail"]
 STATUSES: tuple[Status, ...] = ("ok", "unknown", "warn", "fail")
 """From the best to the worst. ``unknown``: there was no result (timeout, server in trouble), which is not a fault."""
 CheckResult: TypeAlias = tuple[Status, str, str]
-"""What came of one look: its status, what was seen, and the remedy (of :class:`Finding`)."""
+"""The result of one check: its status, what was seen, and the remedy (of :class:`Finding`)."""
 
 
 @dataclass(frozen=True)

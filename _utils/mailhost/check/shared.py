@@ -56,12 +56,12 @@ def together(id: str, names: Iterable[str], kind: str, wanted: str) -> list[Find
 class ChainStep:
     """One thing to check for each of many names.
 
-    ``look`` is called with a name and returns what is wrong, or ``None``.
+    ``check`` is called with a name and returns what is wrong, or ``None``.
     """
 
     id: str
     wanted: str
-    look: Callable[[str], CheckResult | None]
+    check: Callable[[str], CheckResult | None]
 
 
 def chain(steps: Collection[ChainStep], names: Iterable[str], kind: str = "domains") -> list[Finding]:
@@ -73,7 +73,7 @@ def chain(steps: Collection[ChainStep], names: Iterable[str], kind: str = "domai
     passed: dict[str, list[str]] = {step.id: [] for step in steps}
     for name in names:
         for step in steps:
-            wrong = step.look(name)
+            wrong = step.check(name)
             if wrong:
                 status, seen, remedy = wrong
                 found.append(Finding(step.id, status, name, step.wanted, seen, remedy))

@@ -100,7 +100,7 @@ class Daemon:
         return overlooked.table_problems(folder, self.command)
 
     def _pairs(self, staged: AnyPath) -> list[tuple[str, str]]:
-        main_cf = in_force.look(in_force.beneath(staged, self.main_cf)) if self.main_cf else None
+        main_cf = in_force.read_file(in_force.beneath(staged, self.main_cf)) if self.main_cf else None
         found = overlooked.chain_pairs(main_cf.octets.decode("utf-8", "replace")) if main_cf else []
         return [*([self.pair] if self.pair else []), *found]
 

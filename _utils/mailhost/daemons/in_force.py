@@ -89,10 +89,10 @@ def stage(path: AnyPath, state: AnyPath = STATE) -> Path:
     folder = staged_folder(state)
     place = beneath(folder, path)
     _make_folder(Path(state), folder, place.parent)
-    here = look(path)
+    here = read_file(path)
     if here is None:
         place.unlink(missing_ok=True)
-    elif here != look(place):
+    elif here != read_file(place):
         put({place: here})
     return place
 
@@ -109,7 +109,7 @@ def _make_folder(state: Path, top: Path, folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def look(path: AnyPath) -> File | None:
+def read_file(path: AnyPath) -> File | None:
     """Return a file as :class:`File`, or ``None`` if it does not exist."""
     try:
         with open(path, "rb") as file:
@@ -127,7 +127,7 @@ def put(files: Mapping[_Path, File | None]) -> None:
     for path, file in files.items():
         if file is None:
             Path(path).unlink(missing_ok=True)
-        elif look(path) != file:
+        elif read_file(path) != file:
             replace_file(path, file.octets, file.mode, (file.uid, file.gid))
 
 
@@ -145,7 +145,7 @@ def is_cut_short(configuration: Configuration) -> bool:
 
 def is_to_change(configuration: Configuration) -> bool:
     """Tell whether the staged files differ from those in place, or an earlier change was cut short."""
-    differ = any(look(beneath(configuration.staged, path)) != look(path) for path in configuration.files)
+    differ = any(read_file(beneath(configuration.staged, path)) != read_file(path) for path in configuration.files)
     return differ or is_cut_short(configuration)
 
 
@@ -170,7 +170,7 @@ def put_in_force(configuration: Configuration, daemon: "Daemon") -> Activation:
 
 def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Activation:
     wanted = _wanted(configuration)
-    here = {path: look(path) for path in configuration.files}
+    here = {path: read_file(path) for path in configuration.files}
     cut_short = is_cut_short(configuration)
     changed = tuple(path for path in configuration.files if wanted[path] != here[path])
     if not changed and not cut_short:
@@ -189,7 +189,7 @@ def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Activation:
 
 
 def _wanted(configuration: Configuration) -> dict[str, File | None]:
-    wanted = {path: look(beneath(configuration.staged, path)) for path in configuration.files}
+    wanted = {path: read_file(beneath(configuration.staged, path)) for path in configuration.files}
     missing = [path for path, file in wanted.items() if file is None]
     if missing:
         raise ConfigurationRefused(f"{configuration.name}: {', '.join(missing)} was not staged; nothing was touched")
@@ -284,4 +284,4 @@ def _keep(configuration: Configuration, which: str, files: Files) -> None:
 
 
 def _copies(configuration: Configuration, which: str) -> dict[str, File | None]:
-    return {path: look(beneath(configuration.kept / which, path)) for path in configuration.files}
+    return {path: read_file(beneath(configuration.kept / which, path)) for path in configuration.files}

@@ -60,7 +60,7 @@ class PostfixInstance:
 
 def is_ours(postfix: PostfixInstance) -> bool:
     """Tell whether this formula wrote main.cf."""
-    here = in_force.look(postfix.path("main.cf"))
+    here = in_force.read_file(postfix.path("main.cf"))
     return here is not None and here.octets.startswith(OURS)
 
 
@@ -123,7 +123,7 @@ def _tables_letting_out(text: str) -> list[str]:
     found = []
     for value in re.findall(r"smtpd_milter_maps[ ]*=(.*)", text):
         for path in re.findall(r"\w+:(/[^\s,{}]+)", value):
-            here = in_force.look(path)
+            here = in_force.read_file(path)
             words = here.octets.decode("utf-8", "replace") if here else ""
             if any(one[2].lower() not in WAITS for one in _OF_ONE.finditer(words)):
                 found.append(f"{path} (smtpd_milter_maps)")
@@ -136,7 +136,7 @@ def make_wait(postfix: PostfixInstance) -> list[str]:
     :return: the settings that let mail out, as from :func:`lets_out`.
     :raises MilterActionError: it is not possible; nothing was touched, or the old files are back.
     """
-    former = {postfix.path(name): in_force.look(postfix.path(name)) for name in FILES}
+    former = {postfix.path(name): in_force.read_file(postfix.path(name)) for name in FILES}
     if former[postfix.path("main.cf")] is None or not shutil.which("postconf"):
         return []
     said = lets_out(postfix)
@@ -249,7 +249,7 @@ def waiting(postfix: PostfixInstance, ready: Callable[[], object] = lambda: True
 
     :param ready: tells whether OpenDKIM serves again, which is waited for.
     """
-    former = {postfix.path(name): in_force.look(postfix.path(name)) for name in FILES}
+    former = {postfix.path(name): in_force.read_file(postfix.path(name)) for name in FILES}
     acts = former[postfix.path("main.cf")] and shutil.which("postconf") and (postfix.mark.exists() or lets_out(postfix))
     release = acts and is_ours(postfix)
     if acts:

@@ -24,7 +24,7 @@ def make_keys(
     host: str,
     also: Collection[str] = (),
     force: bool = False,
-    look: dkim_settled.Look | None = None,
+    survey: dkim_settled.Survey | None = None,
     hold: Iterable[str] = (),
 ) -> Report:
     """Make a key for each domain that has none that signs or may sign, or whose signer is due for rotation.
@@ -35,20 +35,20 @@ def make_keys(
 
     :param host: the host's name, for selectors.
     :param also: domains that get a successor whether or not it is due; with ``force`` even where one is waiting.
-    :param look: a thorough :class:`mailhost.dkim.settled.Look` in which ``also`` are not settled; a new one, if left
-        out.
+    :param survey: a thorough :class:`mailhost.dkim.settled.Survey` in which ``also`` are not settled; a new one, if
+        left out.
     :param hold: domains that get no key in this run, since an earlier key is about to sign again.
     """
-    look = look or dkim_settled.Look(run, also, thorough=True)
-    run.do(_sweep, run, look.settled)
+    survey = survey or dkim_settled.Survey(run, also, thorough=True)
+    run.do(_sweep, run, survey.settled)
     asked = dict.fromkeys(also, dkim_plan.ANOTHER if force else dkim_plan.SUCCESSOR)
     asked.update(dict.fromkeys(hold, dkim_plan.EARLIER))
-    manifests, plans, done = _plans(run, look.rest, asked)
+    manifests, plans, done = _plans(run, survey.rest, asked)
     for name, manifest in manifests.items():
         done += _note_what_is_seen(run, manifest, plans[name])
     for manifest in manifests.values():
         done += _settle(run, manifest)
-    run.do(look.note, manifests)
+    run.do(survey.note, manifests)
     return run.report([*done, *_make(run, host, manifests, plans)])
 
 

@@ -1,6 +1,6 @@
 """The plan of a run: what is due for a domain's keys, by their rows and by what was seen. Pure: nothing is done here.
 
-Making (:mod:`mailhost.dkim.make`), checking DNS (:mod:`mailhost.dkim.look`) and signing (:mod:`mailhost.dkim.sign`)
+Making (:mod:`mailhost.dkim.make`), checking DNS (:mod:`mailhost.dkim.check`) and signing (:mod:`mailhost.dkim.sign`)
 gather what the host, DNS and OpenDKIM's tables show, call :func:`plan` for each domain, and apply its steps. A dry run
 calls it in the same way and does not apply them.
 """

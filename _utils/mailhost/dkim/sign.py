@@ -38,7 +38,7 @@ def sign(
     reload: Reload,
     probe: Probe,
     instead: Collection[str] = (),
-    look: dkim_settled.AnyLook | None = None,
+    survey: dkim_settled.AnySurvey | None = None,
 ) -> Report:
     """Turn signing on for each published key that has soaked and that DNS shows now; off for domains that went.
 
@@ -52,10 +52,10 @@ def sign(
         signs, ``sender=`` that domain; raises ProbeError unless a message came back signed with the selector and
         verified.
     :param instead: domains that go back to the predecessor of the key that signs.
-    :param look: the :class:`mailhost.dkim.settled.Look` of an earlier part of the same highstate, to which ``instead``
-        are not settled; one of its own, if left out.
+    :param survey: the :class:`mailhost.dkim.settled.Survey` of an earlier part of the same highstate, to which
+        ``instead`` are not settled; one of its own, if left out.
     """
-    now, done = _signers_now(run, look or dkim_settled.Look(run, instead))
+    now, done = _signers_now(run, survey or dkim_settled.Survey(run, instead))
     if now.signers and not run.domains:
         text = (
             f"The pillar lists no domain, but this host signs for {len(now.signers)} "
@@ -92,12 +92,12 @@ class _Now:
     is_cut_short: bool
 
 
-def _signers_now(run: Run, look: dkim_settled.AnyLook) -> tuple[_Now, list[Step]]:
+def _signers_now(run: Run, survey: dkim_settled.AnySurvey) -> tuple[_Now, list[Step]]:
     """Return :class:`_Now`, and the steps of what failed."""
     tables = run.place.tables
     is_cut_short = opendkim_tables.is_cut_short(tables)
-    manifests, failed = read_manifests(run, look.rest)
-    settled = {name: _signs(run, name, known.signer) for name, known in look.settled.items()}
+    manifests, failed = read_manifests(run, survey.rest)
+    settled = {name: _signs(run, name, known.signer) for name, known in survey.settled.items()}
     signers = {**settled, **_signers_by_stamps(run, manifests)}
     if not is_cut_short and opendkim_tables.is_written(tables, signers):
         return _Now(manifests, signers, settled, True, is_cut_short), failed

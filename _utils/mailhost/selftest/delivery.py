@@ -137,7 +137,7 @@ class Delivery:
     names: routes.NameResolution | None = None
     limit: float = LIMIT
 
-    def look(self, aliases: bool = True, mailboxes: bool = False) -> list[DeliveryResult]:
+    def check(self, aliases: bool = True, mailboxes: bool = False) -> list[DeliveryResult]:
         """Send messages, and return the outcome of each.
 
         :param aliases: also send to the alias, which exists after a first run.
@@ -153,11 +153,11 @@ class Delivery:
         )  # fmt: skip
         try:
             with locked(self.plan["folder"], wait=3 * self.limit, what="messages to see whether mail flows"):
-                return self._look(aliases, mailboxes)
+                return self._check(aliases, mailboxes)
         except DkimError as err:
             return [DeliveryResult("user", self.plan["user"], "unknown", words=str(err))]
 
-    def _look(self, aliases: bool, mailboxes: bool) -> list[DeliveryResult]:
+    def _check(self, aliases: bool, mailboxes: bool) -> list[DeliveryResult]:
         if not aliases and (missing := self._missing_aliases()):
             return [
                 DeliveryResult(

@@ -36,7 +36,7 @@ class Outlook:
     refusals: tuple[str, ...] = ()
 
 
-def look(
+def survey(
     config: str, host: WantedHost, place: SigningPaths, words: Sequence[str] = (), read: Reader = read_text
 ) -> Outlook | None:
     """Return the :class:`Outlook`; ``None`` if the formula's own configuration is in place.

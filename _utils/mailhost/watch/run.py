@@ -78,7 +78,7 @@ Tell = Callable[[list[ChangeGroup]], str]
 """Notifies a channel of changes, and returns a note; raises a ``MailserverError``."""
 
 
-def look(settings: Settings) -> HostSurvey:
+def survey(settings: Settings) -> HostSurvey:
     """Check the whole host; return what is found, as :class:`HostSurvey`."""
     began = time.monotonic()
     findings = check_areas.check(settings, list(settings["domains"]))
@@ -96,7 +96,7 @@ def watch(
     path: str,
     send_event: Callable[[Event], bool],
     submit: Callable[[EmailMessage, str, Sequence[str]], str] = watch_mail.submit,
-    look: Callable[[Settings], HostSurvey] = look,
+    survey: Callable[[Settings], HostSurvey] = survey,
 ) -> WatchReturn:
     """Check the whole host, and report what changed since each channel was last notified.
 
@@ -111,7 +111,7 @@ def watch(
     with safe_files.locked(folder, LOCK_WAIT, "the watch"):
         safe_files.sweep(folder)
         memory, troubles = remembered(path)
-        seen = look(settings)
+        seen = survey(settings)
         rows = watch_changes.advance(memory.rows, seen.findings, int(seen.at))
         told: WatchReport = {
             "status": worst(seen.findings),

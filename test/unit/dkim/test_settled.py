@@ -44,7 +44,7 @@ def sign(world, now=NOW, proved=None, instead=()):
 
 
 def unsettled(world, now=LATER, thorough=True, **more):
-    return dkim_settled.Look(world.run(now=now), thorough=thorough, **more).rest
+    return dkim_settled.Survey(world.run(now=now), thorough=thorough, **more).rest
 
 
 def folder(world, name=FIRST):
@@ -83,7 +83,7 @@ def test_an_unchanged_run_reads_no_manifest_and_does_nothing(world, monkeypatch)
 def test_what_dns_shows_is_looked_for_by_turns_and_only_those_manifests_are_read(world, monkeypatch):
     monkeypatch.setattr(scale_turns, "SHARE", 2)
     read = read_from_disk(monkeypatch)
-    turns = [name for _ in range(4) for name in world.look(now=LATER)[0]]
+    turns = [name for _ in range(4) for name in world.check_dns(now=LATER)[0]]
     assert sorted(turns) == sorted([FIRST, *NAMES])
     assert sorted(read) == sorted(turns)
 
@@ -91,7 +91,7 @@ def test_what_dns_shows_is_looked_for_by_turns_and_only_those_manifests_are_read
 def test_a_drift_is_told_in_each_run(world, monkeypatch):
     monkeypatch.setattr(scale_turns, "SHARE", 2)
     world.gone = {FIRST}
-    assert all("DNS does not show this key as it must" in world.look(now=LATER)[1].errors[0] for _ in range(5))
+    assert all("DNS does not show this key as it must" in world.check_dns(now=LATER)[1].errors[0] for _ in range(5))
 
 
 def with_time_of_before(path, act):
@@ -127,21 +127,21 @@ def test_a_key_file_gets_its_mode_back_and_what_a_killed_run_left_is_deleted(wor
     assert not (folder(world, NAMES[3]) / ".s.private.x.unfinished").exists()
 
 
-def test_the_parts_of_a_run_go_by_one_look_at_the_files(world, monkeypatch):
-    looks, before = [], dkim_settled._version
-    monkeypatch.setattr(dkim_settled, "_version", lambda path: looks.append(path) or before(path))
+def test_the_parts_of_a_run_go_by_one_survey_at_the_files(world, monkeypatch):
+    versions, before = [], dkim_settled._version
+    monkeypatch.setattr(dkim_settled, "_version", lambda path: versions.append(path) or before(path))
     host = dkim_advance.SigningHost("mx1.example", lambda: None, lambda *_: None)
     report = dkim_advance.advance(world.run(now=LATER), host)
     assert (report.changes, report.errors) == ({}, [])
-    assert sorted(looks) == sorted(f"{folder(world, name)}/{file}" for name in NAMES for file in FILES)
+    assert sorted(versions) == sorted(f"{folder(world, name)}/{file}" for name in NAMES for file in FILES)
 
 
-def test_the_states_of_a_highstate_go_by_one_look_and_by_no_other_domains(world):
+def test_the_states_of_a_highstate_go_by_one_survey_and_by_no_other_domains(world):
     state, run = dkim_states(), world.run(now=LATER)
-    first = state._look(run, "as packed", begins=True)
-    assert state._look(run, "as packed") is first
-    assert state._look(run, "other domains") is not first
-    assert state._look(run, "as packed", begins=True) is not first
+    first = state._survey(run, "as packed", begins=True)
+    assert state._survey(run, "as packed") is first
+    assert state._survey(run, "other domains") is not first
+    assert state._survey(run, "as packed", begins=True) is not first
 
 
 @pytest.mark.parametrize("which", ["also", "instead"])

@@ -19,18 +19,18 @@ def alike(names):
 
 @pytest.fixture
 def turns(tmp_path, monkeypatch):
-    """Return a function that lets a run look: it gets the domains whose records are wrong, and returns who was due."""
+    """Return a function that lets a run check: it gets the domains whose records are wrong, and returns who was due."""
     monkeypatch.setattr(scale_turns, "MANY", 2)
     monkeypatch.setattr(scale_turns, "SHARE", 2)
 
-    def look(wrong=(), domains=None, dns=None):
+    def run_once(wrong=(), domains=None, dns=None):
         domains = alike(NAMES) if domains is None else domains
         turn = scale_turns.DueDomains(domains, dns or {}, memory.seen_wrong, note(tmp_path))
         turn.note([name for name in turn.due if name in wrong])
         assert sorted([*turn.due, *turn.later]) == sorted(domains)
         return turn.due
 
-    return look
+    return run_once
 
 
 def note(folder):

@@ -138,7 +138,7 @@ def test_a_log_file_of_postfix_own_is_read_from_where_it_ended(tmp_path):
 
 def test_a_host_without_the_user_is_told_so():
     plan = {**settings()["delivery"], "home": "/no/such/home"}
-    (row,) = Delivery(plan).look()
+    (row,) = Delivery(plan).check()
     assert (row.result, row.words) == ("unknown", "there is no such user; run a highstate")
 
 
@@ -146,10 +146,10 @@ def test_what_waits_behind_others_is_not_known_and_what_waits_alone_is_wrong(tmp
     for name in ("incoming", "active", "deferred"):
         (tmp_path / name).mkdir()
     (tmp_path / "active" / "4ABCDEF").touch()
-    look = Delivery(settings()["delivery"], limit=0)
-    look._given, look._ours = {"queue_directory": str(tmp_path)}, {"4ABCDEF"}
-    look._log = Log(Journal(FIRST))
-    assert look._still(message("4ABCDEF")).result == "wrong"
+    checked = Delivery(settings()["delivery"], limit=0)
+    checked._given, checked._ours = {"queue_directory": str(tmp_path)}, {"4ABCDEF"}
+    checked._log = Log(Journal(FIRST))
+    assert checked._still(message("4ABCDEF")).result == "wrong"
     (tmp_path / "incoming" / "5BBBBBB").touch()
-    row = look._still(message("4ABCDEF"))
+    row = checked._still(message("4ABCDEF"))
     assert (row.result, row.words) == ("unknown", "it waits with 1 others in the queue active after 0 s")

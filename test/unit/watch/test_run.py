@@ -41,8 +41,8 @@ class Host:
 
     def run(self, *findings):
         self.now += 3600
-        look = lambda settings: HostSurvey(list(findings), self.now, 2.5)  # noqa: E731 (a function that a run is given)
-        return watch_run.watch(self.settings, str(self.memory), self.event, self.submit, look)
+        survey = lambda settings: HostSurvey(list(findings), self.now, 2.5)  # noqa: E731 (a function that a run is given)
+        return watch_run.watch(self.settings, str(self.memory), self.event, self.submit, survey)
 
     def event(self, data):
         if self.master_answers:

@@ -42,7 +42,7 @@ class Means:
 
 @dataclass
 class Survey:
-    """One look at DNS: the host's settings, the domains to check with theirs, and all answers so far.
+    """One survey of DNS: the host's settings, the domains to check with theirs, and all answers so far.
 
     ``keys`` is what the host knows of the domains' DKIM keys (:class:`mailhost.check.dns.keys.CheckedKeys`).
     """

@@ -35,7 +35,7 @@ class ConversationStep:
 
     name: str
     wanted: str
-    look: Callable[["Visit"], StepResult]
+    check: Callable[["Visit"], StepResult]
 
 
 @dataclass
@@ -81,7 +81,7 @@ def look_at_service(settings: Settings, service: Service, budget: Budget) -> lis
 
 def _verdict(step: ConversationStep, visit: Visit) -> StepResult:
     try:
-        return step.look(visit)
+        return step.check(visit)
     except WireError as err:
         unit = visit.service.unit
         remedy = f"Check again; if it stays: systemctl status {unit}; journalctl -u '{unit}*' -n 50"

@@ -25,17 +25,17 @@ _LATER = "Check again; if it stays: journalctl -u 'postfix*' -n 50"
 
 def findings(host: CheckedHost, service: Service, budget: Budget) -> list[Finding]:
     """Return the findings about relaying, bare newlines and pipelining at the service ``smtp``."""
-    looks = (
+    checks = (
         (_RELAY, _RELAY_WANTED, lambda: _open_relay(host, service, budget)),
         (_NEWLINE, _NEWLINE_WANTED, lambda: _bare_newline(host, service, budget)),
         (_PIPELINING, _PIPELINING_WANTED, lambda: _pipelining(service, budget)),
     )
-    return [_look(*look, service) for look in looks]
+    return [_check(*check, service) for check in checks]
 
 
-def _look(id: str, wanted: str, look: Callable[[], CheckResult], service: Service) -> Finding:
+def _check(id: str, wanted: str, check: Callable[[], CheckResult], service: Service) -> Finding:
     try:
-        status, seen, remedy = look()
+        status, seen, remedy = check()
     except WireError as err:
         return Finding(id, "unknown", service.about, wanted, str(err), _LATER)
     seen = f"{service.place}: {seen}"

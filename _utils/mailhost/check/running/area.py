@@ -76,10 +76,10 @@ def _each(
 def _inactive(name: str, state: str) -> tuple[Status, str] | None:
     if state in ("active", "reloading"):
         return None
-    look = f"journalctl -u {name} -n 50"
+    log = f"journalctl -u {name} -n 50"
     if state == "activating":
-        return "warn", f"Check again in a minute; if it still is, it starts again and again: {look}"
-    return "fail", f"Run: systemctl restart {name}; if it does not stay up: {look}"
+        return "warn", f"Check again in a minute; if it still is, it starts again and again: {log}"
+    return "fail", f"Run: systemctl restart {name}; if it does not stay up: {log}"
 
 
 def _disabled(name: str, state: str) -> tuple[Status, str] | None:

@@ -34,7 +34,7 @@ from mailhost.publish.change import Change
 from mailhost.records.places import Places
 from mailhost.scale import turns as scale_turns
 
-LOOKED = "looked.json"
+CHECKED = "looked.json"
 """The file, in the folder of the keys, with the last key that was checked in rotation, and the keys that DNS did not
 show as wanted: domain and selector of each."""
 _Place = tuple[str, str]
@@ -54,7 +54,7 @@ def check_published(
     oldest_queued: OldestQueued | None = None,
     publish: Publish | None = None,
     everything: bool = False,
-    look: dkim_settled.AnyLook | None = None,
+    survey: dkim_settled.AnySurvey | None = None,
 ) -> Report:
     """Check keys in DNS, and stamp what was seen: published, revoked, removed. Keys that are lost are given up.
 
@@ -65,29 +65,29 @@ def check_published(
         mail queue. It is only called where that matters.
     :param publish: publishes records (:func:`publisher`); ``None`` if people do that.
     :param everything: check all keys, not a share of them.
-    :param look: the :class:`mailhost.dkim.settled.Look` of an earlier part of the same highstate; a new one, if left
-        out.
+    :param survey: the :class:`mailhost.dkim.settled.Survey` of an earlier part of the same highstate; a new one, if
+        left out.
     """
-    look = look or dkim_settled.Look(run)
-    manifests, done = read_manifests(run, look.rest)
+    survey = survey or dkim_settled.Survey(run)
+    manifests, done = read_manifests(run, survey.rest)
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
     wants = _wants(run, manifests, oldest)
     # A revoked key has its stamp. It need not be checked until its record is due to be removed.
     to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why or wanted.left]
     settled = [place for place in to_ask if _is_settled(*wants[place])]
-    settled += ((name, selector) for name, known in look.settled.items() for selector in known.shown)
+    settled += ((name, selector) for name, known in survey.settled.items() for selector in known.shown)
     settled.sort()
     turn = settled if everything else _whose_turn(run, settled)
     later = set(settled).difference(turn)
     if later:
         text = f"{len(later)} keys that DNS already showed were not checked in this run; later runs check them."
         done.append(Step(NOTE, reason=text))
-    more, failed = read_manifests(run, dict.fromkeys(name for name, _ in turn if name in look.settled))
+    more, failed = read_manifests(run, dict.fromkeys(name for name, _ in turn if name in survey.settled))
     done += failed
     manifests.update(more)
     wants.update(_wants(run, more, oldest))
     to_ask = [place for place in dict.fromkeys((*to_ask, *turn)) if place in wants and place not in later]
-    seen = _look(run, wants, to_ask)
+    seen = _query(run, wants, to_ask)
     changed, steps = _give_up_lost(run, manifests, seen)
     done += steps
     manifests.update(changed)
@@ -172,7 +172,7 @@ def _whose_turn(run: Run, settled: list[_Place]) -> list[_Place]:
     if len(settled) <= scale_turns.MANY:
         return settled
     try:
-        known = json.loads(safe_files.read_text(Path(run.place.keys) / LOOKED, roots=True))
+        known = json.loads(safe_files.read_text(Path(run.place.keys) / CHECKED, roots=True))
         name, selector = map(str, known["last"])
         last, wrong = (name, selector), {(one, its) for one, its in known["wrong"]}
     except (OSError, ValueError, TypeError, KeyError):
@@ -187,7 +187,7 @@ def _remember(run: Run, turn: list[_Place], wants: _Wants, seen: Mapping[_Place,
     wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
     known = {"last": turn[: scale_turns.SHARE][-1], "wrong": wrong}
     with contextlib.suppress(WriteError):
-        safe_files.replace_file(Path(run.place.keys) / LOOKED, json.dumps(known), 0o644)
+        safe_files.replace_file(Path(run.place.keys) / CHECKED, json.dumps(known), 0o644)
 
 
 def publisher(run: Run, announce: Announce | None = None) -> Publish | None:
@@ -258,10 +258,10 @@ def _publish(
         if not wants[place][1].left and judge_wanted(*wants[place], answers).value in ("absent", "different")
     }
     may_show, steps = publish(run, list(missing.values()))
-    return _look(run, wants, missing) if may_show else {}, steps
+    return _query(run, wants, missing) if may_show else {}, steps
 
 
-def _look(run: Run, wants: _Wants, places: Iterable[_Place]) -> dict[_Place, Answers]:
+def _query(run: Run, wants: _Wants, places: Iterable[_Place]) -> dict[_Place, Answers]:
     """Return what DNS shows of keys, ``{place: Answers}``: of each name itself, not of a wildcard above it."""
     seen = run.answers({place: question_of(*place) for place in places})
     return without_wildcards(wants, seen, lambda asked: run.ask(asked, lookup.options(run.dns)))
