@@ -423,8 +423,8 @@ def _check_domain(function, domain, domains):
 
 
 def _all_records(domains, host):
-    place = dkim_run.place_of(host)
-    run = dkim_run.begin(place, host["domains"], host["dns"], test=True)
+    paths = dkim_run.paths_of(host)
+    run = dkim_run.begin(paths, host["domains"], host["dns"], test=True)
     of_keys = dkim_records.records_by_domain(run, domains, postfix_queue.oldest_for)
     tlsa = certificates.tlsa_data(host)
     return [
@@ -697,7 +697,7 @@ def publish(domain=None, test=False):
 
 def _published(minion=None):
     """Return the path of the note of published records; a minion option may name another folder for it."""
-    return remembered.place(__opts__.get("mailserver.published", remembered.FOLDER), minion)
+    return remembered.path_of(__opts__.get("mailserver.published", remembered.FOLDER), minion)
 
 
 def _outcomes(outcomes, test):

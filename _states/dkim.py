@@ -74,17 +74,17 @@ def taken_over(name, domains, opendkim, hostname, addresses, paths):
         As for :py:func:`found`.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "There is nothing to take over"}
-    place, test = _place_in(paths, domains), __opts__["test"]
+    signing_paths, test = _paths_in(paths, domains), __opts__["test"]
     try:
         outlook = takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
         if not outlook:
             return ret
-        changes, notes = takeover_run.told(outlook, place, test)
+        changes, notes = takeover_run.told(outlook, signing_paths, test)
         if test:
-            __context__["dkim.takeover"] = takeover_run.signers_of(outlook.plan, place.keys)
+            __context__["dkim.takeover"] = takeover_run.signers_of(outlook.plan, signing_paths.keys)
         elif changes:
-            with safe_files.locked(place.keys):
-                takeover_run.act(outlook, place)
+            with safe_files.locked(signing_paths.keys):
+                takeover_run.act(outlook, signing_paths)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     result = None if test and changes else True
@@ -95,11 +95,11 @@ def _outlook(config, domains, opendkim, hostname, addresses, paths):
     domains = packing.unpacked(domains)
     host = takeover_plan.WantedHost(domains, opendkim, hostname, tuple(addresses), paths["keys"])
     words = opendkim_daemon.words_of(paths["service"])
-    return takeover_run.survey(config, host, _place_in(paths, domains), words)
+    return takeover_run.survey(config, host, _paths_in(paths, domains), words)
 
 
-def _place_in(paths, domains):
-    return _place(paths["keys"], paths["key_table"], paths["signing_table"], domains, paths["user"], paths["group"])
+def _paths_in(paths, domains):
+    return _paths(paths["keys"], paths["key_table"], paths["signing_table"], domains, paths["user"], paths["group"])
 
 
 def tables(name, signing_table):
@@ -180,10 +180,10 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
 
     Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
     """
-    place = _place(name, key_table, signing_table, domains, user, group)
+    paths = _paths(name, key_table, signing_table, domains, user, group)
     __context__.pop("dkim.planned", None)
     return _act(
-        place,
+        paths,
         domains,
         {},
         "Every domain has its key",
@@ -207,7 +207,7 @@ def published(name, domains, dns, key_table, signing_table, host=None, user="ope
     if a key has been waited for longer than ``publish_deadline`` (with ``strict``: at once). A retired key is revoked
     when its retention is over and the mail queue holds no message from the time when it signed.
     """
-    place = _place(name, key_table, signing_table, domains, user, group)
+    paths = _paths(name, key_table, signing_table, domains, user, group)
 
     def check_in_dns(run):
         publish = dkim_check.publisher(run, __salt__["dkim.announce"])
@@ -218,7 +218,7 @@ def published(name, domains, dns, key_table, signing_table, host=None, user="ope
         __context__["dkim.survey"] = ((run.top, domains), survey)
         return report
 
-    return _act(place, domains, dns, "DNS shows every key", check_in_dns)
+    return _act(paths, domains, dns, "DNS shows every key", check_in_dns)
 
 
 def signing(
@@ -237,9 +237,9 @@ def signing(
     The tables are changed and OpenDKIM is reloaded. A probe message of each domain must then come back signed by the
     new key and verified by dkimpy. A domain for which it does not is rolled back to the key that signed before.
     """
-    place = _place(name, key_table, signing_table, domains, user, group)
+    paths = _paths(name, key_table, signing_table, domains, user, group)
     return _act(
-        place,
+        paths,
         domains,
         dns,
         "Who signs is as it should be",
@@ -252,11 +252,11 @@ def signing(
     )
 
 
-def _place(keys, key_table, signing_table, domains, user="opendkim", group="opendkim"):
+def _paths(keys, key_table, signing_table, domains, user="opendkim", group="opendkim"):
     foreseen = __context__.get("dkim.takeover") if __opts__["test"] else None
     domains = packing.unpacked(domains)
-    paths = opendkim_tables.tables(key_table, signing_table, domains, foreseen)
-    return dkim_run.SigningPaths(keys, paths, keystore.Owner(user, group))
+    its_tables = opendkim_tables.tables(key_table, signing_table, domains, foreseen)
+    return dkim_run.SigningPaths(keys, its_tables, keystore.Owner(user, group))
 
 
 def _survey(run, domains, begins=False):
@@ -271,17 +271,17 @@ def _survey(run, domains, begins=False):
     return survey
 
 
-def _act(place, domains, dns, nothing_to_do, act):
+def _act(paths, domains, dns, nothing_to_do, act):
     """Do one part of the life cycle, and return its report as a state return."""
-    ret = {"name": place.keys, "result": True, "changes": {}, "comment": ""}
+    ret = {"name": paths.keys, "result": True, "changes": {}, "comment": ""}
     domains, test = packing.unpacked(domains), __opts__["test"]
     try:
         # The lock is a file, and a dry run makes none.
-        lock = contextlib.nullcontext() if test else safe_files.locked(place.keys)
+        lock = contextlib.nullcontext() if test else safe_files.locked(paths.keys)
         with lock, garbage.kept():
             # In a dry run each state takes into account what the states before it would have done.
             planned = __context__.setdefault("dkim.planned", dkim_run.Planned()) if test else None
-            run = dkim_run.begin(place, domains, dns, test, memory.seen_wrong, planned)
+            run = dkim_run.begin(paths, domains, dns, test, memory.seen_wrong, planned)
             report = act(run)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}

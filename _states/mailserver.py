@@ -84,7 +84,7 @@ def _told_briefly(comment, count):
 
 def staged(name, **file):
     """
-    Write a file of a daemon's configuration to its staging place; :py:func:`in_force` then puts it in place.
+    Write a file of a daemon's configuration to its staging path; :py:func:`in_force` then puts it in place.
 
     name
         The path of the file in place. The changes shown are the differences from that file.
@@ -95,11 +95,11 @@ def staged(name, **file):
     if __opts__["test"]:
         return _without_foreign(__states__["file.managed"](name, **file), is_foreign)
     try:
-        place = str(daemons_in_force.stage(name))
+        staged = str(daemons_in_force.stage(name))
     except (MailserverError, OSError) as err:
         return {"name": name, "result": False, "changes": {}, "comment": f"{name} could not be staged: {err}"}
-    ret = __states__["file.managed"](place, **file)
-    return _without_foreign({**ret, "name": name, "comment": str(ret["comment"]).replace(place, name)}, is_foreign)
+    ret = __states__["file.managed"](staged, **file)
+    return _without_foreign({**ret, "name": name, "comment": str(ret["comment"]).replace(staged, name)}, is_foreign)
 
 
 def _without_foreign(ret, is_foreign):
@@ -130,7 +130,7 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         ``hostname``, ``addresses``, ``postfix`` and ``dovecot`` of the host's settings, as a mapping or as JSON text:
         they say where Postfix or Dovecot must answer.
     sockets
-        Other places where it must listen: ``inet:8891@127.0.0.1``, ``443``, ``[::]:443``.
+        Other addresses and ports where it must listen: ``inet:8891@127.0.0.1``, ``443``, ``[::]:443``.
     log
         A log file that it writes in addition to the journal.
     recipient
@@ -188,7 +188,7 @@ def _daemon(name, service, check, reload, settings, configuration, looks):
         check=check,
         reload=reload,
         services=tuple(one for one in asked if one.unit == name),
-        sockets=tuple(map(mail_daemon.place_of_socket, looks.get("sockets", ()))),
+        sockets=tuple(map(mail_daemon.address_of_socket, looks.get("sockets", ()))),
         log=looks.get("log", ""),
         # Until a first change has been seen to serve, the tables of recipients may be missing.
         recipient=looks.get("recipient", "") if daemons_in_force.has_served(configuration) else "",
@@ -673,12 +673,12 @@ def _lost(ret, found, what):
 _RENDERED = {"template": "template", "context": "context", "saltenv": "__env__"}
 
 
-def _render(path, place):
-    """Write a staged file, as the state of this run will write it, to another place."""
+def _render(path, target):
+    """Write a staged file, as the state of this run will write it, to another path."""
     for one in __lowstate__:
         if (one.get("state"), one.get("fun"), one.get("name")) == ("mailserver", "staged", path):
             wanted = {name: one.get(key) for name, key in _RENDERED.items() if one.get(key)}
-            if not __salt__["cp.get_template"](one["source"], place, **wanted):
+            if not __salt__["cp.get_template"](one["source"], target, **wanted):
                 raise ValueError(f"{one['source']} could not be rendered")
 
 

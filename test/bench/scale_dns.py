@@ -89,9 +89,9 @@ class World:
             return answers
 
         host = self.host(size)
-        place = host.place
-        os_paths = {**host.settings["os"]["opendkim"], "keys": place.keys}
-        os_paths.update(key_table=str(place.tables.key_table), signing_table=str(place.tables.signing_table))
+        paths = host.paths
+        os_paths = {**host.settings["os"]["opendkim"], "keys": paths.keys}
+        os_paths.update(key_table=str(paths.tables.key_table), signing_table=str(paths.tables.signing_table))
         whole = {**host.settings, "os": {**host.settings["os"], "opendkim": os_paths}}
         means = Means(ask, lambda timeout: _no_record, _no_record, lambda run: run.now)
         check_dns.findings(CheckedHost(whole, None), list(whole["domains"]), means)

@@ -63,13 +63,13 @@ class World:
         self.etc, self.milter, self.server = etc, milter, server
         self.me = pwd.getpwuid(0).pw_name
         tables = opendkim_tables.tables(etc / "KeyTable", etc / "SigningTable")
-        self.place = SigningPaths(str(etc / "keys"), tables, keystore.Owner(self.me, self.me))
+        self.paths = SigningPaths(str(etc / "keys"), tables, keystore.Owner(self.me, self.me))
         self.settings = settings()
         self.ask = partial(lookup.ask, recursive=(RESOLVER,))
 
     def start(self):
         """Start OpenDKIM on the tables as they are on disk."""
-        tables = self.place.tables
+        tables = self.paths.tables
         self.milter.start(
             self.milter.socket, KeyTable=f"file:{tables.key_table}", SigningTable=f"file:{tables.domains_table}"
         )
@@ -85,7 +85,7 @@ class World:
 
     def run(self, hours=0, test=False, domains=None):
         domains = self.domains if domains is None else domains
-        return Run(self.place, domains, self.settings["dns"], at(hours), test, self.ask, watched=memory.seen_wrong)
+        return Run(self.paths, domains, self.settings["dns"], at(hours), test, self.ask, watched=memory.seen_wrong)
 
     def make(self, hours=0, test=False, **more):
         return dkim_make.make_keys(self.run(hours, test), "mx1.lab.test", **more)
@@ -118,7 +118,7 @@ class World:
         self.server.serve(**zones)
 
     def manifest(self, name="alpha.test"):
-        return keystore.read_manifest(self.place.keys, name)
+        return keystore.read_manifest(self.paths.keys, name)
 
     def key(self, name="alpha.test"):
         return self.manifest(name).keys[-1]
@@ -132,8 +132,8 @@ class World:
         probe = partial(opendkim_probe.probe, self.milter.socket)
         host = SigningHost("mx1.lab.test", reload or self.milter.reload, probe, lambda run: run.now)
         clock = mock.patch.object(trusted_clock, "read", return_value=reading)
-        with safe_files.locked(self.place.keys), clock:
-            run = dkim_run.begin(self.place, domains or self.domains, self.settings["dns"])
+        with safe_files.locked(self.paths.keys), clock:
+            run = dkim_run.begin(self.paths, domains or self.domains, self.settings["dns"])
             return dkim_advance.advance(replace(run, ask=self.ask), host, **more)
 
     def signs(self, name="alpha.test"):
@@ -226,7 +226,7 @@ def check_mail(world, signers):
 
 def check_keys(world):
     """Each key that is not revoked has its file, and no file that holds a private key can be read by others."""
-    keys = Path(world.place.keys)
+    keys = Path(world.paths.keys)
     for name in keystore.domains_on_disk(keys):
         for key in life.live(keystore.read_manifest(keys, name)):
             keystore.check_private(keys, name, key)
@@ -278,7 +278,7 @@ def world(etc, milter, tmp_path):
         NameServer(tmp_path, RESOLVER, root_servers=(AUTHORITY,)),
     ):
         made = World(etc, milter, server)
-        opendkim_tables.ensure_tables(made.place.tables)
+        opendkim_tables.ensure_tables(made.paths.tables)
         made.start()
         yield made
         milter.stop()

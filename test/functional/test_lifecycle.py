@@ -67,7 +67,7 @@ def test_a_new_key_signs_only_after_dns_shows_it(world):
 
 def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
     def everything():
-        folder = Path(world.place.keys).parent
+        folder = Path(world.paths.keys).parent
         return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "log"}
 
     before = everything()
@@ -87,7 +87,7 @@ def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
 
 def test_private_keys_are_the_owners_alone(world):
     world.make()
-    path = keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
+    path = keystore.private_path(world.paths.keys, "alpha.test", world.key().selector)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
     path.chmod(0o644)
@@ -204,7 +204,7 @@ def test_a_removed_domain_is_no_longer_signed_for_and_keeps_its_keys(world):
     assert report.changes == {"alpha.test": {"old": "20261124-mx1", "new": None}}
     opendkim_tables.patient(lambda *_: _must_be(world.signs("alpha.test"), None))("alpha.test", None)
     assert world.signs("beta.test") == "20261124-mx1"
-    assert keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
+    assert keystore.private_path(world.paths.keys, "alpha.test", "20261124-mx1").exists()
     assert world.sign().changes == {"alpha.test": {"old": None, "new": "20261124-mx1"}}
     assert world.signs("alpha.test") == "20261124-mx1"
 
@@ -258,7 +258,7 @@ def rotated(world):
 
 def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_private_key_is_gone(world):
     rotated(world)
-    private = keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1")
+    private = keystore.private_path(world.paths.keys, "alpha.test", "20261124-mx1")
     world.advance(13 * DAYS)
     assert world.stages()[0] == ("20261124-mx1", "retired")
     assert private.exists()
@@ -323,7 +323,7 @@ def test_a_compromised_key_is_revoked_as_soon_as_its_successor_signs(world):
     assert world.signs() == "20261124-mx1-2"
     world.advance(1)
     assert world.stages() == [("20261124-mx1", "revoked"), ("20261124-mx1-2", "signing")]
-    assert not keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
+    assert not keystore.private_path(world.paths.keys, "alpha.test", "20261124-mx1").exists()
 
 
 def test_a_compromised_key_goes_on_signing_until_another_can(world):
@@ -360,7 +360,7 @@ def _strings(key):
 
 def test_a_key_folder_that_was_lost_does_not_let_an_unpublished_key_sign(world):
     world.advance()
-    shutil.rmtree(Path(world.place.keys) / "alpha.test")
+    shutil.rmtree(Path(world.paths.keys) / "alpha.test")
     world.make(1)
     assert world.key().selector == "20261124-mx1-2"
     report = world.sign(1)
@@ -460,15 +460,15 @@ def test_a_missing_credential_is_a_failure_that_names_the_file(publishing):
 def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
     rotated(world)
     clock = trusted_clock.advance(None, trusted_clock.read())
-    path = Path(world.place.keys) / dkim_clock.CLOCK
+    path = Path(world.paths.keys) / dkim_clock.CLOCK
     year = 365 * 24 * 3600
     before = replace(clock, trusted=clock.trusted - year, wall=clock.wall - year)
     path.write_text(trusted_clock.emit(before))
-    run = dkim_run.begin(world.place, world.domains, world.settings["dns"])
+    run = dkim_run.begin(world.paths, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - before.trusted) < 60
     assert "salt-call dkim.believe_clock" in run.warnings[0]
-    dkim_clock.believe_clock(world.place.keys)
-    run = dkim_run.begin(world.place, world.domains, world.settings["dns"])
+    dkim_clock.believe_clock(world.paths.keys)
+    run = dkim_run.begin(world.paths, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - clock.trusted) < 60
     assert not run.warnings
 
@@ -477,7 +477,7 @@ def test_a_key_file_that_is_not_the_published_key_never_signs(world):
     world.make()
     world.publish()
     world.check_dns()
-    path = keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
+    path = keystore.private_path(world.paths.keys, "alpha.test", world.key().selector)
     path.write_bytes(Key().pem)
     report = world.sign()
     assert "not the key whose record was emitted" in report.errors[0]
@@ -496,7 +496,7 @@ def test_a_reload_that_is_not_taken_is_found_out_and_undone(world, monkeypatch):
     assert "was tried and undone, mail is not signed" in report.errors[0]
     assert not report.changes
     assert world.key().stage == "published"
-    assert opendkim_tables.signers_in_force(world.place.tables) == {}
+    assert opendkim_tables.signers_in_force(world.paths.tables) == {}
     assert len(world.sign().changes) == 2
 
 
@@ -511,21 +511,21 @@ def test_an_opendkim_that_is_down_changes_nothing(world):
     report = world.sign(reload=down)
     assert not report.changes
     assert "does not run" in report.errors[0]
-    assert opendkim_tables.signers_in_force(world.place.tables) == {}
+    assert opendkim_tables.signers_in_force(world.paths.tables) == {}
 
 
 def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_break(world):
     legacy = Key()
-    folder = Path(world.place.keys) / "alpha.test"
+    folder = Path(world.paths.keys) / "alpha.test"
     folder.mkdir(parents=True)
     path = folder / "20210808.private"
     path.write_bytes(legacy.pem)
     path.chmod(0o600)
-    for table in world.place.tables.all:
+    for table in world.paths.tables.all:
         table.unlink()
-    world.place.tables.key_table.write_text(f"20210808._domainkey.alpha.test alpha.test:20210808:{path}\n")
-    world.place.tables.signing_table.write_text("*@alpha.test 20210808._domainkey.alpha.test\n")
-    opendkim_tables.ensure_tables(world.place.tables)
+    world.paths.tables.key_table.write_text(f"20210808._domainkey.alpha.test alpha.test:20210808:{path}\n")
+    world.paths.tables.signing_table.write_text("*@alpha.test 20210808._domainkey.alpha.test\n")
+    opendkim_tables.ensure_tables(world.paths.tables)
     world.milter.reload()
     opendkim_tables.patient(lambda *_: _must_be(world.signs(), "20210808"))("alpha.test", None)
     assert world.make().changes["alpha.test"] == {"20210808": {"old": None, "new": "taken over from disk"}}
@@ -545,7 +545,7 @@ def test_a_damaged_manifest_stops_its_own_domain_only(world):
     world.publish()
     world.check_dns()
     world.sign()
-    path = Path(world.place.keys) / "alpha.test" / "keys.json"
+    path = Path(world.paths.keys) / "alpha.test" / "keys.json"
     path.write_text("{")
     for report in (world.make(), world.check_dns(), world.sign()):
         assert len(report.errors) == 1
@@ -557,9 +557,9 @@ def test_a_damaged_manifest_stops_its_own_domain_only(world):
 
 def test_two_runs_never_work_on_the_same_keys(world):
     with (
-        safe_files.locked(world.place.keys),
+        safe_files.locked(world.paths.keys),
         pytest.raises(LockHeld, match="another run has worked on these keys"),
-        safe_files.locked(world.place.keys, wait=0),
+        safe_files.locked(world.paths.keys, wait=0),
     ):
         raise AssertionError("both runs held the lock")
 

@@ -20,9 +20,9 @@ def signs_for_others(world, **domains):
     names = {"alpha.test": {"ttl": 300, "dkim": {"subdomains": True}}, "beta.test": {"ttl": 300}, **domains}
     pillar = {"domain": "alpha.test", "domains": names, "dkim": {"rotate_after": 0, "soak": 0}}
     world.settings = pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
-    tables = world.place.tables
+    tables = world.paths.tables
     tables = opendkim_tables.tables(tables.key_table, tables.signing_table, world.domains)
-    world.place = type(world.place)(world.place.keys, tables, world.place.owner)
+    world.paths = type(world.paths)(world.paths.keys, tables, world.paths.owner)
 
 
 def domain_of(world, sender):
@@ -47,32 +47,32 @@ def test_what_others_sign_for_is_signed_from_the_first_key_on_and_through_a_rota
     advance(world, 0)
     if form == "refile":
         world.milter.stop()
-        tables = world.place.tables
+        tables = world.paths.tables
         started = {"KeyTable": f"file:{tables.key_table}", "SigningTable": f"refile:{tables.signing_table}"}
         world.milter.start(world.milter.socket, **started)
     assert {sender: domain_of(world, sender) for sender in SENDERS} == SENDERS
-    assert not Path(world.place.keys, "beta.test").exists(), "it needs no key of its own"
+    assert not Path(world.paths.keys, "beta.test").exists(), "it needs no key of its own"
     first = world.signs("beta.test")
     advance(world, 1, also=["alpha.test"])
     assert {sender: domain_of(world, sender) for sender in SENDERS} == SENDERS
     assert world.signs("beta.test") == world.verified("alpha.test") != first
     assert world.sign(2).changes == {}
-    assert opendkim_tables.is_written(world.place.tables, opendkim_tables.signers_in_force(world.place.tables))
+    assert opendkim_tables.is_written(world.paths.tables, opendkim_tables.signers_in_force(world.paths.tables))
 
 
 def test_the_nearest_name_with_a_key_signs_and_until_then_the_domain_above_it(world):
     signs_for_others(world, **{"beta.alpha.test": {"ttl": 300}})
     advance(world, 0)
     assert domain_of(world, "beta.alpha.test") == "alpha.test", "its own key waits for DNS"
-    signers = opendkim_tables.signers_in_force(world.place.tables)
+    signers = opendkim_tables.signers_in_force(world.paths.tables)
     key = world.key("beta.alpha.test")
-    path = f"{world.place.keys}/beta.alpha.test/{key.selector}.private"
+    path = f"{world.paths.keys}/beta.alpha.test/{key.selector}.private"
     more = {**signers, "beta.alpha.test": opendkim_tables.Signer(key.selector, path)}
-    opendkim_tables.cutover(world.place.tables, signers, more, world.milter.reload, lambda *_: None)
+    opendkim_tables.cutover(world.paths.tables, signers, more, world.milter.reload, lambda *_: None)
     await_signer = opendkim_tables.patient(lambda *_: _must_be(domain_of(world, "beta.alpha.test"), "beta.alpha.test"))
     await_signer("beta.alpha.test", None)
     assert domain_of(world, "x.beta.alpha.test") == "alpha.test"
-    assert opendkim_tables.signers_in_force(world.place.tables) == more
+    assert opendkim_tables.signers_in_force(world.paths.tables) == more
 
 
 def _must_be(seen, wanted):

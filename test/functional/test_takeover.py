@@ -236,7 +236,7 @@ def test_what_signed_before_signs_after(found, name, table):
     outlook = found.survey()
     assert outlook.refusals == ()
     as_found = found.everything()
-    takeover_run.told(outlook, found.place, test=True)
+    takeover_run.told(outlook, found.paths, test=True)
     assert found.everything() == as_found
     found.take_over()
     assert {sender: found.signed(sender) for sender in senders} == before
@@ -254,7 +254,7 @@ def test_of_each_table_that_is_changed_a_copy_is_kept_where_clean_finds_it_and_n
     conf, files, given, _ = KEPT["stale tables where the formula has its own"]
     found.hand_made(conf, files)
     found.settle(given)
-    before = {str(path): path.read_bytes() for path in found.place.tables.all if path.exists()}
+    before = {str(path): path.read_bytes() for path in found.paths.tables.all if path.exists()}
     assert len(before) == 2
     found.take_over()
     assert all(Path(path).read_bytes() != octets for path, octets in before.items())

@@ -50,7 +50,7 @@ class Host:
 
     def __init__(self, folder, server):
         tables = opendkim_tables.tables(folder / "KeyTable", folder / "SigningTable")
-        self.place = SigningPaths(str(folder / "keys"), tables, keystore.Owner("root", "root"))
+        self.paths = SigningPaths(str(folder / "keys"), tables, keystore.Owner("root", "root"))
         self.server, self.ask = server, partial(lookup.ask, recursive=(RESOLVER,))
         rfc2136 = {"server": AUTHORITY, "key_file": str(folder / "key")}
         pillar = {
@@ -61,23 +61,23 @@ class Host:
         self.settings = pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
     def run(self, hours):
-        return Run(self.place, self.settings["domains"], self.settings["dns"], at(hours), ask=self.ask)
+        return Run(self.paths, self.settings["domains"], self.settings["dns"], at(hours), ask=self.ask)
 
     def check_dns(self, hours):
         run = self.run(hours)
         return dkim_check.check_published(run, lambda run: run.now, dkim_check.publisher(run))
 
     def key(self, name):
-        return keystore.read_manifest(self.place.keys, name).keys[0]
+        return keystore.read_manifest(self.paths.keys, name).keys[0]
 
     def stages(self):
         return {name: self.key(name).stage for name in NAMES}
 
     def retire(self, name, hours):
         """Have a key be one that signed, and was retired long ago."""
-        manifest = keystore.read_manifest(self.place.keys, name)
+        manifest = keystore.read_manifest(self.paths.keys, name)
         key = replace(manifest.keys[0], signing=at(hours), retired=at(hours))
-        keystore.write_manifest(self.place.keys, manifest.with_key(key))
+        keystore.write_manifest(self.paths.keys, manifest.with_key(key))
 
     def held(self, name):
         """What the server shows at a name."""

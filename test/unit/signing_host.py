@@ -34,7 +34,7 @@ def dkim_states():
 def watched(monkeypatch, folder, rows):
     """Have the last watch remember rows, ``{(id, about): fields of a row}``; ``None``: its memory is damaged."""
     path = folder / "memory.json"
-    found = {place: memory.RememberedSubject(**fields) for place, fields in (rows or {}).items()}
+    found = {subject: memory.RememberedSubject(**fields) for subject, fields in (rows or {}).items()}
     path.write_text("{" if rows is None else memory.emit(memory.Memory(found)))
     monkeypatch.setattr(memory, "PATH", str(path))
 
@@ -45,22 +45,22 @@ class World:
     def __init__(self, folder):
         me = pwd.getpwuid(0).pw_name
         tables = opendkim_tables.tables(folder / "KeyTable", folder / "SigningTable")
-        self.place = SigningPaths(str(folder / "keys"), tables, keystore.Owner(me, me))
+        self.paths = SigningPaths(str(folder / "keys"), tables, keystore.Owner(me, me))
         whole = {"domain": NAMES[0], "addresses": ["192.0.2.25"], "domains": {name: {} for name in NAMES}}
         self.settings = pillar_settings.resolve(whole, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.example"})
         self.gone, self.silent, self.asked = set(), set(), []
         for name in NAMES:
-            keystore.make_folder(self.place.keys, name, self.place.owner)
-            keystore.write_private(self.place.keys, name, "s", PEM, self.place.owner)
+            keystore.make_folder(self.paths.keys, name, self.paths.owner)
+            keystore.write_private(self.paths.keys, name, "s", PEM, self.paths.owner)
             self.write(name, signing=MADE)
 
     def write(self, name, signing=MADE, **stamps):
         key = KeyRow("s", "rsa", 2048, PUBLIC, MADE, MADE, signing, **stamps)
-        keystore.write_manifest(self.place.keys, Manifest(name, (key,)))
+        keystore.write_manifest(self.paths.keys, Manifest(name, (key,)))
 
     def run(self, test=False, now=NOW):
         return Run(
-            self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
+            self.paths, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
         )
 
     def check_dns(self, test=False, now=NOW, **more):

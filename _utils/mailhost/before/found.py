@@ -106,11 +106,11 @@ def _services(
 
 def _shipped_master(staged: AnyPath, shipped: AnyPath) -> Path:
     """Make a folder below ``staged`` with the distribution's master.cf, for its parser; return the folder."""
-    place = Path(staged, "shipped")
-    place.mkdir(exist_ok=True)
-    (place / "main.cf").write_text("", encoding="utf-8")
-    (place / "master.cf").write_text(text(f"{shipped}/postfix/master.cf.dist"), encoding="utf-8")
-    return place
+    folder = Path(staged, "shipped")
+    folder.mkdir(exist_ok=True)
+    (folder / "main.cf").write_text("", encoding="utf-8")
+    (folder / "master.cf").write_text(text(f"{shipped}/postfix/master.cf.dist"), encoding="utf-8")
+    return folder
 
 
 def _ours(name: str) -> str:
@@ -174,8 +174,8 @@ def opendkim(config: str, staged: AnyPath, trusted: str) -> list[before_lost.Los
     known = _words(Path(staged, os.path.basename(trusted)))
     for path in sorted(paths):
         for host in sorted(_words(path) - known):
-            place = before_lost.line_of(rf"^\s*{re.escape(host)}\s*(#|$)", {path: text(path)})
-            lost.append(before_lost.LostSetting("trusted host", host, place, "mailserver:opendkim:trusted_hosts"))
+            folder = before_lost.line_of(rf"^\s*{re.escape(host)}\s*(#|$)", {path: text(path)})
+            lost.append(before_lost.LostSetting("trusted host", host, folder, "mailserver:opendkim:trusted_hosts"))
     return lost
 
 

@@ -139,10 +139,10 @@ def _noted(path: str, upgraded: bool = False) -> tuple[OriginalPath, str | None]
     return {"kind": "file", "mode": here.mode, "uid": here.uid, "gid": here.gid}, source
 
 
-def _copy(source: str, place: Path, state: AnyPath) -> None:
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _copy(source: str, target: Path, state: AnyPath) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder(state).chmod(0o700)
-    in_force.put({place: _read_file(source)})
+    in_force.put({target: _read_file(source)})
 
 
 def is_begun(state: AnyPath = in_force.STATE) -> bool:

@@ -21,7 +21,7 @@ class Finding:
     """One thing that was checked.
 
     ``id`` is stable from release to release (``dns.spf.published``). ``about`` is its subject: a domain, an address, a
-    unit, a file. ``wanted`` and ``seen`` are parts of sentences, ``seen`` with the place (server, address, path).
+    unit, a file. ``wanted`` and ``seen`` are parts of sentences, ``seen`` with the server, address or path.
     ``remedy`` says what to do, in a sentence or two; only an ``ok`` finding has none. Strangers may have written parts
     of the texts, so each is made plain.
     """

@@ -36,7 +36,7 @@ Flow: TypeAlias = Callable[[], tuple[dict[str, str], Iterable[str]]]
 
 @dataclass(frozen=True)
 class DaemonState:
-    """The observed state of a daemon: whether its units are active, and ``{place: what is wrong}`` of its listeners.
+    """The observed state of a daemon: whether its units are active, and ``{endpoint: what is wrong}`` of its listeners.
 
     ``undelivered`` is the same for mail that does not arrive (:attr:`Daemon.flow`).
     """
@@ -52,7 +52,7 @@ class Daemon:
 
     ``check`` is the command of its own parser, with ``{staged}`` for the folder of the staged files. ``reload`` is the
     command that makes it read its files. ``services`` are those of :mod:`mailhost.daemons.services` that it must
-    answer; ``sockets`` are other places, (address, port), where it listens. ``log`` is a log file of its own besides
+    answer; ``sockets`` are other (address, port) where it listens. ``log`` is a log file of its own besides
     the journal. ``recipient`` is a mail address that it must accept mail for. ``pair`` are the files of a certificate
     and its key that it serves, and ``main_cf`` is the path of a main.cf that names more of them. ``flow`` sends
     messages and returns ``{what: what is wrong}`` and sentences about what is unknown, which go to ``notes``.
@@ -85,10 +85,10 @@ class Daemon:
             # Postfix's tools may give the reason only in the log.
             said = "\n".join(filter(None, [done.err.strip(), done.out.strip(), *self.words(since)]))
             return said or f"{words[0]}: exit status {done.status}"
-        places = [(one.address, one.port) for one in self.services] + list(self.sockets)
+        listeners = [(one.address, one.port) for one in self.services] + list(self.sockets)
         wrong = [
             *(one for pair in self._pairs(staged) for one in overlooked.pair_problems(*pair)),
-            *overlooked.port_problems(places, self.unit, self.command),
+            *overlooked.port_problems(listeners, self.unit, self.command),
             *self._tables(staged),
         ]
         return "\n".join(wrong)
@@ -171,9 +171,9 @@ class Daemon:
         """Check the units, and talk to each listener."""
         if self._inactive():
             return DaemonState(False, {})
-        problems = {one.place: self._talk(one) for one in self.services}
+        problems = {one.endpoint: self._talk(one) for one in self.services}
         problems.update({f"{host} port {port}": _connect(host, port) for host, port in self.sockets})
-        return DaemonState(True, {place: wrong for place, wrong in problems.items() if wrong})
+        return DaemonState(True, {endpoint: wrong for endpoint, wrong in problems.items() if wrong})
 
     def _talk(self, service: Service) -> str:
         """Return why a listener does not serve: it tries greeting, hello, TLS and, in plain SMTP, a recipient."""
@@ -182,7 +182,7 @@ class Daemon:
                 talk.connect()
                 ready, words = talk.greet()
                 if not ready:
-                    return f"{service.place}: {words}"
+                    return f"{service.endpoint}: {words}"
                 talk.hello()
                 if not service.direct and talk.offers_tls():
                     talk.starttls()
@@ -194,7 +194,7 @@ class Daemon:
     def _refused_recipient(self, service: Service, talk: Talk) -> str:
         talk.ask("MAIL FROM:<>")
         reply = str(talk.ask(f"RCPT TO:<{self.recipient}>"))
-        return f"{service.place} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
+        return f"{service.endpoint} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
 
     def before(self, delivers: bool) -> DaemonState:
         """Check as :meth:`seen` does, before a change; with ``delivers`` also check whether mail arrives."""
@@ -235,10 +235,10 @@ class Daemon:
         if inactive or fatal:
             return [*fatal, *inactive]
         seen = self.seen()
-        return [wrong for place, wrong in seen.problems.items() if place not in before.problems]
+        return [wrong for endpoint, wrong in seen.problems.items() if endpoint not in before.problems]
 
 
-def place_of_socket(text: str) -> tuple[str, int]:
+def address_of_socket(text: str) -> tuple[str, int]:
     """Return the (address, port) to connect to for ``inet:8891@127.0.0.1``, ``443`` or ``[::]:443``."""
     port, _, host = text.removeprefix("inet:").partition("@")
     if not host:

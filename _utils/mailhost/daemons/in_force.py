@@ -81,20 +81,20 @@ def staged_folder(state: AnyPath = STATE) -> Path:
 
 
 def stage(path: AnyPath, state: AnyPath = STATE) -> Path:
-    """Copy a file to its staging place, so that the staged file differs from it only by what must change.
+    """Copy a file to its staging path, so that the staged file differs from it only by what must change.
 
     :return: the path of the copy; if the file does not exist, neither does the copy.
     :raises WriteError: it could not be written.
     """
     folder = staged_folder(state)
-    place = beneath(folder, path)
-    _make_folder(Path(state), folder, place.parent)
+    staged = beneath(folder, path)
+    _make_folder(Path(state), folder, staged.parent)
     here = read_file(path)
     if here is None:
-        place.unlink(missing_ok=True)
-    elif here != read_file(place):
-        put({place: here})
-    return place
+        staged.unlink(missing_ok=True)
+    elif here != read_file(staged):
+        put({staged: here})
+    return staged
 
 
 def beneath(folder: AnyPath, path: AnyPath) -> Path:
@@ -278,9 +278,9 @@ def _values(file: File | None, name: str) -> list[str]:
 def _keep(configuration: Configuration, which: str, files: Files) -> None:
     """Keep copies of files; one that does not exist has no copy."""
     for path, file in files.items():
-        place = beneath(configuration.kept / which, path)
-        _make_folder(Path(configuration.state), configuration.kept, place.parent)
-        put({place: file})
+        staged = beneath(configuration.kept / which, path)
+        _make_folder(Path(configuration.state), configuration.kept, staged.parent)
+        put({staged: file})
 
 
 def _copies(configuration: Configuration, which: str) -> dict[str, File | None]:

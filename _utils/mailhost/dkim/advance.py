@@ -87,7 +87,7 @@ def give_up(run: Run, name: str, selector: str) -> None:
     if key is None or key.revoked:
         selectors = ", ".join(one.selector for one in manifest.keys if not one.revoked) or "none"
         raise DkimError(f"{name}: no key {selector} to revoke; those that are not revoked: {selectors}")
-    keystore.mark_compromised(run.place.keys, name, key.selector)
+    keystore.mark_compromised(run.paths.keys, name, key.selector)
     marked = run.manifest(name)
     row = next(one for one in marked.keys if one.selector == key.selector)
     run.write(marked.with_key(replace(row, given_up=COMPROMISED)))
@@ -104,4 +104,4 @@ def check_can_go_back(run: Run, name: str) -> None:
         given_up = [key for key in manifest.keys if key.stage == "retired" and key.signing and key.given_up]
         why = "".join(f"; {key.selector} is not used again: {WHY.get(key.given_up, key.given_up)}" for key in given_up)
         raise DkimError(f"{name}: no earlier key that DNS still shows{why}; dkim.status lists the domain's keys")
-    keystore.check_private(run.place.keys, name, earlier)
+    keystore.check_private(run.paths.keys, name, earlier)

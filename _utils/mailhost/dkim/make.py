@@ -77,7 +77,7 @@ def _adopts(run: Run, manifest: Manifest) -> str:
     if signs is None or manifest.key(signs.selector):
         return ""
     path = run.path(name, signs.selector)
-    is_here = signs.path == str(path) and (path.exists() or run.place.tables.foreseen.get(name) == signs)
+    is_here = signs.path == str(path) and (path.exists() or run.paths.tables.foreseen.get(name) == signs)
     return signs.selector if is_here else ""
 
 
@@ -126,9 +126,9 @@ def _write_all(run: Run, manifests: Mapping[str, Manifest], steps: Sequence[Step
 
 def _sweep(run: Run, settled: Collection[str]) -> None:
     """Delete unfinished files of killed runs. Settled folders are skipped: they were swept before."""
-    folders = safe_files.folders(run.place.keys)
+    folders = safe_files.folders(run.paths.keys)
     changed = [folder for folder in folders if os.path.basename(folder) not in settled]
-    safe_files.sweep(run.place.keys, *changed)
+    safe_files.sweep(run.paths.keys, *changed)
 
 
 def _named(run: Run, manifest: Manifest, step: Step, host: str) -> Step:
@@ -162,7 +162,7 @@ def _selector(run: Run, manifest: Manifest, host: str) -> str:
 
 def _write(run: Run, manifest: Manifest, selector: str, pem: str | None) -> None:
     """Write a key's file first (``pem``, unless it exists), then its record for people, and its manifest row last."""
-    name, keys, owner = manifest.domain, run.place.keys, run.place.owner
+    name, keys, owner = manifest.domain, run.paths.keys, run.paths.owner
     path = run.path(name, selector)
     keystore.make_folder(keys, name, owner)
     if pem:
@@ -200,7 +200,7 @@ def _wrong(run: Run, name: str, key: KeyRow) -> Step | None:
     if key.given_up and not run.path(name, key.selector).exists():
         # The file is not missed: nothing will sign with it.
         return None
-    if keystore.settle_key(run.place.keys, name, key, run.place.owner, test=True):
+    if keystore.settle_key(run.paths.keys, name, key, run.paths.owner, test=True):
         why = "OpenDKIM insists on its owner and mode"
         return Step(SETTLE, name, key.selector, why, "wrong owner or mode", "0600")
     return None
@@ -210,4 +210,4 @@ def _put_right(run: Run, key: KeyRow, step: Step) -> None:
     if step.kind == DESTROY:
         run.destroy(step.domain, key.selector)
     else:
-        keystore.settle_key(run.place.keys, step.domain, key, run.place.owner)
+        keystore.settle_key(run.paths.keys, step.domain, key, run.paths.owner)

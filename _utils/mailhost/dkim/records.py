@@ -19,7 +19,7 @@ from mailhost.records.record import Record
 from mailhost.shapes import DomainSettings
 from mailhost.wording import did_you_mean
 
-_Place = TypeVar("_Place")
+_KeyName = TypeVar("_KeyName")
 """What tells keys apart in mappings: (domain, selector), or the question for DNS."""
 _Check = Callable[[tuple[bytes, ...]], str | None]
 """Takes the TXT values that a server shows; returns what is wrong with them, or ``None``."""
@@ -149,28 +149,28 @@ def judge_wanted(key: KeyRow, wanted: Wanted, answers: lookup.Answers) -> lookup
 
 
 def without_wildcards(
-    wants: Mapping[_Place, tuple[KeyRow, Wanted]],
-    seen: Mapping[_Place, lookup.Answers],
+    wants: Mapping[_KeyName, tuple[KeyRow, Wanted]],
+    seen: Mapping[_KeyName, lookup.Answers],
     ask: wildcards.Ask,
-) -> dict[_Place, lookup.Answers]:
+) -> dict[_KeyName, lookup.Answers]:
     """Return what DNS shows of keys, without what wildcards synthesize for names that do not exist (RFC 4592).
 
     Names that show what is wanted are not queried again. A wildcard that shows the very key counts, since a verifier
     accepts it.
 
-    :param wants: ``{place: (key, Wanted)}``.
-    :param seen: ``{place: Answers}``.
+    :param wants: ``{key_name: (key, Wanted)}``.
+    :param seen: ``{key_name: Answers}``.
     :param ask: takes questions, and returns ``{Question: Answers}``.
     """
-    odd = {place: one for place, one in seen.items() if judge_wanted(*wants[place], one).value in _NOT_SHOWN}
-    keys = {one.question: wants[place][0] for place, one in odd.items()}
+    odd = {key_name: one for key_name, one in seen.items() if judge_wanted(*wants[key_name], one).value in _NOT_SHOWN}
+    keys = {one.question: wants[key_name][0] for key_name, one in odd.items()}
 
     def is_the_key(question: lookup.Question, values: tuple[bytes, ...]) -> bool:
         key = keys[question]
         return any(_check(key.public, key.algorithm)((value,)) is None for value in values)
 
     found = wildcards.unmasked({one.question: one for one in odd.values()}, ask, is_the_key)
-    return {**seen, **{place: found[one.question] for place, one in odd.items()}}
+    return {**seen, **{key_name: found[one.question] for key_name, one in odd.items()}}
 
 
 def _lacks(values: Iterable[bytes], ours: _Check) -> bool:

@@ -127,7 +127,7 @@ AnySurvey = Survey | Only
 def _head(run: Run) -> str:
     """Return the first line of the note: what applies to all of it."""
     # A copy of a whole disk has the same files, with the same inodes and times, on another machine.
-    return json.dumps([_FORMAT, run.place.keys, run.place.owner.user, run.place.owner.group, run.machine])
+    return json.dumps([_FORMAT, run.paths.keys, run.paths.owner.user, run.paths.owner.group, run.machine])
 
 
 def _read(run: Run) -> dict[str, str]:

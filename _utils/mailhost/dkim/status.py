@@ -43,8 +43,8 @@ def status(run: Run, oldest_queued: OldestQueued | None = None) -> dict[str, dic
 
     :raises ManifestError: a manifest is damaged.
     """
-    in_force = opendkim_tables.signers_in_force(run.place.tables)
-    names = sorted({*run.wanted, *keystore.domains_on_disk(run.place.keys)})
+    in_force = opendkim_tables.signers_in_force(run.paths.tables)
+    names = sorted({*run.wanted, *keystore.domains_on_disk(run.paths.keys)})
     manifests = {name: run.manifest(name) for name in names}
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
     result: dict[str, dict[str, KeyStatus]] = {}

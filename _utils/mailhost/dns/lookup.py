@@ -40,7 +40,7 @@ Check = Callable[[Values], str | None]
 
 
 _MOST_ASTRAY = 100
-"""Questions of a run whose records are also looked for in wrong places: no report shows more than that."""
+"""Questions of a run whose records are also looked for at wrong names: no report shows more than that."""
 
 
 _LATE = 60
@@ -202,15 +202,15 @@ def judge(answers: Answers, check: Check) -> Verdict:
         wrong = check(seen.values) if seen.status == "answer" else None
         if seen.status == "bogus":
             found["different"].append(
-                f"{place(seen)}: its answer for {question.name} fails DNSSEC validation, so resolvers that validate "
-                f"say SERVFAIL: {seen.detail}."
+                f"{server_of(seen)}: its answer for {question.name} fails DNSSEC validation, so resolvers that "
+                f"validate say SERVFAIL: {seen.detail}."
             )
         elif wrong:
-            found["different"].append(f"{place(seen)}: {wrong}")
+            found["different"].append(f"{server_of(seen)}: {wrong}")
         elif seen.status == "absent":
-            found["absent"].append(f"{place(seen)} shows no {question.rdtype} at {question.name} ({seen.detail}).")
+            found["absent"].append(f"{server_of(seen)} shows no {question.rdtype} at {question.name} ({seen.detail}).")
         elif seen.status != "answer":
-            found["unknown"].append(f"{place(seen)} gave no usable answer for {question.name}: {seen.detail}.")
+            found["unknown"].append(f"{server_of(seen)} gave no usable answer for {question.name}: {seen.detail}.")
     if found["absent"]:
         found["absent"] += _found_astray(answers, check)
     findings = tuple(sentence for sentences in found.values() for sentence in sentences)
@@ -240,7 +240,7 @@ def remarks(answers: Iterable[Answers]) -> list[str]:
     return list(dict.fromkeys(one for each in answers for one in each.remarks))
 
 
-def place(seen: ServerAnswer) -> str:
+def server_of(seen: ServerAnswer) -> str:
     """Return where something was seen: the server with its address."""
     return f"{seen.server} ({seen.address})" if seen.address else seen.server
 
@@ -369,45 +369,45 @@ class _Run:
         further = self._asking.once(self._zones.further, zone)
         told = await self._told(trail, name, rdtype, zone)
         told += await self._told(trail, name, rdtype, await further)
-        minimal = tuple(place for place, one in told if one.is_minimal)
+        minimal = tuple(server_address for server_address, one in told if one.is_minimal)
         hidden = await self._hidden_zone(name, zone, minimal) if minimal else ""
         aliases: dict[str, list[ServerAddress]] = {}
         children: dict[str, tuple[frozenset[str], tuple[ServerAddress, ...], tuple[ServerAddress, ...]]] = {}
-        for place, one in told:
+        for server_address, one in told:
             child = one.child or (hidden if one.is_minimal else "")
             is_judged_below = one.status == "bogus" and child
             if one.status and not is_judged_below:
-                trail.see(name, ServerAnswer(*place, one.status, one.values, one.ttl, one.detail))
+                trail.see(name, ServerAnswer(*server_address, one.status, one.values, one.ttl, one.detail))
             if one.alias:
-                aliases.setdefault(one.alias, []).append(place)
+                aliases.setdefault(one.alias, []).append(server_address)
             if child:
-                servers, places, again = children.get(child, (frozenset(), (), ()))
-                again += (place,) if is_judged_below else ()
-                children[child] = (servers | one.child_servers, (*places, place), again)
-        for child, (servers, places, again) in children.items():
-            below = await self._asking.once(self._zones.below, child, servers, places, zone)
+                servers, server_addresses, again = children.get(child, (frozenset(), (), ()))
+                again += (server_address,) if is_judged_below else ()
+                children[child] = (servers | one.child_servers, (*server_addresses, server_address), again)
+        for child, (servers, server_addresses, again) in children.items():
+            below = await self._asking.once(self._zones.below, child, servers, server_addresses, zone)
             # A server of both zones signs its answers from the lower one with the lower zone's keys.
             asked = tuple(dict.fromkeys((*below.asked, *again)))
             await self._follow(trail, name, rdtype, replace(below, asked=asked) if again else below, chain)
         for alias, tellers in aliases.items():
             if alias in chain or len(chain) > LONGEST_CHAIN:
                 detail = f"CNAME chain without an end: {' -> '.join((*chain, alias))}"
-                for place in tellers:
-                    trail.see(name, ServerAnswer(*place, "unknown", detail=detail))
+                for server_address in tellers:
+                    trail.see(name, ServerAnswer(*server_address, "unknown", detail=detail))
                 continue
             near = within(alias, zone.name)
             onward = zone if near else await self._zones.enclosing(starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
 
-    async def _hidden_zone(self, name: str, zone: Zone, places: tuple[ServerAddress, ...]) -> str:
+    async def _hidden_zone(self, name: str, zone: Zone, server_addresses: tuple[ServerAddress, ...]) -> str:
         """Return a zone between ``zone`` and ``name`` that these servers also serve without showing it; or ``""``."""
         above = name.partition(".")[2]
         if not within(above, zone.name) or above == zone.name:
             return ""
-        return await self._asking.once(self._zones.between, zone, above, places)
+        return await self._asking.once(self._zones.between, zone, above, server_addresses)
 
     async def _told(self, trail: _Trail, name: str, rdtype: str, zone: Zone) -> list[tuple[ServerAddress, Said]]:
-        """Ask all servers of a zone, and return ``(place, Said)`` of each; note which cannot be asked."""
+        """Ask all servers of a zone, and return ``(server address, Said)`` of each; note which cannot be asked."""
         trail.left_out.update(dict.fromkeys(zone.left_out))
         trail.remarks.update(dict.fromkeys(zone.remarks))
         for server, address, status, detail in zone.unasked:
@@ -445,12 +445,12 @@ class _Run:
     ) -> tuple[tuple[str, Values], ...]:
         """Return records at names where people put them by mistake, if none is at the right name; asks one server."""
         absent = [one.address for one in seen if one.status == "absent" and one.server != "resolver"]
-        places = [address for _, address in zone.asked if address in absent]
-        if not places or trail.target != question.name or self._astray_left <= 0:
+        server_addresses = [address for _, address in zone.asked if address in absent]
+        if not server_addresses or trail.target != question.name or self._astray_left <= 0:
             return ()
         self._astray_left -= 1
         found: list[tuple[str, Values]] = []
         for name in mistaken_names(question.name, zone.name):
-            said = await self._ask(places[0], name, "TXT", zone)
+            said = await self._ask(server_addresses[0], name, "TXT", zone)
             found += [(name, said.values)] if said.status == "answer" else []
         return tuple(found)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     _Arguments = TypeVarTuple("_Arguments")
 
 ServerAddress = tuple[str, str]
-"""Where a question is asked: a server's name, and one of its addresses."""
+"""A server's name, and one of its addresses."""
 _Key = tuple[str, tuple[Hashable, ...]]
 """Some work of a run: the name of its function, and the arguments."""
 _Result = TypeVar("_Result")

@@ -53,7 +53,7 @@ def _keys(settings: Settings, now: float) -> tuple[dict[str, list[Row]], dict[st
     if not signed:
         return rows, {}
     try:
-        run = dkim_run.begin(dkim_run.place_of(settings), domains, settings["dns"], test=True)
+        run = dkim_run.begin(dkim_run.paths_of(settings), domains, settings["dns"], test=True)
     except DkimError as err:
         return rows, dict.fromkeys(signed, str(err))
     manifests, unread = keystore.read_each(signed, run.manifest)

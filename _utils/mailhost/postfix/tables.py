@@ -23,21 +23,21 @@ def named(texts: Mapping[str, str]) -> list[tuple[str, str]]:
     If a parameter takes only tables, one of an unknown type is included as well.
     """
     found = [table for text in texts.values() for table in tables(text)]
-    for place, text in texts.items():
-        if is_map(place.rpartition("/")[2]):
+    for parameter, text in texts.items():
+        if is_map(parameter.rpartition("/")[2]):
             parts = (word.removeprefix("proxy:").partition(":") for word in words(text))
             found += [(kind, name) for kind, colon, name in parts if colon and name.startswith("/")]
     return [one for one in dict.fromkeys(found) if one[0] not in _WITHOUT_A_LOOK]
 
 
 def missing_files(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return ``{place: path}`` of files that lists name but that do not exist: every lookup in such a list fails."""
+    """Return ``{parameter: path}`` of files that lists name but that do not exist: any lookup in such a list fails."""
     found: dict[str, str] = {}
-    for place, text in texts.items():
-        if _FILES.fullmatch(place.rpartition("/")[2]):
+    for parameter, text in texts.items():
+        if _FILES.fullmatch(parameter.rpartition("/")[2]):
             paths = [word.lstrip("!") for word in words(text)]
             missing = [path for path in paths if path.startswith("/") and not Path(path).exists()]
-            found.update({place: missing[0]} if missing else {})
+            found.update({parameter: missing[0]} if missing else {})
     return found
 
 

@@ -76,7 +76,7 @@ def publish(
     contradiction: _Told = ("refused", "two different records are wanted there")
     results = [told.get(change, contradiction) for change in changes]
     return [
-        Sent(change, result, _sentence(server.place, change, result, said), _texts(change, present.get(change)))
+        Sent(change, result, _sentence(server.endpoint, change, result, said), _texts(change, present.get(change)))
         for change, (result, said) in zip(changes, results, strict=True)
     ]
 
@@ -130,11 +130,11 @@ def _texts(change: Change, present: Present | None) -> tuple[str, ...]:
     return tuple(map(_text, _counting(change, present.values))) if present else ()
 
 
-def _sentence(place: str, change: Change, result: Result, said: str) -> str:
+def _sentence(endpoint: str, change: Change, result: Result, said: str) -> str:
     if not said:
         return ""
     head = {"unknown": "may or may not have changed", "refused": "did not change"}[result]
-    return f"{place} {head} {change.name} TXT in the zone {change.zone}: {said}."
+    return f"{endpoint} {head} {change.name} TXT in the zone {change.zone}: {said}."
 
 
 def _step(change: Change, present: Present | None) -> PlannedUpdate | _Told:

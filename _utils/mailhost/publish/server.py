@@ -75,7 +75,7 @@ class PrimaryServer:
 
     def __init__(self, dns: ModuleType, credential: Credential, options: Options) -> None:
         self.dns, self.key_name = dns, credential.name
-        self.place = credential.server + (f" port {credential.port}" if credential.port != 53 else "")
+        self.endpoint = credential.server + (f" port {credential.port}" if credential.port != 53 else "")
         self._key = dns.tsig.Key(credential.name, credential.secret, credential.algorithm)
         self._in_flight, self._timeout = options.in_flight, credential.timeout
         self.ends = time.monotonic() + options.lifetime

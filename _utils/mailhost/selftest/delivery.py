@@ -227,7 +227,7 @@ class Delivery:
                 talk.connect()
                 ready, words = talk.greet()
                 if not ready:
-                    raise WireError(f"{talk.service.place}: {words}")
+                    raise WireError(f"{talk.service.endpoint}: {words}")
                 talk.hello()
                 if talk.offers_tls():
                     talk.starttls()
@@ -274,7 +274,7 @@ class Delivery:
         if refused:
             said = "; ".join([refused, *self._trouble()])
             return [
-                DeliveryResult(message.kind, message.address, "wrong", words=f"{talk.service.place} answers {said}")
+                DeliveryResult(message.kind, message.address, "wrong", words=f"{talk.service.endpoint} answers {said}")
             ]
         found = re.search(r"queued as ([0-9A-Za-z]+)", " ".join(reply.lines))
         message.id, message.since = found[1] if found else "", self.clock()
@@ -384,7 +384,7 @@ class Delivery:
             found = [DeliveryResult(message.kind, message.address, "arrived", agent, words)]
             return [*found, *self._unsigned(message, header), *(self._shown(message) if mailboxes else [])]
         if last and last.status == "sent" and not message.place["virtual"]:
-            # It went to a place that cannot be checked, such as a program of the operator's.
+            # It went where nothing can be checked, such as a program of the operator's.
             return [DeliveryResult(message.kind, message.address, "arrived", agent, words)]
         if last and last.status != "sent":
             return [
@@ -402,8 +402,8 @@ class Delivery:
         return list(dict.fromkeys(lines))[-4:]
 
     def _still(self, message: _Message) -> DeliveryResult:
-        places = (os.walk(Path(self._given["queue_directory"], name)) for name in _WAITING)
-        others = {name for place in places for _, _, names in place for name in names} - self._ours
+        folders = (os.walk(Path(self._given["queue_directory"], name)) for name in _WAITING)
+        others = {name for folder in folders for _, _, names in folder for name in names} - self._ours
         where = self._where(message.id)
         if where in _WAITING and others:
             words = f"it waits with {len(others)} others in the queue {where} after {self.limit:g} s"

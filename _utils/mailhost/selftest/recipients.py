@@ -61,15 +61,15 @@ def problems(settings: Settings) -> list[str]:
         return []
     accounts = settings["accounts"]
     own: set[str | None] = {found["user"], found["alias"]}
-    places: list[tuple[str, Iterable[str]]] = [("users", accounts["users"]), ("aliases", accounts["aliases"])]
+    sections: list[tuple[str, Iterable[str]]] = [("users", accounts["users"]), ("aliases", accounts["aliases"])]
     if found["mailbox"]:
         own |= {found["mailbox"], found["mailbox_alias"]}
         virtual = accounts["virtual"]
         given = [alias for user in virtual["users"].values() for alias in user["aliases"] if alias]
-        places += [("virtual:users", [*virtual["users"], *given]), ("virtual:aliases", virtual["aliases"])]
+        sections += [("virtual:users", [*virtual["users"], *given]), ("virtual:aliases", virtual["aliases"])]
     return [
         f"mailserver:accounts:{where}:{name}: the formula has this name for its own messages; take another one"
-        for where, names in places
+        for where, names in sections
         for name in names
         if name in own
     ]

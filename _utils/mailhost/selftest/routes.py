@@ -43,19 +43,19 @@ def resolve(address: str, queue: AnyPath, sender: str = "") -> Route:
     """
     pairs = (("request", "resolve"), ("sender", sender), ("address", address))
     asked = b"".join(f"{name}\0{value}\0".encode() for name, value in pairs) + b"\0"
-    buffer, place = b"", f"{queue}/private/rewrite"
+    buffer, path = b"", f"{queue}/private/rewrite"
     try:
         with socket.socket(socket.AF_UNIX) as service:
             service.settimeout(LIMIT)
-            service.connect(place)
+            service.connect(path)
             service.sendall(asked)
             while "transport" not in (found := attributes(buffer)):
                 octets = service.recv(4096)
                 if not octets:
-                    raise RouteUnknown(f"{place} gave no answer for {address}")
+                    raise RouteUnknown(f"{path} gave no answer for {address}")
                 buffer += octets
     except OSError as err:
-        raise RouteUnknown(f"{place}: {err.strerror or err}") from err
+        raise RouteUnknown(f"{path}: {err.strerror or err}") from err
     flags = int(found.get("flags", "0"))
     return Route(found["transport"], found.get("nexthop", ""), bool(flags & (_LOCAL | _VIRTUAL)))
 

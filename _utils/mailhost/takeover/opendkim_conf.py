@@ -90,22 +90,22 @@ def data_set(setting: Setting, settings: Mapping[str, Setting], read: Reader = r
 
     :raises TakeoverError: it is a database or a program, which cannot be read here, or its file cannot be read.
     """
-    kind, place = _kind(setting.value)
+    kind, source = _kind(setting.value)
     if kind == "csl":
-        return DataSet(kind, "", tuple(_listed(place, setting.where)))
+        return DataSet(kind, "", tuple(_listed(source, setting.where)))
     if kind not in ("file", "refile"):
         raise TakeoverError(
             f"{setting.where}: {setting.name} {setting.value}: a data set of the kind {kind}: is not read here; "
             "only file:, refile: and csl: are"
         )
-    path = posixpath.join(settings["basedirectory"].value if "basedirectory" in settings else "/", place)
+    path = posixpath.join(settings["basedirectory"].value if "basedirectory" in settings else "/", source)
     return DataSet(kind, path, tuple(_rows(read(path), path)))
 
 
 def _kind(value: str) -> tuple[str, str]:
-    kind, colon, place = value.partition(":")
+    kind, colon, source = value.partition(":")
     if colon and "," not in kind:
-        return kind.lower(), place
+        return kind.lower(), source
     if value.endswith(".db"):
         return "db", value
     return ("file" if value.startswith("/") else "csl"), value

@@ -37,7 +37,7 @@ class Outlook:
 
 
 def survey(
-    config: str, host: WantedHost, place: SigningPaths, words: Sequence[str] = (), read: Reader = read_text
+    config: str, host: WantedHost, paths: SigningPaths, words: Sequence[str] = (), read: Reader = read_text
 ) -> Outlook | None:
     """Return the :class:`Outlook`; ``None`` if the formula's own configuration is in place.
 
@@ -46,12 +46,12 @@ def survey(
     :raises TakeoverError: a file of settings cannot be read.
     """
     is_there = os.path.exists(config)
-    if is_there and _is_ours(config, place.tables, read):
+    if is_there and _is_ours(config, paths.tables, read):
         return None
     mode = dict(options_of(words)[0]).get("-b", "")
     found = found_in(config, read, mode) if is_there else FoundConfiguration({}).index()
     made = plan(found, host)
-    unit = words_lost(words, config, host.opendkim, place.owner.user, found.signs)
+    unit = words_lost(words, config, host.opendkim, paths.owner.user, found.signs)
     refusals = [str(loss) for loss in made.losses]
     refusals += [f"OpenDKIM's unit: {why}, restart OpenDKIM, and run again." for why in unit]
     return Outlook(found, made, tuple(refusals))
@@ -73,26 +73,26 @@ def signers_of(made: Plan, keys: str) -> dict[str, Signer]:
     return {name: Signer(one.selector, f"{top}/{name}/{one.selector}.private") for name, one in made.signers.items()}
 
 
-def steps(outlook: Outlook, place: SigningPaths) -> tuple[list[str], dict[Path, str]]:
+def steps(outlook: Outlook, paths: SigningPaths) -> tuple[list[str], dict[Path, str]]:
     """Return what must be written, ``([domain], {path: text})``: keys and tables; both are empty if all is done."""
-    made, keys = outlook.plan, place.keys
+    made, keys = outlook.plan, paths.keys
     own = takeover_keys.is_own
     copies = [name for name, one in made.signers.items() if not own(keys, name, one.selector)]
-    texts = _texts(outlook.found, signers_of(made, keys), place, bool(made.dropped))
+    texts = _texts(outlook.found, signers_of(made, keys), paths, bool(made.dropped))
     return copies, {path: text for path, text in texts.items() if _on_disk(path) != text}
 
 
-def act(outlook: Outlook, place: SigningPaths, state: AnyPath = in_force.STATE) -> tuple[list[str], dict[Path, str]]:
+def act(outlook: Outlook, paths: SigningPaths, state: AnyPath = in_force.STATE) -> tuple[list[str], dict[Path, str]]:
     """Copy the keys, then write the tables that the formula's configuration will read; return what was written.
 
     Until that configuration is in place, OpenDKIM continues as before: the tables that it reads keep all their rows.
     If a run is cut short, the next one completes it. A table is kept before it is changed, like all originals
     (:mod:`mailhost.before.originals`), below ``state``.
     """
-    copies, texts = steps(outlook, place)
+    copies, texts = steps(outlook, paths)
     for name in copies:
         one = outlook.plan.signers[name]
-        takeover_keys.put(place.keys, name, one.selector, one.material, place.owner)
+        takeover_keys.put(paths.keys, name, one.selector, one.material, paths.owner)
     originals.keep([str(path) for path in texts], state)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,15 +105,15 @@ def _on_disk(path: Path) -> str:
 
 
 def _texts(
-    found: FoundConfiguration, signers: Mapping[str, Signer], place: SigningPaths, has_dropped: bool
+    found: FoundConfiguration, signers: Mapping[str, Signer], paths: SigningPaths, has_dropped: bool
 ) -> dict[Path, str]:
     """Return the texts of the tables; none if those on disk are right, or if nothing signs and none is stale."""
-    tables = place.tables
+    tables = paths.tables
     reads_patterns = _reads(found.signing, tables.signing_table) and found.kind == "refile"
     reads_keys = _reads(found.keys, tables.key_table)
     if reads_patterns and reads_keys and _says(tables, signers) and not has_dropped:
         return {}
-    is_new = not keystore.domains_on_disk(place.keys)
+    is_new = not keystore.domains_on_disk(paths.keys)
     is_stale = is_new and not found.signs and any(path.exists() for path in tables.all)
     if not (signers or has_dropped or is_stale):
         return {}
@@ -190,7 +190,7 @@ def refusal(outlook: Outlook) -> str:
     )
 
 
-def told(outlook: Outlook, place: SigningPaths, test: bool) -> tuple[dict[str, Change], list[str]]:
+def told(outlook: Outlook, paths: SigningPaths, test: bool) -> tuple[dict[str, Change], list[str]]:
     """Return ``({what: {"old": …, "new": …}}, [sentence])`` for what was, or would be, taken over."""
     verb = "would go on" if test else "goes on"
     changes: dict[str, Change] = {}
@@ -198,10 +198,10 @@ def told(outlook: Outlook, place: SigningPaths, test: bool) -> tuple[dict[str, C
     for name in sorted(outlook.plan.signers):
         one = outlook.plan.signers[name]
         notes.append(f"{name}: the key {one.selector} of {one.source} {verb} signing.")
-    copies, texts = steps(outlook, place)
+    copies, texts = steps(outlook, paths)
     for name in copies:
         one = outlook.plan.signers[name]
-        changes[name] = {one.selector: {"old": one.source, "new": f"{place.keys}/{name}/{one.selector}.private"}}
+        changes[name] = {one.selector: {"old": one.source, "new": f"{paths.keys}/{name}/{one.selector}.private"}}
     changes.update({str(path): {"old": "as it was found", "new": "with the keys taken over"} for path in texts})
     return changes, notes
 

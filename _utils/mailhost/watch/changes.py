@@ -34,15 +34,15 @@ def advance(rows: Rows | None, findings: Iterable[Finding], now: int) -> Rows:
     right = _told_together(seen)
     first, rows = rows is None, rows or {}
     after: Rows = {}
-    for place in {*rows, *(place for place, one in seen.items() if one.status != "ok")}:
-        area, row = place[0].partition(".")[0], rows.get(place, RememberedSubject())
-        if place in seen:
-            after[place] = _seen(row, seen[place], now, first)
-        elif _is_of_area(place[0]) or place[0] in right:
-            after[place] = _seen(row, ok(*place, "as wanted"), now, first)
+    for subject in {*rows, *(subject for subject, one in seen.items() if one.status != "ok")}:
+        area, row = subject[0].partition(".")[0], rows.get(subject, RememberedSubject())
+        if subject in seen:
+            after[subject] = _seen(row, seen[subject], now, first)
+        elif _is_of_area(subject[0]) or subject[0] in right:
+            after[subject] = _seen(row, ok(*subject, "as wanted"), now, first)
         else:
             # An area whose check failed says nothing about its subjects, not even that one is gone.
-            after[place] = row if area in broken else _unseen(row)
+            after[subject] = row if area in broken else _unseen(row)
     return after
 
 
@@ -67,7 +67,7 @@ def by_subject(findings: Iterable[Finding]) -> dict[Subject, Finding]:
     for one in findings:
         about = _PORTS.sub("", one.about) if one.id in _ONE_CERTIFICATE else one.about
         found[one.id, about].append(one)
-    return {place: next(one for one in of_one if one.status == worst(of_one)) for place, of_one in found.items()}
+    return {subject: next(one for one in of_one if one.status == worst(of_one)) for subject, of_one in found.items()}
 
 
 def _is_of_area(id: str) -> bool:
@@ -132,7 +132,7 @@ def changes(rows: Rows, channel: str) -> list[StatusChange]:
 
 def delivered(rows: Rows, channel: str) -> Rows:
     """Return the rows after a channel was notified of everything."""
-    return {place: replace(row, told={**row.told, channel: _known_as(row.status)}) for place, row in rows.items()}
+    return {subject: replace(row, told={**row.told, channel: _known_as(row.status)}) for subject, row in rows.items()}
 
 
 def kept(rows: Rows, channels: Collection[str]) -> Rows:
@@ -141,11 +141,11 @@ def kept(rows: Rows, channels: Collection[str]) -> Rows:
     The texts of rows that all channels know are dropped as well: with ten thousand domains the file would get large.
     """
     found: Rows = {}
-    for place, row in rows.items():
+    for subject, row in rows.items():
         told = {name: row.told.get(name, "ok") for name in channels}
         is_known = all(status == _known_as(row.status) for status in told.values())
         if not _is_dull(row, told):
-            found[place] = replace(row, told=told, last={} if is_known else row.last)
+            found[subject] = replace(row, told=told, last={} if is_known else row.last)
     return found
 
 

@@ -215,7 +215,7 @@ def anyone_listens(uris: Iterable[str | None]) -> bool:
     """
     for uri in uris:
         with contextlib.suppress(OSError, ValueError):
-            place = urllib.parse.urlsplit(uri or "")
-            socket.create_connection((place.hostname, place.port or 0), CONNECT_LIMIT).close()
+            url = urllib.parse.urlsplit(uri or "")
+            socket.create_connection((url.hostname, url.port or 0), CONNECT_LIMIT).close()
             return True
     return False

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mailhost.daemons import in_force
-from mailhost.daemons.daemon import DaemonState, place_of_socket
+from mailhost.daemons.daemon import DaemonState, address_of_socket
 from mailhost.daemons.in_force import Configuration, is_cut_short, needs_restart, put_in_force, stage
 from mailhost.errors import ConfigurationRefused, DaemonError, NotServing
 
@@ -209,7 +209,7 @@ def test_a_restart_is_for_settings_that_a_reload_does_not_change(names, old, new
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "address"),
     [
         ("inet:8891@127.0.0.1", ("127.0.0.1", 8891)),
         ("inet:8891@localhost", ("localhost", 8891)),
@@ -219,5 +219,5 @@ def test_a_restart_is_for_settings_that_a_reload_does_not_change(names, old, new
         ("*:443", ("127.0.0.1", 443)),
     ],
 )
-def test_the_place_of_a_socket_is_one_to_connect_to(text, place):
-    assert place_of_socket(text) == place
+def test_the_address_of_a_socket_is_one_to_connect_to(text, address):
+    assert address_of_socket(text) == address

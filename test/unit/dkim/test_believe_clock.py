@@ -56,8 +56,8 @@ class Host:
     def now(self):
         """The time that a run goes by."""
         with self.clocks():
-            place = SigningPaths(str(self.keys), tables(self.keys / "KeyTable", self.keys / "SigningTable"), OWNER)
-            return dkim_run.begin(place, {}, {}).now
+            paths = SigningPaths(str(self.keys), tables(self.keys / "KeyTable", self.keys / "SigningTable"), OWNER)
+            return dkim_run.begin(paths, {}, {}).now
 
     def believe(self, kill_at=None):
         """Believe the clock; the call is killed before its write number ``kill_at``."""

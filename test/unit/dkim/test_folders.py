@@ -60,8 +60,8 @@ class Host:
         return key_folders.settle(self.keys, OWNER, test)
 
     def begin(self, test=False):
-        place = SigningPaths(str(self.keys), tables(self.etc / "KeyTable", self.etc / "SigningTable"), OWNER)
-        return dkim_run.begin(place, {}, {}, test)
+        paths = SigningPaths(str(self.keys), tables(self.etc / "KeyTable", self.etc / "SigningTable"), OWNER)
+        return dkim_run.begin(paths, {}, {}, test)
 
     def everything(self):
         found = {path: path.lstat() for path in self.etc.rglob("*")}

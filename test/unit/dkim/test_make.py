@@ -41,8 +41,8 @@ def keys(tmp_path):
 
 
 def made(keys, test=False, owner=OWNER):
-    place = SigningPaths(str(keys), tables(keys / "KeyTable", keys / "SigningTable"), owner)
-    return make_keys(Run(place, SETTINGS["domains"], SETTINGS["dns"], NOW, test), "mx1.a.example")
+    paths = SigningPaths(str(keys), tables(keys / "KeyTable", keys / "SigningTable"), owner)
+    return make_keys(Run(paths, SETTINGS["domains"], SETTINGS["dns"], NOW, test), "mx1.a.example")
 
 
 def file(keys, selector):

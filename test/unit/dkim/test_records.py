@@ -24,8 +24,8 @@ def retired(when):
 def verdict_on(tmp_path, key, oldest, *texts):
     """What it means that each of several servers answers with a text, or with none (``None``), or not (``"?"``)."""
     tables = opendkim_tables.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
-    place = SigningPaths(str(tmp_path), tables, keystore.Owner("root", "root"))
-    wanted = wanted_of(Run(place, {"a.example": DOMAIN}, {}, NOW), "a.example", key, oldest)
+    paths = SigningPaths(str(tmp_path), tables, keystore.Owner("root", "root"))
+    wanted = wanted_of(Run(paths, {"a.example": DOMAIN}, {}, NOW), "a.example", key, oldest)
     seen = [_seen(f"192.0.2.{number}", text) for number, text in enumerate(texts, 1)]
     return wanted, judge_wanted(key, wanted, Answers(Question(NAME, "TXT"), NAME, "a.example", 60, tuple(seen))).value
 

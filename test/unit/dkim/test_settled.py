@@ -48,7 +48,7 @@ def unsettled(world, now=LATER, thorough=True, **more):
 
 
 def folder(world, name=FIRST):
-    return Path(world.place.keys, name)
+    return Path(world.paths.keys, name)
 
 
 def read_from_disk(monkeypatch):
@@ -162,7 +162,7 @@ def test_a_damaged_manifest_is_an_error_in_each_run(world):
 
 
 def test_a_key_that_others_know_is_looked_into_by_every_part_of_a_run(world):
-    keystore.mark_compromised(world.place.keys, FIRST, "s")
+    keystore.mark_compromised(world.paths.keys, FIRST, "s")
     assert unsettled(world, thorough=False) == [FIRST]
     make(world)
     assert unsettled(world) == [FIRST]
@@ -234,13 +234,13 @@ def have_older(world, **stamps):
 def put(world, *keys):
     """Have the first domain have these keys, and a run look at them."""
     for selector in {key.selector for key in keys if not key.revoked} - {"s"}:
-        keystore.write_private(world.place.keys, FIRST, selector, "x", world.place.owner)
-    keystore.write_manifest(world.place.keys, life.Manifest(FIRST, keys))
+        keystore.write_private(world.paths.keys, FIRST, selector, "x", world.paths.owner)
+    keystore.write_manifest(world.paths.keys, life.Manifest(FIRST, keys))
     make(world)
 
 
 def test_tables_that_somebody_changed_are_found_and_written_again(world):
-    table = world.place.tables.signing_table
+    table = world.paths.tables.signing_table
     table.write_text("".join(line for line in table.open() if FIRST not in line))
     before = table.read_text()
     report = sign(world, LATER)
@@ -250,7 +250,7 @@ def test_tables_that_somebody_changed_are_found_and_written_again(world):
 
 
 def test_a_row_of_both_tables_that_went_is_put_back_after_a_probe(world):
-    for table in world.place.tables.all:
+    for table in world.paths.tables.all:
         table.write_text("".join(line for line in table.open() if FIRST not in line))
     proved = []
     assert sign(world, LATER, proved).changes == {FIRST: {"old": None, "new": "s"}}
@@ -258,7 +258,7 @@ def test_a_row_of_both_tables_that_went_is_put_back_after_a_probe(world):
 
 
 def test_a_dry_run_writes_no_note(world):
-    note = Path(world.place.keys, dkim_settled.NOTE)
+    note = Path(world.paths.keys, dkim_settled.NOTE)
     note.unlink()
     dkim_make.make_keys(world.run(test=True), "mx1.example")
     assert not note.exists()
@@ -276,7 +276,7 @@ def test_a_dry_run_writes_no_note(world):
     ],
 )
 def test_a_damaged_note_is_as_good_as_none(world, damage):
-    note = Path(world.place.keys, dkim_settled.NOTE)
+    note = Path(world.paths.keys, dkim_settled.NOTE)
     whole = note.read_text()
     note.write_text(damage(whole), errors="surrogateescape")
     assert unsettled(world) != []

@@ -50,6 +50,6 @@ def test_a_domain_without_dkim_is_not_said_to_be_out_of_the_pillar(tmp_path, dom
 def rows(tmp_path, domains, key):
     (tmp_path / NAME).mkdir()
     keystore.write_manifest(tmp_path, Manifest(NAME, (key,)))
-    place = SigningPaths(str(tmp_path), tables(tmp_path / "KeyTable", tmp_path / "SigningTable"), None)
+    paths = SigningPaths(str(tmp_path), tables(tmp_path / "KeyTable", tmp_path / "SigningTable"), None)
     host = resolve({"domains": domains}, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.a.example"})
-    return status(Run(place, host["domains"], host["dns"], NOW))[NAME]
+    return status(Run(paths, host["domains"], host["dns"], NOW))[NAME]

@@ -73,7 +73,7 @@ def test_what_the_last_watch_saw_wrong_is_looked_for_at_once(turns, tmp_path, mo
 def test_what_the_watch_saw_of_other_things_changes_no_turns(turns, tmp_path, monkeypatch):
     turns()
     others = [("dns.spf.lookups", NAMES[5]), ("dns.dkim", f"s._domainkey.{NAMES[5]}")]
-    watched(monkeypatch, tmp_path, {place: {"status": "warn"} for place in others})
+    watched(monkeypatch, tmp_path, {subject: {"status": "warn"} for subject in others})
     assert turns() == NAMES[:2]
 
 

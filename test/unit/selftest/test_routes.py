@@ -33,10 +33,10 @@ def test_what_a_daemon_of_postfix_sends_is_read_when_it_is_whole(octets, found):
 def rewrite_service(queue, answer):
     """A trivial-rewrite(8) that greets with its protocol, and gives an answer byte by byte."""
     (queue / "private").mkdir(exist_ok=True)
-    place, asked = queue / "private" / "rewrite", []
-    place.unlink(missing_ok=True)
+    path, asked = queue / "private" / "rewrite", []
+    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(place))
+        server.bind(str(path))
         server.listen(8)
 
         def serve():

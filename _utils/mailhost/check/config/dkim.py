@@ -14,7 +14,7 @@ from mailhost.check.reach import PASS, READ, Who, described, may, who
 from mailhost.check.shared import ChainStep, brief, chain, not_run, together
 from mailhost.dkim import keystore, life
 from mailhost.dkim.life import Manifest
-from mailhost.dkim.run import SigningPaths, place_of
+from mailhost.dkim.run import SigningPaths, paths_of
 from mailhost.errors import DkimError
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.opendkim.tables import Tables
@@ -40,13 +40,13 @@ class Chain:
     manifests: dict[str, Manifest] = field(default_factory=dict)
 
     @cached_property
-    def place(self) -> SigningPaths:
-        return place_of(self.settings)
+    def paths(self) -> SigningPaths:
+        return paths_of(self.settings)
 
     @cached_property
     def records(self) -> dict[str, str]:
         """``{name of a record: "domain:selector:path"}``, the rows of the KeyTable."""
-        return _rows(self.place.tables.key_table)
+        return _rows(self.paths.tables.key_table)
 
     @cached_property
     def signing(self) -> dict[str, str]:
@@ -56,7 +56,7 @@ class Chain:
     @property
     def table(self) -> Path:
         """The path of the signing table that OpenDKIM reads."""
-        tables = self.place.tables
+        tables = self.paths.tables
         return tables.signing_table if self.settings["opendkim"]["signing_table"] == "refile" else tables.domains_table
 
     def path(self, name: str) -> Path:
@@ -76,7 +76,7 @@ def findings(host: CheckedHost, domains: Collection[str]) -> list[Finding]:
         return [not_run("config.dkim.key_file", user, "the user that OpenDKIM runs as", words, host.command(words))]
     strict = str(settings["opendkim"]["settings"].get("RequireSafeKeys", "yes")).lower() not in ("no", "false", "0")
     disk = Chain(settings, reader, strict)
-    found = _tables(disk.place.tables)
+    found = _tables(disk.paths.tables)
     if any(one.status == "fail" for one in found):
         return found
     wanted = [name for name in domains if settings["domains"][name]["dkim"]["enabled"]]
@@ -141,15 +141,15 @@ def _steps(disk: Chain) -> list[ChainStep]:
 
 def _signer(disk: Chain, name: str) -> CheckResult | None:
     try:
-        manifest = keystore.read_manifest(disk.place.keys, name)
+        manifest = keystore.read_manifest(disk.paths.keys, name)
     except DkimError as err:
-        return "fail", str(err), f"Restore that file from a backup ({disk.place.keys}); OpenDKIM signs on meanwhile."
+        return "fail", str(err), f"Restore that file from a backup ({disk.paths.keys}); OpenDKIM signs on meanwhile."
     disk.manifests[name] = manifest
     if life.signer(manifest) or name in disk.signing:
         return None
     waits = life.successor(manifest)
     if waits is None:
-        return "warn", f"no key in {disk.place.keys}/{name}, and mail is not signed", f"{_HIGHSTATE}, which makes one."
+        return "warn", f"no key in {disk.paths.keys}/{name}, and mail is not signed", f"{_HIGHSTATE}, which makes one."
     return (
         "warn",
         f"the key {waits.selector} is {waits.stage}, and mail is not signed",
@@ -169,7 +169,7 @@ def _signed(disk: Chain, name: str) -> CheckResult | None:
 
 
 def _listed(disk: Chain, name: str) -> CheckResult | None:
-    table, row = disk.place.tables.key_table, disk.signing[name]
+    table, row = disk.paths.tables.key_table, disk.signing[name]
     if row.lower() not in disk.records:
         seen = f"no row {row} in {table}, so mail from {name} is refused for the time being (451)"
         return "fail", seen, f"{_HIGHSTATE}."
@@ -280,7 +280,7 @@ def _key(disk: Chain, name: str) -> CheckResult | None:
     if bits < WANTED:
         return "warn", f"{path} has {bits} bits; RFC 8301 asks for {WANTED}", _stronger(name)
     if row is None:
-        seen = f"{path} is no key of {disk.place.keys}/{name}/{keystore.MANIFEST}"
+        seen = f"{path} is no key of {disk.paths.keys}/{name}/{keystore.MANIFEST}"
         return "warn", seen, f"Make one that is: salt-call dkim.rotate {name} force=True"
     return None
 
@@ -292,7 +292,7 @@ def _stronger(name: str) -> str:
 def _others(disk: Chain, domains: Domains) -> list[Finding]:
     """Return findings about rows of domains that should not be signed for."""
     id, wanted = "config.dkim.signing_table", "only domains of the pillar are signed for"
-    senders = disk.place.tables.senders
+    senders = disk.paths.tables.senders
     odd = sorted(
         name for name in disk.signing if not (name in senders or (name in domains and domains[name]["dkim"]["enabled"]))
     )

@@ -137,8 +137,8 @@ def _chroot(settings: Settings, name: _Name, wanted: str, row: Sequence[str] | N
 def options(settings: Settings, printed: str) -> list[Finding]:
     """Return where the ``-o`` options of the submission services differ; ``printed`` is from ``postconf -P``."""
     seen: dict[_Submission, dict[str, str]] = {"submission": {}, "submissions": {}}
-    for place, value in postfix_tables.parameters(printed).items():
-        port, _, name = place.partition("/inet/")
+    for parameter, value in postfix_tables.parameters(printed).items():
+        port, _, name = parameter.partition("/inet/")
         for service, theirs in seen.items():
             if port in _SERVICES[service]:
                 theirs[f"{service}: {name}"] = value

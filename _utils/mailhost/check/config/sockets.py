@@ -45,12 +45,12 @@ def _takes_logins(words: Iterable[str], effective: Mapping[str, str]) -> bool:
 
 
 def _milters(
-    effective: Mapping[str, str], user: Who, queue: Path, places: Mapping[str, Collection[Path]]
+    effective: Mapping[str, str], user: Who, queue: Path, folders: Mapping[str, Collection[Path]]
 ) -> list[Finding]:
     sockets: dict[tuple[str, str], list[Path]] = {}
     for parameter, daemon in _ASKING.items():
         for kind, path in _MILTER.findall(effective.get(parameter, "")):
-            sockets.setdefault((kind, path), []).extend(places[daemon])
+            sockets.setdefault((kind, path), []).extend(folders[daemon])
     found, wanted = [], "Postfix reaches the milter"
     for (kind, path), roots in sockets.items():
         about, seen = f"{kind}:{path}", "" if kind.startswith("inet") else _problem(path, roots, user, queue)

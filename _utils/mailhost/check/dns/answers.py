@@ -8,7 +8,7 @@ from mailhost.check.findings import CheckResult, Finding, Status, ok
 from mailhost.check.shared import brief
 from mailhost.dkim.run import Ask, OldestQueued
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Answers, Check, Question, ServerAnswer, place
+from mailhost.dns.lookup import Answers, Check, Question, ServerAnswer, server_of
 from mailhost.dns.message import Values
 from mailhost.receiver.spf import Evaluate
 from mailhost.records import record as mail_records
@@ -79,13 +79,15 @@ def told(answers: Answers) -> list[ServerAnswer]:
 
 
 def where(answers: Answers) -> str:
-    """Return the places that answered, as the end of a sentence."""
-    return f"at {brief(place(one) for one in answers.seen if one.status in ('answer', 'absent'))}"
+    """Return the servers that answered, as the end of a sentence."""
+    return f"at {brief(server_of(one) for one in answers.seen if one.status in ('answer', 'absent'))}"
 
 
 def why_unknown(answers: Answers) -> str:
     """Return why the answer to a question is unknown."""
-    unseen = [f"{place(one)} gave no usable answer for {answers.question.name}: {one.detail}" for one in answers.seen]
+    unseen = [
+        f"{server_of(one)} gave no usable answer for {answers.question.name}: {one.detail}" for one in answers.seen
+    ]
     return in_short([answers.trouble] if answers.trouble else unseen)
 
 
@@ -142,7 +144,7 @@ def optional(
     servers = told(answers)
     if not servers:
         return unknown(id, about, wanted, why_unknown(answers))
-    shown = {place(one): tuple(select(one.values)) for one in servers}
+    shown = {server_of(one): tuple(select(one.values)) for one in servers}
     if len(set(shown.values())) > 1:
         said = [f"{at} shows {_listed(values)}" for at, values in shown.items()]
         return Finding(id, "warn", about, wanted, f"the servers disagree: {in_short(said)}", DISAGREE)

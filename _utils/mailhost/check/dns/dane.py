@@ -42,7 +42,7 @@ def parse(value: str) -> Tlsa:
     return Tlsa(int(usage), int(selector), int(matching), "".join(data).lower())
 
 
-def _place(host: str) -> str:
+def _tlsa_name(host: str) -> str:
     return f"_25._tcp.{host}"
 
 
@@ -53,14 +53,14 @@ def _hosts(survey: Survey) -> list[str]:
 
 def questions(survey: Survey) -> list[Question]:
     """Return the questions that follow from the answers so far."""
-    found = [Question(_place(host), "TLSA") for host in _hosts(survey)]
+    found = [Question(_tlsa_name(host), "TLSA") for host in _hosts(survey)]
     return found + [Question(_zone(survey, host), "DS") for host in _hosts(survey) if _zone(survey, host)]
 
 
 def _zone(survey: Survey, host: str) -> str:
     """Return the zone of a host's TLSA records, ``""`` if there are none."""
-    answers = survey.answers_to(_place(host), "TLSA")
-    return answers.zone if answers and survey.values(_place(host), "TLSA") else ""
+    answers = survey.answers_to(_tlsa_name(host), "TLSA")
+    return answers.zone if answers and survey.values(_tlsa_name(host), "TLSA") else ""
 
 
 def findings(survey: Survey) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def findings(survey: Survey) -> Iterator[Finding]:
     for host in _hosts(survey):
         wanted = f"senders that use DANE find the certificate of {host} right"
         read = partial(_read, survey, host)
-        answers = survey.shown(_place(host), "TLSA")
+        answers = survey.shown(_tlsa_name(host), "TLSA")
         found = optional("dns.tlsa", host, wanted, answers, list, read)
         yield _as_the_settings_want(survey, found, answers) if host == survey.settings["hostname"] else found
 
@@ -126,7 +126,7 @@ def _match(survey: Survey, host: str, shown: str, records: Sequence[Tlsa]) -> Ch
 
 
 def _remedy(host: str, data: str) -> str:
-    return f"Publish: {_place(host)}. 3600 IN TLSA 3 1 1 {data} (and only then take the others away)"
+    return f"Publish: {_tlsa_name(host)}. 3600 IN TLSA 3 1 1 {data} (and only then take the others away)"
 
 
 def matches(record: Tlsa, chain: Sequence["x509.Certificate"]) -> bool:

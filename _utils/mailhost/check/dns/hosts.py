@@ -8,7 +8,7 @@ from typing import Protocol
 from mailhost.check.dns.answers import ASK_AGAIN, Survey, in_short, judged, publish, told, where, why_unknown
 from mailhost.check.findings import Finding, Status, ok
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Question, place
+from mailhost.dns.lookup import Question, server_of
 from mailhost.records import addresses
 from mailhost.records import hosts as records_hosts
 from mailhost.records import shared as shared_records
@@ -102,7 +102,7 @@ def _reverse(survey: Survey, address: str) -> Finding:
     answers = survey.shown(pointer(address), "PTR")
     missing = [one for one in told(answers) if one.status == "absent"]
     if missing:
-        sentences = [f"{place(one)} shows no PTR at {pointer(address)} ({one.detail})" for one in missing]
+        sentences = [f"{server_of(one)} shows no PTR at {pointer(address)} ({one.detail})" for one in missing]
         return report("fail", in_short(sentences))
     if not told(answers):
         return report("unknown", why_unknown(answers))
@@ -125,9 +125,9 @@ def _unconfirmed(survey: Survey, address: str, names: Sequence[str], report: _Re
     if silent:
         return report("unknown", in_short(silent))
     shown = (", ".join(survey.values(*_key(one.question))) or f"no {one.question.rdtype} record" for one in asked)
-    places = map(where, asked)
+    sources = map(where, asked)
     seen = in_short(
-        [f"its name {name or '.'} has {has} {at}" for name, has, at in zip(names, shown, places, strict=True)]
+        [f"its name {name or '.'} has {has} {at}" for name, has, at in zip(names, shown, sources, strict=True)]
     )
     host = survey.settings["hostname"]
     line = f"Publish: {host}. 3600 IN {_confirming(host, address).rdtype} {address}"

@@ -54,8 +54,8 @@ def read(settings: Settings, names: Collection[str], oldest_queued: dkim_run.Old
     if not (wanted and settings["opendkim"]["enabled"]):
         return CheckedKeys(None, {}, (), {})
     try:
-        place = dkim_run.place_of(settings)
-        run = dkim_run.begin(place, settings["domains"], settings["dns"], test=True)
+        paths = dkim_run.paths_of(settings)
+        run = dkim_run.begin(paths, settings["domains"], settings["dns"], test=True)
     except DkimError as err:
         return CheckedKeys(None, {}, (), {settings["hostname"]: str(err)})
     manifests, troubles = keystore.read_each(wanted, run.manifest)
@@ -165,7 +165,7 @@ def _signer(run: dkim_run.Run, manifest: life.Manifest) -> Finding:
     """Return whether a key of a domain signs; a published key that soaks will sign later."""
     name, wanted, signer = manifest.domain, "a key signs the domain's mail", life.signer(manifest)
     # If there is no KeyTable at all, the checks of the configuration report that.
-    if signer and (run.is_named(name, signer.selector) or not run.place.tables.key_table.exists()):
+    if signer and (run.is_named(name, signer.selector) or not run.paths.tables.key_table.exists()):
         return ok("dns.dkim.signs", name, wanted, f"{signer.selector} signs since {shown_time(signer.at('signing'))}")
     waiting = life.successor(manifest)
     seen = f"{waiting.selector} is {waiting.stage}, and does not sign yet" if waiting else "no key that may sign"

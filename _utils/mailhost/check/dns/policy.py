@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from mailhost.check.dns.answers import Survey, as_wanted, optional, text, told, unknown, why_unknown
 from mailhost.check.findings import CheckResult, Finding, Status, ok
-from mailhost.dns.lookup import Answers, Question, place
+from mailhost.dns.lookup import Answers, Question, server_of
 from mailhost.records import mta_sts
 from mailhost.records.mta_sts import Policy, PolicyError, Unfetched
 from mailhost.records.policies import KINDS
@@ -196,7 +196,7 @@ def _caa(survey: Survey) -> Finding:
             return unknown("dns.caa", host, wanted, why_unknown(answers))
         values = survey.values(name, "CAA")
         if values:
-            return _read_caa(host, wanted, name, values, place(servers[0]))
+            return _read_caa(host, wanted, name, values, server_of(servers[0]))
     return ok("dns.caa", host, wanted, "not used: every authority may issue")
 
 

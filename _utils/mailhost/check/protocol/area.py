@@ -96,11 +96,11 @@ def _finding(step: ConversationStep, service: Service, verdict: StepResult) -> F
 
 
 def _ok(visit: Visit, seen: str | Reply) -> StepResult:
-    return StepResult("ok", f"{visit.service.place}: {seen}")
+    return StepResult("ok", f"{visit.service.endpoint}: {seen}")
 
 
 def _bad(visit: Visit, status: Status, seen: str | Reply, remedy: str, last: bool = False) -> StepResult:
-    return StepResult(status, f"{visit.service.place}: {seen}", remedy, last)
+    return StepResult(status, f"{visit.service.endpoint}: {seen}", remedy, last)
 
 
 def _smtp(visit: Visit) -> SmtpTalk:
@@ -154,7 +154,7 @@ def _banner(visit: Visit) -> StepResult:
     verdict = _greeting(visit)
     if verdict.status != "ok":
         return verdict
-    name, _, rest = verdict.seen.removeprefix(f"{visit.service.place}: 220 ").partition(" ")
+    name, _, rest = verdict.seen.removeprefix(f"{visit.service.endpoint}: 220 ").partition(" ")
     remedy = "Take smtpd_banner and myhostname out of mailserver:postfix:main (smtpd_banner is $myhostname ESMTP then)"
     if name.lower() != visit.settings["hostname"]:
         return StepResult("warn", verdict.seen, f"{remedy}, and set mailserver:hostname to the host's full name")
@@ -202,14 +202,14 @@ def _remedy_of_cleartext(visit: Visit) -> str:
         if settings["dovecot"]["allow_cleartext_auth"]:
             return f"Set mailserver:dovecot:allow_cleartext_auth: false, and run a highstate; {why}"
         return _run_states("dovecot")
-    place, value = _postfix_setting(settings, service, "smtpd_tls_auth_only")
+    key, value = _postfix_setting(settings, service, "smtpd_tls_auth_only")
     if value == "yes":
         return _run_states("postfix")
-    return f"Set smtpd_tls_auth_only: true in {place}, or leave it out there, and run a highstate; {why}"
+    return f"Set smtpd_tls_auth_only: true in {key}, or leave it out there, and run a highstate; {why}"
 
 
 def _postfix_setting(settings: Settings, service: Service, name: str) -> tuple[str, str | None]:
-    """Return the place in the pillar that decides a parameter of this service, and its value, or ``None``."""
+    """Return the pillar key that decides a parameter of this service, and its value, or ``None``."""
     options = next((settings["postfix"][one]["options"] for one in SUBMISSION if one == service.name), {})
     if name in options:
         return f"mailserver:postfix:{service.name}:options", options[name]
@@ -245,9 +245,9 @@ def _auth_after_tls(visit: Visit) -> StepResult:
 def _remedy_of_no_logins(settings: Settings, service: Service) -> str:
     if service.unit == "dovecot":
         return "doveconf -n auth_mechanisms must name plain and login; journalctl -u 'dovecot*' -n 50"
-    place, value = _postfix_setting(settings, service, "smtpd_sasl_auth_enable")
+    key, value = _postfix_setting(settings, service, "smtpd_sasl_auth_enable")
     if value != "yes":
-        return f"Set mailserver:postfix:{service.name}:safe_options: true (or smtpd_sasl_auth_enable: true in {place})"
+        return f"Set mailserver:postfix:{service.name}:safe_options: true (or smtpd_sasl_auth_enable: true in {key})"
     checker = "dovecot" if settings["sasl"]["type"] == "dovecot" else settings["os"]["sasl"]["service"]
     return f"journalctl -u 'postfix*' -g sasl -n 20 says why; systemctl status {checker}"
 

@@ -38,7 +38,7 @@ def _check(id: str, wanted: str, check: Callable[[], CheckResult], service: Serv
         status, seen, remedy = check()
     except WireError as err:
         return Finding(id, "unknown", service.about, wanted, str(err), _LATER)
-    seen = f"{service.place}: {seen}"
+    seen = f"{service.endpoint}: {seen}"
     return (
         ok(id, service.about, wanted, seen)
         if status == "ok"
@@ -55,7 +55,7 @@ def forms(hostname: str, domain: str, address: str) -> list[_Form]:
     literal = f"[{'IPv6:' if ':' in address else ''}{address}]"
     plain = f"{_USER}@{OUTSIDE}"
     senders = [f"{_USER}@{OUTSIDE}", _USER, *(f"postmaster@{here}" for here in (domain, hostname, literal))]
-    here = [f"@{place}" for place in dict.fromkeys((hostname, domain, literal, "[127.0.0.1]"))]
+    here = [f"@{at}" for at in dict.fromkeys((hostname, domain, literal, "[127.0.0.1]"))]
     recipients = [
         plain,
         f'"{plain}"',
@@ -63,11 +63,11 @@ def forms(hostname: str, domain: str, address: str) -> list[_Form]:
         f"{OUTSIDE}!{_USER}",
         f"{_USER}%{OUTSIDE}",
         f"{plain}.",
-        *(f"{_USER}%{OUTSIDE}{place}" for place in here),
-        *(f"{plain}{place}" for place in here),
-        *(f'"{plain}"{place}' for place in here),
-        *(f"{place}:{plain}" for place in here),
-        *(f"{OUTSIDE}!{_USER}{place}" for place in here),
+        *(f"{_USER}%{OUTSIDE}{at}" for at in here),
+        *(f"{plain}{at}" for at in here),
+        *(f'"{plain}"{at}' for at in here),
+        *(f"{at}:{plain}" for at in here),
+        *(f"{OUTSIDE}!{_USER}{at}" for at in here),
     ]
     return [*((sender, plain) for sender in senders), *(("", recipient) for recipient in recipients)]
 
@@ -83,7 +83,7 @@ def _open_relay(host: CheckedHost, service: Service, budget: Budget) -> CheckRes
         return "unknown", f"{service.address} is in mynetworks, so that this host is no stranger to itself", elsewhere
     secure = settings["postfix"]["main"].get("smtpd_tls_security_level") == "encrypt"
     postmaster = f"postmaster@{settings['hostname']}"
-    nobody = [f"no-such-user-{_USER}@{place}" for place in dict.fromkeys((settings["hostname"], settings["domain"]))]
+    nobody = [f"no-such-user-{_USER}@{at}" for at in dict.fromkeys((settings["hostname"], settings["domain"]))]
     own = _ask_all(service, budget, secure, [("", one) for one in (postmaster, *nobody)])
     if len(own) <= len(nobody) or own[0].code >= 300:
         words = own[0] if own else "nothing"
@@ -257,4 +257,4 @@ def _greeted(talk: SmtpTalk) -> None:
     talk.connect()
     ready, words = talk.greet()
     if not ready:
-        raise WireError(f"{talk.service.place} greeted with {words}")
+        raise WireError(f"{talk.service.endpoint} greeted with {words}")

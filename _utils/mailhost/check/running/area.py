@@ -11,7 +11,7 @@ from mailhost.check.running import room as check_room
 from mailhost.check.running import signatures as check_signatures
 from mailhost.check.shared import not_run, together
 from mailhost.daemons.daemon import behind
-from mailhost.dkim.run import begin, place_of
+from mailhost.dkim.run import begin, paths_of
 from mailhost.errors import ClockError
 from mailhost.shapes import Settings
 
@@ -93,7 +93,7 @@ def _disabled(name: str, state: str) -> tuple[Status, str] | None:
 def _clock(settings: Settings) -> list[Finding]:
     id, about, wanted = "running.clock", "clock", "the host's clock agrees with what was witnessed of the time"
     try:
-        warnings = begin(place_of(settings), {}, settings["dns"], test=True).warnings
+        warnings = begin(paths_of(settings), {}, settings["dns"], test=True).warnings
     except ClockError as err:
         remedy = "Set the clock (timedatectl; chronyc makestep), then run: salt-call dkim.advance"
         return [Finding(id, "fail", about, wanted, str(err), remedy)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import not_run, together
 from mailhost.clock import shown_time, utc
-from mailhost.dkim.run import place_of
+from mailhost.dkim.run import paths_of
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.shapes import Settings
 
@@ -32,7 +32,7 @@ def findings(host: CheckedHost, domains: Iterable[str]) -> list[Finding]:
     is_empty = "-- No entries --" in done.out
     if done.status is None or (done.status != 0 and not is_empty) or "No journal files" in done.err:
         return [not_run(ID, "log", wanted, words, done)]
-    tables = place_of(settings).tables
+    tables = paths_of(settings).tables
     signers = opendkim_tables.signers_in_force(tables)
     changed = max((path.stat().st_mtime for path in tables.all if path.exists()), default=0)
     last, found, silent = newest(done.out), [], []
