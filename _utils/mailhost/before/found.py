@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mailhost.before import lost as before_lost
 from mailhost.command import Command, run_command
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.files import AnyPath
 
 _MAIN_KEYS = {
@@ -53,7 +53,7 @@ _PORTS = {
 
 def text(path: AnyPath) -> str:
     """Return a file's text; ``""`` if it does not exist."""
-    here = in_force.read_file(path) if Path(path).is_file() else None
+    here = activation.read_file(path) if Path(path).is_file() else None
     return here.octets.decode("utf-8", "replace") if here else ""
 
 

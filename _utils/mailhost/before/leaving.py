@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, cast
 
 from mailhost.command import Command
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.daemons.firewall import Items
 from mailhost.errors import LeavingError
 from mailhost.files import AnyPath, replace_file
@@ -58,7 +58,7 @@ _EXPIRED = "1"
 
 
 def path(state: AnyPath | None = None) -> Path:
-    return Path(state or in_force.STATE) / "given.json"
+    return Path(state or activation.STATE) / "given.json"
 
 
 def read(state: AnyPath | None = None) -> Note:

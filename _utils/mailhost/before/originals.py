@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from mailhost.before.given_back import UnitState, ZoneState
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.errors import OriginalsError
 from mailhost.files import AnyPath, replace_file
 
@@ -52,11 +52,11 @@ FORMAT = 1
 EMPTY: Note = {"format": FORMAT, "files": {}, "units": None, "firewall": None, "modes": {}}
 
 
-def folder(state: AnyPath = in_force.STATE) -> Path:
+def folder(state: AnyPath = activation.STATE) -> Path:
     return Path(state) / "original"
 
 
-def read(state: AnyPath = in_force.STATE) -> Note:
+def read(state: AnyPath = activation.STATE) -> Note:
     """Return the note; an empty one if the file does not exist.
 
     :raises OriginalsError: it is damaged, or of another version.
@@ -86,12 +86,12 @@ def is_ours(path: AnyPath) -> bool:
     return here is not None and here.octets.startswith(OURS)
 
 
-def _read_file(path: AnyPath) -> in_force.File | None:
+def _read_file(path: AnyPath) -> activation.File | None:
     """Return a regular file, also through links, or ``None``."""
-    return in_force.read_file(path) if Path(path).is_file() else None
+    return activation.read_file(path) if Path(path).is_file() else None
 
 
-def to_note(files: Iterable[str], state: AnyPath = in_force.STATE, existing: bool = False) -> list[str]:
+def to_note(files: Iterable[str], state: AnyPath = activation.STATE, existing: bool = False) -> list[str]:
     """Return which paths are not recorded yet.
 
     :param existing: only those that exist now: a package may be about to install the others.
@@ -101,7 +101,7 @@ def to_note(files: Iterable[str], state: AnyPath = in_force.STATE, existing: boo
 
 
 def keep(
-    files: Iterable[str], state: AnyPath = in_force.STATE, existing: bool = False, upgraded: bool = False
+    files: Iterable[str], state: AnyPath = activation.STATE, existing: bool = False, upgraded: bool = False
 ) -> list[str]:
     """Keep the files at these paths as they are, once; return those that were kept now.
 
@@ -115,7 +115,7 @@ def keep(
     for path in new:
         note["files"][path], source = _noted(path, upgraded)
         if source:
-            _copy(source, in_force.beneath(folder(state) / "files", path), state)
+            _copy(source, activation.beneath(folder(state) / "files", path), state)
             left_over += [source] if source != path else []
     if new:
         _write(note, state)
@@ -142,10 +142,10 @@ def _noted(path: str, upgraded: bool = False) -> tuple[OriginalPath, str | None]
 def _copy(source: str, target: Path, state: AnyPath) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder(state).chmod(0o700)
-    in_force.put({target: _read_file(source)})
+    activation.put({target: _read_file(source)})
 
 
-def is_begun(state: AnyPath = in_force.STATE) -> bool:
+def is_begun(state: AnyPath = activation.STATE) -> bool:
     """Tell whether the host's original state is recorded."""
     return read(state)["units"] is not None
 
@@ -155,7 +155,7 @@ def note_host(
     modes: Iterable[str],
     firewall: ZoneState | None,
     upgraded: bool,
-    state: AnyPath = in_force.STATE,
+    state: AnyPath = activation.STATE,
 ) -> None:
     """Record units, modes and ports, once.
 
@@ -180,7 +180,7 @@ def _modes(top: str) -> Iterator[tuple[str, list[int]]]:
 
 
 def wanted(
-    files: Iterable[str], state: AnyPath = in_force.STATE, stays: Container[str] = ()
+    files: Iterable[str], state: AnyPath = activation.STATE, stays: Container[str] = ()
 ) -> dict[str, OriginalPath]:
     """Return what must be in place again, ``{path: row of the note}``, where it differs from what is there.
 
@@ -206,17 +206,17 @@ def _is_back(path: str, row: OriginalPath, state: AnyPath) -> bool:
     return not os.path.islink(path) and _read_file(path) == _original(path, row, state)
 
 
-def _original(path: str, row: OriginalPath, state: AnyPath) -> in_force.File | None:
+def _original(path: str, row: OriginalPath, state: AnyPath) -> activation.File | None:
     here = original(path, state)
-    return here and in_force.File(here.octets, row["mode"], row["uid"], row["gid"])
+    return here and activation.File(here.octets, row["mode"], row["uid"], row["gid"])
 
 
-def original(path: str, state: AnyPath = in_force.STATE) -> in_force.File | None:
+def original(path: str, state: AnyPath = activation.STATE) -> activation.File | None:
     """Return the copy of the original file, or ``None``."""
-    return in_force.read_file(in_force.beneath(folder(state) / "files", path))
+    return activation.read_file(activation.beneath(folder(state) / "files", path))
 
 
-def give_back(rows: Mapping[str, OriginalPath], state: AnyPath = in_force.STATE) -> None:
+def give_back(rows: Mapping[str, OriginalPath], state: AnyPath = activation.STATE) -> None:
     """Put back what :func:`wanted` returned.
 
     :raises OriginalsError: a copy is missing.
@@ -227,8 +227,8 @@ def give_back(rows: Mapping[str, OriginalPath], state: AnyPath = in_force.STATE)
         raise OriginalsError(f"{folder(state)}/files: no copy of {', '.join(lost)} is left, so nothing was given back")
     for path, row in rows.items():
         if row["kind"] == "file":
-            in_force.put({path: _original(path, row, state)})
-            in_force.relabel([path])
+            activation.put({path: _original(path, row, state)})
+            activation.relabel([path])
             continue
         if os.path.lexists(path):
             os.unlink(path)
@@ -236,7 +236,7 @@ def give_back(rows: Mapping[str, OriginalPath], state: AnyPath = in_force.STATE)
             os.symlink(row["target"], path)
 
 
-def give_back_modes(state: AnyPath = in_force.STATE) -> list[str]:
+def give_back_modes(state: AnyPath = activation.STATE) -> list[str]:
     """Restore owners and modes of files and folders; return the paths that differed."""
     return [path for path, row in sorted(read(state)["modes"].items()) if _give_back_mode(path, *row)]
 
@@ -264,12 +264,12 @@ def _give_back_mode(path: str, mode: int, uid: int, gid: int) -> bool:
         os.close(handle)
 
 
-def forget(state: AnyPath = in_force.STATE) -> None:
+def forget(state: AnyPath = activation.STATE) -> None:
     """Delete the note and the copies."""
     shutil.rmtree(folder(state), ignore_errors=True)
 
 
-def tables_to_keep(config: str, tables: Iterable[str], state: AnyPath = in_force.STATE) -> tuple[list[str], str]:
+def tables_to_keep(config: str, tables: Iterable[str], state: AnyPath = activation.STATE) -> tuple[list[str], str]:
     """Return which of OpenDKIM's tables stay although they are ours, and why: ``(paths, sentence or "")``.
 
     :param config: the path of opendkim.conf. If it names a table without a known original, or the original names a

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from mailhost.command import Command, run_command
-from mailhost.daemons import in_force, overlooked
+from mailhost.daemons import activation, overlooked
 from mailhost.daemons.services import Service
 from mailhost.daemons.talk import Budget, Talk, open_talk
 from mailhost.errors import DaemonError, WireError
@@ -96,11 +96,11 @@ class Daemon:
     def _tables(self, staged: AnyPath) -> list[str]:
         if not self.main_cf:
             return []
-        folder = in_force.beneath(staged, self.main_cf).parent
+        folder = activation.beneath(staged, self.main_cf).parent
         return overlooked.table_problems(folder, self.command)
 
     def _pairs(self, staged: AnyPath) -> list[tuple[str, str]]:
-        main_cf = in_force.read_file(in_force.beneath(staged, self.main_cf)) if self.main_cf else None
+        main_cf = activation.read_file(activation.beneath(staged, self.main_cf)) if self.main_cf else None
         found = overlooked.chain_pairs(main_cf.octets.decode("utf-8", "replace")) if main_cf else []
         return [*([self.pair] if self.pair else []), *found]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mailhost.command import Command, run_command
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.errors import MilterActionError, WriteError
 
 WAITS = ("tempfail", "shutdown")
@@ -42,7 +42,7 @@ class PostfixInstance:
     """A Postfix by its configuration folder, and the means to reach it and its processes, which tests replace."""
 
     folder: str = "/etc/postfix"
-    state: str = in_force.STATE
+    state: str = activation.STATE
     command: Command = run_command
     proc: str = "/proc"
     kill: Callable[[int, int], None] = os.kill
@@ -60,7 +60,7 @@ class PostfixInstance:
 
 def is_ours(postfix: PostfixInstance) -> bool:
     """Tell whether this formula wrote main.cf."""
-    here = in_force.read_file(postfix.path("main.cf"))
+    here = activation.read_file(postfix.path("main.cf"))
     return here is not None and here.octets.startswith(OURS)
 
 
@@ -123,7 +123,7 @@ def _tables_letting_out(text: str) -> list[str]:
     found = []
     for value in re.findall(r"smtpd_milter_maps[ ]*=(.*)", text):
         for path in re.findall(r"\w+:(/[^\s,{}]+)", value):
-            here = in_force.read_file(path)
+            here = activation.read_file(path)
             words = here.octets.decode("utf-8", "replace") if here else ""
             if any(one[2].lower() not in WAITS for one in _OF_ONE.finditer(words)):
                 found.append(f"{path} (smtpd_milter_maps)")
@@ -136,7 +136,7 @@ def make_wait(postfix: PostfixInstance) -> list[str]:
     :return: the settings that let mail out, as from :func:`lets_out`.
     :raises MilterActionError: it is not possible; nothing was touched, or the old files are back.
     """
-    former = {postfix.path(name): in_force.read_file(postfix.path(name)) for name in FILES}
+    former = {postfix.path(name): activation.read_file(postfix.path(name)) for name in FILES}
     if former[postfix.path("main.cf")] is None or not shutil.which("postconf"):
         return []
     said = lets_out(postfix)
@@ -144,11 +144,11 @@ def make_wait(postfix: PostfixInstance) -> list[str]:
     try:
         postfix.mark.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         postfix.mark.touch(0o600)
-        in_force.put({path: file for path, file in wanted.items() if file})
+        activation.put({path: file for path, file in wanted.items() if file})
         take(postfix)
     except (MilterActionError, WriteError, OSError) as err:
         with contextlib.suppress(WriteError):
-            in_force.put({path: file for path, file in former.items() if file})
+            activation.put({path: file for path, file in former.items() if file})
         raise MilterActionError(
             f"Postfix could not be made to have mail wait while OpenDKIM is restarted, so neither is touched: {err}"
         ) from err
@@ -156,7 +156,9 @@ def make_wait(postfix: PostfixInstance) -> list[str]:
     return said
 
 
-def _edited(postfix: PostfixInstance, former: Mapping[Path, in_force.File | None]) -> dict[Path, in_force.File | None]:
+def _edited(
+    postfix: PostfixInstance, former: Mapping[Path, activation.File | None]
+) -> dict[Path, activation.File | None]:
     """Return the edited files with which mail waits, checked with Postfix's own parser."""
     edits = {"main.cf": waiting_main, "master.cf": waiting_master}
     wanted = {}
@@ -164,7 +166,7 @@ def _edited(postfix: PostfixInstance, former: Mapping[Path, in_force.File | None
         file = former[postfix.path(name)]
         if file:
             octets = edit(file.octets.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-            file = in_force.File(octets, file.mode, file.uid, file.gid)
+            file = activation.File(octets, file.mode, file.uid, file.gid)
         wanted[postfix.path(name)] = file
     with tempfile.TemporaryDirectory() as folder:
         for path, file in wanted.items():
@@ -249,7 +251,7 @@ def waiting(postfix: PostfixInstance, ready: Callable[[], object] = lambda: True
 
     :param ready: tells whether OpenDKIM serves again, which is waited for.
     """
-    former = {postfix.path(name): in_force.read_file(postfix.path(name)) for name in FILES}
+    former = {postfix.path(name): activation.read_file(postfix.path(name)) for name in FILES}
     acts = former[postfix.path("main.cf")] and shutil.which("postconf") and (postfix.mark.exists() or lets_out(postfix))
     release = acts and is_ours(postfix)
     if acts:
@@ -259,5 +261,5 @@ def waiting(postfix: PostfixInstance, ready: Callable[[], object] = lambda: True
         _until(postfix, ready, 15)
     finally:
         if release:
-            in_force.put({path: file for path, file in former.items() if file})
+            activation.put({path: file for path, file in former.items() if file})
             postfix.command(("postfix", "-c", postfix.folder, "reload"))

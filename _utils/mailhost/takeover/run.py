@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from mailhost import files as safe_files
 from mailhost.before import originals
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.dkim import keystore
 from mailhost.dkim.run import SigningPaths
 from mailhost.errors import TakeoverError
@@ -82,7 +82,7 @@ def steps(outlook: Outlook, paths: SigningPaths) -> tuple[list[str], dict[Path, 
     return copies, {path: text for path, text in texts.items() if _on_disk(path) != text}
 
 
-def act(outlook: Outlook, paths: SigningPaths, state: AnyPath = in_force.STATE) -> tuple[list[str], dict[Path, str]]:
+def act(outlook: Outlook, paths: SigningPaths, state: AnyPath = activation.STATE) -> tuple[list[str], dict[Path, str]]:
     """Copy the keys, then write the tables that the formula's configuration will read; return what was written.
 
     Until that configuration is in place, OpenDKIM continues as before: the tables that it reads keep all their rows.

@@ -16,8 +16,8 @@ from mailhost.before.leaving import (
     with_users,
 )
 from mailhost.command import CommandResult
+from mailhost.daemons import activation
 from mailhost.daemons import firewall as daemons_firewall
-from mailhost.daemons import in_force
 from mailhost.errors import LeavingError
 
 NOTE = leaving.EMPTY
@@ -139,7 +139,7 @@ def test_the_note_is_for_root_alone_and_a_damaged_one_is_never_overwritten(tmp_p
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A host without Postfix, whose notes are in a folder of its own."""
-    monkeypatch.setattr(in_force, "STATE", str(tmp_path))
+    monkeypatch.setattr(activation, "STATE", str(tmp_path))
     monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
     return tmp_path
 

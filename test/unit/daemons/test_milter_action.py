@@ -210,7 +210,7 @@ def test_the_pillars_own_choice_is_in_force_again_after_a_restart(tmp_path, monk
     monkeypatch.setattr(milter_action, "take", lambda postfix: seen.append("taken"))
     monkeypatch.setattr(Host, "command", lambda self, words: CommandResult(0, text if "-n" in words else "", ""))
     monkeypatch.setattr(milter_action, "_edited", lambda postfix, former: {
-        path: file and milter_action.in_force.File(b"waits\n", file.mode, file.uid, file.gid)
+        path: file and milter_action.activation.File(b"waits\n", file.mode, file.uid, file.gid)
         for path, file in former.items()
     })  # fmt: skip
     with milter_action.waiting(host.postfix()):

@@ -154,7 +154,7 @@ def has_served(configuration: Configuration) -> bool:
     return any(_copies(configuration, "served").values())
 
 
-def put_in_force(configuration: Configuration, daemon: "Daemon") -> Activation:
+def activate(configuration: Configuration, daemon: "Daemon") -> Activation:
     """Activate a daemon's staged files, or roll back to those that it had.
 
     :param daemon: a :class:`mailhost.daemons.daemon.Daemon`.
@@ -165,10 +165,10 @@ def put_in_force(configuration: Configuration, daemon: "Daemon") -> Activation:
     """
     _make_folder(Path(configuration.state), configuration.kept.parent, configuration.kept)
     with locked(configuration.kept, what=f"{configuration.name}'s configuration"):
-        return _put_in_force(configuration, daemon)
+        return _activate(configuration, daemon)
 
 
-def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Activation:
+def _activate(configuration: Configuration, daemon: "Daemon") -> Activation:
     wanted = _wanted(configuration)
     here = {path: read_file(path) for path in configuration.files}
     cut_short = is_cut_short(configuration)
