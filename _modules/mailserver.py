@@ -701,7 +701,7 @@ def _published(minion=None):
 
 
 def _outcomes(outcomes, test):
-    told = [one.as_data() for one in outcomes] if test else publish_policies.told(outcomes)
+    told = [one.as_data() for one in outcomes] if test else publish_policies.by_result(outcomes)
     told = wording.told(told)
     if any(one.result in ("refused", "unknown") for one in outcomes):
         __context__["retcode"] = 2

@@ -79,7 +79,7 @@ def taken_over(name, domains, opendkim, hostname, addresses, paths):
         outlook = takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
         if not outlook:
             return ret
-        changes, notes = takeover_run.told(outlook, signing_paths, test)
+        changes, notes = takeover_run.report(outlook, signing_paths, test)
         if test:
             __context__["dkim.takeover"] = takeover_run.signers_of(outlook.plan, signing_paths.keys)
         elif changes:

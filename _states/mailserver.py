@@ -676,7 +676,7 @@ _FOUND = {
 
 
 def _lost(ret, found, what):
-    told = before_lost.told(found, what)
+    told = before_lost.report(found, what)
     if told:
         ret["comment"] = told
         ret["warnings"] = [f"{len(found)} settings of {what} are not in the pillar; this state's comment lists them"]
@@ -733,7 +733,7 @@ def lost_ports(name, firewall, services=(), ports=(), shut=()):
     found = before_shut.shut(before_shut.listeners(shown.out), opened, ports, given_up)
     # A web server that this formula brought for MTA-STS policies had no visitors before.
     found = [one for one in found if one.program not in brought]
-    told = before_shut.told(found, ports)
+    told = before_shut.report(found, ports)
     return {**ret, "result": False, "comment": told} if told else ret
 
 

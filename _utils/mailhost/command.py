@@ -39,7 +39,7 @@ Command: TypeAlias = Callable[[Sequence[str]], CommandResult]
 """What runs a command, as :func:`run_command` does."""
 
 
-def said(text: str) -> list[str]:
+def output_lines(text: str) -> list[str]:
     """Return the distinct lines of a parser's output, without values from its file that they repeat.
 
     A line of main.cf that is not understood may hold a password.

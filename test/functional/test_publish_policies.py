@@ -12,7 +12,7 @@ from mailhost.dns import lookup
 from mailhost.errors import PublishError
 from mailhost.pillar.settings import resolve
 from mailhost.publish import remembered as publish_remembered
-from mailhost.publish.policies import changes_of, publish, seen, told
+from mailhost.publish.policies import by_result, changes_of, publish, seen
 from mailhost.publish.rfc2136 import read_present
 from name_server import LIMIT, NameServer, zone
 
@@ -83,11 +83,11 @@ def test_policies_are_planned_then_published_then_there_already(world):
     assert not world.path.exists()
     assert all(world.held(name) == {} for name in NAMES)
     nothing = {"refused": [], "unknown": []}
-    assert told(world.publish()) == {"sent": list(NAMES), "already": [], **nothing}
+    assert by_result(world.publish()) == {"sent": list(NAMES), "already": [], **nothing}
     for row in plan:
         assert world.held(row["name"]) == {row["wanted"]: 60}
         assert world.remembered()[f"{row['name']} {row['record']}"] == [row["wanted"]]
-    assert told(world.publish()) == {"sent": [], "already": list(NAMES), **nothing}
+    assert by_result(world.publish()) == {"sent": [], "already": list(NAMES), **nothing}
 
 
 def test_texts_of_others_at_the_apex_stay_with_their_ttl(world):

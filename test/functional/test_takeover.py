@@ -236,7 +236,7 @@ def test_what_signed_before_signs_after(found, name, table):
     outlook = found.survey()
     assert outlook.refusals == ()
     as_found = found.everything()
-    takeover_run.told(outlook, found.paths, test=True)
+    takeover_run.report(outlook, found.paths, test=True)
     assert found.everything() == as_found
     found.take_over()
     assert {sender: found.signed(sender) for sender in senders} == before

@@ -123,7 +123,7 @@ def line_of(pattern: str, files: Mapping[str, str]) -> str:
     return found[-1] if found else ", ".join(files)
 
 
-def told(found: Sequence[LostSetting], what: str) -> str:
+def report(found: Sequence[LostSetting], what: str) -> str:
     """Return the list as text for the operator; ``""`` if nothing is lost."""
     if not found:
         return ""

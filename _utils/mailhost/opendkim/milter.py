@@ -68,7 +68,7 @@ class Session:
     macros: Mapping[str, str] | None = None
     number: str = ""
 
-    def told(self, job: str, sender: str) -> dict[str, str]:
+    def sent_macros(self, job: str, sender: str) -> dict[str, str]:
         login = {"{auth_type}": "PLAIN", "{auth_authen}": sender} if self.macros is None else self.macros
         return {"i": job, **login, "{mail_addr}": sender}
 
@@ -124,7 +124,7 @@ def _send(
 ) -> bool:
     """Send all but the end of the message; return false if the milter accepted it early and leaves it unchanged."""
     job = session.number or f"PROBE{secrets.token_hex(4).upper()}"
-    login = session.told(job, sender)
+    login = session.sent_macros(job, sender)
     milter.macros(b"C", {"j": net.gethostname(), "{daemon_name}": session.daemon, "v": "Postfix"})
     family = b"6" if ":" in session.address else b"4"
     steps = [

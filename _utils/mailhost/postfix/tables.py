@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from mailhost.command import Command, said
+from mailhost.command import Command, output_lines
 from mailhost.postfix.lists import is_map, tables, words
 
 _WITHOUT_A_LOOK = frozenset("environ fail inline internal pipemap randmap static unionmap unix".split())
@@ -50,7 +50,7 @@ def problem(command: Command, kind: str, name: str) -> tuple[Literal["", "warn",
     done = command(words_for(kind, name))
     if done.status is None:
         return None, [done.err]
-    lines = [line for line in said(done.err) if "older than source" not in line]
+    lines = [line for line in output_lines(done.err) if "older than source" not in line]
     if not lines:
         return "", []
     is_fatal = any(re.search(r"\b(fatal|error):|unsupported dictionary type|No such file", line) for line in lines)

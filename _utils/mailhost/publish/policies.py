@@ -164,7 +164,7 @@ def _seen(change: Change, answers: lookup.Answers) -> PolicyResult:
     return PolicyResult(change, result, " ".join(verdict.findings[:3]), tuple(texts))
 
 
-def told(outcomes: Iterable[PolicyResult]) -> dict[str, list[str]]:
+def by_result(outcomes: Iterable[PolicyResult]) -> dict[str, list[str]]:
     """Return outcomes as data: the names of records that were ``sent`` and of those that are there ``already``, and
     sentences for those that were ``refused`` or are ``unknown``.
     """

@@ -413,7 +413,7 @@ class Delivery:
             return DeliveryResult(message.kind, message.address, "unknown", words=words)
         words = f"it is not there after {self.limit:g} s{f', but in the queue {where}' * bool(where)}"
         return DeliveryResult(
-            message.kind, message.address, "wrong", words="\n".join([words, *self._log.said(message)])
+            message.kind, message.address, "wrong", words="\n".join([words, *self._log.lines_about(message)])
         )
 
     def _reason(self, message: _Message) -> str:
@@ -586,14 +586,14 @@ class Log:
                 found.add(seen[1])
         return found
 
-    def said(self, message: _Message) -> list[str]:
+    def lines_about(self, message: _Message) -> list[str]:
         """Return the last lines about a message."""
         ids = self.ids(message)
         return [short(line, 300) for line in self.lines if any(f": {one}: " in line for one in ids)][-4:]
 
     def is_there(self, message: _Message) -> bool:
         self.read()
-        return bool(self.said(message))
+        return bool(self.lines_about(message))
 
     def ends(self, message: _Message) -> list[_End]:
         """Return the lines with a message's status, in order."""

@@ -190,7 +190,7 @@ def refusal(outlook: Outlook) -> str:
     )
 
 
-def told(outlook: Outlook, paths: SigningPaths, test: bool) -> tuple[dict[str, Change], list[str]]:
+def report(outlook: Outlook, paths: SigningPaths, test: bool) -> tuple[dict[str, Change], list[str]]:
     """Return ``({what: {"old": …, "new": …}}, [sentence])`` for what was, or would be, taken over."""
     verb = "would go on" if test else "goes on"
     changes: dict[str, Change] = {}

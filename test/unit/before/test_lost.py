@@ -83,7 +83,7 @@ def test_what_a_file_holds_cannot_steer_a_terminal(value):
 
 def test_a_long_list_is_cut_and_says_so():
     found = lost({f"p{number:03}": "x" for number in range(100)}, {}, {}, str, str)
-    lines = before_lost.told(found, "x").splitlines()
+    lines = before_lost.report(found, "x").splitlines()
     assert lines[0].startswith("100 settings")
     assert lines[-1] == "  and 40 more"
 

@@ -10,7 +10,7 @@ from mailhost.check.config import postfix
 from mailhost.check.config import sockets as check_sockets
 from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import drifts, not_run, rows_differ
-from mailhost.command import said
+from mailhost.command import output_lines
 from mailhost.postfix import needs
 from mailhost.postfix import tables as postfix_tables
 from mailhost.shapes import Settings
@@ -82,7 +82,7 @@ def _accepted(host: CheckedHost, id: str, path: str, words: Sequence[str], remed
     done, wanted = host.command(words), f"`{words[0]}` accepts it"
     if done.status is None:
         return not_run(id, path, wanted, words, done)
-    lines = said(done.err)
+    lines = output_lines(done.err)
     if done.status == 0 and not lines:
         return ok(id, path, wanted)
     seen = "; ".join(lines[:3]) or f"exit status {done.status}"

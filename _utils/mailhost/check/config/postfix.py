@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import brief, drifts, not_run, rows_differ, together
-from mailhost.command import CommandResult, said
+from mailhost.command import CommandResult, output_lines
 from mailhost.postfix import tables as postfix_tables
 from mailhost.shapes import Settings
 
@@ -66,7 +66,7 @@ def _check(host: CheckedHost) -> list[Finding]:
         done = host.command(CHECK)
     if done.status is None:
         return [not_run(id, about, wanted, CHECK, done)]
-    lines = said(f"{done.out}\n{done.err}")
+    lines = output_lines(f"{done.out}\n{done.err}")
     others = [line for line in lines if "postconf: " not in line]
     if lines and not others:  # reported for the file that postconf names
         return []
@@ -81,7 +81,7 @@ def _parsed(name: str, done: CommandResult) -> Finding:
     id, wanted = "config.postfix.parser", f"Postfix understands all of {name}"
     if done.status is None:
         return not_run(id, name, wanted, SHOW[name], done)
-    lines = [line for line in said(done.err) if ("master.cf" in line) == (name == "master.cf")]
+    lines = [line for line in output_lines(done.err) if ("master.cf" in line) == (name == "master.cf")]
     remedy = f"{_AGAIN}, which writes the file again; change in the pillar what it must not write."
     return _judged(id, name, wanted, done, lines, remedy)
 

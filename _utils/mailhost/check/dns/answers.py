@@ -64,7 +64,7 @@ class Survey:
     def values(self, name: str, rdtype: str) -> Values:
         """Return all values that authoritative servers show at a name, each once; empty if it was not asked yet."""
         answers = self.answers_to(name, rdtype)
-        return tuple(dict.fromkeys(value for one in told(answers) for value in one.values)) if answers else ()
+        return tuple(dict.fromkeys(value for one in answered(answers) for value in one.values)) if answers else ()
 
 
 def askable(name: str) -> bool:
@@ -73,7 +73,7 @@ def askable(name: str) -> bool:
     return name.isascii() and (fits or not name)
 
 
-def told(answers: Answers) -> list[ServerAnswer]:
+def answered(answers: Answers) -> list[ServerAnswer]:
     """Return the definite answers of authoritative servers: a record, or that there is none."""
     return [one for one in answers.seen if one.status in ("answer", "absent") and one.server != "resolver"]
 
@@ -141,7 +141,7 @@ def optional(
     :param select: takes a server's values, returns those that count; the name may have other values as well.
     :param read: takes those of one server; returns a status, what they say, and a remedy.
     """
-    servers = told(answers)
+    servers = answered(answers)
     if not servers:
         return unknown(id, about, wanted, why_unknown(answers))
     shown = {server_of(one): tuple(select(one.values)) for one in servers}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailhost.check.dns.answers import ASK_AGAIN, Survey, as_wanted, optional, told, why_unknown
+from mailhost.check.dns.answers import ASK_AGAIN, Survey, answered, as_wanted, optional, why_unknown
 from mailhost.check.dns.hosts import targets
 from mailhost.check.findings import CheckResult, Finding, Status
 from mailhost.dns.lookup import Answers, Question
@@ -93,7 +93,7 @@ def _read(survey: Survey, host: str, values: Sequence[str]) -> CheckResult:
     zone, shown = _zone(survey, host), "; ".join(values)
     answers = survey.answers_to(zone, "DS")
     # The root zone has no parent, and so no DS record.
-    servers = told(answers) if answers else []
+    servers = answered(answers) if answers else []
     if answers and not servers:
         return "unknown", f"{shown}; whether {zone} is signed: {why_unknown(answers)}", ASK_AGAIN
     if not servers or any(one.status == "absent" for one in servers):

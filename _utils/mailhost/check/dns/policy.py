@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeAlias
 
-from mailhost.check.dns.answers import Survey, as_wanted, optional, text, told, unknown, why_unknown
+from mailhost.check.dns.answers import Survey, answered, as_wanted, optional, text, unknown, why_unknown
 from mailhost.check.findings import CheckResult, Finding, Status, ok
 from mailhost.dns.lookup import Answers, Question, server_of
 from mailhost.records import mta_sts
@@ -171,7 +171,7 @@ def _wanted_caa(survey: Survey, name: str) -> Iterator[Finding]:
     if records:
         answers, wanted = survey.shown(name, "CAA"), [record.value for record in records]
         found = ok("dns.caa", name, f"CAA: {', '.join(wanted)}")
-        if not told(answers):
+        if not answered(answers):
             found = unknown(found.id, name, found.wanted, why_unknown(answers))
         otherwise = f"and take every other CAA record there away; or change mailserver:domains:{name}:caa"
         yield as_wanted(found, answers, partial(check_caa, wanted=wanted), records, otherwise)
@@ -191,7 +191,7 @@ def _caa(survey: Survey) -> Finding:
     wanted = "the records that say who may issue the host's certificate can be read"
     for name in _upward(host):
         answers = survey.shown(name, "CAA")
-        servers = told(answers)
+        servers = answered(answers)
         if not servers:
             return unknown("dns.caa", host, wanted, why_unknown(answers))
         values = survey.values(name, "CAA")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from mailhost.check.dns.answers import ASK_AGAIN, Survey, judged, publish, text, told, unknown, where
+from mailhost.check.dns.answers import ASK_AGAIN, Survey, answered, judged, publish, text, unknown, where
 from mailhost.check.findings import Finding, Status, ok
 from mailhost.dns import lookup
 from mailhost.dns.lookup import Question, ServerAnswer
@@ -64,7 +64,7 @@ def findings(survey: Survey) -> Iterator[Finding]:
 
 
 def _told(survey: Survey, name: str) -> list[ServerAnswer]:
-    return told(survey.shown(name, "TXT"))
+    return answered(survey.shown(name, "TXT"))
 
 
 def _records(survey: Survey, name: str) -> list[str]:
