@@ -292,7 +292,7 @@ def publish_for(minion, domains, zones=()):
 
         salt ns1 dkim.publish_for mx1 '[example.com]'
     """
-    path = owners.place(__opts__.get("mailserver.published", remembered.FOLDER))
+    path = owners.path_of(__opts__.get("mailserver.published", remembered.FOLDER))
     try:
         with owners.turn(path.parent, str(minion)) as is_ours:
             return _publish_for(str(minion), domains, zones, path) if is_ours else dict(owners.LATER)
@@ -329,10 +329,10 @@ def believe_clock():
 
         salt mx1 dkim.believe_clock
     """
-    place = dkim_run.place_of(_settings())
+    paths = dkim_run.paths_of(_settings())
     try:
-        with safe_files.locked(place.keys):
-            return trusted_clock.iso_time(dkim_clock.believe_clock(place.keys))
+        with safe_files.locked(paths.keys):
+            return trusted_clock.iso_time(dkim_clock.believe_clock(paths.keys))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -346,15 +346,15 @@ def _settings():
 
 
 def _begin(test, settings=None):
-    """Return this host's :class:`mailhost.dkim.run.Run` and :class:`mailhost.dkim.advance.Host`."""
+    """Return this host's :class:`mailhost.dkim.run.Run` and :class:`mailhost.dkim.advance.SigningHost`."""
     settings = settings or _settings()
     socket, service = settings["opendkim"]["socket"], settings["os"]["opendkim"]["service"]
     try:
-        place = dkim_run.place_of(settings)
-        run = dkim_run.begin(place, settings["domains"], settings["dns"], test, memory.seen_wrong)
+        paths = dkim_run.paths_of(settings)
+        run = dkim_run.begin(paths, settings["domains"], settings["dns"], test, memory.seen_wrong)
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
-    host = dkim_advance.Host(
+    host = dkim_advance.SigningHost(
         settings["hostname"],
         lambda: opendkim_daemon.reload_service(service),
         lambda *which, **more: probe.probe(socket, *which, **more),
@@ -370,7 +370,7 @@ def _advance(prepare=lambda run: {}):
     """
     settings = _settings()
     try:
-        with safe_files.locked(dkim_run.place_of(settings).keys):
+        with safe_files.locked(dkim_run.paths_of(settings).keys):
             run, host = _begin(test=False, settings=settings)
             return _told(run, dkim_advance.advance(run, host, **prepare(run)))
     except (MailserverError, OSError) as err:

@@ -423,8 +423,8 @@ def _check_domain(function, domain, domains):
 
 
 def _all_records(domains, host):
-    place = dkim_run.place_of(host)
-    run = dkim_run.begin(place, host["domains"], host["dns"], test=True)
+    paths = dkim_run.paths_of(host)
+    run = dkim_run.begin(paths, host["domains"], host["dns"], test=True)
     of_keys = dkim_records.records_by_domain(run, domains, postfix_queue.oldest_for)
     tlsa = certificates.tlsa_data(host)
     return [
@@ -484,7 +484,7 @@ def selftest(domain=None):
     _check_domain("selftest", domain, host["domains"])
     try:
         found = selftest_message.run(domain, host)
-        rows = delivery.Delivery(host["delivery"]).look(mailboxes=True) if host["delivery"] else []
+        rows = delivery.Delivery(host["delivery"]).check(mailboxes=True) if host["delivery"] else []
         return wording.told(delivery.reported(found, rows))
     except MailserverError as err:
         raise CommandExecutionError(str(err)) from err
@@ -577,7 +577,7 @@ def metrics():
         salt-call mailserver.metrics --out=newline_values_only
     """
     settings = _in_force()
-    return watch_run.metrics(settings, watch_run.look(settings))
+    return watch_run.metrics(settings, watch_run.survey(settings))
 
 
 def _in_force():
@@ -697,11 +697,11 @@ def publish(domain=None, test=False):
 
 def _published(minion=None):
     """Return the path of the note of published records; a minion option may name another folder for it."""
-    return remembered.place(__opts__.get("mailserver.published", remembered.FOLDER), minion)
+    return remembered.path_of(__opts__.get("mailserver.published", remembered.FOLDER), minion)
 
 
 def _outcomes(outcomes, test):
-    told = [one.as_data() for one in outcomes] if test else publish_policies.told(outcomes)
+    told = [one.as_data() for one in outcomes] if test else publish_policies.by_result(outcomes)
     told = wording.told(told)
     if any(one.result in ("refused", "unknown") for one in outcomes):
         __context__["retcode"] = 2

@@ -14,9 +14,9 @@ from mailhost import files as safe_files
 from mailhost import summary
 from mailhost.daemons import opendkim as opendkim_daemon
 from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import check as dkim_check
 from mailhost.dkim import folders as key_folders
 from mailhost.dkim import keystore
-from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim import report as dkim_report
 from mailhost.dkim import run as dkim_run
@@ -74,17 +74,17 @@ def taken_over(name, domains, opendkim, hostname, addresses, paths):
         As for :py:func:`found`.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "There is nothing to take over"}
-    place, test = _place_in(paths, domains), __opts__["test"]
+    signing_paths, test = _paths_in(paths, domains), __opts__["test"]
     try:
         outlook = takeover_run.checked(_outlook(name, domains, opendkim, hostname, addresses, paths))
         if not outlook:
             return ret
-        changes, notes = takeover_run.told(outlook, place, test)
+        changes, notes = takeover_run.report(outlook, signing_paths, test)
         if test:
-            __context__["dkim.takeover"] = takeover_run.signers_of(outlook.plan, place.keys)
+            __context__["dkim.takeover"] = takeover_run.signers_of(outlook.plan, signing_paths.keys)
         elif changes:
-            with safe_files.locked(place.keys):
-                takeover_run.act(outlook, place)
+            with safe_files.locked(signing_paths.keys):
+                takeover_run.act(outlook, signing_paths)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     result = None if test and changes else True
@@ -93,13 +93,13 @@ def taken_over(name, domains, opendkim, hostname, addresses, paths):
 
 def _outlook(config, domains, opendkim, hostname, addresses, paths):
     domains = packing.unpacked(domains)
-    host = takeover_plan.Host(domains, opendkim, hostname, tuple(addresses), paths["keys"])
+    host = takeover_plan.WantedHost(domains, opendkim, hostname, tuple(addresses), paths["keys"])
     words = opendkim_daemon.words_of(paths["service"])
-    return takeover_run.look(config, host, _place_in(paths, domains), words)
+    return takeover_run.survey(config, host, _paths_in(paths, domains), words)
 
 
-def _place_in(paths, domains):
-    return _place(paths["keys"], paths["key_table"], paths["signing_table"], domains, paths["user"], paths["group"])
+def _paths_in(paths, domains):
+    return _paths(paths["keys"], paths["key_table"], paths["signing_table"], domains, paths["user"], paths["group"])
 
 
 def tables(name, signing_table):
@@ -180,14 +180,14 @@ def managed(name, domains, host, key_table, signing_table, user="opendkim", grou
 
     Nothing signs with a new key; see :py:func:`published` and :py:func:`signing`.
     """
-    place = _place(name, key_table, signing_table, domains, user, group)
+    paths = _paths(name, key_table, signing_table, domains, user, group)
     __context__.pop("dkim.planned", None)
     return _act(
-        place,
+        paths,
         domains,
         {},
         "Every domain has its key",
-        lambda run: dkim_make.make_keys(run, host, look=_look(run, domains, begins=True)),
+        lambda run: dkim_make.make_keys(run, host, survey=_survey(run, domains, begins=True)),
     )
 
 
@@ -207,18 +207,18 @@ def published(name, domains, dns, key_table, signing_table, host=None, user="ope
     if a key has been waited for longer than ``publish_deadline`` (with ``strict``: at once). A retired key is revoked
     when its retention is over and the mail queue holds no message from the time when it signed.
     """
-    place = _place(name, key_table, signing_table, domains, user, group)
+    paths = _paths(name, key_table, signing_table, domains, user, group)
 
-    def look_in_dns(run):
-        publish = dkim_look.publisher(run, __salt__["dkim.announce"])
-        look, oldest = _look(run, domains), postfix_queue.oldest_for
+    def check_in_dns(run):
+        publish = dkim_check.publisher(run, __salt__["dkim.announce"])
+        survey, oldest = _survey(run, domains), postfix_queue.oldest_for
         if host is None:
-            return dkim_look.check_published(run, oldest, publish, look=look)
-        report, look = dkim_advance.look_in_dns(run, host, oldest, publish, False, look)
-        __context__["dkim.look"] = ((run.top, domains), look)
+            return dkim_check.check_published(run, oldest, publish, survey=survey)
+        report, survey = dkim_advance.check_in_dns(run, host, oldest, publish, False, survey)
+        __context__["dkim.survey"] = ((run.top, domains), survey)
         return report
 
-    return _act(place, domains, dns, "DNS shows every key", look_in_dns)
+    return _act(paths, domains, dns, "DNS shows every key", check_in_dns)
 
 
 def signing(
@@ -237,9 +237,9 @@ def signing(
     The tables are changed and OpenDKIM is reloaded. A probe message of each domain must then come back signed by the
     new key and verified by dkimpy. A domain for which it does not is rolled back to the key that signed before.
     """
-    place = _place(name, key_table, signing_table, domains, user, group)
+    paths = _paths(name, key_table, signing_table, domains, user, group)
     return _act(
-        place,
+        paths,
         domains,
         dns,
         "Who signs is as it should be",
@@ -247,41 +247,41 @@ def signing(
             run,
             lambda: opendkim_daemon.reload_service(service),
             lambda *which, **more: probe.probe(socket, *which, **more),
-            look=_look(run, domains),
+            survey=_survey(run, domains),
         ),
     )
 
 
-def _place(keys, key_table, signing_table, domains, user="opendkim", group="opendkim"):
+def _paths(keys, key_table, signing_table, domains, user="opendkim", group="opendkim"):
     foreseen = __context__.get("dkim.takeover") if __opts__["test"] else None
     domains = packing.unpacked(domains)
-    paths = opendkim_tables.tables(key_table, signing_table, domains, foreseen)
-    return dkim_run.Place(keys, paths, keystore.Owner(user, group))
+    its_tables = opendkim_tables.tables(key_table, signing_table, domains, foreseen)
+    return dkim_run.SigningPaths(keys, its_tables, keystore.Owner(user, group))
 
 
-def _look(run, domains, begins=False):
-    """Return the look at the domains' files that the first DKIM state of a highstate took, or take it.
+def _survey(run, domains, begins=False):
+    """Return the survey of the domains' files that the first DKIM state of a highstate took, or take it.
 
     Changes made between two of its states are seen by the next run; a run takes seconds.
     """
-    taken_of, look = __context__.get("dkim.look", (None, None))
+    taken_of, survey = __context__.get("dkim.survey", (None, None))
     if begins or taken_of != (run.top, domains):
-        look = dkim_settled.Look(run, thorough=begins)
-        __context__["dkim.look"] = ((run.top, domains), look)
-    return look
+        survey = dkim_settled.Survey(run, thorough=begins)
+        __context__["dkim.survey"] = ((run.top, domains), survey)
+    return survey
 
 
-def _act(place, domains, dns, nothing_to_do, act):
+def _act(paths, domains, dns, nothing_to_do, act):
     """Do one part of the life cycle, and return its report as a state return."""
-    ret = {"name": place.keys, "result": True, "changes": {}, "comment": ""}
+    ret = {"name": paths.keys, "result": True, "changes": {}, "comment": ""}
     domains, test = packing.unpacked(domains), __opts__["test"]
     try:
         # The lock is a file, and a dry run makes none.
-        lock = contextlib.nullcontext() if test else safe_files.locked(place.keys)
+        lock = contextlib.nullcontext() if test else safe_files.locked(paths.keys)
         with lock, garbage.kept():
             # In a dry run each state takes into account what the states before it would have done.
             planned = __context__.setdefault("dkim.planned", dkim_run.Planned()) if test else None
-            run = dkim_run.begin(place, domains, dns, test, memory.seen_wrong, planned)
+            run = dkim_run.begin(paths, domains, dns, test, memory.seen_wrong, planned)
             report = act(run)
     except (MailserverError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}

@@ -24,9 +24,9 @@ from mailhost.before import leaving, originals, packages
 from mailhost.before import lost as before_lost
 from mailhost.before import shut as before_shut
 from mailhost.command import run_command
+from mailhost.daemons import activation as daemons_activation
 from mailhost.daemons import daemon as mail_daemon
 from mailhost.daemons import firewall as daemons_firewall
-from mailhost.daemons import in_force as daemons_in_force
 from mailhost.daemons import milter_action
 from mailhost.daemons import opendkim as opendkim_daemon
 from mailhost.daemons import services as daemons_services
@@ -84,7 +84,7 @@ def _told_briefly(comment, count):
 
 def staged(name, **file):
     """
-    Write a file of a daemon's configuration to its staging place; :py:func:`in_force` then puts it in place.
+    Write a file of a daemon's configuration to its staging path; :py:func:`activated` then puts it in place.
 
     name
         The path of the file in place. The changes shown are the differences from that file.
@@ -95,11 +95,11 @@ def staged(name, **file):
     if __opts__["test"]:
         return _without_foreign(__states__["file.managed"](name, **file), is_foreign)
     try:
-        place = str(daemons_in_force.stage(name))
+        staged = str(daemons_activation.stage(name))
     except (MailserverError, OSError) as err:
         return {"name": name, "result": False, "changes": {}, "comment": f"{name} could not be staged: {err}"}
-    ret = __states__["file.managed"](place, **file)
-    return _without_foreign({**ret, "name": name, "comment": str(ret["comment"]).replace(place, name)}, is_foreign)
+    ret = __states__["file.managed"](staged, **file)
+    return _without_foreign({**ret, "name": name, "comment": str(ret["comment"]).replace(staged, name)}, is_foreign)
 
 
 def _without_foreign(ret, is_foreign):
@@ -110,7 +110,23 @@ def _without_foreign(ret, is_foreign):
     return ret
 
 
-def in_force(name, service, files, check="", reload="", restart_for=None, settings=None, **looks):
+def activated(
+    name,
+    service,
+    files,
+    check="",
+    reload="",
+    restart_for=None,
+    settings=None,
+    sockets=(),
+    log="",
+    recipient="",
+    certificate="",
+    key="",
+    main_cf="",
+    milter_of="",
+    delivery=None,
+):
     """
     Activate a daemon's staged files (:py:func:`staged`), or roll back to the files that it had.
 
@@ -130,7 +146,7 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
         ``hostname``, ``addresses``, ``postfix`` and ``dovecot`` of the host's settings, as a mapping or as JSON text:
         they say where Postfix or Dovecot must answer.
     sockets
-        Other places where it must listen: ``inet:8891@127.0.0.1``, ``443``, ``[::]:443``.
+        Other addresses and ports where it must listen: ``inet:8891@127.0.0.1``, ``443``, ``[::]:443``.
     log
         A log file that it writes in addition to the journal.
     recipient
@@ -151,15 +167,17 @@ def in_force(name, service, files, check="", reload="", restart_for=None, settin
     and the state fails with the daemon's own message.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
-    configuration = daemons_in_force.Configuration(name, tuple(files), restart_for or {})
+    configuration = daemons_activation.Configuration(name, tuple(files), restart_for or {})
     if __opts__["test"]:
-        if daemons_in_force.is_cut_short(configuration):
+        if daemons_activation.is_cut_short(configuration):
             ret.update(result=None, comment=f"A change of {name}'s configuration was cut short, and would be completed")
         return ret
     try:
-        daemon = _daemon(name, service, check, reload, settings, configuration, looks)
-        with _mail_waiting(configuration, looks.get("milter_of")):
-            outcome = daemons_in_force.put_in_force(configuration, daemon)
+        pair = (certificate, key) if certificate else ()
+        own = {"unit": service, "check": check, "reload": reload, "log": log, "main_cf": main_cf, "pair": pair}
+        daemon = _daemon(configuration, settings, sockets, recipient, delivery, **own)
+        with _mail_waiting(configuration, milter_of):
+            outcome = daemons_activation.activate(configuration, daemon)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err), "skip_watch": True}
     if outcome.how:
@@ -175,26 +193,21 @@ def _data(given):
 
 
 def _mail_waiting(configuration, folder):
-    if not folder or not daemons_in_force.is_to_change(configuration):
+    if not folder or not daemons_activation.is_to_change(configuration):
         return contextlib.nullcontext()
-    return milter_action.waiting(milter_action.Postfix(folder))
+    return milter_action.waiting(milter_action.PostfixInstance(folder))
 
 
-def _daemon(name, service, check, reload, settings, configuration, looks):
-    settings = _data(settings)
+def _daemon(configuration, settings, sockets, recipient, delivery, **own):
+    settings, name = _data(settings), configuration.name
     asked = daemons_services.services(settings) if settings else ()
     return mail_daemon.Daemon(
-        unit=service,
-        check=check,
-        reload=reload,
         services=tuple(one for one in asked if one.unit == name),
-        sockets=tuple(map(mail_daemon.place_of_socket, looks.get("sockets", ()))),
-        log=looks.get("log", ""),
+        sockets=tuple(map(mail_daemon.address_of_socket, sockets)),
         # Until a first change has been seen to serve, the tables of recipients may be missing.
-        recipient=looks.get("recipient", "") if daemons_in_force.has_served(configuration) else "",
-        main_cf=looks.get("main_cf", ""),
-        flow=_flow(name, looks.get("delivery"), configuration),
-        pair=(looks["certificate"], looks["key"]) if looks.get("certificate") else (),
+        recipient=recipient if daemons_activation.has_served(configuration) else "",
+        flow=_flow(name, delivery, configuration),
+        **own,
     )
 
 
@@ -213,7 +226,7 @@ def _flow(name, delivery, configuration):
 
     def delivered():
         # In a first run the aliases do not exist yet.
-        rows = selftest_delivery.Delivery(plan).look(aliases=daemons_in_force.has_served(configuration))
+        rows = selftest_delivery.Delivery(plan).check(aliases=daemons_activation.has_served(configuration))
         return selftest_delivery.problems(rows), selftest_delivery.notes(rows)
 
     return delivered
@@ -237,7 +250,7 @@ def delivered(name, delivery):
         return ret
     plan = _data(delivery)
     try:
-        rows = selftest_delivery.Delivery(plan).look(mailboxes=True)
+        rows = selftest_delivery.Delivery(plan).check(mailboxes=True)
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
     wrong = selftest_delivery.problems(rows)
@@ -252,7 +265,7 @@ def mod_watch(name, sfun=None, **kwargs):
     """
     In a dry run, report that the staged configuration would be activated.
     """
-    if sfun == "in_force" and __opts__["test"]:
+    if sfun == "activated" and __opts__["test"]:
         comment = f"{name}: the new configuration would be checked, activated and seen to serve, or rolled back"
         return {"name": name, "result": None, "changes": {"configuration": "would be activated"}, "comment": comment}
     return {"name": name, "result": True, "changes": {}, "comment": f"{name} serves with the configuration as it is"}
@@ -451,7 +464,7 @@ def given_back(name, files, unit="", tables=(), modes=False, milter_of=""):
         ret["changes"] = {path: "removed" if row["kind"] == "absent" else "given back" for path, row in rows.items()}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "These files would be given back or removed"}
-        postfix = milter_action.Postfix(milter_of)
+        postfix = milter_action.PostfixInstance(milter_of)
         if milter_of and milter_action.is_running(postfix):
             milter_action.make_wait(postfix)
         if unit:
@@ -519,7 +532,7 @@ def aliases_given_back(name, entries):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The aliases are as they were"}
     try:
-        present, former = daemons_in_force.look(name), originals.original(name)
+        present, former = daemons_activation.read_file(name), originals.original(name)
         if present is None:
             return ret
         texts = [one and one.octets.decode("utf-8", "surrogateescape") for one in (former, present)]
@@ -530,7 +543,7 @@ def aliases_given_back(name, entries):
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "The aliases would be as they were"}
         octets = text.encode("utf-8", "surrogateescape")
-        daemons_in_force.put({name: daemons_in_force.File(octets, present.mode, present.uid, present.gid)})
+        daemons_activation.put({name: daemons_activation.File(octets, present.mode, present.uid, present.gid)})
         run_command(("newaliases",))
     except MailserverError as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -607,7 +620,7 @@ def aliases_left(name, entries):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "No alias is left that left the pillar"}
     try:
-        note, here = leaving.read(), daemons_in_force.look(name)
+        note, here = leaving.read(), daemons_activation.read_file(name)
         former = originals.original(name)
         present, was = (one and one.octets.decode("utf-8", "surrogateescape") for one in (here, former))
         present, was = (before_given_back.entries(one or "") for one in (present, was))
@@ -620,7 +633,7 @@ def aliases_left(name, entries):
         text, note = leaving.without_aliases(note, left, present)
         if left:
             octets = text.encode("utf-8", "surrogateescape")
-            daemons_in_force.put({name: daemons_in_force.File(octets, here.mode, here.uid, here.gid)})
+            daemons_activation.put({name: daemons_activation.File(octets, here.mode, here.uid, here.gid)})
         # One that somebody changed by hand since belongs to them now.
         kept = {one: row for one, row in note["aliases"].items() if one in entries}
         leaving.write({**note, "aliases": kept})
@@ -663,7 +676,7 @@ _FOUND = {
 
 
 def _lost(ret, found, what):
-    told = before_lost.told(found, what)
+    told = before_lost.report(found, what)
     if told:
         ret["comment"] = told
         ret["warnings"] = [f"{len(found)} settings of {what} are not in the pillar; this state's comment lists them"]
@@ -673,12 +686,12 @@ def _lost(ret, found, what):
 _RENDERED = {"template": "template", "context": "context", "saltenv": "__env__"}
 
 
-def _render(path, place):
-    """Write a staged file, as the state of this run will write it, to another place."""
+def _render(path, target):
+    """Write a staged file, as the state of this run will write it, to another path."""
     for one in __lowstate__:
         if (one.get("state"), one.get("fun"), one.get("name")) == ("mailserver", "staged", path):
             wanted = {name: one.get(key) for name, key in _RENDERED.items() if one.get(key)}
-            if not __salt__["cp.get_template"](one["source"], place, **wanted):
+            if not __salt__["cp.get_template"](one["source"], target, **wanted):
                 raise ValueError(f"{one['source']} could not be rendered")
 
 
@@ -720,7 +733,7 @@ def lost_ports(name, firewall, services=(), ports=(), shut=()):
     found = before_shut.shut(before_shut.listeners(shown.out), opened, ports, given_up)
     # A web server that this formula brought for MTA-STS policies had no visitors before.
     found = [one for one in found if one.program not in brought]
-    told = before_shut.told(found, ports)
+    told = before_shut.report(found, ports)
     return {**ret, "result": False, "comment": told} if told else ret
 
 
@@ -738,7 +751,7 @@ def mail_waits(name, files):
     ``tempfail``, and Postfix is reloaded. Processes that started before that are waited for; after 60 s they are
     ended, and their clients try again. The pillar's values return with the main.cf that the same run puts in place.
     """
-    postfix = milter_action.Postfix(name)
+    postfix = milter_action.PostfixInstance(name)
     ret = {"name": name, "result": True, "changes": {}, "comment": "Mail waits while OpenDKIM is restarted"}
     try:
         if not postfix.path("main.cf").exists() or not _is_to_wait(postfix):
@@ -833,7 +846,7 @@ def firewall_closed(name, services=(), ports=()):
 
 def _present_by_us(zone, services, ports):
     note = originals.read()
-    if note["units"] is None and not milter_action.is_ours(milter_action.Postfix()):
+    if note["units"] is None and not milter_action.is_ours(milter_action.PostfixInstance()):
         return {}  # The formula is not (or no longer) on this host, so these ports are somebody else's.
     before = note["firewall"] or {}
     kept = {"permanent": before.get("permanent", ()), "running": before.get("current", ())}
@@ -1016,7 +1029,7 @@ def records_published(name, settings):
     if unknown := addresses.no_public(settings):
         ret["warnings"] = [*ret.get("warnings", ()), f"{unknown}. {addresses.NAME_THEM}"]
     host = (settings["hostname"], settings["addresses"], tlsa)
-    turn = scale_turns.Domains(settings["domains"], settings["dns"], memory.seen_wrong)
+    turn = scale_turns.DueDomains(settings["domains"], settings["dns"], memory.seen_wrong)
     families = settings.get("families", (4, 6))
     wanted = records_wants.wants(settings["domains"], *host, only=frozenset(turn.due), families=families)
     try:

@@ -16,12 +16,12 @@ import yaml
 from mailhost import clock as trusted_clock
 from mailhost.check.config import dkim as check_dkim
 from mailhost.check.config.postfix import ON_TERMINAL
-from mailhost.check.findings import Host
+from mailhost.check.findings import CheckedHost
 from mailhost.check.running import flow as check_flow
 from mailhost.check.running import room as check_room
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar.settings import resolve
 
@@ -91,11 +91,13 @@ class Machine:
 
     @property
     def host(self):
-        return Host(self.settings, lambda words: self.answers.get(tuple(words), Done(None, "", "no such command")))
+        return CheckedHost(
+            self.settings, lambda words: self.answers.get(tuple(words), CommandResult(None, "", "no such command"))
+        )
 
     def says(self, command, out="", err="", status=0):
         """Have a command (its words, or a text of them) print something else."""
-        self.answers[tuple(command.split()) if isinstance(command, str) else command] = Done(status, out, err)
+        self.answers[tuple(command.split()) if isinstance(command, str) else command] = CommandResult(status, out, err)
 
     def prints(self, command, old, new):
         """Have a command print ``new`` where it printed ``old``."""
@@ -208,7 +210,7 @@ class Machine:
         path.parent.chmod(0o700)
         public, _ = keystore.public_half(pem, str(path))
         made = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=9)
-        self.write_manifest(name, Key("one", "rsa", bits, public, made, made, made))
+        self.write_manifest(name, KeyRow("one", "rsa", bits, public, made, made, made))
 
     def write_manifest(self, name, *keys):
         keystore.write_manifest(self.settings["os"]["opendkim"]["keys"], Manifest(name, keys))

@@ -54,7 +54,7 @@ class Part:
     rows: list = field(default_factory=list)
     selected: int = 0
 
-    def look(self):
+    def read(self):
         """Read what the part has told so far (test/progress.py)."""
         if self.told and self.told.exists():
             lines = [json.loads(line) for line in self.told.read_text().splitlines() if line.endswith("}")]
@@ -62,7 +62,7 @@ class Part:
             self.rows = [line for line in lines if "test" in line]
 
     def how_far(self):
-        self.look()
+        self.read()
         share = f"{100 * len(self.rows) // self.selected} %" if self.selected else "begun"
         return f"{self.name} {share} after {time.monotonic() - self.began:.0f} s"
 
@@ -188,7 +188,7 @@ class Run:
             with self.lock:
                 self.processes.discard(process)
         part.seconds, part.status = time.monotonic() - part.began, status
-        part.look()
+        part.read()
         if status:
             self.say(f"{part.name} FAILED (exit {status}) after {part.seconds:.0f} s; its output comes at the end")
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 COMMAND_LIMIT = 60
 
 
-def run_command(words: Sequence[str], limit: float = COMMAND_LIMIT) -> "Done":
-    """Run a command, and return the result as :class:`mailhost.command.Done`; never raises an exception."""
+def run_command(words: Sequence[str], limit: float = COMMAND_LIMIT) -> "CommandResult":
+    """Run a command, and return the result as :class:`mailhost.command.CommandResult`; never raises an exception."""
     try:
         done = subprocess.run(
             words,
@@ -22,12 +22,12 @@ def run_command(words: Sequence[str], limit: float = COMMAND_LIMIT) -> "Done":
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as err:
-        return Done(None, "", str(err))
-    return Done(done.returncode, done.stdout, done.stderr)
+        return CommandResult(None, "", str(err))
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """A command's output and exit status; ``status`` is ``None`` if it could not be run or took too long."""
 
     status: int | None
@@ -35,11 +35,11 @@ class Done:
     err: str
 
 
-Command: TypeAlias = Callable[[Sequence[str]], Done]
+Command: TypeAlias = Callable[[Sequence[str]], CommandResult]
 """What runs a command, as :func:`run_command` does."""
 
 
-def said(text: str) -> list[str]:
+def output_lines(text: str) -> list[str]:
     """Return the distinct lines of a parser's output, without values from its file that they repeat.
 
     A line of main.cf that is not understood may hold a password.

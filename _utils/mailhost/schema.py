@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from mailhost.scale import packing
-from mailhost.wording import did_you_mean, place_in, plain, shown
+from mailhost.wording import did_you_mean, path_in, plain, shown
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _RECORD_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
@@ -391,7 +391,7 @@ def _read_section(section: Section, value: Any, where: str, problems: list[str])
         value = {}
     for name in value:
         if name not in section.keys:
-            problems.append(f"{place_in(where, name)}: unknown key; {did_you_mean(name, section.keys)}")
+            problems.append(f"{path_in(where, name)}: unknown key; {did_you_mean(name, section.keys)}")
     return {name: _read_key(key, value.get(name), f"{where}:{name}", problems) for name, key in section.keys.items()}
 
 
@@ -411,7 +411,7 @@ def _read_names(names: Names, value: Any, where: str, problems: list[str]) -> di
     spelled: dict[str, object] = {}
     known: dict[bytes | str, Any] = {}
     for name, inner in value.items():
-        here = place_in(where, name)
+        here = path_in(where, name)
         try:
             known_as = names.key.read(name)
         except Wrong as err:

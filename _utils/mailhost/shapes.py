@@ -17,7 +17,7 @@ class DeliveryPlace(TypedDict):
     nobody: bool
 
 
-class Delivery(TypedDict):
+class DeliveryPlan(TypedDict):
     """The recipients of the formula's test messages, as :mod:`mailhost.selftest.recipients` plans them."""
 
     user: str
@@ -387,5 +387,5 @@ class Settings(TypedDict):
     families: list[Literal[4, 6]]
     own_addresses: list[str]
     os: dict[str, Any]
-    delivery: Delivery | None
+    delivery: DeliveryPlan | None
     authors: Authors | None

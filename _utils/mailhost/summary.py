@@ -27,7 +27,7 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class Done:
+class StateResult:
     """A state that ran, as Salt's state system returned it. ``component`` is the folder of its SLS file."""
 
     id: str
@@ -63,12 +63,12 @@ def noted(context: Mapping[str, Any]) -> Noted:
     return found if isinstance(found, Noted) else Noted()
 
 
-def done(running: Mapping[str, Mapping[str, Any]]) -> list[Done]:
+def done(running: Mapping[str, Mapping[str, Any]]) -> list[StateResult]:
     """Return the formula's states that ran so far, in order, from Salt's ``__running__``."""
     found = [(tag.split("_|-"), ret) for tag, ret in running.items()]
     found.sort(key=lambda one: one[1].get("__run_num__", 0))
     return [
-        Done(
+        StateResult(
             ret.get("__id__") or words[1],
             f"{words[0]}.{words[-1]}",
             words[2],
@@ -83,12 +83,12 @@ def done(running: Mapping[str, Mapping[str, Any]]) -> list[Done]:
     ]
 
 
-def changed(states: Iterable[Done]) -> list[Done]:
+def changed(states: Iterable[StateResult]) -> list[StateResult]:
     """Return the states that changed something or, in a dry run, would."""
     return [one for one in states if one.changes or one.result is None]
 
 
-def text(states: list[Done], found: Noted, test: bool) -> str:
+def text(states: list[StateResult], found: Noted, test: bool) -> str:
     """Return the summary: what failed, what is to be done, what waits, all other warnings, and what changed.
 
     :param test: whether this is a dry run.
@@ -124,7 +124,7 @@ def _part(title: str, entries: list[str], more: str = "") -> str:
     return "\n".join([f"{title}:", *shown])
 
 
-def _by_component(states: list[Done]) -> list[str]:
+def _by_component(states: list[StateResult]) -> list[str]:
     """Return a line for each component, with the names of what changed in it."""
     names: dict[str, dict[str, None]] = {}
     for one in states:
@@ -132,7 +132,7 @@ def _by_component(states: list[Done]) -> list[str]:
     return [f"{component}: {_some(list(known))}" for component, known in sorted(names.items())]
 
 
-def _names(state: Done) -> list[str]:
+def _names(state: StateResult) -> list[str]:
     """Return what a state changed: packages, the domains whose keys, a file or service; its id if that is a command."""
     found = [plain(str(one), 80) for one in state.changes]
     if state.function.startswith("pkg.") and len(found) > NAMES:

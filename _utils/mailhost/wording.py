@@ -89,7 +89,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def place_in(where: str, name: object) -> str:
+def path_in(where: str, name: object) -> str:
     """Return the place of a key within another one for a message: on one line, whatever the name is."""
     text = name if isinstance(name, str) else shown(name)
     return f"{where}:{text if text.isprintable() else shown(text)}"

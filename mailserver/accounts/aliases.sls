@@ -5,7 +5,7 @@
 {%- do aliases.update({mailserver.os.probe.alias: mailserver.os.probe.user}) %}
 
 include:
-  - mailserver.postfix.in_force
+  - mailserver.postfix.activated
 
 mailserver-accounts-aliases-distribution:
   mailserver.originals_kept:

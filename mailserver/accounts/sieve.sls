@@ -14,7 +14,7 @@
 
 # The compiler also reads dovecot.conf.
 include:
-  - mailserver.dovecot.in_force
+  - mailserver.dovecot.activated
 {%- for name, key in scripts.items() %}
 
 mailserver-accounts-sieve-{{ name }}:

@@ -1,4 +1,4 @@
-# Stage the whole dovecot.conf, in the language of the host's version; in_force.sls puts it in place, if doveconf accepts it.
+# Stage the whole dovecot.conf, in the language of the host's version; activated.sls puts it in place, if doveconf accepts it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set config = mailserver.os.dovecot.folder ~ '/dovecot.conf' %}

@@ -1,5 +1,5 @@
 include:
   - mailserver.dovecot.package
   - mailserver.dovecot.config
-  - mailserver.dovecot.in_force
+  - mailserver.dovecot.activated
   - mailserver.dovecot.service

@@ -1,7 +1,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:
-  - mailserver.dovecot.in_force
+  - mailserver.dovecot.activated
 
 mailserver-dovecot-service:
   service.running:

@@ -20,16 +20,16 @@ mailserver-fail2ban-check:
     - require:
         - pkg: mailserver-fail2ban-packages
 {%- set first = (('jail.d/mailserver-sshd.conf', 'jail-sshd.jinja'),) if mailserver.os.fail2ban.sshd_backend else () %}
-{%- for place, source in first + (
+{%- for target, source in first + (
   ('filter.d/mailserver-postfix.conf', 'filter-postfix.jinja'),
   ('filter.d/mailserver-dovecot.conf', 'filter-dovecot.jinja'),
   ('action.d/mailserver-firewalld.conf', 'action.jinja'),
   ('jail.d/mailserver.conf', 'jail.jinja'),
 ) %}
 
-mailserver-fail2ban-{{ place }}:
+mailserver-fail2ban-{{ target }}:
   file.managed:
-    - name: {{ folder }}/{{ place }}
+    - name: {{ folder }}/{{ target }}
     - source: salt://mailserver/fail2ban/files/{{ source }}
     - template: jinja
     - context:
@@ -40,7 +40,7 @@ mailserver-fail2ban-{{ place }}:
     - user: root
     - group: root
     - mode: '0644'
-    - check_cmd: {{ check }} {{ folder }} {{ place }}
+    - check_cmd: {{ check }} {{ folder }} {{ target }}
     - require:
         - file: mailserver-fail2ban-check
 {%- if mailserver.postfix.log %}

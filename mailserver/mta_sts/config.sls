@@ -1,4 +1,4 @@
-# Stage one file for nginx; in_force.sls puts it in place, if nginx accepts its whole configuration with it.
+# Stage one file for nginx; activated.sls puts it in place, if nginx accepts its whole configuration with it.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- set nginx = mailserver.os.nginx %}
 {%- set check = '/usr/local/libexec/mailserver/check-nginx' %}

@@ -4,7 +4,7 @@ include:
 {%- if mailserver.mta_sts.serve == 'nginx' and mailserver.domains.values() | selectattr('mta_sts.mode') | list %}
   - mailserver.mta_sts.package
   - mailserver.mta_sts.config
-  - mailserver.mta_sts.in_force
+  - mailserver.mta_sts.activated
   - mailserver.mta_sts.service
 {%- else %}
   - mailserver.mta_sts.clean

@@ -2,7 +2,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:
-  - mailserver.mta_sts.in_force
+  - mailserver.mta_sts.activated
 
 mailserver-mta-sts-service:
   service.running:

@@ -3,6 +3,6 @@ include:
   - mailserver.opendkim.package
   - mailserver.opendkim.keys
   - mailserver.opendkim.config
-  - mailserver.opendkim.in_force
+  - mailserver.opendkim.activated
   - mailserver.opendkim.service
   - mailserver.opendkim.signing

@@ -1,7 +1,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:
-  - mailserver.opendkim.in_force
+  - mailserver.opendkim.activated
 
 mailserver-opendkim-service:
   service.running:

@@ -1,4 +1,4 @@
-# Stage main.cf and master.cf; in_force.sls puts both in place at once, if Postfix's own tools accept them.
+# Stage main.cf and master.cf; activated.sls puts both in place at once, if Postfix's own tools accept them.
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 {%- from 'mailserver/kept/files.jinja' import files with context %}
 {%- set folder = mailserver.os.postfix.folder %}
@@ -43,7 +43,7 @@ mailserver-postfix-sender-login:
     - require:
         - mailserver: mailserver-postfix-distribution
         - pkg: mailserver-postfix-packages
-{#- Postfix keeps it in memory: as with the other tables, in_force.sls makes Postfix read it again. #}
+{#- Postfix keeps it in memory: as with the other tables, activated.sls makes Postfix read it again. #}
 {%- set left = salt['mailserver.left_users'](mailserver.accounts.users | list) %}
 
 # Users that this formula made and that left the pillar: their mail is refused, and does not wait.

@@ -4,11 +4,11 @@
 
 include:
   - mailserver.probe
-  - mailserver.postfix.in_force
+  - mailserver.postfix.activated
   - mailserver.postfix.service
   - mailserver.accounts.aliases
 {%- if mailserver.dovecot.enabled %}
-  - mailserver.dovecot.in_force
+  - mailserver.dovecot.activated
   - mailserver.dovecot.service
 {%- endif %}
 

@@ -2,6 +2,6 @@ include:
   - mailserver.postfix.package
   - mailserver.postfix.log
   - mailserver.postfix.config
-  - mailserver.postfix.in_force
+  - mailserver.postfix.activated
   - mailserver.postfix.service
   - mailserver.postfix.delivered

@@ -1,7 +1,7 @@
 {%- from 'mailserver/map.jinja' import mailserver with context %}
 
 include:
-  - mailserver.postfix.in_force
+  - mailserver.postfix.activated
   - mailserver.sasl
 
 mailserver-postfix-service:

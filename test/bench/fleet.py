@@ -10,7 +10,7 @@ from collections import Counter
 from datetime import datetime, timezone
 
 from mailhost.dkim import life
-from mailhost.dkim.life import Key
+from mailhost.dkim.life import KeyRow
 from mailhost.scale.turns import SHARE
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -29,7 +29,7 @@ PUBLIC = "A" * 392
 def rotations(domains):
     """Return ``{day: rotations}`` in the steady state: each domain once a period."""
     found = Counter()
-    key = Key("s", "rsa", 2048, PUBLIC, START, START, START)
+    key = KeyRow("s", "rsa", 2048, PUBLIC, START, START, START)
     for number in range(domains):
         moment = life.rotates_at(f"d{number:06}.example", key, POLICY)
         found[int(moment.timestamp()) // DAY % DAYS] += 1

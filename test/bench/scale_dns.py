@@ -22,8 +22,8 @@ import dns.update
 
 from mailhost.check.dns import area as check_dns
 from mailhost.check.dns.answers import Means
-from mailhost.check.findings import Host
-from mailhost.dkim import look as dkim_look
+from mailhost.check.findings import CheckedHost
+from mailhost.dkim import check as dkim_check
 from mailhost.dns import lookup
 from mailhost.publish import change, rfc2136
 from mailhost.publish import credential as publish_credential
@@ -42,12 +42,12 @@ ONE_BY_ONE = 300
 
 
 def rows(domains):
-    """Return the rows about DNS, with curves of the look at all keys and of the check."""
+    """Return the rows about DNS, with curves of the check of all keys, and of mailserver.check."""
     with tempfile.TemporaryDirectory() as folder, _world(Path(folder), domains) as world:
-        tell("dns: looks and checks of all sizes")
+        tell("dns: checks of all sizes")
         for size in sizes(domains):
             world.host(size)
-        curve = {size: timed(lambda size=size: world.look(size)) for size in sizes(domains)}
+        curve = {size: timed(lambda size=size: world.check_published(size)) for size in sizes(domains)}
         checked = {size: timed(lambda size=size: world.check(size)) for size in sizes(domains)}
         curves = {"look for all keys in DNS": curve, "mailserver.check, DNS": checked}
         return Measured(tuple(told(measure(world)) for measure in ROWS), curves)
@@ -70,10 +70,10 @@ class World:
             self.hosts[size, where] = host.write()
         return self.hosts[size, where]
 
-    def look(self, size=None, where="bench.test"):
-        """Look for all keys, as a run does of which all are awaited: no share of them is left for later."""
+    def check_published(self, size=None, where="bench.test"):
+        """Check all keys, as a run does of which all are awaited: no share of them is left for later."""
         scale_turns.MANY = sys.maxsize
-        report = dkim_look.check_published(self.host(size or self.domains, where).run())
+        report = dkim_check.check_published(self.host(size or self.domains, where).run())
         if report.errors or report.waiting:
             raise SystemExit(f"bench: DNS does not show what it should: {[*report.errors, *report.waiting][:2]}")
 
@@ -89,12 +89,12 @@ class World:
             return answers
 
         host = self.host(size)
-        place = host.place
-        os_paths = {**host.settings["os"]["opendkim"], "keys": place.keys}
-        os_paths.update(key_table=str(place.tables.key_table), signing_table=str(place.tables.signing_table))
+        paths = host.paths
+        os_paths = {**host.settings["os"]["opendkim"], "keys": paths.keys}
+        os_paths.update(key_table=str(paths.tables.key_table), signing_table=str(paths.tables.signing_table))
         whole = {**host.settings, "os": {**host.settings["os"], "opendkim": os_paths}}
         means = Means(ask, lambda timeout: _no_record, _no_record, lambda run: run.now)
-        check_dns.findings(Host(whole, None), list(whole["domains"]), means)
+        check_dns.findings(CheckedHost(whole, None), list(whole["domains"]), means)
         return asked
 
 
@@ -187,7 +187,7 @@ def _key_names(domains, where="bench.test"):
 def _published(world):
     world.host(world.domains)
     asked = _key_names(world.domains)
-    ratio = Ratio.of(world.look, lambda: ask_plainly(asked, AUTHORITY))
+    ratio = Ratio.of(world.check_published, lambda: ask_plainly(asked, AUTHORITY))
     what = f"dkim.published for {world.domains:,} names, name server beside it"
     return Row(what, "one socket, 100 in flight, dnspython's wire code", ratio.median, 1.3, note=ratio.spread)
 
@@ -198,7 +198,7 @@ def _far(world):
     command = ["dnsperf", "-s", FAR, "-q", str(IN_FLIGHT), "-d", str(queries), "-n", "1"]
     world.host(world.domains, "far.test")
     ratio = Ratio.of(
-        lambda: world.look(where="far.test"),
+        lambda: world.check_published(where="far.test"),
         lambda: subprocess.run(command, check=True, capture_output=True),
     )
     what = f"the same with {DELAY * 1000:g} ms round trip"

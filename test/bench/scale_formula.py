@@ -157,7 +157,7 @@ def _seed(domains, pem):
         host = KeyedHost(folder, domains)
         host.pem, (host.public, _) = pem, keystore.public_half(pem, "the bench")
         host.write()
-        for table in host.place.tables.all:
+        for table in host.paths.tables.all:
             table.write_text(table.read_text().replace(folder, "/etc/opendkim"))
         (Path(folder) / "pair").unlink()
         whole = io.BytesIO()

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from mailhost.dkim import keystore, life, manifest
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dns import lookup
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import settings as pillar_settings
@@ -63,7 +63,7 @@ class KeyedHost:
         me = pwd.getpwuid(0).pw_name
         self.folder = Path(folder)
         tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable")
-        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(me, me))
+        self.paths = SigningPaths(str(self.folder / "keys"), tables, keystore.Owner(me, me))
         self.settings = settings(domains, dns=dns or {})
         self.ask = partial(lookup.ask, recursive=tuple(resolvers)) if resolvers else lookup.ask
         (self.pem,) = keystore.generate([2048])
@@ -72,14 +72,14 @@ class KeyedHost:
     def key(self, stage="signing", selector=SELECTOR):
         """Return the row of a domain's key."""
         made = NOW - timedelta(days=1)
-        key = life.Key(selector, "rsa", 2048, self.public, made)
+        key = life.KeyRow(selector, "rsa", 2048, self.public, made)
         for name in life.STAGES[1 : life.STAGES.index(stage) + 1]:
             key = replace(key, **{name: made})
         return key
 
     def write(self, stage="signing", selectors=None):
         """Write the keys of all domains and, if they sign, the tables; ``selectors`` have more keys, that are ready."""
-        keys = Path(self.place.keys)
+        keys = Path(self.paths.keys)
         keys.mkdir(parents=True, exist_ok=True)
         keys.chmod(0o750)
         pair = self.folder / "pair"
@@ -96,21 +96,21 @@ class KeyedHost:
                 os.link(pair, folder / f"{row.selector}.private")
             (folder / "keys.json").write_text(text.replace(f'"{first}"', f'"{name}"'))
         signers = self.signers() if stage == "signing" else {}
-        for path, text in opendkim_tables._texts(self.place.tables, signers).items():
+        for path, text in opendkim_tables._texts(self.paths.tables, signers).items():
             path.write_text(text)
         return self
 
     def signers(self, selector=SELECTOR):
         """Return who signs for each domain."""
         return {
-            name: opendkim_tables.Signer(selector, f"{self.place.keys}/{name}/{selector}.private")
+            name: opendkim_tables.Signer(selector, f"{self.paths.keys}/{name}/{selector}.private")
             for name in self.settings["domains"]
         }
 
     def run(self, test=False, now=NOW):
         """Return a run over all domains."""
         return Run(
-            self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
+            self.paths, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
         )
 
     def record_lines(self, zone="bench.test", selectors=(SELECTOR,)):

@@ -85,7 +85,7 @@ def _host(folder, size, selectors=None):
 
 @contextlib.contextmanager
 def _running(folder, name, host, refile=False):
-    milter, tables = OpenDkim(folder, name), host.place.tables
+    milter, tables = OpenDkim(folder, name), host.paths.tables
     signing = f"refile:{tables.signing_table}" if refile else f"file:{tables.domains_table}"
     # A socket of the file system: by TCP, OpenDKIM's short packets await acknowledgements, which hides what it costs.
     milter.environment = dict(re.findall(r"^Environment=(\w+)=(\S+)$", UNIT.read_text(), re.MULTILINE))
@@ -178,9 +178,9 @@ def _cutover(folder, domains):
 
         # What follows in a run, a stamp in each manifest, changes nothing of who signs.
         prove, new = opendkim_tables.patient(prove), host.signers(NEW)
-        failed = opendkim_tables.cutover(host.place.tables, host.signers(), new, reload, prove, unproven=new)
+        failed = opendkim_tables.cutover(host.paths.tables, host.signers(), new, reload, prove, unproven=new)
         _await(load, NEW)
-    if failed or opendkim_tables.signers_in_force(host.place.tables) != new:
+    if failed or opendkim_tables.signers_in_force(host.paths.tables) != new:
         raise SystemExit(f"bench: the cutover failed: {list(failed.values())[:3]}")
     first = next(moment for moment, selector in load.seen if selector == NEW and moment >= began[0])
     note = f"{load.troubles} of {len(load.seen):,} messages unsigned, failed or late"

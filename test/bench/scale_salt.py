@@ -37,7 +37,7 @@ DAEMON = """
 Daemon.is_active = lambda self: True
 Daemon.refused = lambda self, staged: ""
 Daemon.take = lambda self, how: None
-Daemon.seen = lambda self: Seen(True, {})
+Daemon.seen = lambda self: DaemonState(True, {})
 Daemon.settled = lambda self, before, since: []
 Daemon.moment = lambda self: ("", 0)
 """
@@ -180,13 +180,13 @@ class World:
         host = KeyedHost(folder, self.domains)
         host.pem, host.public = self.pair
         host.write()
-        for table in host.place.tables.all:
+        for table in host.paths.tables.all:
             table.write_text(table.read_text().replace(str(self.upper), "/etc"))
-        shutil.chown(host.place.keys, "root", "opendkim")
-        for path in Path(host.place.keys).glob("*"):
+        shutil.chown(host.paths.keys, "root", "opendkim")
+        for path in Path(host.paths.keys).glob("*"):
             shutil.chown(path, "opendkim", "opendkim")
         # All key files are one.
-        shutil.chown(next(Path(host.place.keys).glob("*/*.private")), "opendkim", "opendkim")
+        shutil.chown(next(Path(host.paths.keys).glob("*/*.private")), "opendkim", "opendkim")
 
     def add(self):
         """Add a domain to the pillar."""

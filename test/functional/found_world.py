@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from mailhost.dkim import keystore
-from mailhost.dkim.run import Place
+from mailhost.dkim.run import SigningPaths
 from mailhost.errors import ProbeError
 from mailhost.opendkim import milter as milters
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import settings as pillar_settings
 from mailhost.takeover import run as takeover_run
-from mailhost.takeover.plan import Host
+from mailhost.takeover.plan import WantedHost
 
 TEMPLATE = "mailserver/opendkim/files/opendkim.conf.jinja"
 
@@ -54,26 +54,26 @@ class Found:
         self.settings = pillar_settings.resolve(pillar, parameters, {"fqdn": "mx1.lab.test"})
         domains = self.settings["domains"]
         tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable", domains)
-        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(self.me, self.me))
-        self.host = Host(domains, self.settings["opendkim"], "mx1.lab.test", (), self.place.keys)
+        self.paths = SigningPaths(str(self.folder / "keys"), tables, keystore.Owner(self.me, self.me))
+        self.host = WantedHost(domains, self.settings["opendkim"], "mx1.lab.test", (), self.paths.keys)
 
-    def look(self, words=()):
-        return takeover_run.look(str(self.config), self.host, self.place, words)
+    def survey(self, words=()):
+        return takeover_run.survey(str(self.config), self.host, self.paths, words)
 
     def take_over(self):
-        """What the highstate does: look, copy, and put the formula's configuration in place of the other."""
-        outlook = takeover_run.checked(self.look())
+        """What the highstate does: survey, copy, and put the formula's configuration in place of the other."""
+        outlook = takeover_run.checked(self.survey())
         if outlook:
-            takeover_run.act(outlook, self.place, self.folder / "state")
-        opendkim_tables.ensure_tables(self.place.tables)
+            takeover_run.act(outlook, self.paths, self.folder / "state")
+        opendkim_tables.ensure_tables(self.paths.tables)
 
     def put_ours(self):
         """Restart OpenDKIM on what the formula's template makes."""
         self.write("TrustedHosts", "127.0.0.1\n", 0o644)
         paths = {name: str(self.folder / name) for name in ("TrustedHosts",)}
         paths = {
-            "key_table": self.place.tables.key_table,
-            "signing_table": self.place.tables.signing_table,
+            "key_table": self.paths.tables.key_table,
+            "signing_table": self.paths.tables.signing_table,
             "trusted_hosts": paths["TrustedHosts"],
         }
         opendkim = {**self.settings["opendkim"], "socket": self.milter.socket, "settings": {"Syslog": False}}

@@ -19,16 +19,16 @@ import pytest
 from mailhost import clock as trusted_clock
 from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
+from mailhost.dkim import check as dkim_check
 from mailhost.dkim import keystore, life
-from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim import records as dkim_records
 from mailhost.dkim import report as dkim_report
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import sign as dkim_sign
-from mailhost.dkim.advance import Host
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.advance import SigningHost
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dns import lookup
 from mailhost.opendkim import milter as milters
 from mailhost.opendkim import probe as opendkim_probe
@@ -63,13 +63,13 @@ class World:
         self.etc, self.milter, self.server = etc, milter, server
         self.me = pwd.getpwuid(0).pw_name
         tables = opendkim_tables.tables(etc / "KeyTable", etc / "SigningTable")
-        self.place = Place(str(etc / "keys"), tables, keystore.Owner(self.me, self.me))
+        self.paths = SigningPaths(str(etc / "keys"), tables, keystore.Owner(self.me, self.me))
         self.settings = settings()
         self.ask = partial(lookup.ask, recursive=(RESOLVER,))
 
     def start(self):
         """Start OpenDKIM on the tables as they are on disk."""
-        tables = self.place.tables
+        tables = self.paths.tables
         self.milter.start(
             self.milter.socket, KeyTable=f"file:{tables.key_table}", SigningTable=f"file:{tables.domains_table}"
         )
@@ -85,13 +85,13 @@ class World:
 
     def run(self, hours=0, test=False, domains=None):
         domains = self.domains if domains is None else domains
-        return Run(self.place, domains, self.settings["dns"], at(hours), test, self.ask, watched=memory.seen_wrong)
+        return Run(self.paths, domains, self.settings["dns"], at(hours), test, self.ask, watched=memory.seen_wrong)
 
     def make(self, hours=0, test=False, **more):
         return dkim_make.make_keys(self.run(hours, test), "mx1.lab.test", **more)
 
-    def look(self, hours=0, oldest=None, run=None):
-        return dkim_look.check_published(run or self.run(hours), oldest or (lambda run: run.now))
+    def check_dns(self, hours=0, oldest=None, run=None):
+        return dkim_check.check_published(run or self.run(hours), oldest or (lambda run: run.now))
 
     def sign(self, hours=0, reload=None, domains=None, test=False, instead=(), run=None):
         probe = partial(opendkim_probe.probe, self.milter.socket)
@@ -103,7 +103,7 @@ class World:
         self.make(hours, **more)
         if publish:
             self.publish(hours=hours)
-        seen = self.look(hours)
+        seen = self.check_dns(hours)
         return dkim_report.merged(seen, self.sign(hours))
 
     def publish(self, hours=0, **other):
@@ -118,7 +118,7 @@ class World:
         self.server.serve(**zones)
 
     def manifest(self, name="alpha.test"):
-        return keystore.read_manifest(self.place.keys, name)
+        return keystore.read_manifest(self.paths.keys, name)
 
     def key(self, name="alpha.test"):
         return self.manifest(name).keys[-1]
@@ -130,10 +130,10 @@ class World:
         """A run as the minion does it: under the lock, at the time that the host's clocks show."""
         reading = trusted_clock.Reading(at(hours).timestamp(), "one boot", 3600.0 * hours)
         probe = partial(opendkim_probe.probe, self.milter.socket)
-        host = Host("mx1.lab.test", reload or self.milter.reload, probe, lambda run: run.now)
+        host = SigningHost("mx1.lab.test", reload or self.milter.reload, probe, lambda run: run.now)
         clock = mock.patch.object(trusted_clock, "read", return_value=reading)
-        with safe_files.locked(self.place.keys), clock:
-            run = dkim_run.begin(self.place, domains or self.domains, self.settings["dns"])
+        with safe_files.locked(self.paths.keys), clock:
+            run = dkim_run.begin(self.paths, domains or self.domains, self.settings["dns"])
             return dkim_advance.advance(replace(run, ask=self.ask), host, **more)
 
     def signs(self, name="alpha.test"):
@@ -226,7 +226,7 @@ def check_mail(world, signers):
 
 def check_keys(world):
     """Each key that is not revoked has its file, and no file that holds a private key can be read by others."""
-    keys = Path(world.place.keys)
+    keys = Path(world.paths.keys)
     for name in keystore.domains_on_disk(keys):
         for key in life.live(keystore.read_manifest(keys, name)):
             keystore.check_private(keys, name, key)
@@ -278,7 +278,7 @@ def world(etc, milter, tmp_path):
         NameServer(tmp_path, RESOLVER, root_servers=(AUTHORITY,)),
     ):
         made = World(etc, milter, server)
-        opendkim_tables.ensure_tables(made.place.tables)
+        opendkim_tables.ensure_tables(made.paths.tables)
         made.start()
         yield made
         milter.stop()

@@ -7,10 +7,10 @@ import pytest
 
 from mailhost.check.dns.answers import Means
 from mailhost.check.dns.area import findings
-from mailhost.check.findings import Host
+from mailhost.check.findings import CheckedHost
 from mailhost.clock import utc
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dns.lookup import Options, Question, ask
 from mailhost.pillar.settings import resolve
 from mailhost.receiver import spf as receiver_spf
@@ -24,7 +24,7 @@ NS1, NS2, CACHE = "ns1.lab.test", "ns2.lab.test", "cache.lab.test"
 HOST, ADDRESS, OTHER = "mx1.alpha.test", "192.0.2.25", "192.0.2.77"
 NOW = utc(1790000000)
 PUBLIC = "MIIB" + "A" * 388
-KEY = Key("now", "rsa", 2048, PUBLIC, NOW, NOW, NOW)
+KEY = KeyRow("now", "rsa", 2048, PUBLIC, NOW, NOW, NOW)
 
 ALPHA = f"""
 mx1 A {ADDRESS}
@@ -145,7 +145,7 @@ def check(servers, tmp_path, monkeypatch):
     def checked(*domains, **changes):
         settings = resolve({**PILLAR, **changes}, system, {"fqdn": HOST})
         means = Means(partial(ask, recursive=(RESOLVER,)), receiver_spf.evaluator, None, lambda run: run.now)
-        found = findings(Host(settings, None), domains, means)
+        found = findings(CheckedHost(settings, None), domains, means)
         return {(one.id, one.about): one for one in found if one.status != "ok"}, [
             one for one in found if one.status == "ok"
         ]

@@ -119,7 +119,7 @@ def test_a_disk_that_is_full_at_any_write_of_a_rotation_damages_nothing_and_the_
 @contextlib.contextmanager
 def own_disk(world, kept):
     """Have the folder of beta.test as a small file system of its own, with what was kept of it."""
-    folder = Path(world.place.keys) / BETA
+    folder = Path(world.paths.keys) / BETA
     with tmpfs(folder, size="64k"):
         shutil.copytree(kept / "keys" / BETA, folder, dirs_exist_ok=True)
         yield folder
@@ -186,7 +186,7 @@ def test_a_stamp_that_cannot_be_written_is_told_and_made_by_the_next_run(foresee
 def test_a_private_key_that_cannot_be_destroyed_is_an_error_in_each_run_and_of_its_domain_alone(foreseen, tmp_path):
     may_rotate(foreseen, tmp_path / "before")
     foreseen.settings = settings()
-    path, revoked = Path(foreseen.place.keys) / BETA / f"{FIRST}.private", ROTATES + 15 * 24
+    path, revoked = Path(foreseen.paths.keys) / BETA / f"{FIRST}.private", ROTATES + 15 * 24
     foreseen.publish(revoked)
     path.unlink()
     path.mkdir()
@@ -198,6 +198,6 @@ def test_a_private_key_that_cannot_be_destroyed_is_an_error_in_each_run_and_of_i
         assert error.startswith(f"{BETA}: ")
         assert str(path) in error
     assert [foreseen.stages(name)[0] for name in NAMES] == [(FIRST, "revoked")] * 2
-    assert not (Path(foreseen.place.keys) / ALPHA / f"{FIRST}.private").exists()
+    assert not (Path(foreseen.paths.keys) / ALPHA / f"{FIRST}.private").exists()
     path.rmdir()
     assert not foreseen.whole_run(revoked).errors

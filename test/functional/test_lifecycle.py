@@ -21,7 +21,7 @@ from mailhost.dkim import clock as dkim_clock
 from mailhost.dkim import keystore, life
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import status as dkim_status
-from mailhost.dkim.advance import Host
+from mailhost.dkim.advance import SigningHost
 from mailhost.errors import CutoverError, DkimError, LockHeld, ProbeError
 from mailhost.opendkim import probe
 from mailhost.opendkim import tables as opendkim_tables
@@ -41,7 +41,7 @@ def test_a_new_key_signs_only_after_dns_shows_it(world):
     assert selector == "20261124-mx1"
     assert made.changes == {name: {selector: {"old": None, "new": "generated"}} for name in NAMES}
 
-    waits = world.look()
+    waits = world.check_dns()
     assert not waits.changes
     assert not waits.errors
     line = f"{selector}._domainkey.alpha.test. 300 IN TXT"
@@ -52,7 +52,7 @@ def test_a_new_key_signs_only_after_dns_shows_it(world):
     assert world.signs() is None
 
     world.publish()
-    seen = world.look(1)
+    seen = world.check_dns(1)
     assert seen.changes == {name: {selector: {"old": "generated", "new": "published"}} for name in NAMES}
     assert not seen.waiting
     on = world.sign(1)
@@ -61,13 +61,13 @@ def test_a_new_key_signs_only_after_dns_shows_it(world):
     assert world.signs() == selector
     assert [world.key(name).stage for name in NAMES] == ["signing", "signing"]
 
-    again = [world.make(2), world.look(2), world.sign(2)]
+    again = [world.make(2), world.check_dns(2), world.sign(2)]
     assert [report.changes for report in again] == [{}, {}, {}]
 
 
 def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
     def everything():
-        folder = Path(world.place.keys).parent
+        folder = Path(world.paths.keys).parent
         return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "log"}
 
     before = everything()
@@ -79,15 +79,15 @@ def test_a_dry_run_writes_nothing_and_says_what_the_run_then_does(world):
     world.publish()
     before = everything()
     dry = world.run(test=True)
-    predicted = [world.look(run=dry).changes, world.sign(run=dry).changes]
+    predicted = [world.check_dns(run=dry).changes, world.sign(run=dry).changes]
     assert everything() == before
     assert predicted[1]["alpha.test"] == {"old": None, "new": "20261124-mx1"}
-    assert [world.look().changes, world.sign().changes] == predicted
+    assert [world.check_dns().changes, world.sign().changes] == predicted
 
 
 def test_private_keys_are_the_owners_alone(world):
     world.make()
-    path = keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
+    path = keystore.private_path(world.paths.keys, "alpha.test", world.key().selector)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
     path.chmod(0o644)
@@ -122,7 +122,7 @@ def test_a_wrong_record_is_named_for_what_it_is_and_where(world, what, text, sai
     world.make()
     name = f"{world.key().selector}._domainkey"
     world.publish(alpha=f"{name} TXT {text(world.key()).format(name)}")
-    report = world.look()
+    report = world.check_dns()
     (message,) = report.waiting
     assert message.startswith("alpha.test: ")
     assert "ns.test" in message
@@ -138,15 +138,15 @@ def test_unknown_answer_never_advances_a_key_and_never_takes_a_stamp_away(world)
     world.publish()
     world.server.stop()
     world.settings["dns"].update(timeout=1, lifetime=3)
-    report = world.look(1)
+    report = world.check_dns(1)
     assert not report.changes
     assert not report.errors
     assert all("cannot be confirmed" in text for text in report.waiting)
     world.server.start()
-    await_that(lambda: world.look(2).changes, "the resolver still remembers that nobody answered it")
+    await_that(lambda: world.check_dns(2).changes, "the resolver still remembers that nobody answered it")
     world.sign(2)
     world.server.stop()
-    report = world.look(3)
+    report = world.check_dns(3)
     assert not report.errors
     assert len(report.waiting) == 2
     assert not world.sign(3).changes
@@ -157,7 +157,7 @@ def test_unknown_answer_never_advances_a_key_and_never_takes_a_stamp_away(world)
 def test_a_record_that_vanished_since_it_was_published_does_not_sign(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     world.publish(alpha="")
     report = world.sign()
     assert "alpha.test: the key 20261124-mx1 does not sign yet: DNS no longer shows it." in report.notes
@@ -167,28 +167,28 @@ def test_a_record_that_vanished_since_it_was_published_does_not_sign(world):
 def test_a_key_that_signs_but_is_not_in_dns_is_a_failure(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     world.publish(alpha="")
-    (message,) = world.look(1).errors
+    (message,) = world.check_dns(1).errors
     assert message.startswith("alpha.test: mail is signed with 20261124-mx1, but DNS does not show this key")
     assert world.signs() == "20261124-mx1"
 
 
 def test_waiting_is_a_warning_until_the_deadline_and_then_a_failure(world):
     world.make()
-    assert not world.look(71).errors
-    late = world.look(73)
+    assert not world.check_dns(71).errors
+    late = world.check_dns(73)
     assert len(late.errors) == 2
     assert "publish_deadline" in late.errors[0]
     world.settings = settings(strict=True)
-    assert "mailserver:dkim:strict is set" in world.look(1).errors[0]
+    assert "mailserver:dkim:strict is set" in world.check_dns(1).errors[0]
 
 
 def test_a_clock_that_jumped_back_stamps_nothing(world):
     world.make()
     world.publish()
-    report = world.look(-24 * 365)
+    report = world.check_dns(-24 * 365)
     assert not report.changes
     assert "set the clock right" in report.errors[0]
     assert world.key().stage == "generated"
@@ -197,14 +197,14 @@ def test_a_clock_that_jumped_back_stamps_nothing(world):
 def test_a_removed_domain_is_no_longer_signed_for_and_keeps_its_keys(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     rest = {"beta.test": world.domains["beta.test"]}
     report = world.sign(domains=rest)
     assert report.changes == {"alpha.test": {"old": "20261124-mx1", "new": None}}
     opendkim_tables.patient(lambda *_: _must_be(world.signs("alpha.test"), None))("alpha.test", None)
     assert world.signs("beta.test") == "20261124-mx1"
-    assert keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
+    assert keystore.private_path(world.paths.keys, "alpha.test", "20261124-mx1").exists()
     assert world.sign().changes == {"alpha.test": {"old": None, "new": "20261124-mx1"}}
     assert world.signs("alpha.test") == "20261124-mx1"
 
@@ -221,7 +221,7 @@ def test_a_successor_takes_over_after_its_soak_and_its_predecessor_is_retired(wo
     }
     assert not world.make(1, also=["alpha.test"]).changes, "one waits already"
     world.publish()
-    world.look(1)
+    world.check_dns(1)
     soaking = world.sign(1)
     assert not soaking.changes
     assert "alpha.test: the key 20261124-mx1-2 is published and signs from 2026-11-24 19:05 UTC on." in soaking.notes
@@ -258,12 +258,12 @@ def rotated(world):
 
 def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_private_key_is_gone(world):
     rotated(world)
-    private = keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1")
+    private = keystore.private_path(world.paths.keys, "alpha.test", "20261124-mx1")
     world.advance(13 * DAYS)
     assert world.stages()[0] == ("20261124-mx1", "retired")
     assert private.exists()
 
-    waits = world.look(15 * DAYS)
+    waits = world.check_dns(15 * DAYS)
     assert not waits.changes
     assert not waits.errors
     assert any(
@@ -289,7 +289,7 @@ def test_a_retired_key_is_revoked_after_its_retention_then_removed_and_its_priva
 )
 def test_a_key_stays_as_long_as_mail_that_it_may_have_signed_is_in_the_queue(world, oldest, said):
     rotated(world)
-    assert not world.look(300 * DAYS, oldest=lambda run: oldest).waiting
+    assert not world.check_dns(300 * DAYS, oldest=lambda run: oldest).waiting
     found = dkim_status.status(world.run(300 * DAYS), lambda run: oldest)
     assert said in found["alpha.test"]["20261124-mx1"]["waits"]
     assert world.stages()[0] == ("20261124-mx1", "retired")
@@ -299,7 +299,7 @@ def test_a_key_is_not_revoked_while_one_server_still_shows_it(world):
     rotated(world)
     world.server.stop()
     world.settings["dns"].update(timeout=1, lifetime=3)
-    assert not world.look(15 * DAYS).changes
+    assert not world.check_dns(15 * DAYS).changes
     assert world.stages()[0] == ("20261124-mx1", "retired")
 
 
@@ -323,7 +323,7 @@ def test_a_compromised_key_is_revoked_as_soon_as_its_successor_signs(world):
     assert world.signs() == "20261124-mx1-2"
     world.advance(1)
     assert world.stages() == [("20261124-mx1", "revoked"), ("20261124-mx1-2", "signing")]
-    assert not keystore.private_path(world.place.keys, "alpha.test", "20261124-mx1").exists()
+    assert not keystore.private_path(world.paths.keys, "alpha.test", "20261124-mx1").exists()
 
 
 def test_a_compromised_key_goes_on_signing_until_another_can(world):
@@ -360,7 +360,7 @@ def _strings(key):
 
 def test_a_key_folder_that_was_lost_does_not_let_an_unpublished_key_sign(world):
     world.advance()
-    shutil.rmtree(Path(world.place.keys) / "alpha.test")
+    shutil.rmtree(Path(world.paths.keys) / "alpha.test")
     world.make(1)
     assert world.key().selector == "20261124-mx1-2"
     report = world.sign(1)
@@ -369,7 +369,7 @@ def test_a_key_folder_that_was_lost_does_not_let_an_unpublished_key_sign(world):
     with pytest.raises(ProbeError):
         world.signs()
     world.publish()
-    world.look(2)
+    world.check_dns(2)
     assert world.sign(2).changes == {"alpha.test": {"old": "20261124-mx1", "new": "20261124-mx1-2"}}
     assert world.signs() == "20261124-mx1-2"
 
@@ -395,7 +395,7 @@ def publishing(world, tmp_path):
 
 
 def whole_run(world, hours, also=()):
-    host = Host("mx1.lab.test", world.milter.reload, partial(probe.probe, world.milter.socket),
+    host = SigningHost("mx1.lab.test", world.milter.reload, partial(probe.probe, world.milter.socket),
                 lambda run: run.now)  # fmt: skip
     return dkim_advance.advance(world.run(hours), host, also)
 
@@ -460,15 +460,15 @@ def test_a_missing_credential_is_a_failure_that_names_the_file(publishing):
 def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
     rotated(world)
     clock = trusted_clock.advance(None, trusted_clock.read())
-    path = Path(world.place.keys) / dkim_clock.CLOCK
+    path = Path(world.paths.keys) / dkim_clock.CLOCK
     year = 365 * 24 * 3600
     before = replace(clock, trusted=clock.trusted - year, wall=clock.wall - year)
     path.write_text(trusted_clock.emit(before))
-    run = dkim_run.begin(world.place, world.domains, world.settings["dns"])
+    run = dkim_run.begin(world.paths, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - before.trusted) < 60
     assert "salt-call dkim.believe_clock" in run.warnings[0]
-    dkim_clock.believe_clock(world.place.keys)
-    run = dkim_run.begin(world.place, world.domains, world.settings["dns"])
+    dkim_clock.believe_clock(world.paths.keys)
+    run = dkim_run.begin(world.paths, world.domains, world.settings["dns"])
     assert abs(run.now.timestamp() - clock.trusted) < 60
     assert not run.warnings
 
@@ -476,8 +476,8 @@ def test_a_clock_that_jumps_by_a_year_ends_no_retention(world):
 def test_a_key_file_that_is_not_the_published_key_never_signs(world):
     world.make()
     world.publish()
-    world.look()
-    path = keystore.private_path(world.place.keys, "alpha.test", world.key().selector)
+    world.check_dns()
+    path = keystore.private_path(world.paths.keys, "alpha.test", world.key().selector)
     path.write_bytes(Key().pem)
     report = world.sign()
     assert "not the key whose record was emitted" in report.errors[0]
@@ -490,20 +490,20 @@ def test_a_reload_that_is_not_taken_is_found_out_and_undone(world, monkeypatch):
     monkeypatch.setattr(opendkim_tables.patient, "__defaults__", (1, *opendkim_tables.patient.__defaults__[1:]))
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     report = world.sign(reload=lambda: None)
     assert len(report.errors) == 2
     assert "was tried and undone, mail is not signed" in report.errors[0]
     assert not report.changes
     assert world.key().stage == "published"
-    assert opendkim_tables.signers_in_force(world.place.tables) == {}
+    assert opendkim_tables.signers_in_force(world.paths.tables) == {}
     assert len(world.sign().changes) == 2
 
 
 def test_an_opendkim_that_is_down_changes_nothing(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
 
     def down():
         raise CutoverError("OpenDKIM could not be reloaded: it does not run")
@@ -511,30 +511,30 @@ def test_an_opendkim_that_is_down_changes_nothing(world):
     report = world.sign(reload=down)
     assert not report.changes
     assert "does not run" in report.errors[0]
-    assert opendkim_tables.signers_in_force(world.place.tables) == {}
+    assert opendkim_tables.signers_in_force(world.paths.tables) == {}
 
 
 def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_break(world):
     legacy = Key()
-    folder = Path(world.place.keys) / "alpha.test"
+    folder = Path(world.paths.keys) / "alpha.test"
     folder.mkdir(parents=True)
     path = folder / "20210808.private"
     path.write_bytes(legacy.pem)
     path.chmod(0o600)
-    for table in world.place.tables.all:
+    for table in world.paths.tables.all:
         table.unlink()
-    world.place.tables.key_table.write_text(f"20210808._domainkey.alpha.test alpha.test:20210808:{path}\n")
-    world.place.tables.signing_table.write_text("*@alpha.test 20210808._domainkey.alpha.test\n")
-    opendkim_tables.ensure_tables(world.place.tables)
+    world.paths.tables.key_table.write_text(f"20210808._domainkey.alpha.test alpha.test:20210808:{path}\n")
+    world.paths.tables.signing_table.write_text("*@alpha.test 20210808._domainkey.alpha.test\n")
+    opendkim_tables.ensure_tables(world.paths.tables)
     world.milter.reload()
     opendkim_tables.patient(lambda *_: _must_be(world.signs(), "20210808"))("alpha.test", None)
     assert world.make().changes["alpha.test"] == {"20210808": {"old": None, "new": "taken over from disk"}}
     assert path.read_bytes() == legacy.pem
-    world.look()
+    world.check_dns()
     world.sign()
     assert world.signs() == "20210808", "DNS does not show it yet, but what signed yesterday goes on signing"
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     assert world.key().stage == "signing"
     assert world.signs() == "20210808"
@@ -543,11 +543,11 @@ def test_a_key_of_the_hand_written_procedure_is_taken_over_and_signs_without_a_b
 def test_a_damaged_manifest_stops_its_own_domain_only(world):
     world.make()
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
-    path = Path(world.place.keys) / "alpha.test" / "keys.json"
+    path = Path(world.paths.keys) / "alpha.test" / "keys.json"
     path.write_text("{")
-    for report in (world.make(), world.look(), world.sign()):
+    for report in (world.make(), world.check_dns(), world.sign()):
         assert len(report.errors) == 1
         assert report.errors[0].startswith(f"alpha.test: {path}")
         assert not report.changes
@@ -557,9 +557,9 @@ def test_a_damaged_manifest_stops_its_own_domain_only(world):
 
 def test_two_runs_never_work_on_the_same_keys(world):
     with (
-        safe_files.locked(world.place.keys),
+        safe_files.locked(world.paths.keys),
         pytest.raises(LockHeld, match="another run has worked on these keys"),
-        safe_files.locked(world.place.keys, wait=0),
+        safe_files.locked(world.paths.keys, wait=0),
     ):
         raise AssertionError("both runs held the lock")
 
@@ -598,7 +598,7 @@ def test_status_says_what_became_of_each_key(world):
     assert (row["stage"], row["since"], row["signs"]) == ("generated", "2026-11-24T18:00:00Z", False)
     assert row["fails_from"] == "2026-11-27T18:00:00Z"
     world.publish()
-    world.look()
+    world.check_dns()
     world.sign()
     found = dkim_status.status(world.run(domains={}))
     row = found["alpha.test"]["20261124-mx1"]

@@ -14,7 +14,7 @@ from mailhost.dkim import keystore, life, machine
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim import status as dkim_status
 from mailhost.dkim.given_up import FOREIGN, FOREIGN_REVOKED, LOST, REVOKED, TAKEN
-from mailhost.dkim.life import Key as Row
+from mailhost.dkim.life import KeyRow as Row
 from mailhost.errors import DkimError, KeyInUse
 from mailhost.opendkim import tables as opendkim_tables
 from opendkim_daemon import Key
@@ -116,8 +116,8 @@ def test_a_key_that_comes_back_and_is_lost_never_signs_again_and_has_a_successor
     signing(world).whole_run(2, domains=rest(world))
     gone(world)
     world.publish(2, alpha=text())
-    foreseen = dkim_advance.look_in_dns(
-        world.run(3, test=True), "mx1.lab.test", lambda run: run.now, None, False, _look(world, 3)
+    foreseen = dkim_advance.check_in_dns(
+        world.run(3, test=True), "mx1.lab.test", lambda run: run.now, None, False, _survey(world, 3)
     )[0]
     report = world.whole_run(3)
     assert foreseen.changes[ALPHA][FIRST]["new"] == "revoked"
@@ -137,8 +137,8 @@ def test_a_key_that_comes_back_and_is_lost_never_signs_again_and_has_a_successor
     assert not any(f"{FIRST}._domainkey" in line and "p=MI" in line for line in _to_publish(world.whole_run(5)))
 
 
-def _look(world, hours):
-    return dkim_settled.Look(world.run(hours, test=True))
+def _survey(world, hours):
+    return dkim_settled.Survey(world.run(hours, test=True))
 
 
 def _to_publish(report):
@@ -149,7 +149,7 @@ def _to_publish(report):
 def rotated(world, keep):
     """A world after a rotation and the first key's revocation; its keys' folder from before is kept."""
     signing(world)
-    shutil.copytree(world.place.keys, keep)
+    shutil.copytree(world.paths.keys, keep)
     world.whole_run(2, also=[ALPHA])
     world.publish(2)
     world.whole_run(3)
@@ -160,8 +160,8 @@ def rotated(world, keep):
 
 
 def put_back(world, kept):
-    shutil.rmtree(world.place.keys)
-    shutil.copytree(kept, world.place.keys)
+    shutil.rmtree(world.paths.keys)
+    shutil.copytree(kept, world.paths.keys)
 
 
 @pytest.mark.parametrize("tables", ["stay", "go"])
@@ -169,11 +169,11 @@ def test_a_keys_folder_from_before_a_rotation_does_not_sign_with_the_revoked_key
     rotated(world, tmp_path / "kept")
     put_back(world, tmp_path / "kept")
     if tables == "go":
-        for table in world.place.tables.all:
+        for table in world.paths.tables.all:
             table.unlink()
-        opendkim_tables.ensure_tables(world.place.tables)
+        opendkim_tables.ensure_tables(world.paths.tables)
     report = world.whole_run(21 * DAYS)
-    in_force = opendkim_tables.signers_in_force(world.place.tables)
+    in_force = opendkim_tables.signers_in_force(world.paths.tables)
     assert in_force.get(ALPHA) is None or in_force[ALPHA].selector == SECOND
     assert not any(f"{FIRST}._" in line and "p=MI" in line for line in _to_publish(report))
     newest = world.key()
@@ -187,7 +187,7 @@ def test_a_keys_folder_from_before_a_rotation_does_not_sign_with_the_revoked_key
 def test_a_file_of_stamps_from_before_a_rotation_does_not_undo_it(world, size, tmp_path):
     """Only keys.json was put back: the key that signs is still there, and goes on signing."""
     rotated(world, tmp_path / "kept")
-    shutil.copy(tmp_path / "kept" / ALPHA / "keys.json", Path(world.place.keys) / ALPHA / "keys.json")
+    shutil.copy(tmp_path / "kept" / ALPHA / "keys.json", Path(world.paths.keys) / ALPHA / "keys.json")
     world.whole_run(21 * DAYS)
     world.whole_run(21 * DAYS + 1)
     assert world.verified() == SECOND
@@ -197,15 +197,15 @@ def test_a_file_of_stamps_from_before_a_rotation_does_not_undo_it(world, size, t
 
 def hand_made(world, selector="20210808"):
     """Tables and a key as people make them, with which OpenDKIM signs."""
-    folder = Path(world.place.keys) / ALPHA
+    folder = Path(world.paths.keys) / ALPHA
     folder.mkdir(parents=True)
     path = folder / f"{selector}.private"
     path.write_bytes(Key().pem)
     path.chmod(0o600)
-    world.place.tables.key_table.write_text(f"{selector}._domainkey.alpha.test alpha.test:{selector}:{path}\n")
-    world.place.tables.signing_table.write_text(f"*@alpha.test {selector}._domainkey.alpha.test\n")
-    world.place.tables.domains_table.unlink()
-    opendkim_tables.ensure_tables(world.place.tables)
+    world.paths.tables.key_table.write_text(f"{selector}._domainkey.alpha.test alpha.test:{selector}:{path}\n")
+    world.paths.tables.signing_table.write_text(f"*@alpha.test {selector}._domainkey.alpha.test\n")
+    world.paths.tables.domains_table.unlink()
+    opendkim_tables.ensure_tables(world.paths.tables)
     world.restart()
     assert world.signs() == selector
     world.make()
@@ -234,12 +234,12 @@ def revoked_by_stamps(world):
     """A manifest that says of the key that signs that it is revoked."""
     key = world.manifest().key("20210808")
     times = dict.fromkeys(("published", "signing", "retired", "revoked"), key.generated)
-    keystore.write_manifest(world.place.keys, world.manifest().with_key(replace(key, **times)))
+    keystore.write_manifest(world.paths.keys, world.manifest().with_key(replace(key, **times)))
 
 
 @pytest.mark.parametrize("where", ["tables", "kept", "no key table", "another name for the file"])
 def test_no_private_key_that_a_table_names_is_destroyed_whatever_the_stamps_say(world, where):
-    path, tables = hand_made(world), world.place.tables
+    path, tables = hand_made(world), world.paths.tables
     if where == "kept":
         for table in tables.all:
             shutil.copy(table, tables.kept[table])
@@ -259,23 +259,25 @@ def test_no_private_key_that_a_table_names_is_destroyed_whatever_the_stamps_say(
 
 def test_a_key_that_was_taken_over_and_overtaken_retires_like_any_other(world):
     hand_made(world)
-    (waiting,) = [text for text in world.look(1).waiting if "20210808" in text]
+    (waiting,) = [text for text in world.check_dns(1).waiting if "20210808" in text]
     assert "but mail is signed with it, as before this formula" in waiting
     assert "mail is signed with it already" in waits(world, "20210808", 1)
     world.make(1, also=[ALPHA])
     world.publish(1, alpha=record(world.key().public))
-    world.look(1)
+    world.check_dns(1)
     report = world.sign(2)
     assert report.changes[ALPHA] == {"old": "20210808", "new": FIRST}
     assert world.verified() == FIRST
     assert world.manifest().key("20210808").stage == "retired"
-    report = world.look(3)
+    report = world.check_dns(3)
     assert not report.errors
     (waiting,) = [text for text in report.waiting if "20210808" in text]
     assert "mail still on its way was signed with 20210808, as a hand-made configuration had it" in waiting
-    world.look(20 * DAYS)
+    world.check_dns(20 * DAYS)
     assert world.manifest().key("20210808").stage == "revoked"
-    assert not any("20210808" in text for text in (*world.look(21 * DAYS).errors, *world.look(21 * DAYS).waiting))
+    assert not any(
+        "20210808" in text for text in (*world.check_dns(21 * DAYS).errors, *world.check_dns(21 * DAYS).waiting)
+    )
 
 
 def waits(world, selector, hours):
@@ -286,12 +288,12 @@ def test_a_key_that_an_earlier_version_left_red_for_ever_is_retired(world):
     signing(world)
     key = world.key()
     stuck = Row("20210808", "rsa", 2048, key.public, key.generated)
-    keystore.write_private(world.place.keys, ALPHA, "20210808", "x", world.place.owner)
+    keystore.write_private(world.paths.keys, ALPHA, "20210808", "x", world.paths.owner)
     before = replace(world.manifest(), keys=(stuck, key))
-    keystore.write_manifest(world.place.keys, before)
+    keystore.write_manifest(world.paths.keys, before)
     assert world.make(2, test=True).changes == world.make(2).changes
     assert world.manifest().key("20210808").stage == "retired"
-    assert not world.look(3).errors
+    assert not world.check_dns(3).errors
 
 
 def with_successor(world):
@@ -406,8 +408,8 @@ def test_a_wildcard_revocation_is_no_reason_to_give_up_a_new_key(world):
 def impossible(world, selector):
     key = world.key()
     row = Row(selector, "rsa", 2048, key.public, key.generated)
-    keystore.write_private(world.place.keys, ALPHA, selector, "x", world.place.owner)
-    keystore.write_manifest(world.place.keys, life.Manifest(ALPHA, (row,)))
+    keystore.write_private(world.paths.keys, ALPHA, selector, "x", world.paths.owner)
+    keystore.write_manifest(world.paths.keys, life.Manifest(ALPHA, (row,)))
 
 
 @pytest.mark.parametrize("selector", ["x" * 64, "20261124.", "a..b"])
@@ -429,7 +431,7 @@ def test_a_selector_that_cannot_be_made_is_the_error_of_its_domain_alone(world, 
     report = world.whole_run(0, domains=domains)
     (error,) = report.errors
     assert error.startswith("alpha.test: no key can be made: the selector ")
-    assert not (Path(world.place.keys) / ALPHA / "keys.json").exists()
+    assert not (Path(world.paths.keys) / ALPHA / "keys.json").exists()
     assert world.stages("beta.test") == [(FIRST, "generated")]
     assert not world.whole_run(1).errors
     assert world.stages() == [(FIRST, "generated")]
@@ -437,9 +439,9 @@ def test_a_selector_that_cannot_be_made_is_the_error_of_its_domain_alone(world, 
 
 def test_lost_tables_are_written_again_when_dns_shows_the_keys(world, size):
     signing(world)
-    for table in world.place.tables.all:
+    for table in world.paths.tables.all:
         table.unlink()
-    opendkim_tables.ensure_tables(world.place.tables)
+    opendkim_tables.ensure_tables(world.paths.tables)
     assert sorted(world.whole_run(2).changes) == [*NAMES]
     assert [world.verified(name) for name in NAMES] == [FIRST, FIRST]
 
@@ -454,10 +456,10 @@ def test_a_manifest_is_marked_once_and_an_unchanged_run_writes_nothing(world, cl
 
 def test_a_key_is_given_up_as_lost_only_where_another_signs(world):
     signing(world)
-    other = Path(world.place.keys) / ALPHA / "other.private"
+    other = Path(world.paths.keys) / ALPHA / "other.private"
     other.write_bytes(Key().pem)
     other.chmod(0o600)
-    for table in world.place.tables.all:
+    for table in world.paths.tables.all:
         table.write_text(table.read_text().replace(FIRST, "other"))
     beta = record(world.manifest("beta.test").keys[0].public)
     world.publish(2, alpha="", beta=beta)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.run import APPLIED_FORMAT
 from name_server import NameServer, zone
 
@@ -177,9 +177,9 @@ def manifest(host):
     host.keys.joinpath("alpha.test").mkdir(parents=True)
     stamps = {"published": NOW, "signing": NOW, "retired": NOW}
     keys = (
-        Key("old", "rsa", 2048, "", NOW, **stamps, revoked=NOW, removed=NOW),
-        Key("gone", "rsa", 2048, PUBLIC, NOW, **stamps, revoked=NOW),
-        Key("now", "rsa", 2048, PUBLIC, NOW),
+        KeyRow("old", "rsa", 2048, "", NOW, **stamps, revoked=NOW, removed=NOW),
+        KeyRow("gone", "rsa", 2048, PUBLIC, NOW, **stamps, revoked=NOW),
+        KeyRow("now", "rsa", 2048, PUBLIC, NOW),
     )
     keystore.write_manifest(host.keys, Manifest("alpha.test", keys))
     host.apply()

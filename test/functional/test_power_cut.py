@@ -158,16 +158,16 @@ def check_order(steps):
 
 def hand_made(world, name):
     """Have OpenDKIM sign for a domain with a key and tables that were made by hand; return the text of its record."""
-    folder = Path(world.place.keys) / name
+    folder = Path(world.paths.keys) / name
     folder.mkdir(parents=True)
     path = folder / f"{HAND_MADE}.private"
     path.touch(0o600)
     key = Key()
     path.write_bytes(key.pem)
-    world.place.tables.key_table.write_text(f"mine {name}:{HAND_MADE}:{path}\n")
-    world.place.tables.signing_table.write_text(f"*@{name} mine\n")
-    world.place.tables.domains_table.unlink()
-    opendkim_tables.ensure_tables(world.place.tables)
+    world.paths.tables.key_table.write_text(f"mine {name}:{HAND_MADE}:{path}\n")
+    world.paths.tables.signing_table.write_text(f"*@{name} mine\n")
+    world.paths.tables.domains_table.unlink()
+    opendkim_tables.ensure_tables(world.paths.tables)
     world.restart()
     return key.record
 

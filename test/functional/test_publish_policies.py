@@ -12,7 +12,7 @@ from mailhost.dns import lookup
 from mailhost.errors import PublishError
 from mailhost.pillar.settings import resolve
 from mailhost.publish import remembered as publish_remembered
-from mailhost.publish.policies import changes_of, publish, seen, told
+from mailhost.publish.policies import by_result, changes_of, publish, seen
 from mailhost.publish.rfc2136 import read_present
 from name_server import LIMIT, NameServer, zone
 
@@ -34,7 +34,7 @@ class World:
     """The zone alpha.test at its primary server, and a host that publishes its policies there."""
 
     def __init__(self, server, folder):
-        self.server, self.path = server, publish_remembered.place(folder)
+        self.server, self.path = server, publish_remembered.path_of(folder)
         self.dns = {"timeout": 2, "lifetime": 10, "in_flight": 10, "ignore_servers": [], "resolvers": []}
         self.dns["rfc2136"] = {"server": AUTHORITY, "port": 53, "key_file": str(folder / "key"), "timeout": LIMIT}
 
@@ -83,11 +83,11 @@ def test_policies_are_planned_then_published_then_there_already(world):
     assert not world.path.exists()
     assert all(world.held(name) == {} for name in NAMES)
     nothing = {"refused": [], "unknown": []}
-    assert told(world.publish()) == {"sent": list(NAMES), "already": [], **nothing}
+    assert by_result(world.publish()) == {"sent": list(NAMES), "already": [], **nothing}
     for row in plan:
         assert world.held(row["name"]) == {row["wanted"]: 60}
         assert world.remembered()[f"{row['name']} {row['record']}"] == [row["wanted"]]
-    assert told(world.publish()) == {"sent": [], "already": list(NAMES), **nothing}
+    assert by_result(world.publish()) == {"sent": [], "already": list(NAMES), **nothing}
 
 
 def test_texts_of_others_at_the_apex_stay_with_their_ttl(world):
@@ -226,9 +226,9 @@ def test_a_damaged_memory_stops_everything_and_is_left_as_it_is(world, text):
 
 
 def test_what_is_remembered_for_one_minion_is_not_anothers(tmp_path):
-    places = {publish_remembered.place(tmp_path, minion) for minion in (None, "mx1", "mx2", "../mx1", "mx1/x")}
-    assert len(places) == 5
-    assert {place.parent for place in places} == {tmp_path}
+    paths = {publish_remembered.path_of(tmp_path, minion) for minion in (None, "mx1", "mx2", "../mx1", "mx1/x")}
+    assert len(paths) == 5
+    assert {path.parent for path in paths} == {tmp_path}
 
 
 def test_a_host_without_a_credential_sees_what_is_due(world):
@@ -270,9 +270,9 @@ def of_two(world, folder, host, hosts=None, test=False):
     pillar = {"domains": {"alpha.test": {**DOMAIN, **({"hosts": hosts} if hosts else {})}}}
     grains = {"fqdn": host, "ipv4": [f"192.0.2.{host[2]}"], "ipv6": []}
     settings = resolve(pillar, {"postfix": {"version": "3.7"}}, grains)
-    place = publish_remembered.place(folder / host)
-    place.parent.mkdir(exist_ok=True)
-    return [one.result for one in publish(changes_of(settings["domains"]), place, world.dns, test)]
+    path = publish_remembered.path_of(folder / host)
+    path.parent.mkdir(exist_ok=True)
+    return [one.result for one in publish(changes_of(settings["domains"]), path, world.dns, test)]
 
 
 def test_a_domain_moves_from_one_host_to_another_as_the_operations_page_says(world, tmp_path):

@@ -314,8 +314,8 @@ def test_an_update_whose_answer_is_lost_may_have_been_carried_out(server, tmp_pa
 
         ((result, detail),) = results([change("lost")], credential, read=then_lost)
         assert result == "unknown"
-        place = f"127.0.0.1 port {between.port} may or may not have changed {name} TXT in the zone alpha.test"
-        assert detail == f"{place}: the answer got lost: {why}."
+        endpoint = f"127.0.0.1 port {between.port} may or may not have changed {name} TXT in the zone alpha.test"
+        assert detail == f"{endpoint}: the answer got lost: {why}."
         between.answers = 1 << 30
         assert results([change("lost")], credential) == [("already", "")]
 

@@ -20,9 +20,9 @@ def signs_for_others(world, **domains):
     names = {"alpha.test": {"ttl": 300, "dkim": {"subdomains": True}}, "beta.test": {"ttl": 300}, **domains}
     pillar = {"domain": "alpha.test", "domains": names, "dkim": {"rotate_after": 0, "soak": 0}}
     world.settings = pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
-    tables = world.place.tables
+    tables = world.paths.tables
     tables = opendkim_tables.tables(tables.key_table, tables.signing_table, world.domains)
-    world.place = type(world.place)(world.place.keys, tables, world.place.owner)
+    world.paths = type(world.paths)(world.paths.keys, tables, world.paths.owner)
 
 
 def domain_of(world, sender):
@@ -35,7 +35,7 @@ def advance(world, hours, **more):
     world.publish(hours=hours)
     world.make(hours, **more)
     world.publish(hours=hours)
-    world.look(hours)
+    world.check_dns(hours)
     report = world.sign(hours)
     assert report.errors == []
     return report
@@ -47,32 +47,32 @@ def test_what_others_sign_for_is_signed_from_the_first_key_on_and_through_a_rota
     advance(world, 0)
     if form == "refile":
         world.milter.stop()
-        tables = world.place.tables
+        tables = world.paths.tables
         started = {"KeyTable": f"file:{tables.key_table}", "SigningTable": f"refile:{tables.signing_table}"}
         world.milter.start(world.milter.socket, **started)
     assert {sender: domain_of(world, sender) for sender in SENDERS} == SENDERS
-    assert not Path(world.place.keys, "beta.test").exists(), "it needs no key of its own"
+    assert not Path(world.paths.keys, "beta.test").exists(), "it needs no key of its own"
     first = world.signs("beta.test")
     advance(world, 1, also=["alpha.test"])
     assert {sender: domain_of(world, sender) for sender in SENDERS} == SENDERS
     assert world.signs("beta.test") == world.verified("alpha.test") != first
     assert world.sign(2).changes == {}
-    assert opendkim_tables.is_written(world.place.tables, opendkim_tables.signers_in_force(world.place.tables))
+    assert opendkim_tables.is_written(world.paths.tables, opendkim_tables.signers_in_force(world.paths.tables))
 
 
 def test_the_nearest_name_with_a_key_signs_and_until_then_the_domain_above_it(world):
     signs_for_others(world, **{"beta.alpha.test": {"ttl": 300}})
     advance(world, 0)
     assert domain_of(world, "beta.alpha.test") == "alpha.test", "its own key waits for DNS"
-    signers = opendkim_tables.signers_in_force(world.place.tables)
+    signers = opendkim_tables.signers_in_force(world.paths.tables)
     key = world.key("beta.alpha.test")
-    path = f"{world.place.keys}/beta.alpha.test/{key.selector}.private"
+    path = f"{world.paths.keys}/beta.alpha.test/{key.selector}.private"
     more = {**signers, "beta.alpha.test": opendkim_tables.Signer(key.selector, path)}
-    opendkim_tables.cutover(world.place.tables, signers, more, world.milter.reload, lambda *_: None)
+    opendkim_tables.cutover(world.paths.tables, signers, more, world.milter.reload, lambda *_: None)
     await_signer = opendkim_tables.patient(lambda *_: _must_be(domain_of(world, "beta.alpha.test"), "beta.alpha.test"))
     await_signer("beta.alpha.test", None)
     assert domain_of(world, "x.beta.alpha.test") == "alpha.test"
-    assert opendkim_tables.signers_in_force(world.place.tables) == more
+    assert opendkim_tables.signers_in_force(world.paths.tables) == more
 
 
 def _must_be(seen, wanted):
@@ -85,7 +85,7 @@ def test_turning_it_on_and_off_is_proven_and_needs_no_new_key(world):
     asked = []
     assert domain_of(world, "news.alpha.test") is None
     signs_for_others(world)
-    world.look()
+    world.check_dns()
 
     probe = partial(opendkim_probe.probe, world.milter.socket)
 
@@ -117,12 +117,12 @@ def test_a_domain_goes_on_signing_until_the_one_that_is_to_sign_for_it_can(world
     world.settings = {**shown, "domains": {**shown["domains"], "alpha.test": shown["domains"]["beta.test"]}}
     world.publish()
     world.settings = shown
-    world.look()
+    world.check_dns()
     world.sign()
     assert world.signs("beta.test") == own
     signs_for_others(world, **{"beta.test": {"ttl": 300, "dkim": {"sign_as": "alpha.test"}}})
     world.make()
-    world.look()
+    world.check_dns()
     assert world.sign().errors == []
     assert (domain_of(world, "beta.test"), world.signs("beta.test")) == ("beta.test", own)
     advance(world, 1)

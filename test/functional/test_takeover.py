@@ -233,10 +233,10 @@ def test_what_signed_before_signs_after(found, name, table):
     assert any(before.values()) or not senders
     given = {**given, "opendkim": {**given.get("opendkim", {}), "signing_table": table}}
     found.settle(given)
-    outlook = found.look()
+    outlook = found.survey()
     assert outlook.refusals == ()
     as_found = found.everything()
-    takeover_run.told(outlook, found.place, test=True)
+    takeover_run.report(outlook, found.paths, test=True)
     assert found.everything() == as_found
     found.take_over()
     assert {sender: found.signed(sender) for sender in senders} == before
@@ -244,7 +244,7 @@ def test_what_signed_before_signs_after(found, name, table):
     assert {sender: found.signed(sender) for sender in senders} == before, "the old configuration, read again"
     found.put_ours()
     assert {sender: found.signed(sender) for sender in senders} == before
-    assert found.look() is None
+    assert found.survey() is None
     for domain, one in outlook.plan.signers.items():
         path = found.folder / "keys" / domain / f"{one.selector}.private"
         assert (path.lstat().st_mode & 0o177777, path.lstat().st_nlink) == (0o100600, 1)
@@ -254,7 +254,7 @@ def test_of_each_table_that_is_changed_a_copy_is_kept_where_clean_finds_it_and_n
     conf, files, given, _ = KEPT["stale tables where the formula has its own"]
     found.hand_made(conf, files)
     found.settle(given)
-    before = {str(path): path.read_bytes() for path in found.place.tables.all if path.exists()}
+    before = {str(path): path.read_bytes() for path in found.paths.tables.all if path.exists()}
     assert len(before) == 2
     found.take_over()
     assert all(Path(path).read_bytes() != octets for path, octets in before.items())
@@ -396,8 +396,8 @@ def test_what_would_be_lost_is_refused_before_anything_is_touched(found, name):
     assert before or sender is None or name in WAITS_ALREADY
     found.settle(given)
     as_found = found.everything()
-    assert {loss.what for loss in found.look().plan.losses} == set(losses)
-    for loss in found.look().plan.losses:
+    assert {loss.what for loss in found.survey().plan.losses} == set(losses)
+    for loss in found.survey().plan.losses:
         assert losses[loss.what] in f"{loss.why}. {loss.remedy}"
         assert "mailserver:opendkim:takeover:drop" in loss.remedy or loss.what.startswith("Mode")
     with pytest.raises(TakeoverError, match=re.escape(next(iter(losses)))):
@@ -407,7 +407,7 @@ def test_what_would_be_lost_is_refused_before_anything_is_touched(found, name):
     opendkim = {**given.get("opendkim", {}), "takeover": {"drop": list(losses)}}
     for table in ("file", "refile"):
         found.settle({**given, "opendkim": {**opendkim, "signing_table": table}})
-        assert found.look().refusals == ()
+        assert found.survey().refusals == ()
         found.take_over()
         found.put_ours()
         if "s" in found.settings["opendkim"]["mode"]:
@@ -435,7 +435,7 @@ def test_a_key_that_cannot_be_read_is_refused_by_its_path(found, name):
     BAD_KEYS[name](found, path)
     found.hand_made(ELSEWHERE, {"key.table": f"a alpha.test:s1:{path}\n", "signing.table": "*@alpha.test a\n"})
     found.settle(pillar("alpha.test"))
-    (loss,) = found.look().plan.losses
+    (loss,) = found.survey().plan.losses
     assert str(path) in loss.why
     assert "PRIVATE" not in loss.why
 
@@ -474,7 +474,7 @@ def test_a_folder_of_keys_that_is_a_link_is_refused(found):
     key = found.folder / "keys/alpha.test/s1.private"
     found.hand_made(TABLES, {"KeyTable": f"a alpha.test:s1:{key}\n", "SigningTable": "*@alpha.test a\n"})
     found.settle(pillar("alpha.test"))
-    assert "no link" in found.look().refusals[0]
+    assert "no link" in found.survey().refusals[0]
 
 
 class PowerCut(BaseException):
@@ -521,15 +521,15 @@ def test_a_unit_whose_words_count_more_than_the_file_is_refused(found, name):
     found.hand_made(conf, files)
     found.settle(given)
     usual = ["/usr/sbin/opendkim", "-x", str(found.config), "-P", "/run/opendkim/opendkim.pid", "-f"]
-    assert found.look(usual).refusals == ()
-    assert said in found.look([*usual, *words]).refusals[0]
+    assert found.survey(usual).refusals == ()
+    assert said in found.survey([*usual, *words]).refusals[0]
 
 
 def test_a_mode_of_the_units_counts_more_than_the_files(found):
     found.write("opendkim.conf", "Mode v\nDomain beta.test\nSelector s\nKeyFile /x\n")
     found.settle(pillar("alpha.test"))
-    assert found.look([]).refusals == ()
-    assert "beta.test" in found.look(["/usr/sbin/opendkim", "-b", "sv"]).refusals[0]
+    assert found.survey([]).refusals == ()
+    assert "beta.test" in found.survey(["/usr/sbin/opendkim", "-b", "sv"]).refusals[0]
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -538,15 +538,15 @@ def test_an_opendkim_that_signs_by_another_file_or_its_words_is_found_beside_a_f
     if is_there:
         found.write("opendkim.conf", "Mode sv\n")
     for words in (["-x", "/etc/mail/opendkim.conf"], ["-d", "alpha.test", "-k", "/key", "-s", "mail"]):
-        (refusal, *_) = found.look(["/usr/sbin/opendkim", *words]).refusals
+        (refusal, *_) = found.survey(["/usr/sbin/opendkim", *words]).refusals
         assert " ".join(words[:2]) in refusal
-    assert found.look([]).refusals == ()
+    assert found.survey([]).refusals == ()
 
 
 def test_a_distributions_own_file_signs_nothing_and_stops_nothing(found):
     found.hand_made("Canonicalization relaxed/simple\n#Domain example.com\n#KeyFile /x\nOversignHeaders From", {})
     found.settle(pillar("alpha.test"))
-    outlook = found.look(["/usr/sbin/opendkim", "-p", "local:/run/x"])
+    outlook = found.survey(["/usr/sbin/opendkim", "-p", "local:/run/x"])
     assert (outlook.refusals, outlook.plan.signers) == ((), {})
     found.take_over()
-    assert found.look().plan.signers == {}
+    assert found.survey().plan.signers == {}

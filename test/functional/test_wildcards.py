@@ -10,11 +10,11 @@ import dns.update
 import pytest
 
 from lifecycle_world import at
+from mailhost.dkim import check as dkim_check
 from mailhost.dkim import keystore
-from mailhost.dkim import look as dkim_look
 from mailhost.dkim import make as dkim_make
 from mailhost.dkim.records import record_of
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dns import lookup, wildcards
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import settings as pillar_settings
@@ -50,7 +50,7 @@ class Host:
 
     def __init__(self, folder, server):
         tables = opendkim_tables.tables(folder / "KeyTable", folder / "SigningTable")
-        self.place = Place(str(folder / "keys"), tables, keystore.Owner("root", "root"))
+        self.paths = SigningPaths(str(folder / "keys"), tables, keystore.Owner("root", "root"))
         self.server, self.ask = server, partial(lookup.ask, recursive=(RESOLVER,))
         rfc2136 = {"server": AUTHORITY, "key_file": str(folder / "key")}
         pillar = {
@@ -61,23 +61,23 @@ class Host:
         self.settings = pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.lab.test"})
 
     def run(self, hours):
-        return Run(self.place, self.settings["domains"], self.settings["dns"], at(hours), ask=self.ask)
+        return Run(self.paths, self.settings["domains"], self.settings["dns"], at(hours), ask=self.ask)
 
-    def look(self, hours):
+    def check_dns(self, hours):
         run = self.run(hours)
-        return dkim_look.check_published(run, lambda run: run.now, dkim_look.publisher(run))
+        return dkim_check.check_published(run, lambda run: run.now, dkim_check.publisher(run))
 
     def key(self, name):
-        return keystore.read_manifest(self.place.keys, name).keys[0]
+        return keystore.read_manifest(self.paths.keys, name).keys[0]
 
     def stages(self):
         return {name: self.key(name).stage for name in NAMES}
 
     def retire(self, name, hours):
         """Have a key be one that signed, and was retired long ago."""
-        manifest = keystore.read_manifest(self.place.keys, name)
+        manifest = keystore.read_manifest(self.paths.keys, name)
         key = replace(manifest.keys[0], signing=at(hours), retired=at(hours))
-        keystore.write_manifest(self.place.keys, manifest.with_key(key))
+        keystore.write_manifest(self.paths.keys, manifest.with_key(key))
 
     def held(self, name):
         """What the server shows at a name."""
@@ -120,14 +120,14 @@ def told(report):
 def life(host):
     """All keys go their way at once; what became of them at each station, and what was said."""
     dkim_make.make_keys(host.run(0), "mx1.lab.test")
-    before = dkim_look.check_published(host.run(0), lambda run: run.now)
+    before = dkim_check.check_published(host.run(0), lambda run: run.now)
     records = {name: record_of(name, host.settings["domains"][name], host.key(name)) for name in NAMES}
     stations = [(before, host.stages(), {})]
     for hours in (1, 1001, 2001):
         if hours == 1001:
             for name in (name for name, stage in host.stages().items() if stage == "published"):
                 host.retire(name, 2)
-        report = host.look(hours)
+        report = host.check_dns(hours)
         held = {name: (host.is_there(one.name), host.held(one.name)) for name, one in records.items()}
         stations.append((report, host.stages(), held))
     return records, stations

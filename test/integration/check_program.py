@@ -1,6 +1,6 @@
-"""Runs in a mail host: looks as mailserver.check does, once for each line of standard input, with all modules loaded.
+"""Runs in a mail host: checks as mailserver.check does, once for each line of standard input, with all modules loaded.
 
-The first line has the host's settings, as JSON; each other one has the areas to look at, and may have another pillar.
+The first line has the host's settings, as JSON; each other one has the areas to check, and may have another pillar.
 """
 
 import json
@@ -11,8 +11,8 @@ from mailhost.check import areas as check_areas
 from mailhost.pillar import settings as pillar_settings
 
 
-def look(settings, areas):
-    """Return the summary of the areas, which are looked at side by side: most of a look is waiting."""
+def check(settings, areas):
+    """Return the summary of the areas, which are checked side by side: most of a check is waiting."""
     names = list(settings["domains"])
     with ThreadPoolExecutor() as threads:
         of_areas = threads.map(lambda area: check_areas.check(settings, names, (area,)), areas)
@@ -23,4 +23,4 @@ own = json.loads(sys.stdin.readline())
 for line in sys.stdin:
     asked = json.loads(line)
     settings = pillar_settings.resolve(asked["pillar"], own["os"], {}) if "pillar" in asked else own
-    print(json.dumps(look(settings, asked["areas"])), flush=True)
+    print(json.dumps(check(settings, asked["areas"])), flush=True)

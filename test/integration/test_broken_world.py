@@ -5,7 +5,7 @@ import re
 
 import pytest
 from broken_world import CASES, DEAD, RECORDS, REVERSE, SIGNED, WELL, ZONE, name_server, world
-from looking import looks, statuses
+from checking import checks, statuses
 
 from check_faults import PYTHON
 from conftest import TOP
@@ -41,7 +41,7 @@ def eye(lab):
     delegations = [(zone, "NS", name_server(WELL)) for zone in (ZONE, REVERSE)] + [(name_server(WELL), "A", WELL)]
     try:
         delegate(lab, delegations, "add")
-        with looks(lab, ("mx1",)) as eyes:
+        with checks(lab, ("mx1",)) as eyes:
             yield eyes["mx1"]
     finally:
         delegate(lab, delegations, "delete")

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from looking import looks, on_all, statuses
+from checking import checks, on_all, statuses
 
 from check_faults import AREAS
 from check_faults_config import CONFIG_FAULTS
@@ -16,7 +16,7 @@ from conftest import DOMAIN, MAIL_HOSTS
 @pytest.fixture(scope="module")
 def eyes(lab):
     lab.sign()
-    with looks(lab, MAIL_HOSTS) as found:
+    with checks(lab, MAIL_HOSTS) as found:
         see(lab, found, {})
         yield found
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mailhost.check.findings import Host
-from mailhost.command import Done
+from mailhost.check.findings import CheckedHost
+from mailhost.command import CommandResult
 from mailhost.daemons.services import Service
 from mailhost.pillar.settings import resolve
 
@@ -190,9 +190,9 @@ def host_of(settings, **parameters):
 
     def command(words):
         value = known[words[-1]]
-        return value if isinstance(value, Done) else Done(0, f"{value}\n", "")
+        return value if isinstance(value, CommandResult) else CommandResult(0, f"{value}\n", "")
 
-    return Host(settings, command)
+    return CheckedHost(settings, command)
 
 
 class Issued:

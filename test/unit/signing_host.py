@@ -5,11 +5,11 @@ import pwd
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from mailhost.dkim import check as dkim_check
 from mailhost.dkim import keystore
-from mailhost.dkim import look as dkim_look
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dkim.run import Place, Run
-from mailhost.dns.lookup import Answers, Seen
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dkim.run import Run, SigningPaths
+from mailhost.dns.lookup import Answers, ServerAnswer
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.pillar import settings as pillar_settings
 from mailhost.watch import memory
@@ -34,7 +34,7 @@ def dkim_states():
 def watched(monkeypatch, folder, rows):
     """Have the last watch remember rows, ``{(id, about): fields of a row}``; ``None``: its memory is damaged."""
     path = folder / "memory.json"
-    found = {place: memory.Row(**fields) for place, fields in (rows or {}).items()}
+    found = {subject: memory.RememberedSubject(**fields) for subject, fields in (rows or {}).items()}
     path.write_text("{" if rows is None else memory.emit(memory.Memory(found)))
     monkeypatch.setattr(memory, "PATH", str(path))
 
@@ -45,28 +45,28 @@ class World:
     def __init__(self, folder):
         me = pwd.getpwuid(0).pw_name
         tables = opendkim_tables.tables(folder / "KeyTable", folder / "SigningTable")
-        self.place = Place(str(folder / "keys"), tables, keystore.Owner(me, me))
+        self.paths = SigningPaths(str(folder / "keys"), tables, keystore.Owner(me, me))
         whole = {"domain": NAMES[0], "addresses": ["192.0.2.25"], "domains": {name: {} for name in NAMES}}
         self.settings = pillar_settings.resolve(whole, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.example"})
         self.gone, self.silent, self.asked = set(), set(), []
         for name in NAMES:
-            keystore.make_folder(self.place.keys, name, self.place.owner)
-            keystore.write_private(self.place.keys, name, "s", PEM, self.place.owner)
+            keystore.make_folder(self.paths.keys, name, self.paths.owner)
+            keystore.write_private(self.paths.keys, name, "s", PEM, self.paths.owner)
             self.write(name, signing=MADE)
 
     def write(self, name, signing=MADE, **stamps):
-        key = Key("s", "rsa", 2048, PUBLIC, MADE, MADE, signing, **stamps)
-        keystore.write_manifest(self.place.keys, Manifest(name, (key,)))
+        key = KeyRow("s", "rsa", 2048, PUBLIC, MADE, MADE, signing, **stamps)
+        keystore.write_manifest(self.paths.keys, Manifest(name, (key,)))
 
     def run(self, test=False, now=NOW):
         return Run(
-            self.place, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
+            self.paths, self.settings["domains"], self.settings["dns"], now, test, self.ask, watched=memory.seen_wrong
         )
 
-    def look(self, test=False, now=NOW, **more):
-        """Look as a run does; return the domains that DNS was asked for, and the report."""
+    def check_dns(self, test=False, now=NOW, **more):
+        """Check as a run does; return the domains that DNS was asked for, and the report."""
         self.asked = []
-        report = dkim_look.check_published(self.run(test, now), **more)
+        report = dkim_check.check_published(self.run(test, now), **more)
         return self.asked, report
 
     def ask(self, questions, _options):
@@ -76,9 +76,9 @@ class World:
         domain = question.name.partition("._domainkey.")[2]
         self.asked.append(domain)
         if domain in self.silent:
-            seen = Seen("ns", "192.0.2.53", "unknown", detail="no answer in 5 s")
+            seen = ServerAnswer("ns", "192.0.2.53", "unknown", detail="no answer in 5 s")
         elif domain in self.gone:
-            seen = Seen("ns", "192.0.2.53", "absent", detail="NXDOMAIN")
+            seen = ServerAnswer("ns", "192.0.2.53", "absent", detail="NXDOMAIN")
         else:
-            seen = Seen("ns", "192.0.2.53", "answer", (f"v=DKIM1; k=rsa; p={PUBLIC}".encode(),), 300)
+            seen = ServerAnswer("ns", "192.0.2.53", "answer", (f"v=DKIM1; k=rsa; p={PUBLIC}".encode(),), 300)
         return Answers(question, question.name, domain, 300, (seen,))

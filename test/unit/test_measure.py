@@ -14,7 +14,7 @@ PACKAGE = {
     "_utils/mailhost/__init__.py": "def drop(): pass\n",
     "_utils/mailhost/dns/ask.py": "def f(a: int):\n    return a\n\ndef g():\n    x = 1\n    y = 2\n    z = 3\n",
     "_utils/mailhost/dns/__init__.py": "",
-    "_utils/mailhost/dkim/look.py": "from mailhost.dns import ask\nfrom mailhost.dns.ask import f\n",
+    "_utils/mailhost/dkim/check.py": "from mailhost.dns import ask\nfrom mailhost.dns.ask import f\n",
     "_modules/dkim.py": "from mailhost.dns.ask import g\nimport mailhost\n",
 }
 

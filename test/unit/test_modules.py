@@ -13,10 +13,10 @@ from salt.exceptions import CommandExecutionError
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore
 from mailhost.dkim import run as dkim_run
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.report import Report
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Answers, Seen
+from mailhost.dns.lookup import Answers, ServerAnswer
 from mailhost.pillar.settings import resolve
 from mailhost.postfix import queue as postfix_queue
 
@@ -42,7 +42,7 @@ def settings(tmp_path):
     system["opendkim"].update(paths)
     for name in NAMES:
         (tmp_path / "keys" / name).mkdir(parents=True)
-        key = Key("old", "rsa", 2048, "MIIB", NOW, NOW, NOW, NOW)
+        key = KeyRow("old", "rsa", 2048, "MIIB", NOW, NOW, NOW, NOW)
         keystore.write_manifest(tmp_path / "keys", Manifest(name, (key,)))
     pillar = {"domain": NAMES[0], "domains": {name: {} for name in NAMES}}
     return resolve(pillar, system, {"fqdn": "mx1.a.example", "ipv4": ["192.0.2.25"]})
@@ -139,7 +139,9 @@ def answered(monkeypatch, values):
         found = {}
         for question in questions:
             value = values.get(question.name)
-            seen = Seen("ns1", "192.0.2.53", "answer" if value else "absent", tuple(value or ()), 60, "NXDOMAIN")
+            seen = ServerAnswer(
+                "ns1", "192.0.2.53", "answer" if value else "absent", tuple(value or ()), 60, "NXDOMAIN"
+            )
             found[question] = Answers(question, question.name, "example", 60, (seen,))
         return found
 

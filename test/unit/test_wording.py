@@ -8,7 +8,7 @@ from mailhost.check.findings import Finding
 from mailhost.daemons.talk import short
 from mailhost.dkim import report as dkim_report
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Answers, Question, Seen
+from mailhost.dns.lookup import Answers, Question, ServerAnswer
 from mailhost.errors import DkimError, NotServing, ProbeError, PublishError, WireError
 from mailhost.page import fleet as page_fleet
 from mailhost.receiver import dkim as receiver_dkim
@@ -50,8 +50,8 @@ PLACE = "a.example"
 
 
 def verdict(value):
-    seen = Seen("ns1.\x1b[1m", "192.0.2.53", "answer", (value,), 60)
-    broken = Seen("ns2", "192.0.2.54", "unknown", detail=value.decode("utf-8", "replace"))
+    seen = ServerAnswer("ns1.\x1b[1m", "192.0.2.53", "answer", (value,), 60)
+    broken = ServerAnswer("ns2", "192.0.2.54", "unknown", detail=value.decode("utf-8", "replace"))
     answers = Answers(Question(PLACE, "TXT"), PLACE, PLACE, 60, (seen, broken))
     for check in (
         lambda values: records_spf.check_spf(values, "v=spf1 -all"),
@@ -86,7 +86,7 @@ def of_domain(value):
     for one in receiver_dkim.dkim_results(message, lambda name: [text]):
         yield from one.values()
     wants = records_wants.Want(PLACE, "SPF", (), None)
-    yield from records_wants.Finding(wants, "different", (text,)).sentences
+    yield from records_wants.Comparison(wants, "different", (text,)).sentences
 
 
 def errors(value):

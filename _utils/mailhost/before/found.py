@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mailhost.before import lost as before_lost
 from mailhost.command import Command, run_command
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.files import AnyPath
 
 _MAIN_KEYS = {
@@ -53,15 +53,15 @@ _PORTS = {
 
 def text(path: AnyPath) -> str:
     """Return a file's text; ``""`` if it does not exist."""
-    here = in_force.look(path) if Path(path).is_file() else None
+    here = activation.read_file(path) if Path(path).is_file() else None
     return here.octets.decode("utf-8", "replace") if here else ""
 
 
 def postfix(
     folder: AnyPath, staged: AnyPath, command: Command = run_command, shipped: AnyPath = _SHIPPED
-) -> list[before_lost.Lost]:
+) -> list[before_lost.LostSetting]:
     """Return the settings that main.cf and master.cf in ``folder`` have and those in ``staged`` do not, as
-    :class:`mailhost.before.lost.Lost`.
+    :class:`mailhost.before.lost.LostSetting`.
     """
     main, master = f"{folder}/main.cf", f"{folder}/master.cf"
     here, to_come = ({"main": _asked(command, one, "-n", "main.cf")} for one in (folder, staged))
@@ -80,7 +80,7 @@ def postfix(
 
 def _services(
     folder: AnyPath, staged: AnyPath, master: str, command: Command, shipped: AnyPath
-) -> list[before_lost.Lost]:
+) -> list[before_lost.LostSetting]:
     """Return the services, and the options of services, that master.cf loses."""
     tables = [
         before_lost.services(_said(command, ("postconf", "-c", str(one), "-M")))
@@ -106,11 +106,11 @@ def _services(
 
 def _shipped_master(staged: AnyPath, shipped: AnyPath) -> Path:
     """Make a folder below ``staged`` with the distribution's master.cf, for its parser; return the folder."""
-    place = Path(staged, "shipped")
-    place.mkdir(exist_ok=True)
-    (place / "main.cf").write_text("", encoding="utf-8")
-    (place / "master.cf").write_text(text(f"{shipped}/postfix/master.cf.dist"), encoding="utf-8")
-    return place
+    folder = Path(staged, "shipped")
+    folder.mkdir(exist_ok=True)
+    (folder / "main.cf").write_text("", encoding="utf-8")
+    (folder / "master.cf").write_text(text(f"{shipped}/postfix/master.cf.dist"), encoding="utf-8")
+    return folder
 
 
 def _ours(name: str) -> str:
@@ -139,7 +139,7 @@ def _said(command: Command, words: Sequence[str]) -> str:
 
 def dovecot(
     folder: AnyPath, staged: AnyPath, command: Command = run_command, shipped: AnyPath = _SHIPPED
-) -> list[before_lost.Lost]:
+) -> list[before_lost.LostSetting]:
     """Return the settings that dovecot.conf and its includes have and the one in ``staged`` does not; none without
     ``doveconf``.
     """
@@ -159,7 +159,7 @@ def dovecot(
     )
 
 
-def opendkim(config: str, staged: AnyPath, trusted: str) -> list[before_lost.Lost]:
+def opendkim(config: str, staged: AnyPath, trusted: str) -> list[before_lost.LostSetting]:
     """Return the settings and trusted hosts that opendkim.conf has and the files in ``staged`` do not."""
     here, to_come = (before_lost.directives(text(path)) for path in (config, Path(staged, "opendkim.conf")))
     spelled = {name: spelling for name, (spelling, _) in here.items()}
@@ -174,8 +174,8 @@ def opendkim(config: str, staged: AnyPath, trusted: str) -> list[before_lost.Los
     known = _words(Path(staged, os.path.basename(trusted)))
     for path in sorted(paths):
         for host in sorted(_words(path) - known):
-            place = before_lost.line_of(rf"^\s*{re.escape(host)}\s*(#|$)", {path: text(path)})
-            lost.append(before_lost.Lost("trusted host", host, place, "mailserver:opendkim:trusted_hosts"))
+            folder = before_lost.line_of(rf"^\s*{re.escape(host)}\s*(#|$)", {path: text(path)})
+            lost.append(before_lost.LostSetting("trusted host", host, folder, "mailserver:opendkim:trusted_hosts"))
     return lost
 
 

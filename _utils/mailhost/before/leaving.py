@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, cast
 
 from mailhost.command import Command
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.daemons.firewall import Items
 from mailhost.errors import LeavingError
 from mailhost.files import AnyPath, replace_file
@@ -58,7 +58,7 @@ _EXPIRED = "1"
 
 
 def path(state: AnyPath | None = None) -> Path:
-    return Path(state or in_force.STATE) / "given.json"
+    return Path(state or activation.STATE) / "given.json"
 
 
 def read(state: AnyPath | None = None) -> Note:
@@ -66,11 +66,11 @@ def read(state: AnyPath | None = None) -> Note:
 
     :raises LeavingError: it is damaged, or of another version.
     """
-    place = path(state)
+    file = path(state)
     try:
-        note = json.loads(place.read_text(encoding="utf-8"))
+        note = json.loads(file.read_text(encoding="utf-8"))
         if note["format"] != FORMAT:
-            raise LeavingError(f"{place}: another version of the formula wrote it (format {note['format']!r})")
+            raise LeavingError(f"{file}: another version of the formula wrote it (format {note['format']!r})")
         whole: dict[str, Any] = {**copy.deepcopy(EMPTY), **note}
         for rows, names in ((whole["users"], ("made", "locked", "was")), (whole["aliases"], ("targets", "former"))):
             for row in rows.values():
@@ -80,7 +80,7 @@ def read(state: AnyPath | None = None) -> Note:
         return copy.deepcopy(EMPTY)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise LeavingError(
-            f"{place}: damaged ({err!r}); mend it, or move it away: users, aliases and ports that leave the pillar are "
+            f"{file}: damaged ({err!r}); mend it, or move it away: users, aliases and ports that leave the pillar are "
             "then yours to take away"
         ) from err
 

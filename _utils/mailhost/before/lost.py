@@ -17,7 +17,7 @@ LONGEST = 200
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostSetting:
     """A setting that would be lost: where it is (``main.cf:12``), what the formula sets instead, and what keeps it."""
 
     name: str
@@ -48,7 +48,7 @@ def lost(
     defaults: Mapping[str, str | tuple[str, ...]],
     where: Callable[[str], str],
     key: Callable[[str], str],
-) -> list[Lost]:
+) -> list[LostSetting]:
     """Return the settings of ``old`` that are lost, sorted; all arguments are ``{name: value}``.
 
     :param defaults: those of the daemon and of the distribution; values or tuples of them.
@@ -63,7 +63,7 @@ def lost(
         if instead is not None and same(value, instead):
             continue
         if not any(same(value, one) for one in known):
-            found.append(Lost(name, value, where(name), key(name), coming or ""))
+            found.append(LostSetting(name, value, where(name), key(name), coming or ""))
     return found
 
 
@@ -123,7 +123,7 @@ def line_of(pattern: str, files: Mapping[str, str]) -> str:
     return found[-1] if found else ", ".join(files)
 
 
-def told(found: Sequence[Lost], what: str) -> str:
+def report(found: Sequence[LostSetting], what: str) -> str:
     """Return the list as text for the operator; ``""`` if nothing is lost."""
     if not found:
         return ""

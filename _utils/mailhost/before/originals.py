@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from mailhost.before.given_back import UnitState, ZoneState
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.errors import OriginalsError
 from mailhost.files import AnyPath, replace_file
 
@@ -26,7 +26,7 @@ class _Kind(TypedDict):
     kind: Literal["file", "link", "absent", "unknown"]
 
 
-class Row(_Kind, total=False):
+class OriginalPath(_Kind, total=False):
     """How a path was: a file has ``mode``, ``uid`` and ``gid``, and a link has ``target``."""
 
     mode: int
@@ -39,7 +39,7 @@ class Note(TypedDict):
     """The whole note; ``units`` is ``None`` until the host's original state is recorded."""
 
     format: int
-    files: dict[str, Row]
+    files: dict[str, OriginalPath]
     units: dict[str, UnitState] | None
     firewall: ZoneState | None
     modes: dict[str, list[int]]
@@ -52,11 +52,11 @@ FORMAT = 1
 EMPTY: Note = {"format": FORMAT, "files": {}, "units": None, "firewall": None, "modes": {}}
 
 
-def folder(state: AnyPath = in_force.STATE) -> Path:
+def folder(state: AnyPath = activation.STATE) -> Path:
     return Path(state) / "original"
 
 
-def read(state: AnyPath = in_force.STATE) -> Note:
+def read(state: AnyPath = activation.STATE) -> Note:
     """Return the note; an empty one if the file does not exist.
 
     :raises OriginalsError: it is damaged, or of another version.
@@ -82,16 +82,16 @@ def _write(note: Note, state: AnyPath) -> None:
 
 def is_ours(path: AnyPath) -> bool:
     """Tell whether this formula wrote a file."""
-    here = _look(path)
+    here = _read_file(path)
     return here is not None and here.octets.startswith(OURS)
 
 
-def _look(path: AnyPath) -> in_force.File | None:
+def _read_file(path: AnyPath) -> activation.File | None:
     """Return a regular file, also through links, or ``None``."""
-    return in_force.look(path) if Path(path).is_file() else None
+    return activation.read_file(path) if Path(path).is_file() else None
 
 
-def to_note(files: Iterable[str], state: AnyPath = in_force.STATE, existing: bool = False) -> list[str]:
+def to_note(files: Iterable[str], state: AnyPath = activation.STATE, existing: bool = False) -> list[str]:
     """Return which paths are not recorded yet.
 
     :param existing: only those that exist now: a package may be about to install the others.
@@ -101,7 +101,7 @@ def to_note(files: Iterable[str], state: AnyPath = in_force.STATE, existing: boo
 
 
 def keep(
-    files: Iterable[str], state: AnyPath = in_force.STATE, existing: bool = False, upgraded: bool = False
+    files: Iterable[str], state: AnyPath = activation.STATE, existing: bool = False, upgraded: bool = False
 ) -> list[str]:
     """Keep the files at these paths as they are, once; return those that were kept now.
 
@@ -115,7 +115,7 @@ def keep(
     for path in new:
         note["files"][path], source = _noted(path, upgraded)
         if source:
-            _copy(source, in_force.beneath(folder(state) / "files", path), state)
+            _copy(source, activation.beneath(folder(state) / "files", path), state)
             left_over += [source] if source != path else []
     if new:
         _write(note, state)
@@ -124,7 +124,7 @@ def keep(
     return new
 
 
-def _noted(path: str, upgraded: bool = False) -> tuple[Row, str | None]:
+def _noted(path: str, upgraded: bool = False) -> tuple[OriginalPath, str | None]:
     """Return a path's row for the note, and the file to copy, if any."""
     if upgraded and (path in EDITED or os.path.islink(path)):
         return {"kind": "unknown" if path in EDITED else "absent"}, None
@@ -133,19 +133,19 @@ def _noted(path: str, upgraded: bool = False) -> tuple[Row, str | None]:
     if not os.path.lexists(path):
         return {"kind": "absent"}, None
     source = path if not is_ours(path) else f"{path}.dist"
-    here = _look(source)
+    here = _read_file(source)
     if here is None:
         return {"kind": "unknown"}, None
     return {"kind": "file", "mode": here.mode, "uid": here.uid, "gid": here.gid}, source
 
 
-def _copy(source: str, place: Path, state: AnyPath) -> None:
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _copy(source: str, target: Path, state: AnyPath) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder(state).chmod(0o700)
-    in_force.put({place: _look(source)})
+    activation.put({target: _read_file(source)})
 
 
-def is_begun(state: AnyPath = in_force.STATE) -> bool:
+def is_begun(state: AnyPath = activation.STATE) -> bool:
     """Tell whether the host's original state is recorded."""
     return read(state)["units"] is not None
 
@@ -155,7 +155,7 @@ def note_host(
     modes: Iterable[str],
     firewall: ZoneState | None,
     upgraded: bool,
-    state: AnyPath = in_force.STATE,
+    state: AnyPath = activation.STATE,
 ) -> None:
     """Record units, modes and ports, once.
 
@@ -179,14 +179,16 @@ def _modes(top: str) -> Iterator[tuple[str, list[int]]]:
                     yield path, [stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid]
 
 
-def wanted(files: Iterable[str], state: AnyPath = in_force.STATE, stays: Container[str] = ()) -> dict[str, Row]:
+def wanted(
+    files: Iterable[str], state: AnyPath = activation.STATE, stays: Container[str] = ()
+) -> dict[str, OriginalPath]:
     """Return what must be in place again, ``{path: row of the note}``, where it differs from what is there.
 
     A file of ours without a known original is removed, unless it is in ``stays``. A file that is not recorded and is
     somebody else's is left alone.
     """
     rows = read(state)["files"]
-    found: dict[str, Row] = {}
+    found: dict[str, OriginalPath] = {}
     for path in files:
         row = rows.get(path) or (_noted(path)[0] if is_ours(path) else None)
         if row and row["kind"] == "unknown":
@@ -196,25 +198,25 @@ def wanted(files: Iterable[str], state: AnyPath = in_force.STATE, stays: Contain
     return found
 
 
-def _is_back(path: str, row: Row, state: AnyPath) -> bool:
+def _is_back(path: str, row: OriginalPath, state: AnyPath) -> bool:
     if row["kind"] == "absent":
         return not os.path.lexists(path)
     if row["kind"] == "link":
         return os.path.islink(path) and os.readlink(path) == row["target"]
-    return not os.path.islink(path) and _look(path) == _original(path, row, state)
+    return not os.path.islink(path) and _read_file(path) == _original(path, row, state)
 
 
-def _original(path: str, row: Row, state: AnyPath) -> in_force.File | None:
+def _original(path: str, row: OriginalPath, state: AnyPath) -> activation.File | None:
     here = original(path, state)
-    return here and in_force.File(here.octets, row["mode"], row["uid"], row["gid"])
+    return here and activation.File(here.octets, row["mode"], row["uid"], row["gid"])
 
 
-def original(path: str, state: AnyPath = in_force.STATE) -> in_force.File | None:
+def original(path: str, state: AnyPath = activation.STATE) -> activation.File | None:
     """Return the copy of the original file, or ``None``."""
-    return in_force.look(in_force.beneath(folder(state) / "files", path))
+    return activation.read_file(activation.beneath(folder(state) / "files", path))
 
 
-def give_back(rows: Mapping[str, Row], state: AnyPath = in_force.STATE) -> None:
+def give_back(rows: Mapping[str, OriginalPath], state: AnyPath = activation.STATE) -> None:
     """Put back what :func:`wanted` returned.
 
     :raises OriginalsError: a copy is missing.
@@ -225,8 +227,8 @@ def give_back(rows: Mapping[str, Row], state: AnyPath = in_force.STATE) -> None:
         raise OriginalsError(f"{folder(state)}/files: no copy of {', '.join(lost)} is left, so nothing was given back")
     for path, row in rows.items():
         if row["kind"] == "file":
-            in_force.put({path: _original(path, row, state)})
-            in_force.relabel([path])
+            activation.put({path: _original(path, row, state)})
+            activation.relabel([path])
             continue
         if os.path.lexists(path):
             os.unlink(path)
@@ -234,7 +236,7 @@ def give_back(rows: Mapping[str, Row], state: AnyPath = in_force.STATE) -> None:
             os.symlink(row["target"], path)
 
 
-def give_back_modes(state: AnyPath = in_force.STATE) -> list[str]:
+def give_back_modes(state: AnyPath = activation.STATE) -> list[str]:
     """Restore owners and modes of files and folders; return the paths that differed."""
     return [path for path, row in sorted(read(state)["modes"].items()) if _give_back_mode(path, *row)]
 
@@ -262,19 +264,19 @@ def _give_back_mode(path: str, mode: int, uid: int, gid: int) -> bool:
         os.close(handle)
 
 
-def forget(state: AnyPath = in_force.STATE) -> None:
+def forget(state: AnyPath = activation.STATE) -> None:
     """Delete the note and the copies."""
     shutil.rmtree(folder(state), ignore_errors=True)
 
 
-def tables_to_keep(config: str, tables: Iterable[str], state: AnyPath = in_force.STATE) -> tuple[list[str], str]:
+def tables_to_keep(config: str, tables: Iterable[str], state: AnyPath = activation.STATE) -> tuple[list[str], str]:
     """Return which of OpenDKIM's tables stay although they are ours, and why: ``(paths, sentence or "")``.
 
     :param config: the path of opendkim.conf. If it names a table without a known original, or the original names a
         destroyed key, OpenDKIM would not start with it or would defer all mail.
     """
     rows = read(state)["files"]
-    here = original(config, state) or (None if is_ours(config) else _look(config)) or _look(f"{config}.dist")
+    here = original(config, state) or (None if is_ours(config) else _read_file(config)) or _read_file(f"{config}.dist")
     text = here.octets.decode("utf-8", "replace") if here else ""
     named = [path for path in tables if re.search(rf"{re.escape(path)}\s*$", text, re.MULTILINE)]
     gone = [key for path in named for key in _keys(path, state) if not os.path.exists(key)]

@@ -115,7 +115,7 @@ def simulated(text: str) -> tuple[set[str], set[str]]:
 def in_the_way(names: Sequence[str], command: Command) -> str:
     """Return why packages cannot be removed without others; ``""`` if they can.
 
-    :param command: runs a command (:class:`mailhost.check.findings.Host`).
+    :param command: runs a command (:class:`mailhost.check.findings.CheckedHost`).
     """
     done = command(("apt-get", "--simulate", "--yes", "purge", *names))
     if done.status is None:  # no apt here

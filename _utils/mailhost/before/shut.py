@@ -107,7 +107,7 @@ def service_spans(service: str, folders: Collection[AnyPath] = _DEFINITIONS, see
     return found
 
 
-def told(found: Collection[Listener], ports: Iterable[str]) -> str:
+def report(found: Collection[Listener], ports: Iterable[str]) -> str:
     """Return sentences for the operator: what would be blocked, and what to do about it; ``""`` if nothing would be.
 
     :param ports: the ports that the pillar opens, since a list in the pillar replaces the default.

@@ -24,8 +24,8 @@ from mailhost.publish import change as publish_change
 from mailhost.publish import credential as publish_credential
 from mailhost.publish import rfc2136
 from mailhost.publish.change import Change
+from mailhost.records.allowed_names import AllowedNames
 from mailhost.records.key import key_record
-from mailhost.records.places import Places
 from mailhost.records.tags import tags
 from mailhost.schema import Domain, Items, Key, Section, Text, Wrong, read
 from mailhost.shapes import Dns, DnsCentral
@@ -49,7 +49,7 @@ _ROW = Section(
 )
 
 
-class Row(TypedDict):
+class KeyRequest(TypedDict):
     """A key record as a mail host asks for it."""
 
     name: str
@@ -58,17 +58,17 @@ class Row(TypedDict):
     expected: list[str]
 
 
-Told = dict[str, list[str]]
+PublishResults = dict[str, list[str]]
 """What came of the records: the names of those ``sent`` and ``already`` there, a sentence for each that was not."""
 
 
 # ---- on the mail host
 
 
-def rows(run: Run, names: Iterable[str], oldest_queued: OldestQueued) -> list[Row]:
+def rows(run: Run, names: Iterable[str], oldest_queued: OldestQueued) -> list[KeyRequest]:
     """Return the records at ``names`` (of keys of this host) as a publisher needs them: plain data, public.
 
-    :param oldest_queued: see :func:`mailhost.dkim.look.check_published`.
+    :param oldest_queued: see :func:`mailhost.dkim.check.check_published`.
     :return: ``{"name", "ttl", "wanted", "expected"}`` for each, as in :class:`mailhost.publish.change.Change`.
     """
     asked = set(names)
@@ -126,7 +126,7 @@ def publish_rows(
     minion: str = "",
     zones: Iterable[str] = (),
     path: Path | None = None,
-) -> Told:
+) -> PublishResults:
     """Publish another host's :func:`rows`; return ``{"sent", "already": names, "refused", "unknown": sentences}``.
 
     :param domains: the domains whose records it may have published.
@@ -137,18 +137,18 @@ def publish_rows(
     :raises PublishError: the credential or that file cannot be read.
     """
     credential = publish_credential.read_credential(dns["rfc2136"])
-    options, places = lookup.options(dns), Places(frozenset(domains), frozenset(zones))
-    told: Told = {"sent": [], "already": [], "refused": [], "unknown": []}
+    options, allowed = lookup.options(dns), AllowedNames(frozenset(domains), frozenset(zones))
+    told: PublishResults = {"sent": [], "already": [], "refused": [], "unknown": []}
     changes, told["refused"] = foreign_rows.read_each(given, lambda row, where: read_row(row, domains, where))
-    placed = _placed(changes, options, places, told)
+    ends = _at_alias_ends(changes, options, allowed, told)
     holding: AbstractContextManager[Owners | None] = central_owners.held(path, minion) if path else nullcontext()
     with holding as owners:
         if owners:
-            placed = _of_this_host(placed, owners, places, told)
-            owners.claim(one.name for one in placed if one.wanted is not None)
-        sent = rfc2136.publish(placed, credential, options)
+            ends = _of_this_host(ends, owners, allowed, told)
+            owners.claim(one.name for one in ends if one.wanted is not None)
+        sent = rfc2136.publish(ends, credential, options)
         if owners:
-            owners.settle(sent, places)
+            owners.settle(sent, allowed)
     for one in sent:
         told[one.result].append(one.detail or one.change.name)
     told["unknown"] = foreign_rows.brief(told["unknown"])
@@ -156,21 +156,23 @@ def publish_rows(
     return told
 
 
-def _placed(changes: Sequence[Change], options: Options, places: Places, told: Told) -> list[Change]:
+def _at_alias_ends(
+    changes: Sequence[Change], options: Options, allowed: AllowedNames, told: PublishResults
+) -> list[Change]:
     """Return the changes at the ends of their aliases, if these may be the host's; report the others."""
     found = _seen(changes, options)
-    placed: list[Change] = []
+    ends: list[Change] = []
     for change in changes:
         answers = found[change.name]
-        end = publish_change.placed(change, answers)
-        refusal = places.refusal(change.name, end.name)
+        end = publish_change.at_alias_end(change, answers)
+        refusal = allowed.refusal(change.name, end.name)
         if not answers.zone:
             told["unknown"].append(f"{change.name}: its zone could not be found out: {answers.trouble}")
         elif refusal:
             told["refused"].append(refusal)
         else:
-            placed.append(end)
-    return placed
+            ends.append(end)
+    return ends
 
 
 def _seen(changes: Iterable[Change], options: Options) -> dict[str, Answers]:
@@ -186,13 +188,15 @@ def _seen(changes: Iterable[Change], options: Options) -> dict[str, Answers]:
     return {name: found[question] for name, question in questions.items()}
 
 
-def _of_this_host(changes: Iterable[Change], owners: Owners, places: Places, told: Told) -> list[Change]:
+def _of_this_host(
+    changes: Iterable[Change], owners: Owners, allowed: AllowedNames, told: PublishResults
+) -> list[Change]:
     """Return the changes at names that no other host has. Beyond its domains, only its own records are replaced."""
     kept: list[Change] = []
     for change in changes:
         if owners.others(change.name):
             told["refused"].append(owners.refusal(change.name))
-        elif places.is_of_domain(change.name) or owners.has(change.name):
+        elif allowed.is_of_domain(change.name) or owners.has(change.name):
             kept.append(change)
         else:
             kept.append(replace(change, expected=()))

@@ -13,7 +13,7 @@ from mailhost.errors import LockHeld
 from mailhost.files import locked
 from mailhost.publish import remembered
 from mailhost.publish.change import Sent
-from mailhost.records.places import Places
+from mailhost.records.allowed_names import AllowedNames
 
 _FILE = "publisher.json"
 _WAIT = 120
@@ -22,7 +22,7 @@ LATER = {"later": "Another call for this minion waits for its turn, and will pub
 """The return of a call that left its work to another one."""
 
 
-def place(folder: str | Path = remembered.FOLDER) -> Path:
+def path_of(folder: str | Path = remembered.FOLDER) -> Path:
     """Return the path of the file."""
     return Path(folder) / _FILE
 
@@ -54,7 +54,7 @@ class Owners:
         """Write down names whose records are about to be sent for this host."""
         self._write({**self._now, **{name: [self._minion] for name in names}})
 
-    def settle(self, sent: Iterable[Sent], places: Places) -> None:
+    def settle(self, sent: Iterable[Sent], allowed: AllowedNames) -> None:
         """Write the outcomes: names whose records were not sent go back to what they were.
 
         A record that already existed becomes this host's only below its own domains.
@@ -62,7 +62,7 @@ class Owners:
         after = dict(self._now)
         for one in sent:
             name, is_gone = one.change.name, one.change.wanted is None
-            took = one.result in ("sent", "unknown") or (one.result == "already" and places.is_of_domain(name))
+            took = one.result in ("sent", "unknown") or (one.result == "already" and allowed.is_of_domain(name))
             if one.result in ("sent", "already") and is_gone:
                 after.pop(name, None)
             elif not took and name in self._before:

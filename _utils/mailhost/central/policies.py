@@ -11,7 +11,7 @@ from typing import Any, TypedDict, cast
 from mailhost.central import foreign_rows
 from mailhost.pillar.keys import DOMAIN
 from mailhost.publish.change import Change
-from mailhost.records.policies import KINDS, Kind
+from mailhost.records.policies import KINDS, PolicyKind
 from mailhost.records.tags import tags
 from mailhost.schema import Choice, Domain, Key, Section, Text, Wrong, read
 from mailhost.shapes import DomainSettings
@@ -34,7 +34,7 @@ Read = dict[str, str | list[str]]
 """What the text of a record says, as a section of the pillar would say it."""
 
 
-class Row(TypedDict):
+class PolicyRequest(TypedDict):
     """A policy record as a mail host asks for it."""
 
     name: str
@@ -43,7 +43,7 @@ class Row(TypedDict):
     wanted: str | None
 
 
-def rows(changes: Iterable[Change]) -> list[Row]:
+def rows(changes: Iterable[Change]) -> list[PolicyRequest]:
     """Return changes as a publisher needs them: plain data, public."""
     return [{"name": one.name, "kind": one.kind, "ttl": one.ttl, "wanted": one.wanted} for one in changes]
 
@@ -81,7 +81,7 @@ def read_row(row: object, allowed: Mapping[str, Mapping[str, Any] | None], where
     return Change(name, "", found["ttl"], text, kind=kind.label)
 
 
-def is_ours(kind: Kind, text: str, pillar: Mapping[str, Any] | None = None) -> bool:
+def is_ours(kind: PolicyKind, text: str, pillar: Mapping[str, Any] | None = None) -> bool:
     """Tell whether a text is the record that this formula writes for a domain, and that its pillar wants.
 
     If the pillar is known, it decides, except for what it leaves to the host: the id of an MTA-STS policy, and SPF's

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypedDict
 from mailhost.check import tls as check_tls
 from mailhost.check.config import area as check_config
 from mailhost.check.dns import area as check_dns
-from mailhost.check.findings import STATUSES, Finding, Host, Status, counts, worst
+from mailhost.check.findings import STATUSES, CheckedHost, Finding, Status, counts, worst
 from mailhost.check.protocol import area as check_protocol
 from mailhost.check.running import area as check_running
 from mailhost.command import Command, run_command
@@ -18,7 +18,7 @@ from mailhost.shapes import Settings
 class Area(Protocol):
     """A module with the checks of an area; ``domains`` are the names to check: all of the host's, or one."""
 
-    def findings(self, host: Host, domains: Collection[str]) -> list[Finding]: ...
+    def findings(self, host: CheckedHost, domains: Collection[str]) -> list[Finding]: ...
 
 
 class Summary(TypedDict):
@@ -45,16 +45,16 @@ def check(
     """Return the findings of these areas about these domains, the worst first within their area.
 
     :param settings: the host's settings (``mailserver.settings``).
-    :param command: runs a command (:class:`mailhost.check.findings.Host`); for tests.
+    :param command: runs a command (:class:`mailhost.check.findings.CheckedHost`); for tests.
     """
-    host = Host(settings, command or run_command)
+    host = CheckedHost(settings, command or run_command)
     found: list[Finding] = []
     for area in areas:
         found += sorted(_of_area(area, host, domains), key=lambda one: -STATUSES.index(one.status))
     return found
 
 
-def _of_area(area: str, host: Host, domains: Collection[str]) -> list[Finding]:
+def _of_area(area: str, host: CheckedHost, domains: Collection[str]) -> list[Finding]:
     try:
         return AREAS[area].findings(host, domains)
     except MailserverError as err:

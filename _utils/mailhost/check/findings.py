@@ -12,8 +12,8 @@ from mailhost.wording import plain
 Status: TypeAlias = Literal["ok", "unknown", "warn", "fail"]
 STATUSES: tuple[Status, ...] = ("ok", "unknown", "warn", "fail")
 """From the best to the worst. ``unknown``: there was no result (timeout, server in trouble), which is not a fault."""
-Outcome: TypeAlias = tuple[Status, str, str]
-"""What came of one look: its status, what was seen, and the remedy (of :class:`Finding`)."""
+CheckResult: TypeAlias = tuple[Status, str, str]
+"""The result of one check: its status, what was seen, and the remedy (of :class:`Finding`)."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Finding:
     """One thing that was checked.
 
     ``id`` is stable from release to release (``dns.spf.published``). ``about`` is its subject: a domain, an address, a
-    unit, a file. ``wanted`` and ``seen`` are parts of sentences, ``seen`` with the place (server, address, path).
+    unit, a file. ``wanted`` and ``seen`` are parts of sentences, ``seen`` with the server, address or path.
     ``remedy`` says what to do, in a sentence or two; only an ``ok`` finding has none. Strangers may have written parts
     of the texts, so each is made plain.
     """
@@ -39,10 +39,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Host:
+class CheckedHost:
     """What checks read: the settings (``mailserver.settings``) and, for everything else, functions.
 
-    ``command`` is called with the words of a command and returns :class:`Done`; it never raises an exception.
+    ``command`` is called with the words of a command and returns :class:`mailhost.command.CommandResult`; it never
+    raises an exception.
     """
 
     settings: Settings

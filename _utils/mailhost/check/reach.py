@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailhost.check.findings import Host
+from mailhost.check.findings import CheckedHost
 
 READ, WRITE, PASS = 4, 2, 1
 _LINKS = 40
@@ -22,7 +22,7 @@ class Who:
     gids: frozenset[int]
 
 
-def who(host: Host, name: str) -> Who | None:
+def who(host: CheckedHost, name: str) -> Who | None:
     """Return the :class:`Who` of a user by ``id``; ``None`` if that gave no answer."""
     uid, gids = (host.command(("id", option, name)) for option in ("-u", "-G"))
     if uid.status != 0 or gids.status != 0:
@@ -44,7 +44,7 @@ def may(found: os.stat_result, user: Who, rights: int) -> bool:
 
 
 def resolve(path: str | Path, root: str | Path = "/") -> list[Path]:
-    """Return the places on the way to ``path``, for a process whose root folder is ``root``.
+    """Return the paths on the way to ``path``, for a process whose root folder is ``root``.
 
     The last one is what ``path`` names. An absolute link leads back to ``root``.
 
@@ -57,15 +57,15 @@ def resolve(path: str | Path, root: str | Path = "/") -> list[Path]:
         if step == "..":
             passed = passed[:-1] or [root]
             continue
-        place = passed[-1] / step
-        if not place.is_symlink():
-            place.lstat()
-            passed.append(place)
+        step_path = passed[-1] / step
+        if not step_path.is_symlink():
+            step_path.lstat()
+            passed.append(step_path)
             continue
         links += 1
         if links > _LINKS:
-            raise OSError(errno.ELOOP, "too many symbolic links", str(place))
-        target = Path(os.readlink(place))
+            raise OSError(errno.ELOOP, "too many symbolic links", str(step_path))
+        target = Path(os.readlink(step_path))
         if target.is_absolute():
             passed = [root]
         steps = [part for part in target.parts if part != "/"] + steps
@@ -75,17 +75,17 @@ def resolve(path: str | Path, root: str | Path = "/") -> list[Path]:
 def socket_problem(path: str | Path, user: Who, root: str | Path = "/") -> str:
     """Return why a user whose root folder is ``root`` cannot connect to a Unix socket; ``""`` if it can."""
     try:
-        *folders, place = resolve(path, root)
+        *folders, step_path = resolve(path, root)
         found = [folder.stat() for folder in folders]
-        last = place.stat()
+        last = step_path.stat()
     except OSError as err:
         return f"{err.filename}: {err.strerror}"
     if not stat.S_ISSOCK(last.st_mode):
-        return f"{place} is no socket"
+        return f"{step_path} is no socket"
     for folder, its in zip(folders, found, strict=True):
         if not may(its, user, PASS):
             return f"{user.name} may not pass {described(folder, its)}"
-    return "" if may(last, user, READ | WRITE) else f"{user.name} may not write to {described(place, last)}"
+    return "" if may(last, user, READ | WRITE) else f"{user.name} may not write to {described(step_path, last)}"
 
 
 def described(path: str | Path, found: os.stat_result) -> str:

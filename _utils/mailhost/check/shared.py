@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from mailhost.check.findings import Finding, Outcome, ok
-from mailhost.command import Done
+from mailhost.check.findings import CheckResult, Finding, ok
+from mailhost.command import CommandResult
 
 _SECRET = re.compile(r"passw|secret|dsn|bindpw", re.IGNORECASE)
 _WITH_LOGIN = re.compile(r"\w+://[^/\s]*:[^/\s]*@|\bstatic:|^dsn:")
 
 
-def not_run(id: str, about: str, wanted: str, words: Iterable[str], done: Done) -> Finding:
+def not_run(id: str, about: str, wanted: str, words: Iterable[str], done: CommandResult) -> Finding:
     """Return the finding that a command could not be run, gave no answer in time, or gave an unreadable one."""
     why = _first_line(done.err) or _first_line(done.out) or f"exit status {done.status}"
     asked = command_line(words)
@@ -53,18 +53,18 @@ def together(id: str, names: Iterable[str], kind: str, wanted: str) -> list[Find
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """One thing to check for each of many names.
 
-    ``look`` is called with a name and returns what is wrong, or ``None``.
+    ``check`` is called with a name and returns what is wrong, or ``None``.
     """
 
     id: str
     wanted: str
-    look: Callable[[str], Outcome | None]
+    check: Callable[[str], CheckResult | None]
 
 
-def chain(steps: Collection[Step], names: Iterable[str], kind: str = "domains") -> list[Finding]:
+def chain(steps: Collection[ChainStep], names: Iterable[str], kind: str = "domains") -> list[Finding]:
     """Return the findings of steps that build on each other: after a failed step, a name's later steps are skipped.
 
     For each step, all names that are right make one finding.
@@ -73,7 +73,7 @@ def chain(steps: Collection[Step], names: Iterable[str], kind: str = "domains") 
     passed: dict[str, list[str]] = {step.id: [] for step in steps}
     for name in names:
         for step in steps:
-            wrong = step.look(name)
+            wrong = step.check(name)
             if wrong:
                 status, seen, remedy = wrong
                 found.append(Finding(step.id, status, name, step.wanted, seen, remedy))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mailhost.check.findings import Finding, Host, Status, ok
+from mailhost.check.findings import CheckedHost, Finding, Status, ok
 from mailhost.daemons.services import Service, services
 from mailhost.daemons.talk import Budget, any_certificate, open_talk, short
 from mailhost.errors import HandshakeFailed, WireError
@@ -45,7 +45,7 @@ _RELOAD = "postfix reload; doveadm reload"
 _LATER = "Check again; if it stays: mailserver.check area=protocol says more"
 
 
-def findings(host: Host, domains: Collection[str]) -> list[Finding]:
+def findings(host: CheckedHost, domains: Collection[str]) -> list[Finding]:
     """Return the findings about TLS at the services that ``host.settings`` want; ``domains`` make no difference."""
     return look_at(host.settings, services(host.settings), Budget(), datetime.now(timezone.utc))
 
@@ -85,7 +85,7 @@ def _port(settings: Settings, service: Service, budget: Budget) -> tuple[list[by
         return [], [Finding(id, "fail", service.about, wanted, str(err), remedy)]
     except WireError as err:
         return [], [Finding(id, "unknown", service.about, wanted, str(err), _LATER)]
-    modern = ok(id, service.about, wanted, f"{service.place}: {version}")
+    modern = ok(id, service.about, wanted, f"{service.endpoint}: {version}")
     return chain, [modern, _old_versions(settings, service, budget), _served(settings, service, chain)]
 
 
@@ -136,7 +136,7 @@ def _old_versions(settings: Settings, service: Service, budget: Budget) -> Findi
     # At port 25 the alternative to weak TLS is no TLS (RFC 7435); at the others passwords are sent over it.
     status: Status = "warn" if service.name == "smtp" else "fail"
     remedy = f"{key}, and run a highstate"
-    return Finding(id, status, service.about, wanted, f"{service.place}: agreed on {version}", remedy)
+    return Finding(id, status, service.about, wanted, f"{service.endpoint}: agreed on {version}", remedy)
 
 
 def _old_context() -> ssl.SSLContext:
@@ -155,7 +155,7 @@ def _served(settings: Settings, service: Service, chain: Sequence[bytes]) -> Fin
     except (OSError, ValueError) as err:
         return Finding(id, "unknown", service.about, wanted, f"{', '.join(paths)}: {err}", "See tls.certificate.file")
     served = from_der(chain[0])
-    seen = f"{service.place}: {summary(served)}"
+    seen = f"{service.endpoint}: {summary(served)}"
     if served in on_disk:
         return ok(id, service.about, wanted, seen)
     newest = f"{paths[-1]} has {summary(on_disk[0])}" if on_disk else f"{', '.join(paths)} has none"
@@ -230,18 +230,18 @@ def _certificate(
     renew = f"{renew}; then {_RELOAD}"
     note = "self-signed, " if self_signed else ""
     return [
-        _names(leaf, settings["hostname"], about, service.place, note, renew, self_signed),
-        _expiry(leaf, about, service.place, note, renew, now),
+        _names(leaf, settings["hostname"], about, service.endpoint, note, renew, self_signed),
+        _expiry(leaf, about, service.endpoint, note, renew, now),
         _chain(chain, about, service, self_signed, budget, source),
     ]
 
 
 def _names(
-    leaf: "x509.Certificate", hostname: str, about: str, place: str, note: str, renew: str, self_signed: bool
+    leaf: "x509.Certificate", hostname: str, about: str, endpoint: str, note: str, renew: str, self_signed: bool
 ) -> Finding:
     wanted = f"the certificate names {hostname} (RFC 9525 section 6.3)"
     names = names_of(leaf)
-    seen = f"{place}: {note}for {', '.join(names) or 'no DNS name'}"
+    seen = f"{endpoint}: {note}for {', '.join(names) or 'no DNS name'}"
     if any(covers(name, hostname) for name in names):
         return ok("tls.certificate.names", about, wanted, short(seen))
     # Nobody relies on the name in a certificate that nobody signed.
@@ -250,11 +250,11 @@ def _names(
     return Finding("tls.certificate.names", status, about, wanted, short(seen), remedy)
 
 
-def _expiry(leaf: "x509.Certificate", about: str, place: str, note: str, renew: str, now: datetime) -> Finding:
+def _expiry(leaf: "x509.Certificate", about: str, endpoint: str, note: str, renew: str, now: datetime) -> Finding:
     wanted = f"the certificate is valid, and for {WARN_BEFORE.days} days more"
     left = leaf.not_valid_after_utc - now
     span = f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M} to {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-    seen = f"{place}: {note}valid from {span}"
+    seen = f"{endpoint}: {note}valid from {span}"
     if leaf.not_valid_before_utc > now:
         remedy = f"Is the clock right (timedatectl)? Else: {renew}"
         return Finding("tls.certificate.expiry", "fail", about, wanted, f"{seen}, which is to come", remedy)
@@ -270,17 +270,17 @@ def _chain(
 ) -> Finding:
     id, wanted = "tls.certificate.chain", "each certificate is signed by the next (RFC 8446 section 4.4.2)"
     names = " < ".join(subject(one) for one in chain)
-    seen = short(f"{service.place}: {names}")
+    seen = short(f"{service.endpoint}: {names}")
     remedy = (
         "Put the host's certificate first into the file, then those between it and the root, in their order (certbot: "
         f"fullchain.pem, not cert.pem); then {_RELOAD}"
     )
     if self_signed and source in ("ca", "acme"):
-        seen = f"{service.place}: self-signed; the certificate of mailserver:tls:{source} is awaited"
+        seen = f"{service.endpoint}: self-signed; the certificate of mailserver:tls:{source} is awaited"
         remedy = f"{_AGAIN} says what is in its way"
         return Finding(id, "warn", about, wanted, seen, remedy)
     if self_signed:
-        return ok(id, about, wanted, f"{service.place}: self-signed")
+        return ok(id, about, wanted, f"{service.endpoint}: self-signed")
     if not all(issued(one, other) for one, other in itertools.pairwise(chain)):
         return Finding(id, "fail", about, wanted, seen, remedy)
     try:
@@ -288,7 +288,7 @@ def _chain(
     except WireError as err:
         return Finding(id, "unknown", about, wanted, str(err), _LATER)
     if not complete:
-        seen = short(f"{service.place}: only {names}, by {chain[0].issuer.rfc4514_string()}, unknown here")
+        seen = short(f"{service.endpoint}: only {names}, by {chain[0].issuer.rfc4514_string()}, unknown here")
         return Finding(id, "fail", about, wanted, seen, remedy)
     return ok(id, about, wanted, seen)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from mailhost.command import Command, run_command
-from mailhost.daemons import in_force, overlooked
+from mailhost.daemons import activation, overlooked
 from mailhost.daemons.services import Service
 from mailhost.daemons.talk import Budget, Talk, open_talk
 from mailhost.errors import DaemonError, WireError
@@ -35,8 +35,8 @@ Flow: TypeAlias = Callable[[], tuple[dict[str, str], Iterable[str]]]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The observed state of a daemon: whether its units are active, and ``{place: what is wrong}`` of its listeners.
+class DaemonState:
+    """The observed state of a daemon: whether its units are active, and ``{endpoint: what is wrong}`` of its listeners.
 
     ``undelivered`` is the same for mail that does not arrive (:attr:`Daemon.flow`).
     """
@@ -52,7 +52,7 @@ class Daemon:
 
     ``check`` is the command of its own parser, with ``{staged}`` for the folder of the staged files. ``reload`` is the
     command that makes it read its files. ``services`` are those of :mod:`mailhost.daemons.services` that it must
-    answer; ``sockets`` are other places, (address, port), where it listens. ``log`` is a log file of its own besides
+    answer; ``sockets`` are other (address, port) where it listens. ``log`` is a log file of its own besides
     the journal. ``recipient`` is a mail address that it must accept mail for. ``pair`` are the files of a certificate
     and its key that it serves, and ``main_cf`` is the path of a main.cf that names more of them. ``flow`` sends
     messages and returns ``{what: what is wrong}`` and sentences about what is unknown, which go to ``notes``.
@@ -85,10 +85,10 @@ class Daemon:
             # Postfix's tools may give the reason only in the log.
             said = "\n".join(filter(None, [done.err.strip(), done.out.strip(), *self.words(since)]))
             return said or f"{words[0]}: exit status {done.status}"
-        places = [(one.address, one.port) for one in self.services] + list(self.sockets)
+        listeners = [(one.address, one.port) for one in self.services] + list(self.sockets)
         wrong = [
             *(one for pair in self._pairs(staged) for one in overlooked.pair_problems(*pair)),
-            *overlooked.port_problems(places, self.unit, self.command),
+            *overlooked.port_problems(listeners, self.unit, self.command),
             *self._tables(staged),
         ]
         return "\n".join(wrong)
@@ -96,11 +96,11 @@ class Daemon:
     def _tables(self, staged: AnyPath) -> list[str]:
         if not self.main_cf:
             return []
-        folder = in_force.beneath(staged, self.main_cf).parent
+        folder = activation.beneath(staged, self.main_cf).parent
         return overlooked.table_problems(folder, self.command)
 
     def _pairs(self, staged: AnyPath) -> list[tuple[str, str]]:
-        main_cf = in_force.look(in_force.beneath(staged, self.main_cf)) if self.main_cf else None
+        main_cf = activation.read_file(activation.beneath(staged, self.main_cf)) if self.main_cf else None
         found = overlooked.chain_pairs(main_cf.octets.decode("utf-8", "replace")) if main_cf else []
         return [*([self.pair] if self.pair else []), *found]
 
@@ -167,13 +167,13 @@ class Daemon:
         # Sent messages add log lines of their own, and their outcome is reported in any case.
         return (loud if self.flow or (loud and len(lines) > _MOST_WORDS) else lines)[-_MOST_WORDS:]
 
-    def seen(self) -> Seen:
+    def seen(self) -> DaemonState:
         """Check the units, and talk to each listener."""
         if self._inactive():
-            return Seen(False, {})
-        problems = {one.place: self._talk(one) for one in self.services}
+            return DaemonState(False, {})
+        problems = {one.endpoint: self._talk(one) for one in self.services}
         problems.update({f"{host} port {port}": _connect(host, port) for host, port in self.sockets})
-        return Seen(True, {place: wrong for place, wrong in problems.items() if wrong})
+        return DaemonState(True, {endpoint: wrong for endpoint, wrong in problems.items() if wrong})
 
     def _talk(self, service: Service) -> str:
         """Return why a listener does not serve: it tries greeting, hello, TLS and, in plain SMTP, a recipient."""
@@ -182,7 +182,7 @@ class Daemon:
                 talk.connect()
                 ready, words = talk.greet()
                 if not ready:
-                    return f"{service.place}: {words}"
+                    return f"{service.endpoint}: {words}"
                 talk.hello()
                 if not service.direct and talk.offers_tls():
                     talk.starttls()
@@ -194,9 +194,9 @@ class Daemon:
     def _refused_recipient(self, service: Service, talk: Talk) -> str:
         talk.ask("MAIL FROM:<>")
         reply = str(talk.ask(f"RCPT TO:<{self.recipient}>"))
-        return f"{service.place} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
+        return f"{service.endpoint} answers a recipient with {reply}" if _DEFERS.match(reply) else ""
 
-    def before(self, delivers: bool) -> Seen:
+    def before(self, delivers: bool) -> DaemonState:
         """Check as :meth:`seen` does, before a change; with ``delivers`` also check whether mail arrives."""
         seen = self.seen()
         return replace(seen, undelivered=self._undelivered()) if delivers and seen.active else seen
@@ -207,7 +207,7 @@ class Daemon:
         wrong, self.notes[:] = self.flow()
         return wrong
 
-    def settled(self, before: Seen, since: Moment) -> list[str]:
+    def settled(self, before: DaemonState, since: Moment) -> list[str]:
         """Wait until the daemon serves steadily, and check that mail arrives; return what is wrong if not.
 
         Problems that existed before the change, while the daemon ran, do not count.
@@ -226,7 +226,7 @@ class Daemon:
                     return wrong
             self.pause(0.25)
 
-    def _wrong(self, before: Seen, since: Moment) -> list[str]:
+    def _wrong(self, before: DaemonState, since: Moment) -> list[str]:
         inactive = self._inactive()
         # A program that could not start before logs its end a second later; then only the test messages decide.
         late = _LATE if before.undelivered else None
@@ -235,10 +235,10 @@ class Daemon:
         if inactive or fatal:
             return [*fatal, *inactive]
         seen = self.seen()
-        return [wrong for place, wrong in seen.problems.items() if place not in before.problems]
+        return [wrong for endpoint, wrong in seen.problems.items() if endpoint not in before.problems]
 
 
-def place_of_socket(text: str) -> tuple[str, int]:
+def address_of_socket(text: str) -> tuple[str, int]:
     """Return the (address, port) to connect to for ``inet:8891@127.0.0.1``, ``443`` or ``[::]:443``."""
     port, _, host = text.removeprefix("inet:").partition("@")
     if not host:

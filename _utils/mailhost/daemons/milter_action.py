@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mailhost.command import Command, run_command
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.errors import MilterActionError, WriteError
 
 WAITS = ("tempfail", "shutdown")
@@ -38,11 +38,11 @@ Process: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Postfix:
+class PostfixInstance:
     """A Postfix by its configuration folder, and the means to reach it and its processes, which tests replace."""
 
     folder: str = "/etc/postfix"
-    state: str = in_force.STATE
+    state: str = activation.STATE
     command: Command = run_command
     proc: str = "/proc"
     kill: Callable[[int, int], None] = os.kill
@@ -58,9 +58,9 @@ class Postfix:
         return Path(self.state) / "milter-action"
 
 
-def is_ours(postfix: Postfix) -> bool:
+def is_ours(postfix: PostfixInstance) -> bool:
     """Tell whether this formula wrote main.cf."""
-    here = in_force.look(postfix.path("main.cf"))
+    here = activation.read_file(postfix.path("main.cf"))
     return here is not None and here.octets.startswith(OURS)
 
 
@@ -93,7 +93,7 @@ def _tempfail(found: re.Match[str]) -> str:
     return found[0] if found[2].lower() in WAITS else f"{found[1]}tempfail"
 
 
-def lets_out(postfix: Postfix, folder: str | None = None) -> list[str]:
+def lets_out(postfix: PostfixInstance, folder: str | None = None) -> list[str]:
     """Return the settings that let out mail while a milter is away: ``["milter_default_action = accept"]``.
 
     :param folder: the folder with main.cf and master.cf, if not the one in place.
@@ -123,20 +123,20 @@ def _tables_letting_out(text: str) -> list[str]:
     found = []
     for value in re.findall(r"smtpd_milter_maps[ ]*=(.*)", text):
         for path in re.findall(r"\w+:(/[^\s,{}]+)", value):
-            here = in_force.look(path)
+            here = activation.read_file(path)
             words = here.octets.decode("utf-8", "replace") if here else ""
             if any(one[2].lower() not in WAITS for one in _OF_ONE.finditer(words)):
                 found.append(f"{path} (smtpd_milter_maps)")
     return found
 
 
-def make_wait(postfix: Postfix) -> list[str]:
+def make_wait(postfix: PostfixInstance) -> list[str]:
     """Make Postfix let mail wait for a milter that is away, and end all processes with another setting.
 
     :return: the settings that let mail out, as from :func:`lets_out`.
     :raises MilterActionError: it is not possible; nothing was touched, or the old files are back.
     """
-    former = {postfix.path(name): in_force.look(postfix.path(name)) for name in FILES}
+    former = {postfix.path(name): activation.read_file(postfix.path(name)) for name in FILES}
     if former[postfix.path("main.cf")] is None or not shutil.which("postconf"):
         return []
     said = lets_out(postfix)
@@ -144,11 +144,11 @@ def make_wait(postfix: Postfix) -> list[str]:
     try:
         postfix.mark.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         postfix.mark.touch(0o600)
-        in_force.put({path: file for path, file in wanted.items() if file})
+        activation.put({path: file for path, file in wanted.items() if file})
         take(postfix)
     except (MilterActionError, WriteError, OSError) as err:
         with contextlib.suppress(WriteError):
-            in_force.put({path: file for path, file in former.items() if file})
+            activation.put({path: file for path, file in former.items() if file})
         raise MilterActionError(
             f"Postfix could not be made to have mail wait while OpenDKIM is restarted, so neither is touched: {err}"
         ) from err
@@ -156,7 +156,9 @@ def make_wait(postfix: Postfix) -> list[str]:
     return said
 
 
-def _edited(postfix: Postfix, former: Mapping[Path, in_force.File | None]) -> dict[Path, in_force.File | None]:
+def _edited(
+    postfix: PostfixInstance, former: Mapping[Path, activation.File | None]
+) -> dict[Path, activation.File | None]:
     """Return the edited files with which mail waits, checked with Postfix's own parser."""
     edits = {"main.cf": waiting_main, "master.cf": waiting_master}
     wanted = {}
@@ -164,7 +166,7 @@ def _edited(postfix: Postfix, former: Mapping[Path, in_force.File | None]) -> di
         file = former[postfix.path(name)]
         if file:
             octets = edit(file.octets.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-            file = in_force.File(octets, file.mode, file.uid, file.gid)
+            file = activation.File(octets, file.mode, file.uid, file.gid)
         wanted[postfix.path(name)] = file
     with tempfile.TemporaryDirectory() as folder:
         for path, file in wanted.items():
@@ -179,12 +181,12 @@ def _edited(postfix: Postfix, former: Mapping[Path, in_force.File | None]) -> di
     return wanted
 
 
-def is_running(postfix: Postfix) -> bool:
+def is_running(postfix: PostfixInstance) -> bool:
     """Tell whether the Postfix of this folder runs."""
     return bool(_processes(postfix))
 
 
-def take(postfix: Postfix) -> None:
+def take(postfix: PostfixInstance) -> None:
     """Make a running Postfix take its files, and wait until no process is left that started with older ones."""
     before = _processes(postfix)
     if not before:
@@ -205,7 +207,7 @@ def take(postfix: Postfix) -> None:
         raise MilterActionError(f"these processes of Postfix go on with the old setting: {left}")
 
 
-def _until(postfix: Postfix, holds: Callable[[], object], limit: float) -> bool:
+def _until(postfix: PostfixInstance, holds: Callable[[], object], limit: float) -> bool:
     ends = postfix.clock() + limit
     while not holds():
         if postfix.clock() >= ends:
@@ -214,7 +216,7 @@ def _until(postfix: Postfix, holds: Callable[[], object], limit: float) -> bool:
     return True
 
 
-def _queue_manager(postfix: Postfix) -> set[Process]:
+def _queue_manager(postfix: PostfixInstance) -> set[Process]:
     return _queue_manager_of(_processes(postfix))
 
 
@@ -222,7 +224,7 @@ def _queue_manager_of(found: Mapping[Process, str]) -> set[Process]:
     return {one for one, name in found.items() if name in ("qmgr", "nqmgr", "oqmgr")}
 
 
-def _processes(postfix: Postfix) -> dict[Process, str]:
+def _processes(postfix: PostfixInstance) -> dict[Process, str]:
     """Return ``{(process ID, start time): name}`` of the running master's children; empty if it does not run."""
     done = postfix.command(("postconf", "-c", postfix.folder, "-h", "queue_directory"))
     try:
@@ -244,12 +246,12 @@ def _processes(postfix: Postfix) -> dict[Process, str]:
 
 
 @contextlib.contextmanager
-def waiting(postfix: Postfix, ready: Callable[[], object] = lambda: True) -> Iterator[None]:
+def waiting(postfix: PostfixInstance, ready: Callable[[], object] = lambda: True) -> Iterator[None]:
     """Make mail wait while the block restarts OpenDKIM; then restore the setting of a main.cf of this formula.
 
     :param ready: tells whether OpenDKIM serves again, which is waited for.
     """
-    former = {postfix.path(name): in_force.look(postfix.path(name)) for name in FILES}
+    former = {postfix.path(name): activation.read_file(postfix.path(name)) for name in FILES}
     acts = former[postfix.path("main.cf")] and shutil.which("postconf") and (postfix.mark.exists() or lets_out(postfix))
     release = acts and is_ours(postfix)
     if acts:
@@ -259,5 +261,5 @@ def waiting(postfix: Postfix, ready: Callable[[], object] = lambda: True) -> Ite
         _until(postfix, ready, 15)
     finally:
         if release:
-            in_force.put({path: file for path, file in former.items() if file})
+            activation.put({path: file for path, file in former.items() if file})
             postfix.command(("postfix", "-c", postfix.folder, "reload"))

@@ -33,7 +33,7 @@ def reload_service(service: str) -> str | None:
         _systemctl("kill", "--signal=USR1", "--kill-who=main", service)
         return None
     try:
-        with milter_action.waiting(milter_action.Postfix(), lambda: wait_until_it_listens(service)):
+        with milter_action.waiting(milter_action.PostfixInstance(), lambda: wait_until_it_listens(service)):
             _systemctl("restart", service)
     except MilterActionError as err:
         raise CutoverError(str(err)) from err

@@ -54,7 +54,7 @@ def table_problems(folder: AnyPath, command: Command) -> list[str]:
 
     The alias database is not checked: it is made after Postfix first runs. A table on a server may be away for a while.
 
-    :param command: runs a command (:class:`mailhost.check.findings.Host`).
+    :param command: runs a command (:class:`mailhost.check.findings.CheckedHost`).
     """
     shown = [command(("postconf", "-c", str(folder), *words)) for words in (("-n", "-x"), ("-P", "-x"))]
     texts = parameters("\n".join(done.out for done in shown if done.status == 0))
@@ -68,21 +68,21 @@ def table_problems(folder: AnyPath, command: Command) -> list[str]:
             )
     missing = postfix_tables.missing_files(texts).items()
     return found + [
-        f"{place}: {path}: there is no such file; make it first, or leave it out" for place, path in missing
+        f"{parameter}: {path}: there is no such file; make it first, or leave it out" for parameter, path in missing
     ]
 
 
-def port_problems(places: Iterable[tuple[str, int]], unit: str, command: Command) -> list[str]:
+def port_problems(listeners: Iterable[tuple[str, int]], unit: str, command: Command) -> list[str]:
     """Return which of these ports a daemon other than ``unit`` listens on.
 
-    :param places: (address, port) of each listener.
-    :param command: runs a command (:class:`mailhost.check.findings.Host`).
+    :param listeners: (address, port) of each listener.
+    :param command: runs a command (:class:`mailhost.check.findings.CheckedHost`).
     """
     shown = command(("ss", "-Hltnp"))
     if shown.status != 0:
         return []
     found = []
-    for port in dict.fromkeys(port for _, port in places):
+    for port in dict.fromkeys(port for _, port in listeners):
         for line in shown.out.splitlines():
             words = line.split()
             if len(words) < 6 or words[3].rpartition(":")[2] != str(port):

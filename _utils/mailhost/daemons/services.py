@@ -39,7 +39,7 @@ class Service:
         return f"{self.host} port {self.port}"
 
     @property
-    def place(self) -> str:
+    def endpoint(self) -> str:
         return f"{self.address} port {self.port}"
 
     @property

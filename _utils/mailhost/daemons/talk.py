@@ -118,7 +118,7 @@ class Talk:
         try:
             self.socket = socket.create_connection((service.address, service.port), self._left(), source)
         except ConnectionRefusedError as err:
-            raise NothingListens(f"{service.place} refused the connection") from err
+            raise NothingListens(f"{service.endpoint} refused the connection") from err
         except OSError as err:
             raise self._failed(err) from err
         if service.direct:
@@ -134,7 +134,7 @@ class Talk:
             raise self._failed(err) from err
         except OSError as err:
             self.lost = True
-            raise HandshakeFailed(f"{self.service.place}: no TLS: {_reason(err)}") from err
+            raise HandshakeFailed(f"{self.service.endpoint}: no TLS: {_reason(err)}") from err
 
     def starttls(self, context: ssl.SSLContext | None = None) -> None:
         """Ask for TLS, and continue over it.
@@ -143,9 +143,9 @@ class Talk:
         """
         positive, words = self.ask_for_tls()
         if _PUT_OFF.match(str(words)):
-            raise PutOff(f"{self.service.place} answered STARTTLS with {short(words)}")
+            raise PutOff(f"{self.service.endpoint} answered STARTTLS with {short(words)}")
         if not positive:
-            raise HandshakeFailed(f"{self.service.place} answered STARTTLS with {short(words)}")
+            raise HandshakeFailed(f"{self.service.endpoint} answered STARTTLS with {short(words)}")
         self.handshake(context)
 
     def say(self, text: str) -> None:
@@ -207,14 +207,14 @@ class Talk:
 
     def _failed(self, err: OSError) -> WireError:
         self.lost = True
-        place = self.service.place
+        endpoint = self.service.endpoint
         if isinstance(err, TimeoutError):
-            return NoAnswer(f"{place} gave no answer to {self.asked} within {self.budget.answer:g} s")
-        return WireError(f"{place}, after {self.asked}: {_reason(err)}")
+            return NoAnswer(f"{endpoint} gave no answer to {self.asked} within {self.budget.answer:g} s")
+        return WireError(f"{endpoint}, after {self.asked}: {_reason(err)}")
 
     def _not_of_protocol(self, seen: str) -> WireError:
         self.lost = True
-        return WireError(f"{self.service.place} answered {self.asked} with {seen}")
+        return WireError(f"{self.service.endpoint} answered {self.asked} with {seen}")
 
 
 def _reason(err: OSError) -> str:

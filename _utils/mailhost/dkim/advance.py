@@ -4,22 +4,22 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from mailhost.dkim import keystore, life
+from mailhost.dkim.check import Announce, Publish, check_published, publisher
 from mailhost.dkim.given_up import COMPROMISED, WHY
-from mailhost.dkim.look import Announce, Publish, check_published, publisher
 from mailhost.dkim.make import make_keys, make_successors
 from mailhost.dkim.report import Report, merged
 from mailhost.dkim.run import OldestQueued, Run
-from mailhost.dkim.settled import AnyLook, Look, Only
+from mailhost.dkim.settled import AnySurvey, Only, Survey
 from mailhost.dkim.sign import Probe, Reload, sign
 from mailhost.errors import DkimError
 
 
 @dataclass(frozen=True)
-class Host:
+class SigningHost:
     """What a whole run needs from the host: its name for selectors, and its daemons.
 
     For ``reload`` and ``probe`` see :func:`mailhost.dkim.sign.sign`, for ``oldest_queued``
-    :func:`mailhost.dkim.look.check_published`, for ``announce`` :func:`mailhost.dkim.look.publisher`.
+    :func:`mailhost.dkim.check.check_published`, for ``announce`` :func:`mailhost.dkim.check.publisher`.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Host:
 
 def advance(
     run: Run,
-    host: Host,
+    host: SigningHost,
     also: Collection[str] = (),
     instead: Collection[str] = (),
     force: bool = False,
@@ -41,29 +41,34 @@ def advance(
 
     :param also, force: see :func:`mailhost.dkim.make.make_keys`.
     :param instead: see :func:`mailhost.dkim.sign.sign`.
-    :param everything: see :func:`mailhost.dkim.look.check_published`.
+    :param everything: see :func:`mailhost.dkim.check.check_published`.
     """
-    look = Look(run, {*also, *instead}, thorough=True)
-    made = make_keys(run, host.name, also, force, look, hold=instead)
-    seen, fresh = look_in_dns(run, host.name, host.oldest_queued, publisher(run, host.announce), everything, look)
+    survey = Survey(run, {*also, *instead}, thorough=True)
+    made = make_keys(run, host.name, also, force, survey, hold=instead)
+    seen, fresh = check_in_dns(run, host.name, host.oldest_queued, publisher(run, host.announce), everything, survey)
     return merged(made, seen, sign(run, host.reload, host.probe, instead, fresh))
 
 
-def look_in_dns(
-    run: Run, host: str, oldest_queued: OldestQueued | None, publish: Publish | None, everything: bool, look: AnyLook
-) -> tuple[Report, AnyLook]:
+def check_in_dns(
+    run: Run,
+    host: str,
+    oldest_queued: OldestQueued | None,
+    publish: Publish | None,
+    everything: bool,
+    survey: AnySurvey,
+) -> tuple[Report, AnySurvey]:
     """Check keys in DNS. Where a key turns out to be lost, make a successor and check that one as well.
 
-    For the parameters see :func:`mailhost.dkim.look.check_published`, and for ``host``
-    :func:`mailhost.dkim.make.make_keys`. Return the report, and the :class:`mailhost.dkim.settled.Look` for the rest of
-    the run.
+    For the parameters see :func:`mailhost.dkim.check.check_published`, and for ``host``
+    :func:`mailhost.dkim.make.make_keys`. Return the report, and the :class:`mailhost.dkim.settled.Survey` for the
+    rest of the run.
     """
-    seen = check_published(run, oldest_queued, publish, everything, look)
+    seen = check_published(run, oldest_queued, publish, everything, survey)
     lost = tuple(name for name in dict.fromkeys(seen.lost) if name not in run.planned.made)
     if not lost:
-        return seen, look
+        return seen, survey
     made = make_successors(run, host, lost)
-    settled = {name: known for name, known in look.settled.items() if name not in lost}
+    settled = {name: known for name, known in survey.settled.items() if name not in lost}
     fresh = Only(tuple(name for name in run.wanted if name not in settled), settled)
     # The keys that a dry run would have made do not exist, so they cannot be checked.
     again = run.do(check_published, run, oldest_queued, publish, False, Only(lost)) if made.changes else None
@@ -82,7 +87,7 @@ def give_up(run: Run, name: str, selector: str) -> None:
     if key is None or key.revoked:
         selectors = ", ".join(one.selector for one in manifest.keys if not one.revoked) or "none"
         raise DkimError(f"{name}: no key {selector} to revoke; those that are not revoked: {selectors}")
-    keystore.mark_compromised(run.place.keys, name, key.selector)
+    keystore.mark_compromised(run.paths.keys, name, key.selector)
     marked = run.manifest(name)
     row = next(one for one in marked.keys if one.selector == key.selector)
     run.write(marked.with_key(replace(row, given_up=COMPROMISED)))
@@ -99,4 +104,4 @@ def check_can_go_back(run: Run, name: str) -> None:
         given_up = [key for key in manifest.keys if key.stage == "retired" and key.signing and key.given_up]
         why = "".join(f"; {key.selector} is not used again: {WHY.get(key.given_up, key.given_up)}" for key in given_up)
         raise DkimError(f"{name}: no earlier key that DNS still shows{why}; dkim.status lists the domain's keys")
-    keystore.check_private(run.place.keys, name, earlier)
+    keystore.check_private(run.paths.keys, name, earlier)

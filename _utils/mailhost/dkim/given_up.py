@@ -5,7 +5,7 @@ from datetime import datetime
 
 from mailhost.dkim import life
 from mailhost.dkim import selectors as dkim_selectors
-from mailhost.dkim.life import LEFT, UNSEEN, Key, Manifest
+from mailhost.dkim.life import LEFT, UNSEEN, KeyRow, Manifest
 
 COMPROMISED, REVOKED, LOST, IMPOSSIBLE = "compromised", "revoked", "lost", "impossible"
 FOREIGN, FOREIGN_REVOKED, TAKEN = LEFT
@@ -36,17 +36,17 @@ class View:
     compromised: frozenset[str] = frozenset()
 
 
-def may_sign(key: Key) -> bool:
+def may_sign(key: KeyRow) -> bool:
     """Tell whether a key may sign: it was not given up, or only because another machine has it as well."""
     return key.given_up in ("", FOREIGN)
 
 
-def may_be_compromised(key: Key) -> bool:
+def may_be_compromised(key: KeyRow) -> bool:
     """Tell whether a report that others know a key still matters: it is neither revoked nor given up for good."""
     return key.given_up in ("", FOREIGN, UNSEEN) and not key.revoked
 
 
-def is_left(key: Key, named: bool) -> bool:
+def is_left(key: KeyRow, named: bool) -> bool:
     """Tell whether a key's record is not this host's business: it must not be published, revoked or removed for it.
 
     The record of a key that DNS shows as revoked, or no longer shows, is left alone as long as the tables name the key.
@@ -68,7 +68,7 @@ def seen_by(manifest: Manifest, view: View, now: datetime) -> Manifest:
     return replace(manifest, keys=keys, machine=view.machine or manifest.machine)
 
 
-def _marked(domain: str, key: Key, view: View, is_foreign: bool) -> Key:
+def _marked(domain: str, key: KeyRow, view: View, is_foreign: bool) -> KeyRow:
     if key.removed:
         return key
     if not dkim_selectors.is_possible(key.selector, domain):
@@ -78,18 +78,18 @@ def _marked(domain: str, key: Key, view: View, is_foreign: bool) -> Key:
     return replace(key, given_up=FOREIGN) if is_foreign and key.given_up in ("", UNSEEN) else key
 
 
-def _overtaken(manifest: Manifest, view: View, now: datetime) -> tuple[Key, ...]:
+def _overtaken(manifest: Manifest, view: View, now: datetime) -> tuple[KeyRow, ...]:
     """Return the keys; those that were made before the present signer and never took over are retired."""
     present, keys = life.signer(manifest), manifest.keys
     earlier = keys[: keys.index(present)] if present else ()
     return tuple(_retired(key, now, UNSEEN) if key in earlier and _waits(key, view) else key for key in keys)
 
 
-def _waits(key: Key, view: View) -> bool:
+def _waits(key: KeyRow, view: View) -> bool:
     return key.stage in ("generated", "published") and key.selector not in view.named
 
 
-def _ended(key: Key, view: View, now: datetime) -> Key:
+def _ended(key: KeyRow, view: View, now: datetime) -> KeyRow:
     if not key.given_up or key.selector in view.named:
         return key
     if _waits(key, view) or (key.stage == "signing" and key.given_up in SIGNS_NO_MORE):
@@ -100,6 +100,6 @@ def _ended(key: Key, view: View, now: datetime) -> Key:
     return key
 
 
-def _retired(key: Key, now: datetime, why: str = "") -> Key:
+def _retired(key: KeyRow, now: datetime, why: str = "") -> KeyRow:
     """Return the key as retired. If the clock is before its last stamp, return it unchanged; runs report that clock."""
     return replace(key, retired=now, given_up=key.given_up or why) if now >= key.since else key

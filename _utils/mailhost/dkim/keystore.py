@@ -202,7 +202,7 @@ def write_record(keys: AnyPath, domain: str, selector: str, zone_line: str) -> N
     safe_files.replace_file(Path(keys) / domain / f"{selector}.txt", f"{zone_line}\n", 0o644)
 
 
-def settle_key(keys: AnyPath, domain: str, key: life.Key, owner: Owner, test: bool = False) -> bool:
+def settle_key(keys: AnyPath, domain: str, key: life.KeyRow, owner: Owner, test: bool = False) -> bool:
     """Give a key file the owner and mode that OpenDKIM insists on; return whether it had others before.
 
     :param test: only check.
@@ -221,7 +221,7 @@ def settle_key(keys: AnyPath, domain: str, key: life.Key, owner: Owner, test: bo
         raise KeyFileError(str(err)) from err
 
 
-def _settle_private(path: Path, descriptor: int, key: life.Key, owner: Owner, test: bool) -> bool:
+def _settle_private(path: Path, descriptor: int, key: life.KeyRow, owner: Owner, test: bool) -> bool:
     found = os.fstat(descriptor)
     ids = _ids_if_there(owner) if test else owner.ids()
     if not _differs(found, 0o600, *ids):
@@ -255,7 +255,7 @@ def read_private(path: AnyPath) -> str:
         raise KeyFileError(f"{path}: cannot be read: {err}") from err
 
 
-def check_private(keys: AnyPath, domain: str, key: life.Key) -> None:
+def check_private(keys: AnyPath, domain: str, key: life.KeyRow) -> None:
     """Check that a key's file holds the key whose record the manifest has.
 
     :raises KeyFileError: the file is missing, unreadable, or holds another key.

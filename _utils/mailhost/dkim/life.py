@@ -70,7 +70,7 @@ _LAST_FIRST = STAGES[::-1]
 
 
 @dataclass(frozen=True)
-class Key:
+class KeyRow:
     """A row of the manifest: a key's public half, and a time stamp for each stage that it has reached.
 
     ``public`` is the base64 text of the record's ``p=`` (RFC 6376 section 3.6.1), empty in a removed row. Time stamps
@@ -114,21 +114,21 @@ class Manifest:
     """
 
     domain: str
-    keys: tuple[Key, ...] = ()
+    keys: tuple[KeyRow, ...] = ()
     machine: str = ""
 
-    def key(self, selector: str) -> Key | None:
+    def key(self, selector: str) -> KeyRow | None:
         """Return the row of ``selector``, or ``None``."""
         return next((key for key in self.keys if key.selector == selector), None)
 
-    def with_key(self, key: Key) -> "Manifest":
+    def with_key(self, key: KeyRow) -> "Manifest":
         """Return this manifest with ``key`` in place of the row that has its selector, or added at the end."""
         if self.key(key.selector) is None:
             return replace(self, keys=(*self.keys, key))
         return replace(self, keys=tuple(key if one.selector == key.selector else one for one in self.keys))
 
 
-def stamp(key: Key, stage: str, now: datetime) -> Key:
+def stamp(key: KeyRow, stage: str, now: datetime) -> KeyRow:
     """Return ``key`` with the time stamp ``now`` (aware UTC datetime) for ``stage``.
 
     :raises ManifestError: ``stage`` cannot follow the key's present stage.
@@ -144,18 +144,18 @@ def stamp(key: Key, stage: str, now: datetime) -> Key:
     return _with_times(key, {stage: now})
 
 
-def _with_times(key: Key, times: Mapping[str, datetime]) -> Key:
+def _with_times(key: KeyRow, times: Mapping[str, datetime]) -> KeyRow:
     """Return a key with these time stamps, by the names of their stages."""
     columns: dict[str, Any] = {**times}
     return replace(key, **columns)
 
 
-def live(manifest: Manifest) -> tuple[Key, ...]:
+def live(manifest: Manifest) -> tuple[KeyRow, ...]:
     """Return the keys whose record must be in DNS with its public key: neither revoked nor removed."""
     return tuple(key for key in manifest.keys if not key.revoked)
 
 
-def signer(manifest: Manifest) -> Key | None:
+def signer(manifest: Manifest) -> KeyRow | None:
     """Return the key that signs: the one with the latest ``signing`` stamp that is not retired, or ``None``.
 
     If stamps are equal, the later row counts. The same holds for the predecessor.
@@ -164,7 +164,7 @@ def signer(manifest: Manifest) -> Key | None:
     return max(signing, key=lambda key: key.at("signing"), default=None)
 
 
-def waiting(manifest: Manifest) -> list[Key]:
+def waiting(manifest: Manifest) -> list[KeyRow]:
     """Return the keys that may take over signing, oldest first: made after the present signer, and not retired.
 
     A key that was made before the present signer was overtaken by it and never takes over. Nor does a key that was
@@ -175,12 +175,12 @@ def waiting(manifest: Manifest) -> list[Key]:
     return [key for key in later if key.stage in ("generated", "published") and not key.given_up]
 
 
-def successor(manifest: Manifest) -> Key | None:
+def successor(manifest: Manifest) -> KeyRow | None:
     """Return the newest key that may take over signing as soon as it is published and has soaked, or ``None``."""
     return next(reversed(waiting(manifest)), None)
 
 
-def predecessor(manifest: Manifest) -> Key | None:
+def predecessor(manifest: Manifest) -> KeyRow | None:
     """Return the key that signed before the present one and that DNS should still show, or ``None``."""
     retired = [key for key in reversed(manifest.keys) if key.stage == "retired" and key.signing and not key.given_up]
     return max(retired, key=lambda key: (key.at("retired"), key.at("signing")), default=None)
@@ -212,12 +212,12 @@ def soak(manifest: Manifest, policy: DomainDkim, negative_ttl: int | None) -> in
     return min(max(policy["ttl"], negative_ttl or 0), LONGEST_CACHED)
 
 
-def signs_from(key: Key, seconds: int) -> datetime:
+def signs_from(key: KeyRow, seconds: int) -> datetime:
     """Return when a published key may sign at the earliest, ``seconds`` after it was published."""
     return key.at("published") + timedelta(seconds=seconds)
 
 
-def rotates_at(domain: str, key: Key, policy: DomainDkim) -> datetime | None:
+def rotates_at(domain: str, key: KeyRow, policy: DomainDkim) -> datetime | None:
     """Return when a key that signs gets a successor; ``None`` if never (``rotate_after: 0``).
 
     Each domain has its own moment in the period, taken from a hash of its name, so that the rotations of many domains
@@ -240,12 +240,12 @@ def rotation_is_due(manifest: Manifest, policy: DomainDkim, now: datetime) -> bo
     return moment is not None and now >= moment
 
 
-def retention_ends(key: Key, policy: DomainDkim) -> datetime:
+def retention_ends(key: KeyRow, policy: DomainDkim) -> datetime:
     """Return when a retired key's record may be revoked at the earliest."""
     return key.at("retired") + timedelta(seconds=policy["retention"])
 
 
-def has_retention(key: Key) -> bool:
+def has_retention(key: KeyRow) -> bool:
     """Tell whether a retired key's record must stay for a while, for mail that is still on its way.
 
     A key that never signed has nothing to verify; one of a hand-made configuration may have signed unseen. The record
@@ -255,7 +255,7 @@ def has_retention(key: Key) -> bool:
     return key.given_up == UNSEEN or (key.signing is not None and not key.given_up)
 
 
-def keeps_record(key: Key, policy: DomainDkim, now: datetime, oldest_queued: datetime | None) -> str:
+def keeps_record(key: KeyRow, policy: DomainDkim, now: datetime, oldest_queued: datetime | None) -> str:
     """Return why a retired key's record must stay in DNS; ``""`` if it must be revoked now.
 
     :param oldest_queued: when the oldest message in the mail queue arrived; ``now`` if the queue is empty, ``None`` if
@@ -273,12 +273,12 @@ def keeps_record(key: Key, policy: DomainDkim, now: datetime, oldest_queued: dat
     return ""
 
 
-def revocation_ends(key: Key, policy: DomainDkim) -> datetime:
+def revocation_ends(key: KeyRow, policy: DomainDkim) -> datetime:
     """Return when a revoked key's record may be removed at the earliest."""
     return key.at("revoked") + timedelta(seconds=policy["revoke_for"])
 
 
-def keeps_revoked(key: Key, policy: DomainDkim, now: datetime) -> str:
+def keeps_revoked(key: KeyRow, policy: DomainDkim, now: datetime) -> str:
     """Return why a revoked key's record, whose ``p=`` is empty, must stay; ``""`` if it must be removed now."""
     ends = revocation_ends(key, policy)
     return f"it stays revoked until {shown_time(ends)} (mailserver:dkim:revoke_for)" if now < ends else ""
@@ -305,7 +305,7 @@ def settled_until(manifest: Manifest, policy: DomainDkim) -> datetime | None:
     return min((moment for moment in moments if moment), default=NEVER)
 
 
-def _is_due(key: Key) -> bool:
+def _is_due(key: KeyRow) -> bool:
     """Tell whether something is due for a key at any time, because it has no retention."""
     if key.given_up in LEFT:
         return key.stage == "revoked"
@@ -318,7 +318,7 @@ def go_back(manifest: Manifest, now: datetime) -> Manifest:
     Its ``signing`` stamp is set to now, and its ``retired`` stamp is removed, since it is in use again. Keys that wait
     to take over are retired: otherwise they would undo the rollback within the hour.
     """
-    earlier, present = cast(Key, predecessor(manifest)), signer(manifest)
+    earlier, present = cast(KeyRow, predecessor(manifest)), signer(manifest)
     changed = manifest.with_key(replace(earlier, signing=now, retired=None))
     gone = [*([present] if present else []), *waiting(changed)]
     return with_keys(changed, [stamp(key, "retired", now) for key in gone])
@@ -338,17 +338,17 @@ def not_after(manifest: Manifest, now: datetime) -> Manifest:
     return with_keys(manifest, [_key_not_after(key, now) for key in manifest.keys])
 
 
-def _key_not_after(key: Key, now: datetime) -> Key:
+def _key_not_after(key: KeyRow, now: datetime) -> KeyRow:
     times: dict[str, datetime | None] = {name: getattr(key, name) for name in STAGES}
     return _with_times(key, {name: now for name, moment in times.items() if moment and moment > now})
 
 
-def with_keys(manifest: Manifest, keys: Iterable[Key]) -> Manifest:
+def with_keys(manifest: Manifest, keys: Iterable[KeyRow]) -> Manifest:
     for key in keys:
         manifest = manifest.with_key(key)
     return manifest
 
 
-def deadline(key: Key, policy: DomainDkim) -> datetime:
+def deadline(key: KeyRow, policy: DomainDkim) -> datetime:
     """Return when waiting for the key's record turns from a warning into a failure."""
     return key.generated + timedelta(seconds=0 if policy["strict"] else policy["publish_deadline"])

@@ -10,7 +10,7 @@ from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import selectors as dkim_selectors
 from mailhost.dkim import settled as dkim_settled
 from mailhost.dkim.given_up import FOREIGN
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.records import record_of
 from mailhost.dkim.report import Report
 from mailhost.dkim.run import Run, read_manifests
@@ -24,7 +24,7 @@ def make_keys(
     host: str,
     also: Collection[str] = (),
     force: bool = False,
-    look: dkim_settled.Look | None = None,
+    survey: dkim_settled.Survey | None = None,
     hold: Iterable[str] = (),
 ) -> Report:
     """Make a key for each domain that has none that signs or may sign, or whose signer is due for rotation.
@@ -35,20 +35,20 @@ def make_keys(
 
     :param host: the host's name, for selectors.
     :param also: domains that get a successor whether or not it is due; with ``force`` even where one is waiting.
-    :param look: a thorough :class:`mailhost.dkim.settled.Look` in which ``also`` are not settled; a new one, if left
-        out.
+    :param survey: a thorough :class:`mailhost.dkim.settled.Survey` in which ``also`` are not settled; a new one, if
+        left out.
     :param hold: domains that get no key in this run, since an earlier key is about to sign again.
     """
-    look = look or dkim_settled.Look(run, also, thorough=True)
-    run.do(_sweep, run, look.settled)
+    survey = survey or dkim_settled.Survey(run, also, thorough=True)
+    run.do(_sweep, run, survey.settled)
     asked = dict.fromkeys(also, dkim_plan.ANOTHER if force else dkim_plan.SUCCESSOR)
     asked.update(dict.fromkeys(hold, dkim_plan.EARLIER))
-    manifests, plans, done = _plans(run, look.rest, asked)
+    manifests, plans, done = _plans(run, survey.rest, asked)
     for name, manifest in manifests.items():
         done += _note_what_is_seen(run, manifest, plans[name])
     for manifest in manifests.values():
         done += _settle(run, manifest)
-    run.do(look.note, manifests)
+    run.do(survey.note, manifests)
     return run.report([*done, *_make(run, host, manifests, plans)])
 
 
@@ -77,7 +77,7 @@ def _adopts(run: Run, manifest: Manifest) -> str:
     if signs is None or manifest.key(signs.selector):
         return ""
     path = run.path(name, signs.selector)
-    is_here = signs.path == str(path) and (path.exists() or run.place.tables.foreseen.get(name) == signs)
+    is_here = signs.path == str(path) and (path.exists() or run.paths.tables.foreseen.get(name) == signs)
     return signs.selector if is_here else ""
 
 
@@ -126,9 +126,9 @@ def _write_all(run: Run, manifests: Mapping[str, Manifest], steps: Sequence[Step
 
 def _sweep(run: Run, settled: Collection[str]) -> None:
     """Delete unfinished files of killed runs. Settled folders are skipped: they were swept before."""
-    folders = safe_files.folders(run.place.keys)
+    folders = safe_files.folders(run.paths.keys)
     changed = [folder for folder in folders if os.path.basename(folder) not in settled]
-    safe_files.sweep(run.place.keys, *changed)
+    safe_files.sweep(run.paths.keys, *changed)
 
 
 def _named(run: Run, manifest: Manifest, step: Step, host: str) -> Step:
@@ -162,13 +162,13 @@ def _selector(run: Run, manifest: Manifest, host: str) -> str:
 
 def _write(run: Run, manifest: Manifest, selector: str, pem: str | None) -> None:
     """Write a key's file first (``pem``, unless it exists), then its record for people, and its manifest row last."""
-    name, keys, owner = manifest.domain, run.place.keys, run.place.owner
+    name, keys, owner = manifest.domain, run.paths.keys, run.paths.owner
     path = run.path(name, selector)
     keystore.make_folder(keys, name, owner)
     if pem:
         keystore.write_private(keys, name, selector, pem, owner)
     public, bits = keystore.public_half(keystore.read_private(path), str(path))
-    key = life.Key(selector, "rsa", bits, public, run.now)
+    key = life.KeyRow(selector, "rsa", bits, public, run.now)
     keystore.settle_key(keys, name, key, owner)
     line = mail_records.zone_line(record_of(name, run.domains[name], key))
     keystore.write_record(keys, name, selector, line)
@@ -189,7 +189,7 @@ def _settle(run: Run, manifest: Manifest) -> list[Step]:
     return done
 
 
-def _wrong(run: Run, name: str, key: Key) -> Step | None:
+def _wrong(run: Run, name: str, key: KeyRow) -> Step | None:
     """Return the step that puts a key's file right, or ``None``.
 
     :raises KeyFileError: the file is missing, and the key must be able to sign.
@@ -200,14 +200,14 @@ def _wrong(run: Run, name: str, key: Key) -> Step | None:
     if key.given_up and not run.path(name, key.selector).exists():
         # The file is not missed: nothing will sign with it.
         return None
-    if keystore.settle_key(run.place.keys, name, key, run.place.owner, test=True):
+    if keystore.settle_key(run.paths.keys, name, key, run.paths.owner, test=True):
         why = "OpenDKIM insists on its owner and mode"
         return Step(SETTLE, name, key.selector, why, "wrong owner or mode", "0600")
     return None
 
 
-def _put_right(run: Run, key: Key, step: Step) -> None:
+def _put_right(run: Run, key: KeyRow, step: Step) -> None:
     if step.kind == DESTROY:
         run.destroy(step.domain, key.selector)
     else:
-        keystore.settle_key(run.place.keys, step.domain, key, run.place.owner)
+        keystore.settle_key(run.paths.keys, step.domain, key, run.paths.owner)

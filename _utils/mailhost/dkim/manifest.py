@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from mailhost.clock import iso_time
-from mailhost.dkim.life import LIFE, STAGES, Key, Manifest, with_keys
+from mailhost.dkim.life import LIFE, STAGES, KeyRow, Manifest, with_keys
 from mailhost.errors import ManifestError
 
 FORMAT = 1
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
-_COLUMNS = frozenset(field.name for field in fields(Key)) - {"given_up"}
+_COLUMNS = frozenset(field.name for field in fields(KeyRow)) - {"given_up"}
 
 
 def emit(manifest: Manifest) -> str:
@@ -71,7 +71,7 @@ def _with_marks(manifest: Manifest, data: dict[str, Any], where: str) -> Manifes
     return replace(with_keys(manifest, marked), machine=machine)
 
 
-def _row(row: Any, where: str) -> Key:
+def _row(row: Any, where: str) -> KeyRow:
     if not isinstance(row, dict):
         raise ManifestError(f"{where}: not a mapping")
     odd = sorted(_COLUMNS.symmetric_difference(row))
@@ -79,7 +79,7 @@ def _row(row: Any, where: str) -> Key:
         raise ManifestError(f"{where}, {odd[0]}: {'not a column' if odd[0] in row else 'missing'}")
     times = {name: _time(row[name], f"{where}, {name}") for name in STAGES}
     _check_texts(row, where)
-    key = Key(**{**row, **times})
+    key = KeyRow(**{**row, **times})
     _check_order(key, where)
     return key
 
@@ -110,7 +110,7 @@ def _time(value: Any, where: str) -> datetime | None:
         raise ManifestError(f"{where}: {value!r} is not a time such as 2026-11-24T18:00:00Z") from err
 
 
-def _check_order(key: Key, where: str) -> None:
+def _check_order(key: KeyRow, where: str) -> None:
     reached: list[str] = []
     for stage in LIFE:
         moment = getattr(key, stage.name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from mailhost.clock import shown_time
 from mailhost.dkim import life
 from mailhost.dkim.given_up import FOREIGN, WHY
-from mailhost.dkim.life import Key
+from mailhost.dkim.life import KeyRow
 from mailhost.dkim.records import Wanted, record_of
 from mailhost.dkim.run import Run
 from mailhost.dkim.steps import FAIL, WAIT, Step
@@ -20,7 +20,7 @@ _WAITS = {
 }
 
 
-def tell(run: Run, name: str, key: Key, wanted: Wanted, verdict: Verdict) -> Step | None:
+def tell(run: Run, name: str, key: KeyRow, wanted: Wanted, verdict: Verdict) -> Step | None:
     """Return the :class:`mailhost.dkim.steps.Step` that reports a verdict that is not ``published``, or ``None``."""
     kind, todo = WAIT, _to_do(run, name, key, wanted, verdict.zone)
     if wanted.left:
@@ -44,7 +44,7 @@ def tell(run: Run, name: str, key: Key, wanted: Wanted, verdict: Verdict) -> Ste
     return Step(kind, name, key.selector, text, key=key, verdict=verdict, todo=todo) if text else None
 
 
-def does(run: Run, name: str, key: Key) -> str:
+def does(run: Run, name: str, key: KeyRow) -> str:
     """Return, as a sentence, what a key that is not revoked does at this moment."""
     signs = run.in_force.get(name)
     if signs and signs.selector == key.selector:
@@ -57,7 +57,7 @@ def does(run: Run, name: str, key: Key) -> str:
     return f"It waits to sign; {other}."
 
 
-def _missed(run: Run, name: str, key: Key) -> str:
+def _missed(run: Run, name: str, key: KeyRow) -> str:
     """Return the sentence for a key that DNS does not show as wanted although it signed."""
     if run.is_named(name, key.selector):
         return (
@@ -73,7 +73,7 @@ def _missed(run: Run, name: str, key: Key) -> str:
     return f"the key {key.selector} does not sign, because DNS does not show it as it must. {does(run, name, key)}"
 
 
-def _left(run: Run, name: str, key: Key, verdict: Verdict) -> tuple[str, str]:
+def _left(run: Run, name: str, key: KeyRow, verdict: Verdict) -> tuple[str, str]:
     """Return kind and text for a key whose record is left to others. It is only reported while it should sign."""
     if not run.is_named(name, key.selector):
         text = f"the key {key.selector} does not sign: {WHY[key.given_up]}." if key.stage == "signing" else ""
@@ -86,7 +86,7 @@ def _left(run: Run, name: str, key: Key, verdict: Verdict) -> tuple[str, str]:
     return FAIL if is_wrong else WAIT, text
 
 
-def _awaited(run: Run, name: str, key: Key, verdict: Verdict) -> tuple[str, str]:
+def _awaited(run: Run, name: str, key: KeyRow, verdict: Verdict) -> tuple[str, str]:
     policy, ends = run.policy(name), life.deadline(key, run.policy(name))
     so = "so mail is not signed with it yet"
     if run.is_named(name, key.selector):
@@ -102,7 +102,7 @@ def _listed(findings: Iterable[str]) -> str:
     return "\n".join(f"  Seen: {finding}" for finding in findings)
 
 
-def _to_do(run: Run, name: str, key: Key, wanted: Wanted, zone: str) -> str:
+def _to_do(run: Run, name: str, key: KeyRow, wanted: Wanted, zone: str) -> str:
     """Return, as text of lines to copy from, what must be done in DNS so that it shows a key's record as wanted."""
     record = record_of(name, run.domains[name], key)
     if not wanted.text:

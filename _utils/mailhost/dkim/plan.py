@@ -1,6 +1,6 @@
 """The plan of a run: what is due for a domain's keys, by their rows and by what was seen. Pure: nothing is done here.
 
-Making (:mod:`mailhost.dkim.make`), checking DNS (:mod:`mailhost.dkim.look`) and signing (:mod:`mailhost.dkim.sign`)
+Making (:mod:`mailhost.dkim.make`), checking DNS (:mod:`mailhost.dkim.check`) and signing (:mod:`mailhost.dkim.sign`)
 gather what the host, DNS and OpenDKIM's tables show, call :func:`plan` for each domain, and apply its steps. A dry run
 calls it in the same way and does not apply them.
 """
@@ -24,7 +24,7 @@ from mailhost.dkim.given_up import (
     may_sign,
     seen_by,
 )
-from mailhost.dkim.life import UNSEEN, Key, Manifest
+from mailhost.dkim.life import UNSEEN, KeyRow, Manifest
 from mailhost.dkim.records import TESTING, Wanted, judge, judge_wanted, shows, testing
 from mailhost.dkim.steps import (
     ADOPT,
@@ -172,7 +172,7 @@ def _in_dns(manifest: Manifest, policy: DomainDkim, now: datetime, seen: InDns) 
             yield from _earned(manifest.domain, key, seen.wants[key.selector], now, seen)
 
 
-def _earned(name: str, key: Key, wanted: Wanted, now: datetime, seen: InDns) -> Iterator[Step]:
+def _earned(name: str, key: KeyRow, wanted: Wanted, now: datetime, seen: InDns) -> Iterator[Step]:
     """Yield the stamp that a key has earned by its record in DNS. An answer that is not as wanted earns none."""
     answers = seen.answers[key.selector]
     verdict = judge_wanted(key, wanted, answers)
@@ -204,7 +204,7 @@ _WAITS = {
 _STAMPS = {"published": PUBLISH, "revoked": REVOKE, "removed": REMOVE}
 
 
-def _next_stage(key: Key, wanted: Wanted, is_named: bool) -> str:
+def _next_stage(key: KeyRow, wanted: Wanted, is_named: bool) -> str:
     """Return the stage that a key reaches when DNS shows its record as wanted, or ``""`` if it stays where it is."""
     if wanted.why or (wanted.left and key.stage in ("retired", "revoked") and not is_named):
         return "removed" if key.revoked else "revoked"
@@ -223,7 +223,7 @@ def _lost(manifest: Manifest, policy: DomainDkim, now: datetime, seen: InDns) ->
         yield Step(REPLACE, manifest.domain, reason="a key is given up, and none signs or waits in its place")
 
 
-def _given_up(name: str, key: Key, why: str, now: datetime, seen: InDns) -> Iterator[Step]:
+def _given_up(name: str, key: KeyRow, why: str, now: datetime, seen: InDns) -> Iterator[Step]:
     """Yield the steps for a lost key: it is given up, and retired if it does not sign."""
     lost = replace(key, given_up=why)
     yield Step(LOSE, name, key.selector, WHY[why], key=lost)
@@ -231,7 +231,7 @@ def _given_up(name: str, key: Key, why: str, now: datetime, seen: InDns) -> Iter
         yield Step(RETIRE, name, key.selector, WHY[why], key.stage, "retired", life.stamp(lost, "retired", now))
 
 
-def _why_lost(manifest: Manifest, policy: DomainDkim, now: datetime, key: Key, seen: InDns) -> str:
+def _why_lost(manifest: Manifest, policy: DomainDkim, now: datetime, key: KeyRow, seen: InDns) -> str:
     """Return why a key is lost; ``""`` if it is not.
 
     A record that was never seen as ours says nothing about the key: a wildcard ``*._domainkey`` with an empty ``p=`` is
@@ -255,18 +255,18 @@ def _why_lost(manifest: Manifest, policy: DomainDkim, now: datetime, key: Key, s
     return TAKEN if found == "another" and _is_urgent(manifest, key) else ""
 
 
-def _may_be_revoked(key: Key, policy: DomainDkim, now: datetime, is_named: bool) -> bool:
+def _may_be_revoked(key: KeyRow, policy: DomainDkim, now: datetime, is_named: bool) -> bool:
     """Tell whether this host itself may have asked for the revocation: the key's retention is over."""
     return key.stage == "retired" and not is_named and now >= life.retention_ends(key, policy)
 
 
-def _is_urgent(manifest: Manifest, key: Key) -> bool:
+def _is_urgent(manifest: Manifest, key: KeyRow) -> bool:
     """Tell whether a waiting key must replace a signer that was given up."""
     present = life.signer(manifest)
     return key in life.waiting(manifest) and present is not None and bool(present.given_up)
 
 
-def candidates(manifest: Manifest, seen: AtTables) -> list[Key]:
+def candidates(manifest: Manifest, seen: AtTables) -> list[KeyRow]:
     """Return the keys of a domain that may sign next if DNS shows them, the preferred one first.
 
     A key that signs by its stamps but is not named by the tables (:class:`AtTables`) is one of them.
@@ -306,7 +306,7 @@ def _lacks(
     manifest: Manifest,
     policy: DomainDkim,
     now: datetime,
-    key: Key,
+    key: KeyRow,
     verdict: Verdict,
     seen: AtTables,
     negative_ttl: int | None,
@@ -335,7 +335,7 @@ def soak(manifest: Manifest, policy: DomainDkim, seen: AtTables, negative_ttl: i
     return life.soak(manifest, policy, negative_ttl)
 
 
-def _takes_over(manifest: Manifest, key: Key, verdict: Verdict, now: datetime, seen: AtTables) -> Iterator[Step]:
+def _takes_over(manifest: Manifest, key: KeyRow, verdict: Verdict, now: datetime, seen: AtTables) -> Iterator[Step]:
     """Yield that a key signs and that its predecessors retire.
 
     The key of a hand-written configuration signed before it had any stamp for that, and without the stamp it would have
@@ -369,7 +369,7 @@ def unrecorded(name: str, selector: str, err: Exception) -> Step:
     return Step(FAIL, name, selector, f"{selector} signs, but this could not be recorded: {err}")
 
 
-def _signed(manifest: Manifest, key: Key, signed_before: str, now: datetime) -> Manifest:
+def _signed(manifest: Manifest, key: KeyRow, signed_before: str, now: datetime) -> Manifest:
     """Return the manifest once a key signs. Earlier keys are retired; after a rollback, the later ones are.
 
     A key that comes back already has its stamp.
@@ -381,7 +381,7 @@ def _signed(manifest: Manifest, key: Key, signed_before: str, now: datetime) -> 
     return life.with_keys(manifest, [signs, *(_followed(one, signed_before, now) for one in earlier)])
 
 
-def _followed(key: Key, signed_before: str, now: datetime) -> Key:
+def _followed(key: KeyRow, signed_before: str, now: datetime) -> KeyRow:
     """Return a key as it is once a later one signs.
 
     A key that signed although nobody saw it in DNS (the key of a hand-made configuration) is marked as such: its mail

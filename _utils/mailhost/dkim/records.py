@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import life
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.run import OldestQueued, Run
 from mailhost.dns import lookup, wildcards
 from mailhost.errors import DkimError
@@ -19,7 +19,7 @@ from mailhost.records.record import Record
 from mailhost.shapes import DomainSettings
 from mailhost.wording import did_you_mean
 
-_Place = TypeVar("_Place")
+_KeyName = TypeVar("_KeyName")
 """What tells keys apart in mappings: (domain, selector), or the question for DNS."""
 _Check = Callable[[tuple[bytes, ...]], str | None]
 """Takes the TXT values that a server shows; returns what is wrong with them, or ``None``."""
@@ -42,7 +42,7 @@ class Wanted:
     left: bool = False
 
 
-def record_of(name: str, domain: DomainSettings, key: Key) -> Record:
+def record_of(name: str, domain: DomainSettings, key: KeyRow) -> Record:
     """Return the :class:`mailhost.records.record.Record` of a key.
 
     Revoked, its ``p=`` is empty (RFC 6376 section 3.6.1).
@@ -51,7 +51,7 @@ def record_of(name: str, domain: DomainSettings, key: Key) -> Record:
     return records_key.key_record(name, key.selector, public, domain["dkim"]["ttl"], key.algorithm)
 
 
-def revoked_record_of(name: str, domain: DomainSettings, key: Key) -> Record:
+def revoked_record_of(name: str, domain: DomainSettings, key: KeyRow) -> Record:
     """Return the record that a key has from its revocation on."""
     return records_key.key_record(name, key.selector, "", domain["dkim"]["ttl"], key.algorithm)
 
@@ -61,7 +61,7 @@ def question_of(name: str, selector: str) -> lookup.Question:
     return lookup.Question(f"{selector}._domainkey.{name}", "TXT")
 
 
-def wanted_of(run: Run, name: str, key: Key, oldest_queued: datetime | None) -> Wanted:
+def wanted_of(run: Run, name: str, key: KeyRow, oldest_queued: datetime | None) -> Wanted:
     """Return what DNS should show of a key that is not removed.
 
     :param oldest_queued: see :func:`mailhost.dkim.life.keeps_record`.
@@ -70,7 +70,7 @@ def wanted_of(run: Run, name: str, key: Key, oldest_queued: datetime | None) -> 
 
 
 def wanted(
-    name: str, domain: DomainSettings, key: Key, is_named: bool, now: datetime, oldest_queued: datetime | None
+    name: str, domain: DomainSettings, key: KeyRow, is_named: bool, now: datetime, oldest_queued: datetime | None
 ) -> Wanted:
     """Return what DNS should show of a key, like :func:`wanted_of`, without a run.
 
@@ -94,7 +94,7 @@ def wanted(
     return Wanted(record)
 
 
-def change_of(run: Run, name: str, key: Key, wanted: Wanted) -> change.Change:
+def change_of(run: Run, name: str, key: KeyRow, wanted: Wanted) -> change.Change:
     """Return the :class:`mailhost.publish.change.Change` that makes DNS show what is wanted of a key.
 
     It may replace only records that are ours: this key's own record, or its revoked one.
@@ -116,12 +116,12 @@ def testing(answers: lookup.Answers) -> bool:
     return any(records_key.is_testing(value) for one in answers.seen for value in one.values)
 
 
-def judge(key: Key, answers: lookup.Answers) -> lookup.Verdict:
+def judge(key: KeyRow, answers: lookup.Answers) -> lookup.Verdict:
     """Return the :class:`mailhost.dns.lookup.Verdict` on whether DNS shows a key itself."""
     return lookup.judge(answers, _check(key.public, key.algorithm))
 
 
-def judge_wanted(key: Key, wanted: Wanted, answers: lookup.Answers) -> lookup.Verdict:
+def judge_wanted(key: KeyRow, wanted: Wanted, answers: lookup.Answers) -> lookup.Verdict:
     """Return the verdict on whether DNS shows what is wanted of a key; ``published`` means: as wanted, everywhere.
 
     A key that must be revoked is also revoked if there is no record. A key that must be removed needs to have no
@@ -149,35 +149,35 @@ def judge_wanted(key: Key, wanted: Wanted, answers: lookup.Answers) -> lookup.Ve
 
 
 def without_wildcards(
-    wants: Mapping[_Place, tuple[Key, Wanted]],
-    seen: Mapping[_Place, lookup.Answers],
+    wants: Mapping[_KeyName, tuple[KeyRow, Wanted]],
+    seen: Mapping[_KeyName, lookup.Answers],
     ask: wildcards.Ask,
-) -> dict[_Place, lookup.Answers]:
+) -> dict[_KeyName, lookup.Answers]:
     """Return what DNS shows of keys, without what wildcards synthesize for names that do not exist (RFC 4592).
 
     Names that show what is wanted are not queried again. A wildcard that shows the very key counts, since a verifier
     accepts it.
 
-    :param wants: ``{place: (key, Wanted)}``.
-    :param seen: ``{place: Answers}``.
+    :param wants: ``{key_name: (key, Wanted)}``.
+    :param seen: ``{key_name: Answers}``.
     :param ask: takes questions, and returns ``{Question: Answers}``.
     """
-    odd = {place: one for place, one in seen.items() if judge_wanted(*wants[place], one).value in _NOT_SHOWN}
-    keys = {one.question: wants[place][0] for place, one in odd.items()}
+    odd = {key_name: one for key_name, one in seen.items() if judge_wanted(*wants[key_name], one).value in _NOT_SHOWN}
+    keys = {one.question: wants[key_name][0] for key_name, one in odd.items()}
 
     def is_the_key(question: lookup.Question, values: tuple[bytes, ...]) -> bool:
         key = keys[question]
         return any(_check(key.public, key.algorithm)((value,)) is None for value in values)
 
     found = wildcards.unmasked({one.question: one for one in odd.values()}, ask, is_the_key)
-    return {**seen, **{place: found[one.question] for place, one in odd.items()}}
+    return {**seen, **{key_name: found[one.question] for key_name, one in odd.items()}}
 
 
 def _lacks(values: Iterable[bytes], ours: _Check) -> bool:
     return all(ours((value,)) for value in values)
 
 
-def shows(key: Key, answers: lookup.Answers) -> str:
+def shows(key: KeyRow, answers: lookup.Answers) -> str:
     """Return what DNS shows in place of a key: a ``"revoked"`` record, ``"another"`` key, or ``""`` for neither.
 
     No record of ours had an empty ``p=`` before this host asked for that, so one server that shows it is enough.

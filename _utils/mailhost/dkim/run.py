@@ -27,7 +27,7 @@ from mailhost.shapes import Dns, DomainDkim, Domains, Settings
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_Place = TypeVar("_Place")
+_Name = TypeVar("_Name")
 Ask = Callable[[Iterable[lookup.Question], lookup.Options], dict[lookup.Question, lookup.Answers]]
 """Asks DNS, as :func:`mailhost.dns.lookup.ask` does."""
 
@@ -39,7 +39,7 @@ APPLIED_FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Place:
+class SigningPaths:
     """Where a host has its keys and tables, and who owns the keys."""
 
     keys: str
@@ -63,7 +63,7 @@ def applied_settings(
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         settings: Settings = data
-        place_of(settings)
+        paths_of(settings)
         settings["domains"] = packing.unpacked(settings["domains"])
         found = data["format"]
     except FileNotFoundError as err:
@@ -75,11 +75,11 @@ def applied_settings(
     return settings
 
 
-def place_of(settings: Settings) -> Place:
-    """Return the :class:`Place` that a host's settings name."""
+def paths_of(settings: Settings) -> SigningPaths:
+    """Return the :class:`SigningPaths` that a host's settings name."""
     paths = settings["os"]["opendkim"]
     domains = packing.unpacked(settings.get("domains", {}))
-    return Place(
+    return SigningPaths(
         paths["keys"],
         opendkim_tables.tables(paths["key_table"], paths["signing_table"], domains),
         keystore.Owner(paths["user"], paths["group"]),
@@ -113,7 +113,7 @@ class Run:
     last watch saw wrong. ``planned`` is what earlier parts of the same dry run would have done.
     """
 
-    place: Place
+    paths: SigningPaths
     domains: Domains
     dns: Dns
     now: datetime
@@ -134,7 +134,7 @@ class Run:
     @cached_property
     def top(self) -> str:
         """The folder of the keys, as text that paths in it begin with."""
-        return str(Path(self.place.keys))
+        return str(Path(self.paths.keys))
 
     def policy(self, name: str) -> DomainDkim:
         """Return a domain's settings for its keys, the section ``dkim``."""
@@ -142,20 +142,20 @@ class Run:
 
     def path(self, name: str, selector: str) -> Path:
         """Return the path of a private key file."""
-        return keystore.private_path(self.place.keys, name, selector)
+        return keystore.private_path(self.paths.keys, name, selector)
 
     def is_compromised(self, name: str, selector: str) -> bool:
         """Tell whether a private key was reported as known to others."""
-        return keystore.is_compromised(self.place.keys, name, selector)
+        return keystore.is_compromised(self.paths.keys, name, selector)
 
     @cached_property
     def in_force(self) -> dict[str, opendkim_tables.Signer]:
         """The signers that the tables named when this was first read, ``{domain: Signer}``."""
-        return opendkim_tables.signers_in_force(self.place.tables)
+        return opendkim_tables.signers_in_force(self.paths.tables)
 
     @cached_property
     def _named(self) -> dict[str, set[str]]:
-        return opendkim_tables.named(self.place.tables)
+        return opendkim_tables.named(self.paths.tables)
 
     def named(self, name: str) -> frozenset[str]:
         """Return the selectors of a domain that the tables name, including tables of a change that was cut short."""
@@ -185,7 +185,7 @@ class Run:
             raise ManifestError(self.refused[name])
         if name in self.planned.manifests:
             return self.planned.manifests[name]
-        return keystore.read_manifest(self.place.keys, name)
+        return keystore.read_manifest(self.paths.keys, name)
 
     def destroy(self, name: str, selector: str) -> None:
         """Destroy a private key file, if it is there.
@@ -194,9 +194,9 @@ class Run:
             KeyTable, which could tell, is missing.
         """
         path = self.path(name, selector)
-        if opendkim_tables.may_read(self.place.tables, path):
+        if opendkim_tables.may_read(self.paths.tables, path):
             raise KeyInUse(
-                f"{path}: not destroyed, although {selector} is revoked: {self.place.tables.key_table} names this "
+                f"{path}: not destroyed, although {selector} is revoked: {self.paths.tables.key_table} names this "
                 "file, or is missing. It is destroyed once another key signs (salt-call dkim.status)"
             )
         keystore.destroy(path)
@@ -213,12 +213,12 @@ class Run:
         """Write a manifest; a dry run only remembers it."""
         if self.test:
             self.planned.manifests[manifest.domain] = manifest
-        self.do(keystore.write_manifest, self.place.keys, manifest)
+        self.do(keystore.write_manifest, self.paths.keys, manifest)
 
-    def answers(self, questions: Mapping[_Place, lookup.Question]) -> dict[_Place, lookup.Answers]:
-        """Ask DNS ``{place: Question}``, and return ``{place: Answers}``."""
+    def answers(self, questions: Mapping[_Name, lookup.Question]) -> dict[_Name, lookup.Answers]:
+        """Ask DNS ``{name: Question}``, and return ``{name: Answers}``."""
         asked = self.ask(questions.values(), lookup.options(self.dns)) if questions else {}
-        return {place: asked[question] for place, question in questions.items()}
+        return {name: asked[question] for name, question in questions.items()}
 
 
 OldestQueued = Callable[[Run], datetime | None]
@@ -237,7 +237,7 @@ def read_manifests(
 
 
 def begin(
-    place: Place,
+    paths: SigningPaths,
     domains: Domains,
     dns: Dns,
     test: bool = False,
@@ -254,10 +254,10 @@ def begin(
     :raises ClockError: the host's clock was never set, or the trusted time's file is damaged.
     :raises UnsafeFile: another user could write to the folder of the keys, and somebody did.
     """
-    path = Path(place.keys) / dkim_clock.CLOCK
-    refused = _refused(place, test)
+    path = Path(paths.keys) / dkim_clock.CLOCK
+    refused = _refused(paths, test)
     if not test:
-        opendkim_tables.tidy(place.tables)
+        opendkim_tables.tidy(paths.tables)
     before = dkim_clock.read(path)
     clock = trusted_clock.advance(before, trusted_clock.read())
     if not test and (
@@ -268,7 +268,7 @@ def begin(
     warnings = () if clock.is_believed else (dkim_clock.disbelief(clock),)
     ahead, machine = clock.wall - clock.trusted, dkim_machine.mark()
     return Run(
-        place,
+        paths,
         domains,
         dns,
         now,
@@ -282,10 +282,10 @@ def begin(
     )
 
 
-def _refused(place: Place, test: bool) -> dict[str, str]:
+def _refused(paths: SigningPaths, test: bool) -> dict[str, str]:
     try:
-        place.owner.ids()
+        paths.owner.ids()
     except KeyFileError:
         # The package that creates the user is not installed yet, so nothing can belong to that user.
         return {}
-    return key_folders.settle(place.keys, place.owner, test)[1]
+    return key_folders.settle(paths.keys, paths.owner, test)[1]

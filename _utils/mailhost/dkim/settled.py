@@ -39,14 +39,14 @@ class Settled:
 
 @dataclass(frozen=True)
 class Only:
-    """A look at a few domains that need something from a run: none of them is settled."""
+    """A survey of a few domains that need something from a run: none of them is settled."""
 
     rest: tuple[str, ...]
     settled: dict[str, Settled] = field(default_factory=dict)
 
 
-class Look:
-    """A look at the files of a run's domains: ``settled`` maps domains to :class:`Settled`, ``rest`` names the others.
+class Survey:
+    """A survey of the files of a run's domains: ``settled`` maps domains to :class:`Settled`, ``rest`` has the others.
 
     :param but: domains that are not settled, whatever was noted.
     :param thorough: check the key files as well, since the domain's folder and manifest do not show their changes. The
@@ -63,7 +63,7 @@ class Look:
         self._found = {name: _found(self._folder(name)) for name in self.rest} if self._is_used and thorough else {}
 
     def note(self, manifests: Mapping[str, life.Manifest]) -> None:
-        """Write a line for each domain that is settled, unless the file already has it; only after a thorough look.
+        """Write a line for each domain that is settled, unless the file already has it; only after a thorough survey.
 
         :param manifests: ``{domain: manifest}`` of those in ``rest`` that could be read.
         """
@@ -120,14 +120,14 @@ class Look:
         return f"{self._run.top}/{name}"
 
 
-AnyLook = Look | Only
+AnySurvey = Survey | Only
 """What parts of a run go by: which domains are ``settled``, and which are not."""
 
 
 def _head(run: Run) -> str:
     """Return the first line of the note: what applies to all of it."""
     # A copy of a whole disk has the same files, with the same inodes and times, on another machine.
-    return json.dumps([_FORMAT, run.place.keys, run.place.owner.user, run.place.owner.group, run.machine])
+    return json.dumps([_FORMAT, run.paths.keys, run.paths.owner.user, run.paths.owner.group, run.machine])
 
 
 def _read(run: Run) -> dict[str, str]:

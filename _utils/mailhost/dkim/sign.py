@@ -38,7 +38,7 @@ def sign(
     reload: Reload,
     probe: Probe,
     instead: Collection[str] = (),
-    look: dkim_settled.AnyLook | None = None,
+    survey: dkim_settled.AnySurvey | None = None,
 ) -> Report:
     """Turn signing on for each published key that has soaked and that DNS shows now; off for domains that went.
 
@@ -52,10 +52,10 @@ def sign(
         signs, ``sender=`` that domain; raises ProbeError unless a message came back signed with the selector and
         verified.
     :param instead: domains that go back to the predecessor of the key that signs.
-    :param look: the :class:`mailhost.dkim.settled.Look` of an earlier part of the same highstate, to which ``instead``
-        are not settled; one of its own, if left out.
+    :param survey: the :class:`mailhost.dkim.settled.Survey` of an earlier part of the same highstate, to which
+        ``instead`` are not settled; one of its own, if left out.
     """
-    now, done = _signers_now(run, look or dkim_settled.Look(run, instead))
+    now, done = _signers_now(run, survey or dkim_settled.Survey(run, instead))
     if now.signers and not run.domains:
         text = (
             f"The pillar lists no domain, but this host signs for {len(now.signers)} "
@@ -69,7 +69,7 @@ def sign(
     done += _witness(run, now.manifests, ready)
     new, steps = _new_signers(run, ready, now)
     done += steps
-    is_written = new == now.signers and (now.is_written or opendkim_tables.is_written(run.place.tables, new))
+    is_written = new == now.signers and (now.is_written or opendkim_tables.is_written(run.paths.tables, new))
     if is_written and not ready and not now.is_cut_short:
         return run.report(done)
     prove = opendkim_tables.patient(_prover(run, now.manifests, {name: texts[name] for name in ready}, probe))
@@ -92,12 +92,12 @@ class _Now:
     is_cut_short: bool
 
 
-def _signers_now(run: Run, look: dkim_settled.AnyLook) -> tuple[_Now, list[Step]]:
+def _signers_now(run: Run, survey: dkim_settled.AnySurvey) -> tuple[_Now, list[Step]]:
     """Return :class:`_Now`, and the steps of what failed."""
-    tables = run.place.tables
+    tables = run.paths.tables
     is_cut_short = opendkim_tables.is_cut_short(tables)
-    manifests, failed = read_manifests(run, look.rest)
-    settled = {name: _signs(run, name, known.signer) for name, known in look.settled.items()}
+    manifests, failed = read_manifests(run, survey.rest)
+    settled = {name: _signs(run, name, known.signer) for name, known in survey.settled.items()}
     signers = {**settled, **_signers_by_stamps(run, manifests)}
     if not is_cut_short and opendkim_tables.is_written(tables, signers):
         return _Now(manifests, signers, settled, True, is_cut_short), failed
@@ -122,7 +122,7 @@ def _cut_over(
         said.extend([Step(NOTE, reason=note)] if note else [])
 
     try:
-        failed = run.do(opendkim_tables.cutover, run.place.tables, now.signers, new, have_read, prove, ready) or {}
+        failed = run.do(opendkim_tables.cutover, run.paths.tables, now.signers, new, have_read, prove, ready) or {}
     except (CutoverError, OSError) as err:
         return [*(step for step in done if step.kind == FAIL), Step(FAIL, reason=str(err))]
     done = [step for step in (*done, *changes, *said) if step.domain not in failed or step.kind == FAIL]
@@ -141,8 +141,8 @@ def _plans(run: Run, now: _Now, instead: Container[str]) -> tuple[dict[str, Sequ
     """Return what is due at OpenDKIM's tables, ``{domain: steps}``, and the texts that DNS shows of the new keys."""
     seen = {name: _at_tables(run, one, now.signers.get(name), name in instead) for name, one in now.manifests.items()}
     candidates = {name: dkim_plan.candidates(one, seen[name]) for name, one in now.manifests.items()}
-    places = [(name, key.selector) for name, keys in candidates.items() for key in keys]
-    answers = run.answers({place: question_of(*place) for place in places})
+    key_names = [(name, key.selector) for name, keys in candidates.items() for key in keys]
+    answers = run.answers({key_name: question_of(*key_name) for key_name in key_names})
     plans: dict[str, Sequence[Step]] = {}
     texts: dict[str, str] = {}
     for name, keys in candidates.items():
@@ -225,7 +225,7 @@ def _new_signers(run: Run, ready: _Ready, now: _Now) -> tuple[dict[str, Signer],
             steps.append(Step(NOTE, name, reason="mail is not signed."))
             continue
         new[name] = signer
-        if not os.path.exists(signer.path) and signer != run.place.tables.foreseen.get(name):
+        if not os.path.exists(signer.path) and signer != run.paths.tables.foreseen.get(name):
             text = (
                 f"OpenDKIM is to sign with {signer.path}, which is gone, so all its mail waits (451). "
                 "Put it back from a backup or, to send unsigned until a new key is in DNS, set "
@@ -237,7 +237,7 @@ def _new_signers(run: Run, ready: _Ready, now: _Now) -> tuple[dict[str, Signer],
 
 def _until_another_signs(run: Run, old: Mapping[str, Signer], ready: _Ready) -> list[str]:
     """Return those that are to be signed for by another domain (``sign_as``) and go on signing until that one can."""
-    senders = run.place.tables.senders
+    senders = run.paths.tables.senders
     return [
         name
         for name in old
@@ -253,7 +253,7 @@ def _signer(run: Run, name: str, ready: _Ready, present: Signer | None) -> tuple
     signer = _signs(run, name, key.selector)
     if signer != present:
         try:
-            keystore.check_private(run.place.keys, name, key)
+            keystore.check_private(run.paths.keys, name, key)
         except DkimError as err:
             del ready[name]
             return present, [Step(FAIL, name, key.selector, str(err))]

@@ -8,7 +8,7 @@ from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import keystore
 from mailhost.dkim import life as dkim_life
 from mailhost.dkim import waits as dkim_waits
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.records import oldest_if_needed
 from mailhost.dkim.run import OldestQueued, Run
 from mailhost.dkim.sign import at_tables_now
@@ -24,7 +24,7 @@ class _OfEach(TypedDict):
     attention: bool
 
 
-class Row(_OfEach, total=False):
+class KeyStatus(_OfEach, total=False):
     """The state of a key (:func:`status`)."""
 
     given_up: str
@@ -33,8 +33,8 @@ class Row(_OfEach, total=False):
     fails_from: str
 
 
-def status(run: Run, oldest_queued: OldestQueued | None = None) -> dict[str, dict[str, Row]]:
-    """Return the state of each key, ``{domain: {selector: Row}}``.
+def status(run: Run, oldest_queued: OldestQueued | None = None) -> dict[str, dict[str, KeyStatus]]:
+    """Return the state of each key, ``{domain: {selector: KeyStatus}}``.
 
     ``attention`` is true for a key that was given up and is not removed yet, and for one that waits until DNS changes.
     A key of a domain in the pillar also has ``waits`` (why it is not in its next stage yet), ``earliest`` (when it can
@@ -43,11 +43,11 @@ def status(run: Run, oldest_queued: OldestQueued | None = None) -> dict[str, dic
 
     :raises ManifestError: a manifest is damaged.
     """
-    in_force = opendkim_tables.signers_in_force(run.place.tables)
-    names = sorted({*run.wanted, *keystore.domains_on_disk(run.place.keys)})
+    in_force = opendkim_tables.signers_in_force(run.paths.tables)
+    names = sorted({*run.wanted, *keystore.domains_on_disk(run.paths.keys)})
     manifests = {name: run.manifest(name) for name in names}
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
-    result: dict[str, dict[str, Row]] = {}
+    result: dict[str, dict[str, KeyStatus]] = {}
     for name, manifest in manifests.items():
         signs = in_force[name].selector if name in in_force else None
         known = _known(run, manifest, oldest)
@@ -55,9 +55,9 @@ def status(run: Run, oldest_queued: OldestQueued | None = None) -> dict[str, dic
     return result
 
 
-def _row(run: Run, manifest: Manifest, key: Key, signs: str | None, known: dkim_waits.Known) -> Row:
+def _row(run: Run, manifest: Manifest, key: KeyRow, signs: str | None, known: dkim_waits.KeyFacts) -> KeyStatus:
     life = dkim_life.LIFE[dkim_life.STAGES.index(key.stage)]
-    row: Row = {
+    row: KeyStatus = {
         "stage": key.stage,
         "since": trusted_clock.iso_time(key.since),
         "bits": key.bits,
@@ -84,10 +84,10 @@ def _row(run: Run, manifest: Manifest, key: Key, signs: str | None, known: dkim_
     return row
 
 
-def earliest(run: Run, manifest: Manifest, key: Key) -> datetime | None:
+def earliest(run: Run, manifest: Manifest, key: KeyRow) -> datetime | None:
     """Return when a key can be in its next stage at the earliest (:func:`mailhost.dkim.waits.earliest`)."""
     return dkim_waits.earliest(manifest, key, run.policy(manifest.domain), _known(run, manifest))
 
 
-def _known(run: Run, manifest: Manifest, oldest: datetime | None = None) -> dkim_waits.Known:
-    return dkim_waits.Known(run.named(manifest.domain), at_tables_now(run, manifest), oldest)
+def _known(run: Run, manifest: Manifest, oldest: datetime | None = None) -> dkim_waits.KeyFacts:
+    return dkim_waits.KeyFacts(run.named(manifest.domain), at_tables_now(run, manifest), oldest)

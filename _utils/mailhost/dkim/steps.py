@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mailhost.dkim.life import Key
+from mailhost.dkim.life import KeyRow
 from mailhost.dns.lookup import Verdict
 from mailhost.errors import DkimError
 
@@ -29,7 +29,7 @@ class Step:
     reason: str = ""
     old: str | None = None
     new: str | None = None
-    key: Key | None = None
+    key: KeyRow | None = None
     verdict: Verdict | None = None
     todo: str = ""
 

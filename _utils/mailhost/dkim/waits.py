@@ -11,12 +11,12 @@ from mailhost.clock import shown_time
 from mailhost.dkim import given_up as dkim_given_up
 from mailhost.dkim import life
 from mailhost.dkim import plan as dkim_plan
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.shapes import DomainDkim
 
 
 @dataclass(frozen=True)
-class Known:
+class KeyFacts:
     """What is known of a domain's keys besides their rows: the selectors that OpenDKIM's tables name, who signs
     (:class:`mailhost.dkim.plan.AtTables`), and when the oldest message in the queue arrived
     (:func:`mailhost.dkim.life.keeps_record`)."""
@@ -34,7 +34,7 @@ class Waits:
     needs_dns: bool = False
 
 
-def waits(manifest: Manifest, key: Key, policy: DomainDkim, now: datetime, known: Known) -> Waits | None:
+def waits(manifest: Manifest, key: KeyRow, policy: DomainDkim, now: datetime, known: KeyFacts) -> Waits | None:
     """Return what a key waits for, as :class:`Waits`; ``None`` for a removed key, which waits for nothing any more."""
     is_named = key.selector in known.named
     if key.removed:
@@ -44,7 +44,7 @@ def waits(manifest: Manifest, key: Key, policy: DomainDkim, now: datetime, known
     return _WHY[key.stage](manifest, key, policy, now, known)
 
 
-def earliest(manifest: Manifest, key: Key, policy: DomainDkim, known: Known) -> datetime | None:
+def earliest(manifest: Manifest, key: KeyRow, policy: DomainDkim, known: KeyFacts) -> datetime | None:
     """Return when a key can be in its next stage at the earliest, by time alone; ``None`` for never.
 
     For a key that signs, it is when its successor is made.
@@ -60,11 +60,11 @@ def earliest(manifest: Manifest, key: Key, policy: DomainDkim, known: Known) -> 
     return None if key.stage == "removed" else key.since
 
 
-def _soaks_until(manifest: Manifest, key: Key, policy: DomainDkim, known: Known) -> datetime:
+def _soaks_until(manifest: Manifest, key: KeyRow, policy: DomainDkim, known: KeyFacts) -> datetime:
     return life.signs_from(key, dkim_plan.soak(manifest, policy, known.tables, None))
 
 
-def _of_left(name: str, key: Key, is_named: bool) -> Waits:
+def _of_left(name: str, key: KeyRow, is_named: bool) -> Waits:
     if is_named:
         return Waits(f"{_ANOTHER}; its own record is left alone")
     if key.stage == "signing":
@@ -76,17 +76,17 @@ def _of_left(name: str, key: Key, is_named: bool) -> Waits:
 _ANOTHER = "a new key takes over once DNS shows it (dkim.records)"
 
 
-def _of_generated(manifest: Manifest, key: Key, policy: DomainDkim, now: datetime, known: Known) -> Waits:
+def _of_generated(manifest: Manifest, key: KeyRow, policy: DomainDkim, now: datetime, known: KeyFacts) -> Waits:
     signs = "mail is signed with it already; " if key.selector in known.named else ""
     return Waits(f"{signs}DNS must show its record (dkim.records)", needs_dns=True)
 
 
-def _of_published(manifest: Manifest, key: Key, policy: DomainDkim, now: datetime, known: Known) -> Waits:
+def _of_published(manifest: Manifest, key: KeyRow, policy: DomainDkim, now: datetime, known: KeyFacts) -> Waits:
     until = shown_time(_soaks_until(manifest, key, policy, known))
     return Waits(f"it soaks until {until} at least, then a run makes it sign")
 
 
-def _of_signing(manifest: Manifest, key: Key, policy: DomainDkim, now: datetime, known: Known) -> Waits:
+def _of_signing(manifest: Manifest, key: KeyRow, policy: DomainDkim, now: datetime, known: KeyFacts) -> Waits:
     if key.selector not in known.named:
         text = "it signed before, and no longer does; it signs again when DNS shows its record (dkim.records)"
         return Waits(text, needs_dns=True)
@@ -96,19 +96,19 @@ def _of_signing(manifest: Manifest, key: Key, policy: DomainDkim, now: datetime,
     return Waits(f"a successor is made on {shown_time(moment)}" if moment else "it is never rotated (rotate_after: 0)")
 
 
-def _of_retired(manifest: Manifest, key: Key, policy: DomainDkim, now: datetime, known: Known) -> Waits:
+def _of_retired(manifest: Manifest, key: KeyRow, policy: DomainDkim, now: datetime, known: KeyFacts) -> Waits:
     if key.selector in known.named:
         return Waits("mail is signed with it: another key must sign first")
     why = life.keeps_record(key, policy, now, known.oldest_queued)
     return Waits(why or "DNS must show its record with an empty p= (dkim.records)", needs_dns=not why)
 
 
-def _of_revoked(manifest: Manifest, key: Key, policy: DomainDkim, now: datetime, known: Known) -> Waits:
+def _of_revoked(manifest: Manifest, key: KeyRow, policy: DomainDkim, now: datetime, known: KeyFacts) -> Waits:
     why = life.keeps_revoked(key, policy, now)
     return Waits(why or "its record must be removed from DNS (dkim.records)", needs_dns=not why)
 
 
-_WHY: dict[str, Callable[[Manifest, Key, DomainDkim, datetime, Known], Waits]] = {
+_WHY: dict[str, Callable[[Manifest, KeyRow, DomainDkim, datetime, KeyFacts], Waits]] = {
     "generated": _of_generated,
     "published": _of_published,
     "signing": _of_signing,

@@ -22,7 +22,7 @@ from mailhost.dns.message import (
     within,
 )
 from mailhost.dns.names import canonical_address, canonical_name
-from mailhost.dns.queries import Asking, Place, Trouble, Unanswered
+from mailhost.dns.queries import Asking, ServerAddress, Trouble, Unanswered
 from mailhost.dns.sockets import name_wire
 from mailhost.dns.zones import IGNORED, Zone, Zones
 from mailhost.errors import DnsError
@@ -40,7 +40,7 @@ Check = Callable[[Values], str | None]
 
 
 _MOST_ASTRAY = 100
-"""Questions of a run whose records are also looked for in wrong places: no report shows more than that."""
+"""Questions of a run whose records are also looked for at wrong names: no report shows more than that."""
 
 
 _LATE = 60
@@ -80,7 +80,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ServerAnswer:
     """What one server answered at one address.
 
     ``status`` is ``answer``, ``absent``, ``bogus`` (not valid by DNSSEC) or ``unknown``. ``values`` has one value for
@@ -115,7 +115,7 @@ class Answers:
     target: str = ""
     zone: str = ""
     negative_ttl: int | None = None
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[ServerAnswer, ...] = ()
     left_out: tuple[str, ...] = ()
     trouble: str = ""
     remarks: tuple[str, ...] = ()
@@ -202,15 +202,15 @@ def judge(answers: Answers, check: Check) -> Verdict:
         wrong = check(seen.values) if seen.status == "answer" else None
         if seen.status == "bogus":
             found["different"].append(
-                f"{place(seen)}: its answer for {question.name} fails DNSSEC validation, so resolvers that validate "
-                f"say SERVFAIL: {seen.detail}."
+                f"{server_of(seen)}: its answer for {question.name} fails DNSSEC validation, so resolvers that "
+                f"validate say SERVFAIL: {seen.detail}."
             )
         elif wrong:
-            found["different"].append(f"{place(seen)}: {wrong}")
+            found["different"].append(f"{server_of(seen)}: {wrong}")
         elif seen.status == "absent":
-            found["absent"].append(f"{place(seen)} shows no {question.rdtype} at {question.name} ({seen.detail}).")
+            found["absent"].append(f"{server_of(seen)} shows no {question.rdtype} at {question.name} ({seen.detail}).")
         elif seen.status != "answer":
-            found["unknown"].append(f"{place(seen)} gave no usable answer for {question.name}: {seen.detail}.")
+            found["unknown"].append(f"{server_of(seen)} gave no usable answer for {question.name}: {seen.detail}.")
     if found["absent"]:
         found["absent"] += _found_astray(answers, check)
     findings = tuple(sentence for sentences in found.values() for sentence in sentences)
@@ -240,7 +240,7 @@ def remarks(answers: Iterable[Answers]) -> list[str]:
     return list(dict.fromkeys(one for each in answers for one in each.remarks))
 
 
-def place(seen: Seen) -> str:
+def server_of(seen: ServerAnswer) -> str:
     """Return where something was seen: the server with its address."""
     return f"{seen.server} ({seen.address})" if seen.address else seen.server
 
@@ -291,11 +291,11 @@ class _Trail:
     target: str = ""
     zone: Zone | None = None
     visited: set[tuple[str, Zone]] = field(default_factory=set)
-    seen: dict[tuple[str, str, str], Seen] = field(default_factory=dict)
+    seen: dict[tuple[str, str, str], ServerAnswer] = field(default_factory=dict)
     left_out: dict[str, None] = field(default_factory=dict)
     remarks: dict[str, None] = field(default_factory=dict)
 
-    def see(self, name: str, seen: Seen) -> None:
+    def see(self, name: str, seen: ServerAnswer) -> None:
         self.seen[name, seen.server, seen.address] = seen
 
 
@@ -369,49 +369,49 @@ class _Run:
         further = self._asking.once(self._zones.further, zone)
         told = await self._told(trail, name, rdtype, zone)
         told += await self._told(trail, name, rdtype, await further)
-        minimal = tuple(place for place, one in told if one.is_minimal)
+        minimal = tuple(server_address for server_address, one in told if one.is_minimal)
         hidden = await self._hidden_zone(name, zone, minimal) if minimal else ""
-        aliases: dict[str, list[Place]] = {}
-        children: dict[str, tuple[frozenset[str], tuple[Place, ...], tuple[Place, ...]]] = {}
-        for place, one in told:
+        aliases: dict[str, list[ServerAddress]] = {}
+        children: dict[str, tuple[frozenset[str], tuple[ServerAddress, ...], tuple[ServerAddress, ...]]] = {}
+        for server_address, one in told:
             child = one.child or (hidden if one.is_minimal else "")
             is_judged_below = one.status == "bogus" and child
             if one.status and not is_judged_below:
-                trail.see(name, Seen(*place, one.status, one.values, one.ttl, one.detail))
+                trail.see(name, ServerAnswer(*server_address, one.status, one.values, one.ttl, one.detail))
             if one.alias:
-                aliases.setdefault(one.alias, []).append(place)
+                aliases.setdefault(one.alias, []).append(server_address)
             if child:
-                servers, places, again = children.get(child, (frozenset(), (), ()))
-                again += (place,) if is_judged_below else ()
-                children[child] = (servers | one.child_servers, (*places, place), again)
-        for child, (servers, places, again) in children.items():
-            below = await self._asking.once(self._zones.below, child, servers, places, zone)
+                servers, server_addresses, again = children.get(child, (frozenset(), (), ()))
+                again += (server_address,) if is_judged_below else ()
+                children[child] = (servers | one.child_servers, (*server_addresses, server_address), again)
+        for child, (servers, server_addresses, again) in children.items():
+            below = await self._asking.once(self._zones.below, child, servers, server_addresses, zone)
             # A server of both zones signs its answers from the lower one with the lower zone's keys.
             asked = tuple(dict.fromkeys((*below.asked, *again)))
             await self._follow(trail, name, rdtype, replace(below, asked=asked) if again else below, chain)
         for alias, tellers in aliases.items():
             if alias in chain or len(chain) > LONGEST_CHAIN:
                 detail = f"CNAME chain without an end: {' -> '.join((*chain, alias))}"
-                for place in tellers:
-                    trail.see(name, Seen(*place, "unknown", detail=detail))
+                for server_address in tellers:
+                    trail.see(name, ServerAnswer(*server_address, "unknown", detail=detail))
                 continue
             near = within(alias, zone.name)
             onward = zone if near else await self._zones.enclosing(starting_name(alias))
             await self._follow(trail, alias, rdtype, onward, (*chain, alias))
 
-    async def _hidden_zone(self, name: str, zone: Zone, places: tuple[Place, ...]) -> str:
+    async def _hidden_zone(self, name: str, zone: Zone, server_addresses: tuple[ServerAddress, ...]) -> str:
         """Return a zone between ``zone`` and ``name`` that these servers also serve without showing it; or ``""``."""
         above = name.partition(".")[2]
         if not within(above, zone.name) or above == zone.name:
             return ""
-        return await self._asking.once(self._zones.between, zone, above, places)
+        return await self._asking.once(self._zones.between, zone, above, server_addresses)
 
-    async def _told(self, trail: _Trail, name: str, rdtype: str, zone: Zone) -> list[tuple[Place, Said]]:
-        """Ask all servers of a zone, and return ``(place, Said)`` of each; note which cannot be asked."""
+    async def _told(self, trail: _Trail, name: str, rdtype: str, zone: Zone) -> list[tuple[ServerAddress, Said]]:
+        """Ask all servers of a zone, and return ``(server address, Said)`` of each; note which cannot be asked."""
         trail.left_out.update(dict.fromkeys(zone.left_out))
         trail.remarks.update(dict.fromkeys(zone.remarks))
         for server, address, status, detail in zone.unasked:
-            trail.see(name, Seen(server, address, status, detail=detail))
+            trail.see(name, ServerAnswer(server, address, status, detail=detail))
         asked = [self._ask(address, name, rdtype, zone) for _, address in zone.asked]
         # A task for each of thousands of questions would cost as much as the question, so one is awaited directly.
         said = await asyncio.gather(*asked) if len(asked) > 1 else [await one for one in asked]
@@ -431,26 +431,26 @@ class _Run:
         wrong = signed.wrong or (signed.keys and self._zones.why_invalid(response, name, rdtype, signed.keys))
         return replace(said, status="bogus", values=(), ttl=None, detail=wrong, alias="") if wrong else said
 
-    async def _resolver(self, address: str, question: Question) -> Seen:
+    async def _resolver(self, address: str, question: Question) -> ServerAnswer:
         address = canonical_address(address)
         try:
             response = await self._asking.query(address, question.name, question.rdtype, flags=RECURSION_DESIRED)
             said = read_resolver(response, question.rdtype)
         except Unanswered as err:
             said = Said("unknown", detail=str(err))
-        return Seen("resolver", address, said.status, said.values, said.ttl, said.detail)
+        return ServerAnswer("resolver", address, said.status, said.values, said.ttl, said.detail)
 
     async def _astray(
-        self, question: Question, trail: _Trail, zone: Zone, seen: Iterable[Seen]
+        self, question: Question, trail: _Trail, zone: Zone, seen: Iterable[ServerAnswer]
     ) -> tuple[tuple[str, Values], ...]:
         """Return records at names where people put them by mistake, if none is at the right name; asks one server."""
         absent = [one.address for one in seen if one.status == "absent" and one.server != "resolver"]
-        places = [address for _, address in zone.asked if address in absent]
-        if not places or trail.target != question.name or self._astray_left <= 0:
+        server_addresses = [address for _, address in zone.asked if address in absent]
+        if not server_addresses or trail.target != question.name or self._astray_left <= 0:
             return ()
         self._astray_left -= 1
         found: list[tuple[str, Values]] = []
         for name in mistaken_names(question.name, zone.name):
-            said = await self._ask(places[0], name, "TXT", zone)
+            said = await self._ask(server_addresses[0], name, "TXT", zone)
             found += [(name, said.values)] if said.status == "answer" else []
         return tuple(found)

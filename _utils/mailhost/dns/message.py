@@ -171,7 +171,7 @@ def _joined(strings: Sequence[bytes]) -> bytes:
 
 
 def values(records: RecordSet) -> Values:
-    """Return one value for each record, sorted, as in :class:`mailhost.dns.lookup.Seen`."""
+    """Return one value for each record, sorted, as in :class:`mailhost.dns.lookup.ServerAnswer`."""
     rdtype = type_of(records)
     if rdtype == "TXT":
         return tuple(sorted(_joined(record.strings) for record in records))

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     _Arguments = TypeVarTuple("_Arguments")
 
-Place = tuple[str, str]
-"""Where a question is asked: a server's name, and one of its addresses."""
+ServerAddress = tuple[str, str]
+"""A server's name, and one of its addresses."""
 _Key = tuple[str, tuple[Hashable, ...]]
 """Some work of a run: the name of its function, and the arguments."""
 _Result = TypeVar("_Result")

@@ -31,7 +31,7 @@ _NO_EDNS = (1, 4, 16)
 _SHOWN_NAMES = b"abcdefghijklmnopqrstuvwxyz0123456789-_."
 _Goal = tuple[str, int] | tuple[str, int, int, int]
 """An address as sockets take and report it: with its port and, for IPv6, the flow and the number of its interface."""
-_Place = tuple[str, int]
+_Sender = tuple[str, int]
 """An address and, for a link-local address, the number of its interface."""
 _Asked = tuple[str, str, int]
 """A question: a name, a type, and the flags of the message."""
@@ -85,27 +85,27 @@ def _goal(address: str) -> _Goal:
 
 
 class _Socket(asyncio.DatagramProtocol):
-    """One socket, and the questions that wait for an answer on it: ``{(place, number): (question, future)}``."""
+    """One socket, and the questions that wait for an answer on it: ``{(sender, number): (question, future)}``."""
 
     transport: asyncio.DatagramTransport
 
     def __init__(self) -> None:
-        self.waiting: dict[tuple[_Place, int], tuple[bytes, asyncio.Future[bytes]]] = {}
+        self.waiting: dict[tuple[_Sender, int], tuple[bytes, asyncio.Future[bytes]]] = {}
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # as asyncio has it
         self.transport = transport
 
-    def datagram_received(self, wire: bytes, place: _Goal) -> None:
+    def datagram_received(self, wire: bytes, goal: _Goal) -> None:
         if len(wire) < _HEAD or not wire[2] & 0x80:
             return
-        sender = place[0].partition("%")[0], place[3] if len(place) > 2 else 0
+        sender = goal[0].partition("%")[0], goal[3] if len(goal) > 2 else 0
         key = (sender, int.from_bytes(wire[:2], "big"))
         found = self.waiting.get(key)
         # This is a late answer to another question, or a forged one. Ignore it: the right one may still come.
         if found is None:
             return
         question, future = found
-        if future.done() or place[1] != PORT or not _echoes(wire, question):
+        if future.done() or sender[1] != PORT or not _echoes(wire, question):
             return
         future.set_result(wire)
 
@@ -187,13 +187,13 @@ class Way:
     async def _by_udp(self, address: str, question: bytes, flags: int, timeout: float, edns: bytes) -> bytes:
         loop = asyncio.get_running_loop()
         goal = _goal(address)
-        place = goal[0].partition("%")[0], goal[3] if len(goal) > 2 else 0
+        sender = goal[0].partition("%")[0], goal[3] if len(goal) > 2 else 0
         sockets = await self._of_family(socket.AF_INET6 if len(goal) > 2 else socket.AF_INET)
         one, number = secrets.choice(sockets), secrets.randbelow(0x10000)
-        while (place, number) in one.waiting:
+        while (sender, number) in one.waiting:
             one, number = secrets.choice(sockets), secrets.randbelow(0x10000)
         future: asyncio.Future[bytes] = loop.create_future()
-        one.waiting[place, number] = (question.lower(), future)
+        one.waiting[sender, number] = (question.lower(), future)
         expiry = loop.call_later(timeout, _expire, future)
         try:
             counts = b"\0\1\0\0\0\0" + (b"\0\1" if edns else b"\0\0")
@@ -202,7 +202,7 @@ class Way:
             return await future
         finally:
             expiry.cancel()
-            del one.waiting[place, number]
+            del one.waiting[sender, number]
 
     async def _by_tcp(self, address: str, asked: _Asked, edns: bytes) -> Response:
         dns = self._dns

@@ -23,14 +23,14 @@ _MOST_LABELS = 127
 
 
 @dataclass(frozen=True)
-class Text:
+class TxtData:
     """The data of a TXT record."""
 
     strings: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
-class Server:
+class NameServerData:
     """The data of an NS record."""
 
     target: Name
@@ -43,12 +43,12 @@ class Records:
     name: Name
     rdtype: int
     ttl: int
-    data: tuple[Text, ...] | tuple[Server, ...]
+    data: tuple[TxtData, ...] | tuple[NameServerData, ...]
 
-    def __iter__(self) -> Iterator[Text | Server]:
+    def __iter__(self) -> Iterator[TxtData | NameServerData]:
         return iter(self.data)
 
-    def __getitem__(self, number: int) -> Text | Server:
+    def __getitem__(self, number: int) -> TxtData | NameServerData:
         return self.data[number]
 
 
@@ -83,9 +83,9 @@ def read_texts(dns: ModuleType, wire: bytes, question: bytes) -> TextResponse | 
     return TextResponse(int.from_bytes(wire[2:4], "big"), (Records(name, _TXT, least, texts),), servers)
 
 
-def _texts(wire: bytes, count: int, at: int) -> tuple[tuple[Text, ...], int, int]:
+def _texts(wire: bytes, count: int, at: int) -> tuple[tuple[TxtData, ...], int, int]:
     """Return the data of ``count`` TXT records of the name asked for, their smallest TTL, and where they end."""
-    found: list[Text] = []
+    found: list[TxtData] = []
     least = 2**31 - 1
     for _ in range(count):
         if wire[at : at + 2] != _ASKED:
@@ -99,7 +99,7 @@ def _texts(wire: bytes, count: int, at: int) -> tuple[tuple[Text, ...], int, int
             begin += 1 + wire[begin]
         if begin != at or at > len(wire):
             raise ValueError("a string that is cut off")
-        found.append(Text(tuple(strings)))
+        found.append(TxtData(tuple(strings)))
         least = min(least, ttl)
     # The same record twice counts once (RFC 2181 section 5).
     return tuple(dict.fromkeys(found)), least, at
@@ -107,7 +107,7 @@ def _texts(wire: bytes, count: int, at: int) -> tuple[tuple[Text, ...], int, int
 
 def _servers(dns: ModuleType, wire: bytes, count: int, at: int) -> tuple[Records, ...]:
     """Return the NS records of the authority section, grouped by name."""
-    found: dict[tuple[bytes, ...], list[tuple[int, Server]]] = {}
+    found: dict[tuple[bytes, ...], list[tuple[int, NameServerData]]] = {}
     for _ in range(count):
         owner, at = _labels(wire, at)
         kind, ttl, begin, at = _record(wire, at)
@@ -116,7 +116,7 @@ def _servers(dns: ModuleType, wire: bytes, count: int, at: int) -> tuple[Records
         target, ends = _labels(wire, begin)
         if ends != at:
             raise ValueError("a name that is cut off")
-        found.setdefault(owner, []).append((ttl, Server(_name(dns, target))))
+        found.setdefault(owner, []).append((ttl, NameServerData(_name(dns, target))))
     return tuple(
         Records(_name(dns, owner), _NS, min(ttl for ttl, _ in some), tuple(one for _, one in some))
         for owner, some in found.items()

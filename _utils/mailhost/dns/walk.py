@@ -24,7 +24,7 @@ from mailhost.dns.message import (
     within,
 )
 from mailhost.dns.names import canonical_address
-from mailhost.dns.queries import Asking, ContextVar, Place, Trouble, Unanswered, no_route
+from mailhost.dns.queries import Asking, ContextVar, ServerAddress, Trouble, Unanswered, no_route
 
 PARENTS = 3
 """Servers of a zone that are asked for a delegation. Registries get no more queries than that for each zone."""
@@ -51,15 +51,15 @@ class Cut:
     """A zone as the servers of its parent zone, ``above``, delegate it.
 
     ``servers`` has ``(name, (address, …))`` of each, sorted, with the addresses that the parent gives (glue).
-    ``denied`` has ``(server, address, why)`` of the parent's servers that do not delegate it. ``both`` are places,
-    ``(server, address)``, that serve the parent and also answered for the zone itself.
+    ``denied`` has ``(server, address, why)`` of the parent's servers that do not delegate it. ``both`` are
+    ``(server, address)`` of those that serve the parent and also answered for the zone itself.
     """
 
     name: str
     servers: Delegated
     denied: tuple[tuple[str, str, str], ...] = ()
     above: Cut | None = None
-    both: tuple[Place, ...] = ()
+    both: tuple[ServerAddress, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,17 +162,17 @@ class Walk:
     async def _below(self, cut: Cut, name: str) -> Cut | None:
         """Return the cut below ``cut`` that encloses a name, or ``None``; if there is one, more servers are asked."""
         limit = PARENTS if cut.name else 1
-        told: dict[str, tuple[Place, _Told]] = {}
-        reasons: dict[Place, str | Trouble] = {}
+        told: dict[str, tuple[ServerAddress, _Told]] = {}
+        reasons: dict[ServerAddress, str | Trouble] = {}
         for find in (self._glued, self._unglued):
-            for place in await find(cut, reasons):
-                if len(told) >= limit or len(reasons) >= _MOST_TRIED or place[0] in told:
+            for server_address in await find(cut, reasons):
+                if len(told) >= limit or len(reasons) >= _MOST_TRIED or server_address[0] in told:
                     continue
-                said = await self._ask(place, cut, name)
+                said = await self._ask(server_address, cut, name)
                 if isinstance(said, str):
-                    reasons[place] = said
+                    reasons[server_address] = said
                     continue
-                told[place[0]] = (place, said)
+                told[server_address[0]] = (server_address, said)
                 if len(told) == 1 and not said.owner:
                     # If another server does delegate it, that shows later: the question itself goes to all of them.
                     self.denied.update([name] * (said.why == "NXDOMAIN"))
@@ -181,11 +181,11 @@ class Walk:
             raise _trouble(f"No server of {cut.name or 'the root'} says who serves {name}", reasons)
         return _joined(cut, list(told.values()))
 
-    async def _ask(self, place: Place, cut: Cut, name: str) -> _Told | str:
+    async def _ask(self, server_address: ServerAddress, cut: Cut, name: str) -> _Told | str:
         """Return the :class:`_Told` of a zone's server on a name below the zone, or why it gives none."""
         brief = name.count(".") == cut.name.count(".") + bool(cut.name)
         try:
-            response = await self._asking.query(place[1], name, "NS", brief=brief)
+            response = await self._asking.query(server_address[1], name, "NS", brief=brief)
         except Unanswered as err:
             return str(err)
         code = rcode(response)
@@ -200,26 +200,31 @@ class Walk:
         if not within(zone, cut.name):
             return f"it speaks for the zone {zone or '.'}, not for {cut.name} (lame)"
         if zone not in (cut.name, name) and within(name, zone):
-            return await self._ask(place, cut, zone)
+            return await self._ask(server_address, cut, zone)
         return _Told(why="NXDOMAIN" if code == "NXDOMAIN" else "no NS record")
 
-    def usable(self, server: str, addresses: Iterable[str]) -> list[Place]:
-        """Return the places of a server that can be asked and are not ignored."""
+    def usable(self, server: str, addresses: Iterable[str]) -> list[ServerAddress]:
+        """Return the addresses of a server that can be asked and are not ignored."""
         if self._is_ignored(server):
             return []
         return [(server, one) for one in addresses if not self._is_ignored(one) and not no_route(one)]
 
-    async def _glued(self, cut: Cut, _reasons: dict[Place, str | Trouble]) -> list[Place]:
-        """Return the places of the servers with glue, in random order; those that were silent come last."""
-        places = [place for server, addresses in cut.servers for place in self.usable(server, addresses)]
-        known = {address for _, address in places}
-        places += [place for place in cut.both if place[1] not in known]
-        return sorted(random.sample(places, len(places)), key=lambda place: self._asking.silence[place[1]])
+    async def _glued(self, cut: Cut, _reasons: dict[ServerAddress, str | Trouble]) -> list[ServerAddress]:
+        """Return the addresses of the servers with glue, in random order; those that were silent come last."""
+        server_addresses = [
+            server_address for server, addresses in cut.servers for server_address in self.usable(server, addresses)
+        ]
+        known = {address for _, address in server_addresses}
+        server_addresses += [server_address for server_address in cut.both if server_address[1] not in known]
+        return sorted(
+            random.sample(server_addresses, len(server_addresses)),
+            key=lambda server_address: self._asking.silence[server_address[1]],
+        )
 
-    async def _unglued(self, cut: Cut, reasons: dict[Place, str | Trouble]) -> list[Place]:
-        """Return the places of some servers whose addresses must be looked up; note why some have none."""
+    async def _unglued(self, cut: Cut, reasons: dict[ServerAddress, str | Trouble]) -> list[ServerAddress]:
+        """Return the addresses of some servers, which must be looked up; note why some have none."""
         named = [server for server, addresses in cut.servers if not addresses and not self._is_ignored(server)]
-        found: list[Place] = []
+        found: list[ServerAddress] = []
         depth = _depth.get()
         if depth >= _MOST_UNGLUED:
             return []
@@ -237,7 +242,7 @@ class Walk:
 
         :raises Trouble: none of them gives one.
         """
-        reasons: dict[Place, str | Trouble] = {}
+        reasons: dict[ServerAddress, str | Trouble] = {}
         for find in (self._glued, self._unglued):
             for server, address in await find(cut, reasons):
                 if len(reasons) >= _MOST_TRIED:
@@ -272,7 +277,7 @@ class Walk:
         return tuple(dict.fromkeys(map(canonical_address, found)))
 
 
-def _trouble(what: str, reasons: Mapping[Place, str | Trouble]) -> Trouble:
+def _trouble(what: str, reasons: Mapping[ServerAddress, str | Trouble]) -> Trouble:
     """Return the trouble that no server answers; ``reasons`` has for each server why, a text or a :class:`Trouble`."""
     told = [
         f"{server}{f' ({address})' if address else ''}: {str(why).rstrip('.')}"
@@ -313,14 +318,14 @@ def _told(owner: str, named: Iterable[RecordSet], response: Response, cut: Cut, 
     return _Told(owner, glued, is_own=is_own)
 
 
-def _joined(cut: Cut, told: Sequence[tuple[Place, _Told]]) -> Cut:
+def _joined(cut: Cut, told: Sequence[tuple[ServerAddress, _Told]]) -> Cut:
     """Return the cut that some of a zone's servers described, with all servers that any of them names."""
     owner = told[0][1].owner
     servers: dict[str, list[str]] = {}
     for _, said in told:
         for server, addresses in said.servers if said.owner == owner else ():
             servers.setdefault(server, []).extend(addresses)
-    denied = tuple((*place, said.why) for place, said in told if not said.owner)
+    denied = tuple((*server_address, said.why) for server_address, said in told if not said.owner)
     joined = tuple((server, tuple(dict.fromkeys(found))) for server, found in sorted(servers.items()))
-    both = tuple(place for place, said in told if said.owner == owner and said.is_own)
+    both = tuple(server_address for server_address, said in told if said.owner == owner and said.is_own)
     return Cut(owner, joined, denied, cut, both)

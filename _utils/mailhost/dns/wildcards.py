@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mailhost.dns.lookup import Answers, Question, Seen
+from mailhost.dns.lookup import Answers, Question, ServerAnswer
 from mailhost.dns.message import Values
 from mailhost.wording import shown
 
@@ -122,7 +122,7 @@ def _told(answers: Answers) -> bool:
 # ---- texts
 
 
-def _without(question: Question, answers: Answers, probe: Answers | None, counts: Counts) -> tuple[Seen, ...]:
+def _without(question: Question, answers: Answers, probe: Answers | None, counts: Counts) -> tuple[ServerAnswer, ...]:
     """Return what servers show at a name, without values that they also show below it."""
     made = {(one.server, one.address): one.values for one in probe.seen if one.status == "answer"} if probe else {}
     return tuple(
@@ -140,7 +140,7 @@ def _detail(values: Sequence[bytes]) -> str:
     return f"no record of its own; a wildcard (*) above it answers with {texts}"
 
 
-def _placed(answers: Answers, end: _End, seen: tuple[Seen, ...]) -> Answers:
+def _placed(answers: Answers, end: _End, seen: tuple[ServerAnswer, ...]) -> Answers:
     if end.trouble:
         return replace(answers, zone="", seen=seen, trouble=answers.trouble or end.trouble)
     if end.made:

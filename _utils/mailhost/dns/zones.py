@@ -23,7 +23,7 @@ from mailhost.dns.message import (
     within,
 )
 from mailhost.dns.names import canonical, canonical_address
-from mailhost.dns.queries import Asking, Place, Trouble, Unanswered, no_route
+from mailhost.dns.queries import Asking, ServerAddress, Trouble, Unanswered, no_route
 from mailhost.dns.walk import MOST_SERVERS, PARENTS, ROOT_SERVER, Cut, Walk
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _BELIEVED = (
 )
 Unasked = tuple[str, str, str, str]
 """What is reported of a server that is not asked for a zone's records: its name, its address, a status and a detail."""
-_Part = tuple[list[Place], list[Unasked], list[str]]
+_Part = tuple[list[ServerAddress], list[Unasked], list[str]]
 """What one server adds to a zone: where to ask, what is not asked and why, and what is left out."""
 
 
@@ -56,7 +56,7 @@ class Zone:
     """
 
     name: str
-    asked: tuple[Place, ...]
+    asked: tuple[ServerAddress, ...]
     unasked: tuple[Unasked, ...]
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -112,8 +112,10 @@ class Zones:
         await self._asking.once(self._walk.cut_of, top)
         return f"The root of DNS has no {top}, so its names are internal ones" if top in self._walk.denied else None
 
-    async def below(self, child: str, servers: frozenset[str], places: tuple[Place, ...], zone: Zone) -> Zone:
-        """Return a zone below ``zone``, to which some of its ``places`` refer, with the servers that anyone names."""
+    async def below(
+        self, child: str, servers: frozenset[str], server_addresses: tuple[ServerAddress, ...], zone: Zone
+    ) -> Zone:
+        """Return a zone below ``zone``, to which some of its servers refer, with the servers that anyone names."""
         if zone.cut.above is not None or await self._is_walked():
             cut = await self._asking.once(self._walk.cut_of, child)
             if cut.name != child:
@@ -122,19 +124,19 @@ class Zones:
             named = tuple(sorted({**dict.fromkeys(servers, ()), **known}.items()))
             return await self._asking.once(self.whole, replace(cut, servers=named))
         if not servers:
-            servers = await self._apex_servers(child, places)
+            servers = await self._apex_servers(child, server_addresses)
         return await self._asking.once(self.whole, Cut(child, tuple((one, ()) for one in sorted(servers))))
 
-    async def between(self, zone: Zone, name: str, places: tuple[Place, ...]) -> str:
+    async def between(self, zone: Zone, name: str, server_addresses: tuple[ServerAddress, ...]) -> str:
         """Return the zone below ``zone`` that encloses a name, as far as its servers show it; ``""`` if there is none.
 
-        Where the resolver is trusted, some of these places are asked instead: the resolver might cache a denial.
+        Where the resolver is trusted, some of these servers are asked instead: the resolver might cache a denial.
         """
         if zone.cut.above is None:
             labels, above = name.split("."), zone.name.split(".") if zone.name else []
             names = (".".join(labels[number:]) for number in range(len(labels) - len(above)))
             for one in names:
-                if await self._asking.once(self._apex_servers, one, places[:PARENTS]):
+                if await self._asking.once(self._apex_servers, one, server_addresses[:PARENTS]):
                     return one
             return ""
         try:
@@ -161,20 +163,22 @@ class Zones:
         :raises Trouble: there are too many.
         """
         cut = zone.cut
-        own: dict[Place, frozenset[str]] = {}
+        own: dict[ServerAddress, frozenset[str]] = {}
         names = {server for server, _ in cut.servers}
         parts: dict[str, _Part] = {}
-        fresh: Sequence[Place] = zone.asked if cut.name else ()
+        fresh: Sequence[ServerAddress] = zone.asked if cut.name else ()
         while fresh:
-            said = await asyncio.gather(*(self._asking.once(self._apex_servers, cut.name, (place,)) for place in fresh))
-            own.update((place, named) for place, named in zip(fresh, said, strict=True) if named)
+            said = await asyncio.gather(
+                *(self._asking.once(self._apex_servers, cut.name, (server_address,)) for server_address in fresh)
+            )
+            own.update((server_address, named) for server_address, named in zip(fresh, said, strict=True) if named)
             more = set().union(*own.values()) - names
             names |= more
             if len(names) > MOST_SERVERS or len(own) > _MOST_ADDRESSES:
                 raise Trouble(f"{cut.name} has {len(names)} name servers, of which {MOST_SERVERS} at most are asked.")
             found = await self._servers(cut, dict.fromkeys(more, ()))
             parts.update(found)
-            fresh = [place for part in found.values() for place in part[0]]
+            fresh = [server_address for part in found.values() for server_address in part[0]]
         return replace(_put_together(cut, parts), remarks=tuple(_differences(cut, own)))
 
     async def _servers(self, cut: Cut, glue: Mapping[str, tuple[str, ...]]) -> dict[str, _Part]:
@@ -183,7 +187,7 @@ class Zones:
         return dict(zip(glue, found, strict=True))
 
     async def _server(self, cut: Cut, name: str, glue: tuple[str, ...]) -> _Part:
-        """Return a name server's part of a :class:`Zone`: places to ask, why there are none, and what is left out."""
+        """Return a name server's part of a :class:`Zone`: whom to ask, why there are none, and what is left out."""
         if name in self._ignored:
             return [], [], [f"{name}: {IGNORED}"]
         addresses = list(glue)
@@ -239,13 +243,13 @@ class Zones:
         found = await self._apex(zone.name, "SOA", zone.asked)
         return None if found is None else min(found[0].minimum, found.ttl, NEGATIVE_CAP)
 
-    async def _apex_servers(self, zone: str, places: tuple[Place, ...]) -> frozenset[str]:
-        found = await self._apex(zone, "NS", places)
+    async def _apex_servers(self, zone: str, server_addresses: tuple[ServerAddress, ...]) -> frozenset[str]:
+        found = await self._apex(zone, "NS", server_addresses)
         return frozenset() if found is None else frozenset(values(found))
 
-    async def _apex(self, zone: str, rdtype: str, places: Iterable[Place]) -> RecordSet | None:
+    async def _apex(self, zone: str, rdtype: str, server_addresses: Iterable[ServerAddress]) -> RecordSet | None:
         """Return the records at a zone's apex from the first server that has them; silent servers come last."""
-        for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):
+        for _, address in sorted(server_addresses, key=lambda server_address: self._asking.silence[server_address[1]]):
             try:
                 response = await self._asking.query(address, zone, rdtype)
             except Unanswered:
@@ -262,14 +266,14 @@ class Zones:
         """
         return await self._asking.once(self._signed, zone.cut, zone.asked)
 
-    async def _signed(self, cut: Cut, places: tuple[Place, ...]) -> Signed:
+    async def _signed(self, cut: Cut, server_addresses: tuple[ServerAddress, ...]) -> Signed:
         if not cut.name:
             return Signed()
         above = Signed() if cut.above is None else await self._asking.once(self._signed, cut.above, ())
         if above.wrong:
             return above
         try:
-            response = await self._response(cut.above, cut.name, "DS", places=())
+            response = await self._response(cut.above, cut.name, "DS", server_addresses=())
         except Trouble:
             if cut.above is None and await self._is_insecure_above(cut.name):
                 return Signed()
@@ -282,7 +286,7 @@ class Zones:
             wrong = dnssec.why_invalid(self._asking.dns, response, cut.name, "DS", above.keys, self._now)
             if wrong:
                 return Signed(wrong=f"the DS record of {cut.name}: {wrong}")
-        response = await self._response(cut, cut.name, "DNSKEY", places)
+        response = await self._response(cut, cut.name, "DNSKEY", server_addresses)
         return Signed(*dnssec.zone_keys(self._asking.dns, cut.name, ds, response, self._now))
 
     async def _is_insecure_above(self, name: str) -> bool:
@@ -302,11 +306,13 @@ class Zones:
                 return True
         return False
 
-    async def _response(self, cut: Cut | None, name: str, rdtype: str, places: Iterable[Place]) -> Response:
-        """Return a response with signatures from these places, the zone's servers or, without a cut, the resolver."""
+    async def _response(
+        self, cut: Cut | None, name: str, rdtype: str, server_addresses: Iterable[ServerAddress]
+    ) -> Response:
+        """Return a response with signatures from these, the zone's servers or, without a cut, the resolver."""
         if cut is None:
             return await self._recurse(name, rdtype)
-        for _, address in sorted(places, key=lambda place: self._asking.silence[place[1]]):
+        for _, address in sorted(server_addresses, key=lambda server_address: self._asking.silence[server_address[1]]):
             try:
                 response = await self._asking.query(address, name, rdtype, signed=True)
             except Unanswered:
@@ -341,12 +347,12 @@ def _put_together(cut: Cut, parts: Mapping[str, _Part]) -> Zone:
     return Zone(cut.name, asked, unasked, left_out, (), cut)
 
 
-def _differences(cut: Cut, own: Mapping[Place, frozenset[str]]) -> Iterator[str]:
+def _differences(cut: Cut, own: Mapping[ServerAddress, frozenset[str]]) -> Iterator[str]:
     """Yield a sentence for each set of servers that a zone names differently from its delegation."""
     parent = {server for server, _ in cut.servers}
-    by_set: dict[frozenset[str], Place] = {}
-    for place, named in own.items():
-        by_set.setdefault(named, place)
+    by_set: dict[frozenset[str], ServerAddress] = {}
+    for server_address, named in own.items():
+        by_set.setdefault(named, server_address)
     for named, (server, address) in sorted(by_set.items(), key=lambda one: one[1]):
         if named != parent:
             delegated = "is delegated to" if cut.above is not None else "has, by this host's resolver, the servers"

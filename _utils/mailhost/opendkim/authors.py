@@ -95,11 +95,11 @@ def _virtual(settings: Settings) -> set[tuple[str, str]]:
     """Return rows for the domains of each account's addresses, and for system users at the host's own name."""
     owners = postfix_accounts.senders(settings)
     domains = {(login, address.rpartition("@")[2]) for address, login in owners.items()}
-    own = {(login, place) for login, domain in domains for place in _places(settings, domain)}
+    own = {(login, row) for login, domain in domains for row in _domain_rows(settings, domain)}
     return own | {("=", f"@{settings['hostname']}")}
 
 
-def _places(settings: Settings, domain: str) -> tuple[str, ...]:
+def _domain_rows(settings: Settings, domain: str) -> tuple[str, ...]:
     """Return a domain in the form of a row, and the names below it if its key signs for them."""
     own = settings["domains"].get(domain)
     return (f"@{domain}", f"@.{domain}") if own and own["dkim"]["subdomains"] else (f"@{domain}",)
@@ -107,7 +107,7 @@ def _places(settings: Settings, domain: str) -> tuple[str, ...]:
 
 def _system(settings: Settings) -> set[tuple[str, str]]:
     own = {
-        ("=", place) for domain in (*received(settings), settings["hostname"]) for place in _places(settings, domain)
+        ("=", row) for domain in (*received(settings), settings["hostname"]) for row in _domain_rows(settings, domain)
     }
     return own | {(user, name) for name in settings["accounts"]["aliases"] for user in _readers(settings, name)}
 

@@ -68,7 +68,7 @@ class Session:
     macros: Mapping[str, str] | None = None
     number: str = ""
 
-    def told(self, job: str, sender: str) -> dict[str, str]:
+    def sent_macros(self, job: str, sender: str) -> dict[str, str]:
         login = {"{auth_type}": "PLAIN", "{auth_authen}": sender} if self.macros is None else self.macros
         return {"i": job, **login, "{mail_addr}": sender}
 
@@ -124,7 +124,7 @@ def _send(
 ) -> bool:
     """Send all but the end of the message; return false if the milter accepted it early and leaves it unchanged."""
     job = session.number or f"PROBE{secrets.token_hex(4).upper()}"
-    login = session.told(job, sender)
+    login = session.sent_macros(job, sender)
     milter.macros(b"C", {"j": net.gethostname(), "{daemon_name}": session.daemon, "v": "Postfix"})
     family = b"6" if ":" in session.address else b"4"
     steps = [
@@ -170,8 +170,8 @@ def _changed(fields: Iterable[Field], answers: Iterable[Packet]) -> list[Field]:
             if not 1 <= occurrence <= len(same):
                 fields.append((name, value, True))
             else:
-                place = same[occurrence - 1]
-                fields[place : place + 1] = [(name, value, fields[place][2])] if value.strip() else []
+                index = same[occurrence - 1]
+                fields[index : index + 1] = [(name, value, fields[index][2])] if value.strip() else []
     return fields
 
 
@@ -187,21 +187,21 @@ def _text(value: str) -> bytes:
 
 
 def _connect(socket: str, ends: float) -> net.socket:
-    family, _, place = socket.partition(":") if not socket.startswith("/") else ("local", "", socket)
+    family, _, address = socket.partition(":") if not socket.startswith("/") else ("local", "", socket)
     left = max(ends - time.monotonic(), 0.001)
     try:
         if family in ("local", "unix"):
             connection = net.socket(net.AF_UNIX)
             try:
                 connection.settimeout(left)
-                connection.connect(place)
+                connection.connect(address)
             except OSError:
                 connection.close()
                 raise
             return connection
         if family not in ("inet", "inet6"):
             raise ProbeError(f"{socket!r} is not an OpenDKIM socket (inet:8891@127.0.0.1, local:/path)")
-        port, _, host = place.partition("@")
+        port, _, host = address.partition("@")
         connection = net.create_connection((host.strip("[]") or "localhost", int(port)), left)
         # Macros are sent in a packet of their own; without this the kernel would wait for the milter's delayed ACK.
         connection.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)

@@ -15,7 +15,7 @@ AHEAD = 300
 
 
 @dataclass(frozen=True)
-class Host:
+class FleetHost:
     """A minion: what it told, or ``None`` if nothing of it can be used; ``trouble`` says why, then.
 
     ``age`` in seconds is that of what it told.
@@ -34,7 +34,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SharedFinding:
     """A finding, the hosts that have it in exactly these words, and the domain that it is of (``""``: of the hosts)."""
 
     finding: Finding
@@ -43,7 +43,7 @@ class Seen:
 
 
 @dataclass
-class Domain:
+class FleetDomain:
     """A domain on all its hosts, each by the minion's name: the worst finding, keys, and why they could not be read."""
 
     name: str
@@ -70,9 +70,9 @@ class Fleet:
     ``others`` are minions that were asked and are no mail hosts; ``now`` is seconds since 1970.
     """
 
-    hosts: tuple[Host, ...]
-    seen: tuple[Seen, ...]
-    domains: tuple[Domain, ...]
+    hosts: tuple[FleetHost, ...]
+    seen: tuple[SharedFinding, ...]
+    domains: tuple[FleetDomain, ...]
     others: tuple[str, ...]
     now: int
 
@@ -82,7 +82,7 @@ class Fleet:
         return max((host.status for host in self.hosts), key=STATUSES.index, default="unknown")
 
 
-class Summary(TypedDict):
+class FleetSummary(TypedDict):
     """A fleet in short, plain data (:func:`summary`)."""
 
     status: Status
@@ -101,7 +101,7 @@ def fleet(answers: Mapping[str, object], troubles: Mapping[str, Finding], others
     :param now: seconds since 1970.
     """
     idle = [name for name, answer in answers.items() if page_form.is_no_mail_host(answer)]
-    hosts: list[Host] = []
+    hosts: list[FleetHost] = []
     found = [(name, [finding]) for name, finding in troubles.items()]
     for name, answer in answers.items():
         if name in idle:
@@ -109,7 +109,7 @@ def fleet(answers: Mapping[str, object], troubles: Mapping[str, Finding], others
         host, findings = _host(name, answer, now)
         hosts.append(host)
         found.append((name, findings))
-    hosts += [Host(name, finding.status, trouble=finding.seen) for name, finding in troubles.items()]
+    hosts += [FleetHost(name, finding.status, trouble=finding.seen) for name, finding in troubles.items()]
     names = {name for host in hosts if host.overview for name in host.overview.domains}
     seen = _merged(found, names)
     by_name = sorted(hosts, key=lambda host: host.name)
@@ -117,16 +117,16 @@ def fleet(answers: Mapping[str, object], troubles: Mapping[str, Finding], others
     return Fleet(tuple(by_name), seen, tuple(domains), tuple(sorted({*others, *idle})), now)
 
 
-def _host(name: str, answer: object, now: int) -> tuple[Host, list[Finding]]:
+def _host(name: str, answer: object, now: int) -> tuple[FleetHost, list[Finding]]:
     """Return ``(host, its findings)``."""
     try:
         told = page_form.read(answer)
     except OverviewError as err:
         finding = unusable(name, str(err))
-        return Host(name, finding.status, trouble=finding.seen), [finding]
+        return FleetHost(name, finding.status, trouble=finding.seen), [finding]
     age = now - told.time
     findings = [*told.findings, *_age(name, age)]
-    return Host(name, max(told.status, worst(findings), key=STATUSES.index), told, age), findings
+    return FleetHost(name, max(told.status, worst(findings), key=STATUSES.index), told, age), findings
 
 
 def _age(name: str, age: int) -> Iterator[Finding]:
@@ -142,7 +142,7 @@ def _age(name: str, age: int) -> Iterator[Finding]:
         yield Finding(id, "unknown", name, wanted, seen, "Set the clock of that host right, or the master's.")
 
 
-def summary(fleet: Fleet) -> Summary:
+def summary(fleet: Fleet) -> FleetSummary:
     """Return a fleet in short, plain data: ``status``, ``hosts`` (each with its worst), ``domains``, ``findings``."""
     return {
         "status": fleet.status,
@@ -190,17 +190,17 @@ def in_words(seconds: int) -> str:
     return f"{seconds} seconds"
 
 
-def _merged(found: Iterable[tuple[str, Iterable[Finding]]], names: Container[str]) -> tuple[Seen, ...]:
-    """Return :class:`Seen` for each finding, once for all hosts that have it in the same words."""
+def _merged(found: Iterable[tuple[str, Iterable[Finding]]], names: Container[str]) -> tuple[SharedFinding, ...]:
+    """Return :class:`SharedFinding` for each finding, once for all hosts that have it in the same words."""
     hosts: dict[Finding, list[str]] = {}
     for name, findings in found:
         for finding in findings:
             hosts.setdefault(finding, []).append(name)
-    seen = [Seen(one, tuple(sorted(set(where))), domain_of(one.about, names)) for one, where in hosts.items()]
+    seen = [SharedFinding(one, tuple(sorted(set(where))), domain_of(one.about, names)) for one, where in hosts.items()]
     return tuple(sorted(seen, key=_rank))
 
 
-def _rank(seen: Seen) -> tuple[int, str, str, tuple[str, ...], str]:
+def _rank(seen: SharedFinding) -> tuple[int, str, str, tuple[str, ...], str]:
     one = seen.finding
     return -STATUSES.index(one.status), one.id, one.about, seen.hosts, one.seen
 
@@ -216,14 +216,14 @@ def domain_of(about: str, names: Container[str]) -> str:
     return name if name in names else ""
 
 
-def _domains(hosts: Iterable[Host], seen: Iterable[Seen]) -> ValuesView[Domain]:
-    domains: dict[str, Domain] = {}
+def _domains(hosts: Iterable[FleetHost], seen: Iterable[SharedFinding]) -> ValuesView[FleetDomain]:
+    domains: dict[str, FleetDomain] = {}
     for host in hosts:
         if host.overview is None:
             continue
         floor = _floor(host.overview)
         for name, keys in host.overview.domains.items():
-            domain = domains.setdefault(name, Domain(name))
+            domain = domains.setdefault(name, FleetDomain(name))
             domain.statuses[host.name] = floor
             domain.keys[host.name] = keys
         for name, why in host.overview.unread.items():

@@ -39,7 +39,7 @@ _END_OF_TIME = 253402300800
 """The first second that is no time any more (the year 10000)."""
 
 
-class Told(TypedDict):
+class HostReport(TypedDict):
     """What a host tells, as it travels; before a master has read it, it may be anything."""
 
     format: int
@@ -97,7 +97,7 @@ class Overview:
     unread: dict[str, str]
 
 
-def packed(data: Told) -> Told | Packed:
+def packed(data: HostReport) -> HostReport | Packed:
     """Return an overview as it travels: as it is or, where it is large, compressed (``{"format", "packed"}``)."""
     text = json.dumps(data, separators=(",", ":")).encode()
     if len(text) < PACKED_FROM:

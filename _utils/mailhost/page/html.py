@@ -30,7 +30,7 @@ def page(fleet: Fleet) -> str:
     keys = (key for domain in fleet.domains for of_host in domain.keys.values() for key in of_host)
     shown = timeline.window(keys, fleet.now)
     hosts = [host.name for host in fleet.hosts if host.overview]
-    look = style(len(hosts), [share for share, _ in timeline.months(shown)])
+    css = style(len(hosts), [share for share, _ in timeline.months(shown)])
     found = view.items(fleet)
     return (
         _environment()
@@ -49,8 +49,8 @@ def page(fleet: Fleet) -> str:
             is_wide=len(hosts) > WIDE,
             is_stacked=len(hosts) > ON_PAPER,
             # These three are the formula's own, and name nothing that a host said.
-            policy=Markup(_policy(look)),
-            style=Markup(look),
+            policy=Markup(_policy(css)),
+            style=Markup(css),
             script=Markup(SCRIPT),
         )
     )
@@ -72,9 +72,9 @@ def key_in_words(key: KeyTimes, now: int) -> str:
     return f"{key.selector} ({key.bits} bits): {said}"
 
 
-def _policy(look: str) -> str:
+def _policy(css: str) -> str:
     """Return a policy by which the browser runs this script and uses this style alone, and fetches nothing."""
-    allowed = f"img-src data:; style-src {_hash(look)}; script-src {_hash(SCRIPT)}"
+    allowed = f"img-src data:; style-src {_hash(css)}; script-src {_hash(SCRIPT)}"
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 

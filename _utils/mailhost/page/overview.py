@@ -7,7 +7,7 @@ from mailhost.check.findings import Finding
 from mailhost.dkim import keystore, life
 from mailhost.dkim import run as dkim_run
 from mailhost.dkim import status as dkim_status
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.run import Run
 from mailhost.errors import DkimError
 from mailhost.page import form as page_form
@@ -24,7 +24,7 @@ Row = list[str | int | None]
 """A key as it travels (:mod:`mailhost.page.form`)."""
 
 
-def overview(settings: Settings, findings: Sequence[Finding], now: float) -> page_form.Told | page_form.Packed:
+def overview(settings: Settings, findings: Sequence[Finding], now: float) -> page_form.HostReport | page_form.Packed:
     """Return what the page needs of this host, in the form of :mod:`mailhost.page.form`.
 
     :param settings: the host's settings (``mailserver.settings``).
@@ -53,7 +53,7 @@ def _keys(settings: Settings, now: float) -> tuple[dict[str, list[Row]], dict[st
     if not signed:
         return rows, {}
     try:
-        run = dkim_run.begin(dkim_run.place_of(settings), domains, settings["dns"], test=True)
+        run = dkim_run.begin(dkim_run.paths_of(settings), domains, settings["dns"], test=True)
     except DkimError as err:
         return rows, dict.fromkeys(signed, str(err))
     manifests, unread = keystore.read_each(signed, run.manifest)
@@ -63,7 +63,7 @@ def _keys(settings: Settings, now: float) -> tuple[dict[str, list[Row]], dict[st
     return rows, unread
 
 
-def _row(run: Run, manifest: Manifest, key: Key) -> Row:
+def _row(run: Run, manifest: Manifest, key: KeyRow) -> Row:
     due = dkim_status.earliest(run, manifest, key) if key.stage in _TIMED else None
     stamps = [getattr(key, stage) for stage in life.STAGES]
     while stamps[-1] is None:

@@ -258,5 +258,5 @@ def _lines(months: Sequence[float]) -> str:
     if not months:
         return ""
     images = ", ".join(["linear-gradient(var(--line), var(--line))"] * len(months))
-    places = ", ".join(f"{share:.2%} 0" for share in months)
-    return f".lane svg {{ background-image: {images}; background-position: {places}; }}\n"
+    positions = ", ".join(f"{share:.2%} 0" for share in months)
+    return f".lane svg {{ background-image: {images}; background-position: {positions}; }}\n"

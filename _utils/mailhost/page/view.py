@@ -7,7 +7,7 @@ from itertools import groupby
 from mailhost.check.findings import STATUSES, Status
 from mailhost.dkim.life import STAGES
 from mailhost.page import message, timeline
-from mailhost.page.fleet import Domain, Fleet, Host, Seen
+from mailhost.page.fleet import Fleet, FleetDomain, FleetHost, SharedFinding
 from mailhost.page.form import KeyTimes
 from mailhost.page.timeline import Picture, Window
 
@@ -39,7 +39,7 @@ class Item:
     """
 
     number: int
-    seen: Seen
+    seen: SharedFinding
     on: str
 
     @property
@@ -50,7 +50,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Group:
+class FindingGroup:
     """Findings of one status and id; ``brief`` says what they are about."""
 
     status: Status
@@ -64,10 +64,10 @@ class Group:
 class Line:
     """A domain: ``cells`` are (host, status or ``None``), ``lanes`` (host, picture), ``items`` its findings.
 
-    ``stages`` are its keys: (stage, the keys in that stage of each host in :attr:`Domain.keys`).
+    ``stages`` are its keys: (stage, the keys in that stage of each host in :attr:`FleetDomain.keys`).
     """
 
-    domain: Domain
+    domain: FleetDomain
     on: str
     cells: tuple[tuple[str, Status | None], ...]
     lanes: tuple[tuple[str, Picture], ...]
@@ -96,7 +96,7 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def worst_first(hosts: Iterable[Host]) -> list[Host]:
+def worst_first(hosts: Iterable[FleetHost]) -> list[FleetHost]:
     """Return hosts, the worst first."""
     return sorted(hosts, key=lambda host: (-STATUSES.index(host.status), host.name))
 
@@ -107,8 +107,8 @@ def items(fleet: Fleet) -> list[Item]:
     return [Item(number, seen, _of_finding(numbers, seen)) for number, seen in enumerate(fleet.seen, 1)]
 
 
-def groups(found: Collection[Item]) -> list[Group]:
-    """Return :class:`Group` for neighbours of one status and id."""
+def groups(found: Collection[Item]) -> list[FindingGroup]:
+    """Return :class:`FindingGroup` for neighbours of one status and id."""
     by = groupby(found, key=lambda item: (item.seen.finding.status, item.seen.finding.id))
     return [_group(status, id, tuple(of), len(found)) for (status, id), of in by]
 
@@ -139,7 +139,7 @@ def months_with_room(shown: Window) -> list[tuple[float, str]]:
     return found
 
 
-def numbers_of(hosts: Iterable[Host]) -> dict[str, int]:
+def numbers_of(hosts: Iterable[FleetHost]) -> dict[str, int]:
     """Return the number of each host: a name may be anything, and a number is safe in a mark."""
     return {host.name: number for number, host in enumerate(hosts)}
 
@@ -155,19 +155,19 @@ def _marks(numbers: Mapping[str, int], words: Iterable[tuple[str, str]]) -> str:
     return " ".join(dict.fromkeys(f"{numbers[host]}{word}" for host, word in words))
 
 
-def _of_finding(numbers: Mapping[str, int], seen: Seen) -> str:
+def _of_finding(numbers: Mapping[str, int], seen: SharedFinding) -> str:
     words = (seen.finding.status, *((PUBLISH,) if message.names_records(seen.finding.remedy) else ()))
     return _marks(numbers, ((host, word) for word in words for host in seen.hosts))
 
 
-def _group(status: Status, id: str, of: tuple[Item, ...], total: int) -> Group:
+def _group(status: Status, id: str, of: tuple[Item, ...], total: int) -> FindingGroup:
     about = sorted({item.seen.finding.about for item in of})
     brief = about[0] if len(about) == 1 else f"{about[0]} and {len(about) - 1:,} more"
-    return Group(status, id, brief, total <= FEW or (status == "fail" and len(of) <= FEW), of)
+    return FindingGroup(status, id, brief, total <= FEW or (status == "fail" and len(of) <= FEW), of)
 
 
 def _line(
-    domain: Domain, numbers: Mapping[str, int], found: tuple[Item, ...], hosts: Sequence[str], shown: Window
+    domain: FleetDomain, numbers: Mapping[str, int], found: tuple[Item, ...], hosts: Sequence[str], shown: Window
 ) -> Line:
     publishing = (host for item in found if PUBLISH in item.on for host in item.seen.hosts if host in domain.statuses)
     return Line(
@@ -180,7 +180,7 @@ def _line(
     )
 
 
-def _stages(domain: Domain) -> Iterator[tuple[str, list[list[KeyTimes]]]]:
+def _stages(domain: FleetDomain) -> Iterator[tuple[str, list[list[KeyTimes]]]]:
     """Yield each stage that a key of the domain is in, with the keys of each host beside each other."""
     there = {key.stage for keys in domain.keys.values() for key in keys}
     for stage in STAGES:

@@ -22,7 +22,7 @@ from mailhost.schema import (
     Wrong,
 )
 from mailhost.shapes import Settings
-from mailhost.wording import did_you_mean, place_in, shown
+from mailhost.wording import did_you_mean, path_in, shown
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def fill(draft: Draft, problems: list[str]) -> None:
             if virtual[key]
         ]
         return
-    problems += [f"{place_in(f'{_WHERE}:users', name)}:password: not given" for name in unknown]
+    problems += [f"{path_in(f'{_WHERE}:users', name)}:password: not given" for name in unknown]
     _check_daemons(settings, problems)
     _check_addresses(settings, problems)
 

@@ -148,12 +148,12 @@ def _check_dovecot_place(settings: Draft, problems: list[str]) -> None:
 
 def _has_lmtp_socket(settings: Draft, problems: list[str]) -> bool:
     """Tell whether Dovecot's LMTP needs a socket in Postfix's queue: with virtual accounts, or if it is named."""
-    places = {_WHERE: settings["postfix"]["main"]}
+    sections = {_WHERE: settings["postfix"]["main"]}
     for service in ("submission", "submissions"):
-        places[f"mailserver:postfix:{service}:options"] = settings["postfix"][service]["options"]
+        sections[f"mailserver:postfix:{service}:options"] = settings["postfix"][service]["options"]
     named = [
         f"{where}:{name}"
-        for where, given in places.items()
+        for where, given in sections.items()
         for name, value in given.items()
         if value is not None and _LMTP in as_text(value)
     ]

@@ -34,7 +34,7 @@ from mailhost.records.addresses import outward_addresses
 from mailhost.schema import Domain, Wrong, each_kind, read
 from mailhost.selftest import recipients
 from mailhost.shapes import Settings, Value
-from mailhost.wording import did_you_mean, place_in, shown
+from mailhost.wording import did_you_mean, path_in, shown
 
 SAFE_RETENTION = 7 * 86400
 _SOME_DAY = "20261124"
@@ -279,17 +279,17 @@ def _check_publishing(settings: Settings, problems: list[str]) -> None:
 
 def _check_secrets(pillar: Any, problems: list[str]) -> None:
     """Refuse secrets in parameters that end up in public files; drop other messages, which may quote them."""
-    places = ["postfix:main", "postfix:submission:options", "postfix:submissions:options"]
-    for place in (*places, "dovecot:settings", "opendkim:settings"):
-        for name, value in _given(pillar, place).items():
-            wrong = daemons_secrets.problem(place.partition(":")[0], str(name), value)
+    sections = ["postfix:main", "postfix:submission:options", "postfix:submissions:options"]
+    for section in (*sections, "dovecot:settings", "opendkim:settings"):
+        for name, value in _given(pillar, section).items():
+            wrong = daemons_secrets.problem(section.partition(":")[0], str(name), value)
             if wrong:
-                where = place_in(f"mailserver:{place}", name)
+                where = path_in(f"mailserver:{section}", name)
                 problems[:] = [one for one in problems if not one.startswith(f"{where}:")] + [f"{where}: {wrong}"]
 
 
-def _given(pillar: Any, place: str) -> Mapping[object, object]:
-    for key in place.split(":"):
+def _given(pillar: Any, section: str) -> Mapping[object, object]:
+    for key in section.split(":"):
         pillar = pillar.get(key) if isinstance(pillar, dict) else None
     return pillar if isinstance(pillar, dict) else {}
 
@@ -298,20 +298,20 @@ def _check_postfix(settings: Settings, problems: list[str]) -> None:
     if settings["sasl"]["type"] == "dovecot" and not settings["dovecot"]["enabled"]:
         problems.append("mailserver:sasl:type: Dovecot would check logins, but mailserver:dovecot:enabled is false")
     postfix, system = settings["postfix"], settings["os"]["postfix"]
-    places: dict[str, Mapping[str, Value | None]] = {"main": postfix["main"]}
+    sections: dict[str, Mapping[str, Value | None]] = {"main": postfix["main"]}
     for service in SUBMISSION:
-        places[f"{service}:options"] = postfix[service]["options"]
+        sections[f"{service}:options"] = postfix[service]["options"]
     given: dict[str, list[Value | None]] = {}
-    for parameters in places.values():
+    for parameters in sections.values():
         for name, value in parameters.items():
             given.setdefault(name, []).append(value)
-    for where, parameters in places.items():
+    for where, parameters in sections.items():
         for name, value in parameters.items():
             wrong = parameter_problem(name, value, given, system)
             if not wrong and where != "main":
                 wrong = option_problem(value, system["version"])
             if wrong:
-                problems.append(f"{place_in(f'mailserver:postfix:{where}', name)}: {wrong}")
+                problems.append(f"{path_in(f'mailserver:postfix:{where}', name)}: {wrong}")
 
 
 def _check_ports(settings: Settings, problems: list[str]) -> None:

@@ -115,7 +115,7 @@ def problems(settings: Settings, given: Container[str], options: Mapping[str, Ma
     ]
 
 
-def _place(name: str, given: Container[str], instead: str) -> str:
+def _key(name: str, given: Container[str], instead: str) -> str:
     return f"mailserver:postfix:main:{name if name in given else instead}"
 
 
@@ -123,7 +123,7 @@ def _of_sizes(main: Mapping[str, str], given: Container[str]) -> Iterator[str]:
     for name, (limit, most) in sizes(main).items():
         size = f"{most} bytes" if most else "0, which is no limit"
         yield (
-            f"{_place(name, given, 'message_size_limit')}: {name} is {limit} bytes, and message_size_limit {size}: "
+            f"{_key(name, given, 'message_size_limit')}: {name} is {limit} bytes, and message_size_limit {size}: "
             f"{_AGENTS[name]} would deliver nothing at all; {name} has to be at least as large, or 0 (no limit)"
         )
 
@@ -151,21 +151,21 @@ TRANSPORTS = frozenset(("discard", "error", "lmtp", "local", "relay", "retry", "
 
 def _of_transports(settings: Settings, where: _Where, main: Mapping[str, str]) -> Iterator[str]:
     has = TRANSPORTS | ({"mailserver-reflector"} & services(settings))
-    for place, values in where.items():
+    for section, values in where.items():
         for name, transport in dict.fromkeys(transports(_full(values, main))):
             if transport not in (*has, SELFTEST):
                 yield (
-                    f"{place}:{name}: master.cf has no transport {shown(transport)}, so that mail for it would wait "
+                    f"{section}:{name}: master.cf has no transport {shown(transport)}, so that mail for it would wait "
                     f"(mail transport unavailable); it has: {', '.join(sorted(has))}"
                 )
 
 
 def _of_services(settings: Settings, where: _Where) -> Iterator[str]:
     has = services(settings)
-    for place, values in where.items():
+    for section, values in where.items():
         for name, text in values.items():
             if name.endswith("_service_name") and name in PARAMETERS and "$" not in text and text not in has:
-                yield f"{place}:{name}: master.cf has no service {shown(text)}; {did_you_mean(text, has)}"
+                yield f"{section}:{name}: master.cf has no service {shown(text)}; {did_you_mean(text, has)}"
 
 
 def _of_domains(settings: Settings, main: Mapping[str, str]) -> Iterator[str]:
@@ -213,11 +213,11 @@ def _of_sockets(settings: Settings, main: Mapping[str, str]) -> Iterator[str]:
     """Check that lmtp(8) can reach its socket if it runs in a chroot."""
     system = settings["os"]["postfix"]
     for name, text in main.items():
-        place = text.partition("lmtp:unix:/")[2]
-        if name in _TRANSPORTS and place and system.get("chroot"):
+        path = text.partition("lmtp:unix:/")[2]
+        if name in _TRANSPORTS and path and system.get("chroot"):
             yield (
                 f"mailserver:postfix:main:{name}: lmtp(8) runs in the chroot {system.get('queue', '')} and sees no "
-                f"/{place}; Dovecot's socket for it is lmtp:unix:private/dovecot-lmtp"
+                f"/{path}; Dovecot's socket for it is lmtp:unix:private/dovecot-lmtp"
             )
 
 
@@ -234,11 +234,11 @@ def _of_signatures(settings: Settings, where: _Where) -> Iterator[str]:
     """Check that no service bypasses OpenDKIM."""
     if not settings["opendkim"]["enabled"]:
         return
-    for place, values in where.items():
+    for section, values in where.items():
         if "no_milters" in words(values.get("receive_override_options", "")):
             yield (
-                f"{place}:receive_override_options: no_milters has mail leave unsigned, and the formula runs OpenDKIM; "
-                "leave it out, or say mailserver:opendkim:enabled: false"
+                f"{section}:receive_override_options: no_milters has mail leave unsigned, and the formula runs "
+                "OpenDKIM; leave it out, or say mailserver:opendkim:enabled: false"
             )
 
 
@@ -248,7 +248,7 @@ def _of_relaying(settings: Settings, main: Mapping[str, str], given: Container[s
     full = _full({name: main.get(name, "") for name in lists}, main)
     if len(full) == 2 and not any(map(restrictions.guards, full.values())):
         yield (
-            f"{_place(lists[0], given, lists[1])}: everybody could relay through this host: neither of "
+            f"{_key(lists[0], given, lists[1])}: everybody could relay through this host: neither of "
             f"{' and '.join(lists)} has reject_unauth_destination before its permit; add it"
         )
     for word in words(_full({"mynetworks": main.get("mynetworks", "")}, main).get("mynetworks", "")):

@@ -26,7 +26,7 @@ def limits(settings: Settings) -> dict[str, ParameterValue]:
 
 def exempt(settings: Settings) -> list[str]:
     """Return the clients without limits, in the form of Postfix's lists; the host's own checks connect often."""
-    return [_bracketed(place) for place in dict.fromkeys([*_own(settings), *settings["limits"]["exempt"]])]
+    return [_bracketed(network) for network in dict.fromkeys([*_own(settings), *settings["limits"]["exempt"]])]
 
 
 def postscreen(settings: Settings) -> dict[str, ParameterValue]:
@@ -59,9 +59,9 @@ def access_lines(settings: Settings) -> list[str]:
     """Return the lines of postscreen's access list, the most specific network first, since the first match counts."""
     given = settings["postscreen"]
     own = dict.fromkeys(_own(settings), "permit")
-    rows = [(ipaddress.ip_network(place), action) for place, action in {**own, **given["access"]}.items()]
+    rows = [(ipaddress.ip_network(network), action) for network, action in {**own, **given["access"]}.items()]
     rows.sort(key=lambda row: (row[0].version, -row[0].prefixlen, int(row[0].network_address)))
-    return [f"{place} {action}" for place, action in rows]
+    return [f"{network} {action}" for network, action in rows]
 
 
 def _own(settings: Settings) -> list[str]:
@@ -69,7 +69,7 @@ def _own(settings: Settings) -> list[str]:
     return list(dict.fromkeys([*(settings["addresses"] or ()), *settings.get("own_addresses", ())]))
 
 
-def _bracketed(place: str) -> str:
+def _bracketed(network: str) -> str:
     """Return an address or network in the form of Postfix's lists: IPv6 in brackets."""
-    address, slash, prefix = place.partition("/")
-    return f"[{address}]{slash}{prefix}" if ":" in address else place
+    address, slash, prefix = network.partition("/")
+    return f"[{address}]{slash}{prefix}" if ":" in address else network

@@ -122,7 +122,7 @@ def parameter_problem(
     if value is None:
         return None
     if not knows(system["version"], name):
-        return f"Postfix {system['version']} on this host has no such parameter; it is in {PARAMETERS[name].said()}"
+        return f"Postfix {system['version']} on this host has no such parameter; it is in {PARAMETERS[name].in_words()}"
     if isinstance(value, (list, tuple)) and (wrong := _list_problem(name, value)):
         return wrong
     texts = {one: as_text(values[0]) for one, values in given.items() if values and values[0] is not None}
@@ -181,7 +181,7 @@ def _value_problem(name: str, text: str, system: Mapping[str, Any]) -> str | Non
     if name.endswith("_restrictions"):
         for word in re.split(r"[,\s]+", text):
             if word in RESTRICTIONS and not RESTRICTIONS[word].covers(parsed(version)):
-                return f"{word} is not in Postfix {version} any more; it was in {RESTRICTIONS[word].said()}"
+                return f"{word} is not in Postfix {version} any more; it was in {RESTRICTIONS[word].in_words()}"
     if name.endswith("_protocols") and "=TLS" in text and parsed(version) < (3, 6):
         return f"{shown(text)}: this form came with Postfix 3.6, and here is {version}; write !SSLv2, !SSLv3, !TLSv1 …"
     if name == "compatibility_level" and "." in text and parsed(version) < (3, 6):

@@ -14,9 +14,9 @@ def of_system(settings: Settings) -> list[str]:
 
     The first line that matches counts.
     """
-    pattern, names, place = _user(settings["postfix"]["delimiter"])
+    pattern, names, domain_part = _user(settings["postfix"]["delimiter"])
     at_home = [login for name in names for login in (name, f"{name}@{settings['domain']}")]
-    own = [f"{name}@{place}" for name in names]
+    own = [f"{name}@{domain_part}" for name in names]
     lines = [
         f"/^{pattern}@({'|'.join(map(_escaped, domains))})$/ {' '.join([*at_home, *own])}"
         for domains in _batches(received(settings))
@@ -41,11 +41,15 @@ def of_others(settings: Settings) -> dict[str, list[str]]:
     domains = [name for name, one in settings["domains"].items() if not one["receive"]]
     for login, authors in settings["opendkim"]["authors"].items():
         for author in map(str.lower, authors):
-            local, _, place = author.rpartition("@")
+            local, _, its_domain = author.rpartition("@")
             for domain in domains:
-                if local and place == domain:
+                if local and its_domain == domain:
                     exact.setdefault(author, []).append(login.lower())
-                elif author == "*" or place == domain or (place.startswith(".") and domain.endswith(place)):
+                elif (
+                    author == "*"
+                    or its_domain == domain
+                    or (its_domain.startswith(".") and domain.endswith(its_domain))
+                ):
                     whole.setdefault(f"@{domain}", []).append(login.lower())
     both = {one: [*logins, *whole.get(f"@{one.rpartition('@')[2]}", [])] for one, logins in exact.items()}
     return {address: list(dict.fromkeys(logins)) for address, logins in {**both, **whole}.items()}
@@ -56,7 +60,7 @@ def _at_home(login: str, domain: str) -> tuple[str, ...]:
 
 
 def _user(delimiters: str) -> tuple[str, list[str], str]:
-    """Return the pattern of a user's name in an address, the names that it may mean, and the domain's place in it.
+    """Return the pattern of a user's name in an address, the names that it may mean, and what stands for the domain.
 
     A delimiter that may also be part of a name makes it ambiguous: ``anne-marie`` is that user, or ``anne``.
     """

@@ -27,7 +27,7 @@ class Term:
             return True
         return self.first <= version and (self.last is None or version[:2] <= self.last[:2])
 
-    def said(self) -> str:
+    def in_words(self) -> str:
         """Return a text that says which versions have it: ``3.9 and later (also from 3.5.23, 3.6.13 on)``."""
         also = f" (also from {', '.join(map(_text, self.backports))} on)" if self.backports else ""
         until = f" to {_text(self.last)}" if self.last else " and later"

@@ -14,7 +14,7 @@ class Change:
     """The TXT record at ``name`` must become ``wanted``, or be removed (``None``).
 
     ``expected`` are values that it may have now, besides none and the wanted one; any other value is somebody else's.
-    ``zone`` is empty until DNS was asked for it (:func:`placed`). ``kind`` is the kind of a policy record
+    ``zone`` is empty until DNS was asked for it (:func:`at_alias_end`). ``kind`` is the kind of a policy record
     (:data:`mailhost.records.policies.KINDS`): only records of this kind at the name count, and others stay. Without a
     kind it is a key record, and all records at the name count. ``absent``: every server said a moment ago that nothing
     exists at the name. ``is_beside``: an SPF record with our terms and terms of others is right as well.
@@ -50,7 +50,7 @@ class Sent:
     now: tuple[str, ...] = ()
 
 
-def placed(change: Change, answers: Answers) -> Change:
-    """Return a change at the place where DNS keeps the name: the end of its CNAME chain, and that name's zone."""
+def at_alias_end(change: Change, answers: Answers) -> Change:
+    """Return a change at the name that DNS leads to: the end of its CNAME chain, and that name's zone."""
     absent = not answers.trouble and bool(answers.seen) and all(one.status == "absent" for one in answers.seen)
     return replace(change, name=answers.target or change.name, zone=answers.zone, absent=absent)

@@ -15,7 +15,7 @@ from mailhost.shapes import Dns, DomainSettings
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PolicyResult:
     """The outcome of a record: that of :class:`mailhost.publish.change.Sent`, or ``due`` if it would be sent.
 
     ``now`` are the texts of its kind that were there, ``wanted`` is ours.
@@ -47,13 +47,13 @@ def changes_of(domains: Mapping[str, DomainSettings]) -> list[Change]:
     ]
 
 
-def _is_beside(kind: record_policies.Kind, domain: DomainSettings) -> bool:
+def _is_beside(kind: record_policies.PolicyKind, domain: DomainSettings) -> bool:
     return kind.label == "SPF" and not domain["spf"]["exact"]
 
 
 def publish(
     changes: Sequence[Change], path: Path, dns: Dns, test: bool = False, read: rfc2136.Reader | None = None
-) -> list[Outcome]:
+) -> list[PolicyResult]:
     """Send changes to the primary server, except where a record is in the way that was not published from here.
 
     A record that already says what is wanted becomes ours, whoever published it: the pillar says the same.
@@ -61,7 +61,7 @@ def publish(
     :param path: the file of published records (:mod:`mailhost.publish.remembered`).
     :param dns: the settings ``dns`` of this host, with its credential.
     :param test: only plan.
-    :return: an :class:`Outcome` for each change, in their order.
+    :return: an :class:`PolicyResult` for each change, in their order.
     :raises PublishError: the credential or the file of published records cannot be read.
     :raises WriteError: that file cannot be written, so nothing was sent.
     """
@@ -84,7 +84,7 @@ def _with_wanted(before: Mapping[str, Sequence[str]], changes: Iterable[Change])
     return {_key(one): list(dict.fromkeys([*before.get(_key(one), ()), one.text])) for one in changes}
 
 
-def _known(before: Mapping[str, list[str]], outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
+def _known(before: Mapping[str, list[str]], outcomes: Iterable[PolicyResult]) -> dict[str, list[str]]:
     """Return what is ours after a run. For a record with an unknown outcome that is the older text and the new one."""
     after = dict(before)
     for one in outcomes:
@@ -107,7 +107,7 @@ def _outcomes(
     options: lookup.Options,
     test: bool,
     read: rfc2136.Reader | None,
-) -> list[Outcome]:
+) -> list[PolicyResult]:
     """Return the outcomes of changes, in their order; DNS says which zone each belongs to."""
     answers = _ask(changes, options)
     known = [replace(change, expected=tuple(ours.get(_key(change), ()))) for change in changes]
@@ -117,17 +117,17 @@ def _outcomes(
     return [troubles[change] or _outcome(next(sent)) for change in known]
 
 
-def _outcome(sent: Sent) -> Outcome:
-    return Outcome(sent.change, sent.result, sent.detail, sent.now)
+def _outcome(sent: Sent) -> PolicyResult:
+    return PolicyResult(sent.change, sent.result, sent.detail, sent.now)
 
 
-def _trouble(change: Change, answers: lookup.Answers) -> Outcome | None:
+def _trouble(change: Change, answers: lookup.Answers) -> PolicyResult | None:
     """Return the outcome of a change that cannot be sent because of what DNS says of its name, or ``None``."""
     if not answers.zone:
-        return Outcome(change, "unknown", f"{change.name}: its zone could not be found out: {answers.trouble}")
+        return PolicyResult(change, "unknown", f"{change.name}: its zone could not be found out: {answers.trouble}")
     if answers.target not in ("", change.name):
         why = f"it is an alias (CNAME) of {answers.target}, whose record is for its owner to publish."
-        return Outcome(change, "refused", f"{change.name}: {why}")
+        return PolicyResult(change, "refused", f"{change.name}: {why}")
     return None
 
 
@@ -142,8 +142,8 @@ def _ask(changes: Iterable[Change], options: lookup.Options) -> dict[str, lookup
     return {name: answers[question] for name, question in questions.items()}
 
 
-def seen(changes: Sequence[Change], dns: Dns) -> list[Outcome]:
-    """Return an :class:`Outcome` for each change by what DNS shows: ``already``, ``due`` or ``unknown``.
+def seen(changes: Sequence[Change], dns: Dns) -> list[PolicyResult]:
+    """Return an :class:`PolicyResult` for each change by what DNS shows: ``already``, ``due`` or ``unknown``.
 
     This is for a host without a credential: only the publisher knows whether a record in the way is its own.
     """
@@ -151,7 +151,7 @@ def seen(changes: Sequence[Change], dns: Dns) -> list[Outcome]:
     return [_seen(change, answers[change.name]) for change in changes]
 
 
-def _seen(change: Change, answers: lookup.Answers) -> Outcome:
+def _seen(change: Change, answers: lookup.Answers) -> PolicyResult:
     kind = record_policies.KINDS[change.kind]
     check = shared_records.check_spf_beside if change.is_beside else kind.check
     verdict = lookup.judge(answers, lambda values: check(values, change.text))
@@ -159,12 +159,12 @@ def _seen(change: Change, answers: lookup.Answers) -> Outcome:
         value.decode("utf-8", "replace") for one in answers.seen for value in one.values if kind.counts(value)
     )
     if verdict.value == "published":
-        return Outcome(change, "already", now=tuple(texts))
+        return PolicyResult(change, "already", now=tuple(texts))
     result: Result = "unknown" if verdict.value == "unknown" else "due"
-    return Outcome(change, result, " ".join(verdict.findings[:3]), tuple(texts))
+    return PolicyResult(change, result, " ".join(verdict.findings[:3]), tuple(texts))
 
 
-def told(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
+def by_result(outcomes: Iterable[PolicyResult]) -> dict[str, list[str]]:
     """Return outcomes as data: the names of records that were ``sent`` and of those that are there ``already``, and
     sentences for those that were ``refused`` or are ``unknown``.
     """

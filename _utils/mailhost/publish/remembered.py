@@ -17,7 +17,7 @@ FORMAT = 1
 _FILE = Section({"format": Key(Text(), "Of this file."), "records": Key(Names(Text(), Items(Text(), 1)), "Texts.", {})})
 
 
-def place(folder: AnyPath = FOLDER, minion: str | None = None) -> Path:
+def path_of(folder: AnyPath = FOLDER, minion: str | None = None) -> Path:
     """Return the path of the note of this host's records, or of those that it published for a minion."""
     name = "published.json" if minion is None else f"published.{quote(minion, safe='')}.json"
     return Path(folder) / name

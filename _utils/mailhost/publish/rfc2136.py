@@ -15,7 +15,7 @@ from mailhost.dns.message import dnspython, rcode, read_response, records_at, va
 from mailhost.dns.wildcards import below
 from mailhost.publish.change import Change, Result, Sent
 from mailhost.publish.credential import Credential
-from mailhost.publish.server import TOO_LONG, Lost, Present, Refused, Server, Step, plain_name
+from mailhost.publish.server import TOO_LONG, AnswerLost, PlannedUpdate, Present, PrimaryServer, Refused, plain_name
 from mailhost.records.key import check_key
 from mailhost.records.policies import KINDS
 from mailhost.records.shared import check_spf_beside, spf_beside
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dns.message import Message, QueryMessage
     from dns.rrset import RRset
 
-Reader = Callable[[Server, Sequence[Change]], Mapping[Change, Present]]
+Reader = Callable[[PrimaryServer, Sequence[Change]], Mapping[Change, Present]]
 """What :func:`read_present` does: it takes the server and changes, and returns what the server has at their names."""
 _Told = tuple[Result, str]
 """The outcome of a change: its result, and a detail."""
@@ -59,7 +59,7 @@ def publish(
     :raises MissingPackage: dnspython is not installed.
     """
     changes = list(changes)
-    server = Server(dnspython(), credential, options)
+    server = PrimaryServer(dnspython(), credential, options)
     first: dict[str, Change] = {}
     for change in changes:
         first.setdefault(plain_name(change.name), change)
@@ -76,22 +76,22 @@ def publish(
     contradiction: _Told = ("refused", "two different records are wanted there")
     results = [told.get(change, contradiction) for change in changes]
     return [
-        Sent(change, result, _sentence(server.place, change, result, said), _texts(change, present.get(change)))
+        Sent(change, result, _sentence(server.endpoint, change, result, said), _texts(change, present.get(change)))
         for change, (result, said) in zip(changes, results, strict=True)
     ]
 
 
-def _first(server: Server, changes: Iterable[Change]) -> list[tuple[Change, _Told]]:
+def _first(server: PrimaryServer, changes: Iterable[Change]) -> list[tuple[Change, _Told]]:
     """Send records whose names are empty in DNS, without reading them first; return (change, outcome) for successes.
 
     The server accepts a message only if no name in it has a record of any type. The records of a message that it
     refuses are then read and sent like all others.
     """
-    zones: dict[str, list[Step]] = {}
+    zones: dict[str, list[PlannedUpdate]] = {}
     told: list[tuple[Change, _Told]] = []
     for change in changes:
         if change.absent and change.wanted is not None and _is_within(change):
-            zones.setdefault(plain_name(change.zone), []).append(Step(change, (), (), change.ttl, unused=True))
+            zones.setdefault(plain_name(change.zone), []).append(PlannedUpdate(change, (), (), change.ttl, unused=True))
     for zone, steps in zones.items():
         for start in range(0, len(steps), _BATCH):
             some = steps[start : start + _BATCH]
@@ -99,7 +99,7 @@ def _first(server: Server, changes: Iterable[Change]) -> list[tuple[Change, _Tol
                 said = server.update(zone, some)
             except Refused:
                 return told
-            except Lost as err:
+            except AnswerLost as err:
                 told += [(step.change, ("unknown", str(err))) for step in some]
             else:
                 told += [(step.change, ("sent", "")) for step in some] if said == "NOERROR" else []
@@ -107,14 +107,14 @@ def _first(server: Server, changes: Iterable[Change]) -> list[tuple[Change, _Tol
 
 
 def _round(
-    server: Server, changes: Iterable[Change], present: Mapping[Change, Present], test: bool
+    server: PrimaryServer, changes: Iterable[Change], present: Mapping[Change, Present], test: bool
 ) -> dict[Change, _Told]:
     """Send what is due, given what the server has at the names; return the outcome of each change."""
     told: dict[Change, _Told] = {}
-    zones: dict[str, list[Step]] = {}
+    zones: dict[str, list[PlannedUpdate]] = {}
     for change in changes:
         step = _step(change, present.get(change))
-        if not isinstance(step, Step):
+        if not isinstance(step, PlannedUpdate):
             told[change] = step
         elif test:
             told[change] = ("due", "")
@@ -130,14 +130,14 @@ def _texts(change: Change, present: Present | None) -> tuple[str, ...]:
     return tuple(map(_text, _counting(change, present.values))) if present else ()
 
 
-def _sentence(place: str, change: Change, result: Result, said: str) -> str:
+def _sentence(endpoint: str, change: Change, result: Result, said: str) -> str:
     if not said:
         return ""
     head = {"unknown": "may or may not have changed", "refused": "did not change"}[result]
-    return f"{place} {head} {change.name} TXT in the zone {change.zone}: {said}."
+    return f"{endpoint} {head} {change.name} TXT in the zone {change.zone}: {said}."
 
 
-def _step(change: Change, present: Present | None) -> Step | _Told:
+def _step(change: Change, present: Present | None) -> PlannedUpdate | _Told:
     """Return the step to send for a change, or its result and a detail."""
     if present is None:
         return "refused", "the name does not lie in this zone"
@@ -154,7 +154,7 @@ def _step(change: Change, present: Present | None) -> Step | _Told:
     older = tuple(one for one in present.records if _counting(change, [b"".join(one.strings)]))
     # The TXT records of others at the name are in the same RRset and would get its TTL (RFC 2181 section 5.2).
     ttl = present.ttl if len(older) < len(present.records) and present.ttl is not None else change.ttl
-    return Step(change, present.records, older, ttl, present.is_made)
+    return PlannedUpdate(change, present.records, older, ttl, present.is_made)
 
 
 def _counting(change: Change, values: Iterable[bytes]) -> list[bytes]:
@@ -207,13 +207,13 @@ def _key(text: str) -> tuple[str, bytes] | None:
         return None
 
 
-def _send(server: Server, zone: str, steps: Sequence[Step]) -> list[tuple[Change, _Told]]:
+def _send(server: PrimaryServer, zone: str, steps: Sequence[PlannedUpdate]) -> list[tuple[Change, _Told]]:
     """Send steps in one message, or in several if the server refuses one of them; return (change, outcome)."""
     try:
         said = server.update(zone, steps)
     except Refused as err:
         return [(step.change, ("refused", str(err))) for step in steps]
-    except Lost as err:
+    except AnswerLost as err:
         return [(step.change, ("unknown", str(err))) for step in steps]
     if said in _OF_ONE_RECORD and len(steps) > 1:
         half = len(steps) // 2
@@ -239,7 +239,7 @@ def _meaning(code: str, key_name: str) -> str:
 # ---- what the server has
 
 
-def read_present(server: Server, changes: Iterable[Change]) -> dict[Change, Present]:
+def read_present(server: PrimaryServer, changes: Iterable[Change]) -> dict[Change, Present]:
     """Return what the server itself has at the names of the changes."""
     found: dict[Change, Present] = {}
     queries: dict[Change, QueryMessage] = {}
@@ -253,7 +253,7 @@ def read_present(server: Server, changes: Iterable[Change]) -> dict[Change, Pres
     return {**found, **_made_by_wildcards(server, found)}
 
 
-def _made_by_wildcards(server: Server, found: Mapping[Change, Present]) -> dict[Change, Present]:
+def _made_by_wildcards(server: PrimaryServer, found: Mapping[Change, Present]) -> dict[Change, Present]:
     """Return the changes whose names are empty: what the server shows there is synthesized from a wildcard (RFC 4592).
 
     The server shows the same at a random name below. If the record does exist at the name as well, the server refuses
@@ -283,7 +283,7 @@ def _serves(change: Change, present: Present) -> bool:
     return len(values) == 1 and _is_right(change, values[0], change.wanted)
 
 
-def _as_present(server: Server, change: Change, name: str, response: "Message") -> Present:
+def _as_present(server: PrimaryServer, change: Change, name: str, response: "Message") -> Present:
     name, zone = plain_name(name), plain_name(change.zone)
     said = read_response(response, name, "TXT", zone)
     if said.child:

@@ -45,7 +45,7 @@ class Present:
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedUpdate:
     """A change to send, the records that are at its name, and those that it replaces.
 
     ``unused``: nothing at all may exist at the name.
@@ -62,20 +62,20 @@ class Refused(Exception):
     """The server refused the request, or was not asked."""
 
 
-class Lost(Exception):
+class AnswerLost(Exception):
     """A message was sent, but no trustworthy answer came."""
 
 
-class _Closed(Lost):
+class _Closed(AnswerLost):
     """The connection was closed before the answer came."""
 
 
-class Server:
+class PrimaryServer:
     """The primary server in one run: how to reach it, and whether asking it is still of any use."""
 
     def __init__(self, dns: ModuleType, credential: Credential, options: Options) -> None:
         self.dns, self.key_name = dns, credential.name
-        self.place = credential.server + (f" port {credential.port}" if credential.port != 53 else "")
+        self.endpoint = credential.server + (f" port {credential.port}" if credential.port != 53 else "")
         self._key = dns.tsig.Key(credential.name, credential.secret, credential.algorithm)
         self._in_flight, self._timeout = options.in_flight, credential.timeout
         self.ends = time.monotonic() + options.lifetime
@@ -100,7 +100,7 @@ class Server:
                 # A server may close a connection early. Ask its unanswered questions again, unless it answered none.
                 self._ask(dict(list(waiting.items())[: self._in_flight]), said)
                 trouble = ""
-            except (Refused, Lost) as err:
+            except (Refused, AnswerLost) as err:
                 trouble = str(err)
                 if isinstance(err, _Closed) and not said and self._in_flight > 1:
                     # Some servers accept one question a connection, and further ones cost even the first its answer.
@@ -127,13 +127,13 @@ class Server:
     def _response_or_trouble(self, wire: bytes, request: "Message") -> "Message | Present":
         try:
             return self._response(wire, request)
-        except Lost as err:
+        except AnswerLost as err:
             return Present(trouble=str(err))
 
-    def update(self, zone: str, steps: Sequence[Step]) -> str:
+    def update(self, zone: str, steps: Sequence[PlannedUpdate]) -> str:
         """Send an update; return the code of its response, or why it cannot be sent because of one of its records.
 
-        :raises Refused: nothing was changed. :raises Lost: whether something was changed is not known.
+        :raises Refused: nothing was changed. :raises AnswerLost: whether something was changed is not known.
         """
         message = self._message(zone, steps)
         try:
@@ -145,14 +145,14 @@ class Server:
             with self._connected() as (connection, ends):
                 _put(connection, wire, ends)
                 response = self._response(_get(connection, ends), message)
-        except Lost:
+        except AnswerLost:
             self._lost += 1
             if self._lost == _PATIENCE:
                 self._useless = f"it was not asked, because it left {self._lost} updates of this run without an answer"
             raise
         return rcode(response)
 
-    def _message(self, zone: str, steps: Sequence[Step]) -> "UpdateMessage":
+    def _message(self, zone: str, steps: Sequence[PlannedUpdate]) -> "UpdateMessage":
         message: UpdateMessage = self.dns.update.UpdateMessage(f"{zone}.", keyring=self._key)
         for step in steps:
             name = self.dns.name.from_text(plain_name(step.change.name))
@@ -186,7 +186,7 @@ class Server:
             with connection:
                 yield connection, ends
         except OSError as err:
-            kind = Lost if isinstance(err, TimeoutError) else _Closed
+            kind = AnswerLost if isinstance(err, TimeoutError) else _Closed
             raise kind(f"the answer got lost: {self._why(err)}") from err
 
     def _connect(self) -> socket.socket:
@@ -221,11 +221,11 @@ class Server:
             raise Refused(self._useless) from None
         except (dns.exception.DNSException, ValueError) as err:
             unsigned = self._unsigned(wire)
-            raise Lost(unsigned or f"the answer cannot be trusted ({type(err).__name__})") from None
+            raise AnswerLost(unsigned or f"the answer cannot be trusted ({type(err).__name__})") from None
         if not response.had_tsig:
-            raise Lost(self._unsigned(wire))
+            raise AnswerLost(self._unsigned(wire))
         if not request.is_response(response):
-            raise Lost("the answer belongs to another message")
+            raise AnswerLost("the answer belongs to another message")
         return response
 
     def _unsigned(self, wire: bytes) -> str:

@@ -12,7 +12,7 @@ from mailhost.shapes import DomainSettings
 
 def mx_records(name: str, domain: DomainSettings) -> list[Record]:
     """Return the MX records of a domain; the first host is the most preferred one."""
-    return [Record(name, domain["ttl"], "MX", f"{10 * place} {host}") for place, host in enumerate(domain["mx"], 1)]
+    return [Record(name, domain["ttl"], "MX", f"{10 * rank} {host}") for rank, host in enumerate(domain["mx"], 1)]
 
 
 def address_records(hostname: str, addresses: Iterable[str], ttl: int) -> list[Record]:

@@ -126,9 +126,9 @@ def _other_key(seen: str, public: str) -> str:
             "its p= is wrapped (MCow…), but RFC 8463 section 4 wants a bare Ed25519 key of 32 bytes; publish our record"
         )
     start = next(
-        (place for place, pair in enumerate(zip(seen, public, strict=False)) if len(set(pair)) > 1), len(public)
+        (index for index, pair in enumerate(zip(seen, public, strict=False)) if len(set(pair)) > 1), len(public)
     )
-    # All RSA keys of a size begin alike, so only the place where they start to differ says anything.
+    # All RSA keys of a size begin alike, so only the octet where they start to differ says anything.
     return (
         f"it holds a different key: from character {start + 1} on p= is {_from(seen, start)}, "
         f"ours is {_from(public, start)}. If ours was made again, publish ours; if another host signs with this "

@@ -19,7 +19,7 @@ def nsupdate(records: Iterable[Record], present: Mapping[tuple[str, str], Values
     """Return input for ``nsupdate`` that publishes records, each in an update of its own.
 
     :param present: maps pairs of name, in lower case, and type to the values that DNS shows now, as
-        :class:`mailhost.dns.lookup.Seen` has them; a name that is missing was not seen.
+        :class:`mailhost.dns.lookup.ServerAnswer` has them; a name that is missing was not seen.
 
     An update takes back exactly the older record that it replaces, and the server refuses it if anything at the name
     is not as it was seen (RFC 2136 section 2.4). What may be somebody else's is left alone. All that is

@@ -12,14 +12,14 @@ from mailhost.records.record import Record
 from mailhost.shapes import DomainSettings
 
 
-class Check(Protocol):
+class PolicyCheck(Protocol):
     """Takes the TXT values at a name and the wanted text; returns ``None`` or a sentence that says what is wrong."""
 
     def __call__(self, values: Sequence[bytes], wanted: str) -> str | None: ...
 
 
 @dataclass(frozen=True)
-class Kind:
+class PolicyKind:
     """One kind of record, of which a name may have one.
 
     ``label`` is its usual name; ``prefix`` comes before the domain in its DNS name. ``make`` takes a domain's name and
@@ -32,7 +32,7 @@ class Kind:
     prefix: str
     make: Callable[[str, DomainSettings], Record | None]
     counts: Callable[[bytes], bool]
-    check: Check
+    check: PolicyCheck
 
     def name_of(self, domain: str) -> str:
         """Return the DNS name of a domain's record of this kind."""
@@ -46,16 +46,16 @@ class Kind:
 KINDS = {
     kind.label: kind
     for kind in (
-        Kind("SPF", "", records_spf.spf_record, records_spf.is_spf, records_spf.check_spf),
-        Kind(
+        PolicyKind("SPF", "", records_spf.spf_record, records_spf.is_spf, records_spf.check_spf),
+        PolicyKind(
             "DMARC", "_dmarc.", records_dmarc.dmarc_record, records_dmarc.is_dmarc,
             records_dmarc.check_dmarc,
         ),
-        Kind(
+        PolicyKind(
             "MTA-STS", "_mta-sts.", transport_records.mta_sts_record, mta_sts.is_record,
             transport_records.check_mta_sts,
         ),
-        Kind(
+        PolicyKind(
             "TLS-RPT", "_smtp._tls.", transport_records.tls_rpt_record,
             transport_records.is_tls_rpt, transport_records.check_tls_rpt,
         ),
@@ -63,13 +63,13 @@ KINDS = {
 }  # fmt: skip
 
 
-def of_domain(name: str, domain: DomainSettings) -> list[tuple[Kind, Record]]:
-    """Return pairs of :class:`Kind` and record for all policy records that a domain's settings want."""
+def of_domain(name: str, domain: DomainSettings) -> list[tuple[PolicyKind, Record]]:
+    """Return pairs of :class:`PolicyKind` and record for all policy records that a domain's settings want."""
     made = ((kind, kind.make(name, domain)) for kind in KINDS.values())
     return [(kind, record) for kind, record in made if record]
 
 
-def kind_at(name: str) -> Kind:
+def kind_at(name: str) -> PolicyKind:
     """Return the kind of policy record that belongs at a name, by its first labels; SPF for any other name."""
     named = (kind for kind in KINDS.values() if kind.prefix and name.startswith(kind.prefix))
     return next(named, KINDS["SPF"])

@@ -57,7 +57,7 @@ def as_strings(records: Iterable[Record]) -> dict[str, str | list[str]]:
     found: dict[str, list[str]] = {}
     for record in records:
         found.setdefault(f"{record.name} {record.rdtype}", []).append(one_string(record))
-    return {place: values[0] if len(values) == 1 else values for place, values in found.items()}
+    return {name_and_type: values[0] if len(values) == 1 else values for name_and_type, values in found.items()}
 
 
 def one_string(record: Record) -> str:

@@ -49,7 +49,7 @@ class Want:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Comparison:
     """How DNS compares to a want: ``value`` as in :class:`mailhost.dns.lookup.Verdict`, a sentence for each problem."""
 
     want: Want
@@ -168,7 +168,7 @@ def present(answers: Mapping[Question, Answers]) -> dict[tuple[str, str], Values
     return found
 
 
-def compare(wanted: Iterable[Want], answers: Mapping[Question, Answers]) -> list[Finding]:
+def compare(wanted: Iterable[Want], answers: Mapping[Question, Answers]) -> list[Comparison]:
     """Return a finding for each want."""
     return [
         _finding(_beside(want, answers), [_judged(want, answers[question]) for question in want.questions])
@@ -204,32 +204,32 @@ def _judged(want: Want, answers: Answers) -> Verdict:
     return verdict
 
 
-def _finding(want: Want, verdicts: Sequence[Verdict]) -> Finding:
+def _finding(want: Want, verdicts: Sequence[Verdict]) -> Comparison:
     values = [verdict.value for verdict in verdicts]
     value = next(one for one in ("published", "different", "unknown", "absent") if one in values)
     if value == "published" or (value == "absent" and want.may_be_absent):
-        return Finding(want, "published")
+        return Comparison(want, "published")
     sentences = (sentence for verdict in verdicts if verdict.value == value for sentence in verdict.findings)
     zone = next((verdict.zone for verdict in verdicts if verdict.zone), "")
-    return Finding(want, value, tuple(dict.fromkeys(sentences)), zone)
+    return Comparison(want, value, tuple(dict.fromkeys(sentences)), zone)
 
 
-def is_publishable(finding: Finding) -> bool:
+def is_publishable(finding: Comparison) -> bool:
     """Tell whether a finding is about a policy record that must be published (:mod:`mailhost.records.policies`)."""
     return finding.want.label in record_policies.KINDS and finding.value in ("absent", "different")
 
 
-def is_of(finding: Finding, names: Container[str]) -> bool:
+def is_of(finding: Comparison, names: Container[str]) -> bool:
     """Tell whether a finding is publishable (:func:`is_publishable`) and about the record at one of these names."""
     return is_publishable(finding) and any(record.name in names for record in finding.want.publish)
 
 
-def troubles(findings: Iterable[Finding]) -> list[Finding]:
+def troubles(findings: Iterable[Comparison]) -> list[Comparison]:
     """Return the findings that are not as wanted; those that are unknown come last."""
     return sorted((one for one in findings if one.value != "published"), key=lambda one: one.value == "unknown")
 
 
-def comment(findings: Sequence[Finding], todo: bool = True) -> str:
+def comment(findings: Sequence[Comparison], todo: bool = True) -> str:
     """Return the report as text of a few lines, however many domains there are.
 
     :param todo: with the lines to publish.
@@ -246,40 +246,40 @@ def comment(findings: Sequence[Finding], todo: bool = True) -> str:
     return "\n".join([*lines, *_more(bad)])
 
 
-def warnings(findings: Iterable[Finding]) -> list[str]:
+def warnings(findings: Iterable[Comparison]) -> list[str]:
     """Return a sentence for each finding that is not as wanted."""
     bad = troubles(findings)
     return [*map(_sentence, bad[:DETAILS]), *_more(bad)]
 
 
-def todo(findings: Iterable[Finding]) -> dict[str, str]:
+def todo(findings: Iterable[Comparison]) -> dict[str, str]:
     """Return ``{sentence: lines}``: what is not as wanted, and what must be published, ready to copy."""
     found = {_sentence(one): "\n".join(_to_publish(one)) for one in troubles(findings)}
     return {sentence: lines for sentence, lines in found.items() if lines}
 
 
-def _summary(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[Comparison]) -> str:
     count = Counter(finding.value for finding in findings)
     parts = [f"{count['published']:,} of {len(findings):,} as wanted in DNS"]
     parts += [f"{count[value]:,} {value}" for value in _SAID if count[value]]
     return ", ".join(parts)
 
 
-def _sentence(finding: Finding) -> str:
+def _sentence(finding: Comparison) -> str:
     want = finding.want
     told = "; ".join(sentence.rstrip(".") for sentence in finding.sentences[:3])
     further = f"; and {len(finding.sentences) - 3} more like these" if len(finding.sentences) > 3 else ""
     return f"{want.of}: {want.label} {_SAID[finding.value]}{': ' if told else ''}{told}{further}."
 
 
-def _to_publish(finding: Finding) -> list[str]:
+def _to_publish(finding: Comparison) -> list[str]:
     records = finding.want.publish
     if finding.value == "unknown" or not records:
         return []
     return mail_records.to_publish(records, finding.zone)
 
 
-def _more(bad: Sequence[Finding]) -> list[str]:
+def _more(bad: Sequence[Comparison]) -> list[str]:
     rest = len(bad) - DETAILS
     return (
         [f"… and {rest:,} more; for all that a domain needs: salt-call mailserver.records DOMAIN"] if rest > 0 else []

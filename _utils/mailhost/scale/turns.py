@@ -36,7 +36,7 @@ def rotated(things: Sequence[_Thing], last: str | tuple[str, ...]) -> list[_Thin
     return [*things[begin:], *things[:begin]]
 
 
-class Domains:
+class DueDomains:
     """The domains whose records a run checks, ``due``, and those that were as wanted and are skipped, ``later``.
 
     :param domains: the settings of all domains.

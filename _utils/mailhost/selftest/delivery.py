@@ -47,7 +47,7 @@ _LINE = 2000
 
 
 @dataclass(frozen=True)
-class Row:
+class DeliveryResult:
     """The outcome of one kind of mail: ``arrived``, ``refused`` (as wanted), ``wrong`` or ``unknown``.
 
     ``kind`` is ``user``, ``alias``, ``nobody``, ``outgoing``, ``signature`` or ``IMAP``. ``agent`` is the Postfix
@@ -66,7 +66,7 @@ class Row:
         return f"{self.kind} {self.address}: {self.result}{by}{said}"
 
 
-def problems(rows: Iterable[Row]) -> dict[str, str]:
+def problems(rows: Iterable[DeliveryResult]) -> dict[str, str]:
     """Return what is wrong, ``{what: sentence}``."""
     said = {
         "user": "mail for a user, {0.address}, does not arrive: {0.words}",
@@ -84,18 +84,18 @@ def problems(rows: Iterable[Row]) -> dict[str, str]:
     }
 
 
-def notes(rows: Iterable[Row]) -> list[str]:
+def notes(rows: Iterable[DeliveryResult]) -> list[str]:
     """Return sentences about what is not known."""
     return [f"It is not known whether mail arrives ({one})" for one in rows if one.result == "unknown"]
 
 
 class Reported(selftest_message.Judged):
-    """The self-test's result with the outcome of mail for this host, each as :class:`Row` has it."""
+    """The self-test's result with the outcome of mail for this host, each as :class:`DeliveryResult` has it."""
 
     delivery: list[dict[str, str]]
 
 
-def reported(found: selftest_message.Judged, rows: Sequence[Row]) -> Reported:
+def reported(found: selftest_message.Judged, rows: Sequence[DeliveryResult]) -> Reported:
     """Return the self-test's result extended by the outcome of mail for this host."""
     wrong = problems(rows)
     lines = ["", "[Delivery]", *map(str, rows)] if rows else []
@@ -130,38 +130,44 @@ class Delivery:
     ``clock`` and ``pause`` are those of ``time``.
     """
 
-    plan: shapes.Delivery
+    plan: shapes.DeliveryPlan
     command: Command = run_command
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
-    names: routes.Names | None = None
+    names: routes.NameResolution | None = None
     limit: float = LIMIT
 
-    def look(self, aliases: bool = True, mailboxes: bool = False) -> list[Row]:
+    def check(self, aliases: bool = True, mailboxes: bool = False) -> list[DeliveryResult]:
         """Send messages, and return the outcome of each.
 
         :param aliases: also send to the alias, which exists after a first run.
         :param mailboxes: also check whether IMAP shows them.
         """
         if not Path(self.plan["home"]).is_dir():
-            return [Row("user", self.plan["user"], "unknown", words="there is no such user; run a highstate")]
+            return [
+                DeliveryResult("user", self.plan["user"], "unknown", words="there is no such user; run a highstate")
+            ]
         self._given = routes.parameters(
             ("queue_directory", "mail_spool_directory", "always_bcc", "sender_bcc_maps", "recipient_bcc_maps",
              "notify_classes", "maillog_file", "luser_relay", "mailbox_transport", "fallback_transport"), self.command,
         )  # fmt: skip
         try:
             with locked(self.plan["folder"], wait=3 * self.limit, what="messages to see whether mail flows"):
-                return self._look(aliases, mailboxes)
+                return self._check(aliases, mailboxes)
         except DkimError as err:
-            return [Row("user", self.plan["user"], "unknown", words=str(err))]
+            return [DeliveryResult("user", self.plan["user"], "unknown", words=str(err))]
 
-    def _look(self, aliases: bool, mailboxes: bool) -> list[Row]:
+    def _check(self, aliases: bool, mailboxes: bool) -> list[DeliveryResult]:
         if not aliases and (missing := self._missing_aliases()):
-            return [Row("user", self.plan["user"], "unknown", words=f"not tried, since {missing} is not there yet")]
+            return [
+                DeliveryResult(
+                    "user", self.plan["user"], "unknown", words=f"not tried, since {missing} is not there yet"
+                )
+            ]
         self._log = Log(self.command, self._given["maillog_file"])
         kinds = [("user", self.plan["user"]), *([("alias", self.plan["alias"])] if aliases else [])]
         wanted = [(kind, f"{name}@{one['domain']}", one) for one in self.plan["places"] for kind, name in kinds]
-        rows: list[Row] = []
+        rows: list[DeliveryResult] = []
         messages = [_Message(*one) for one in wanted]
         self._ours: set[str] = set()
         with self._mailbox():
@@ -213,15 +219,15 @@ class Delivery:
     def _virtual(self) -> list[str]:
         return [f"{self.plan['user']}@{one['domain']}" for one in self.plan["places"] if one["virtual"]]
 
-    def _submit_all(self, messages: Sequence[_Message]) -> list[Row]:
+    def _submit_all(self, messages: Sequence[_Message]) -> list[DeliveryResult]:
         """Hand messages to smtpd on port 25, connecting from the host itself; return rows that are known already."""
-        rows: list[Row] = []
+        rows: list[DeliveryResult] = []
         try:
             with SmtpTalk(self._service(), Budget(answer=20, total=3 * self.limit)) as talk:
                 talk.connect()
                 ready, words = talk.greet()
                 if not ready:
-                    raise WireError(f"{talk.service.place}: {words}")
+                    raise WireError(f"{talk.service.endpoint}: {words}")
                 talk.hello()
                 if talk.offers_tls():
                     talk.starttls()
@@ -231,7 +237,9 @@ class Delivery:
                 for one in self.plan["places"]:
                     rows += self._nobody(one, talk)
         except WireError as err:
-            rows += [Row(one.kind, one.address, "wrong", words=str(err)) for one in messages[:1] if not one.since]
+            rows += [
+                DeliveryResult(one.kind, one.address, "wrong", words=str(err)) for one in messages[:1] if not one.since
+            ]
         return rows
 
     def _service(self) -> Service:
@@ -241,16 +249,16 @@ class Delivery:
         source = "::1" if ":" in at.address else "127.0.0.1"
         return Service(at.host, at.name, at.protocol, at.address, at.port, source=source)
 
-    def _submitted(self, message: _Message, talk: SmtpTalk) -> list[Row]:
+    def _submitted(self, message: _Message, talk: SmtpTalk) -> list[DeliveryResult]:
         """Hand over one message; return rows, or none if it is on its way."""
         try:
             away = self._leads_away(message)
         except RouteUnknown as err:
             fatal = self._fatal()
             words = "; ".join([str(err), *fatal])
-            return [Row(message.kind, message.address, "wrong" if fatal else "unknown", words=words)]
+            return [DeliveryResult(message.kind, message.address, "wrong" if fatal else "unknown", words=words)]
         if away:
-            return [Row(message.kind, message.address, "unknown", words=away)]
+            return [DeliveryResult(message.kind, message.address, "unknown", words=away)]
         talk.ask("RSET")
         replies = [talk.ask("MAIL FROM:<>"), talk.ask(f"RCPT TO:<{message.address}>")]
         refused = next((str(one) for one in replies if one.code != 250), "")
@@ -265,17 +273,19 @@ class Delivery:
                 refused = str(reply)
         if refused:
             said = "; ".join([refused, *self._trouble()])
-            return [Row(message.kind, message.address, "wrong", words=f"{talk.service.place} answers {said}")]
+            return [
+                DeliveryResult(message.kind, message.address, "wrong", words=f"{talk.service.endpoint} answers {said}")
+            ]
         found = re.search(r"queued as ([0-9A-Za-z]+)", " ".join(reply.lines))
         message.id, message.since = found[1] if found else "", self.clock()
         self._ours.add(message.id)
         return []
 
-    def _by_sendmail(self, message: _Message) -> list[Row]:
+    def _by_sendmail(self, message: _Message) -> list[DeliveryResult]:
         try:
             selftest_message.Postfix().submit("<>", message.address, self._text(message))
         except SelftestError as err:
-            return [Row(message.kind, message.address, "wrong", words=str(err))]
+            return [DeliveryResult(message.kind, message.address, "wrong", words=str(err))]
         message.since = self.clock()
         return []
 
@@ -314,7 +324,7 @@ class Delivery:
                     return done.out.strip()
         return ""
 
-    def _nobody(self, place: shapes.DeliveryPlace, talk: SmtpTalk) -> list[Row]:
+    def _nobody(self, place: shapes.DeliveryPlace, talk: SmtpTalk) -> list[DeliveryResult]:
         """Try a recipient that does not exist. It must be refused at once, or mail would bounce to forged senders."""
         told = set(re.split(r"[,\s]+", self._given["notify_classes"])) & {"policy", "protocol"}
         if not place["nobody"] or told:
@@ -330,9 +340,9 @@ class Delivery:
         # The programs that these parameters hand mail to may know names that Postfix does not.
         caught = any(self._given[name] for name in ("luser_relay", "mailbox_transport", "fallback_transport"))
         result = "refused" if reply.code >= 400 else "arrived" if caught else "wrong"
-        return [Row("nobody", address, result, words=str(reply))]
+        return [DeliveryResult("nobody", address, result, words=str(reply))]
 
-    def _judged(self, message: _Message, mailboxes: bool) -> list[Row]:
+    def _judged(self, message: _Message, mailboxes: bool) -> list[DeliveryResult]:
         ends = message.since + self.limit
         quick = message.since + _USUAL
         while True:
@@ -347,10 +357,10 @@ class Delivery:
                 return [self._still(message)]
             self.pause(0.25)
 
-    def _given_up(self, message: _Message) -> list[Row]:
+    def _given_up(self, message: _Message) -> list[DeliveryResult]:
         """Return rows if a message waits in the queue in vain, because a Postfix program ends as soon as it starts."""
         fatal = self._fatal()
-        return [Row(message.kind, message.address, "wrong", words="\n".join(fatal))] if fatal else []
+        return [DeliveryResult(message.kind, message.address, "wrong", words="\n".join(fatal))] if fatal else []
 
     def _where(self, queue_id: str) -> str:
         """Return the Postfix queue that holds a message; ``""`` if none does, or its queue ID is not known."""
@@ -364,23 +374,25 @@ class Delivery:
                 return name
         return ""
 
-    def _end(self, message: _Message, mailboxes: bool) -> list[Row]:
+    def _end(self, message: _Message, mailboxes: bool) -> list[DeliveryResult]:
         """Return the outcome of a message, ``[]`` while it is not known."""
         # Read the log first: a message that it says was delivered is then in the mailbox.
         last = next((one for one in reversed(self._log.ends(message)) if one.is_last), None)
         header = self._arrived(message)
         agent, words = (last.agent, last.words) if last else ("", "")
         if header is not None:
-            found = [Row(message.kind, message.address, "arrived", agent, words)]
+            found = [DeliveryResult(message.kind, message.address, "arrived", agent, words)]
             return [*found, *self._unsigned(message, header), *(self._shown(message) if mailboxes else [])]
         if last and last.status == "sent" and not message.place["virtual"]:
-            # It went to a place that cannot be checked, such as a program of the operator's.
-            return [Row(message.kind, message.address, "arrived", agent, words)]
+            # It went where nothing can be checked, such as a program of the operator's.
+            return [DeliveryResult(message.kind, message.address, "arrived", agent, words)]
         if last and last.status != "sent":
-            return [Row(message.kind, message.address, "wrong", agent, "\n".join([last.line, *self._trouble()]))]
+            return [
+                DeliveryResult(message.kind, message.address, "wrong", agent, "\n".join([last.line, *self._trouble()]))
+            ]
         if self._where(message.id) in ("deferred", "hold", "corrupt"):
             said = [self._reason(message) or f"it is in the queue {self._where(message.id)}", *self._trouble()]
-            return [Row(message.kind, message.address, "wrong", words="\n".join(said))]
+            return [DeliveryResult(message.kind, message.address, "wrong", words="\n".join(said))]
         return []
 
     def _fatal(self) -> list[str]:
@@ -389,18 +401,20 @@ class Delivery:
         lines = (line for line in self._log.trouble if _is_any(FATAL, line) and not _is_any(_COMMANDS, line))
         return list(dict.fromkeys(lines))[-4:]
 
-    def _still(self, message: _Message) -> Row:
-        places = (os.walk(Path(self._given["queue_directory"], name)) for name in _WAITING)
-        others = {name for place in places for _, _, names in place for name in names} - self._ours
+    def _still(self, message: _Message) -> DeliveryResult:
+        folders = (os.walk(Path(self._given["queue_directory"], name)) for name in _WAITING)
+        others = {name for folder in folders for _, _, names in folder for name in names} - self._ours
         where = self._where(message.id)
         if where in _WAITING and others:
             words = f"it waits with {len(others)} others in the queue {where} after {self.limit:g} s"
-            return Row(message.kind, message.address, "unknown", words=words)
+            return DeliveryResult(message.kind, message.address, "unknown", words=words)
         if not self._log.is_there(message):
             words = f"neither the mailbox nor the log has it after {self.limit:g} s"
-            return Row(message.kind, message.address, "unknown", words=words)
+            return DeliveryResult(message.kind, message.address, "unknown", words=words)
         words = f"it is not there after {self.limit:g} s{f', but in the queue {where}' * bool(where)}"
-        return Row(message.kind, message.address, "wrong", words="\n".join([words, *self._log.said(message)]))
+        return DeliveryResult(
+            message.kind, message.address, "wrong", words="\n".join([words, *self._log.lines_about(message)])
+        )
 
     def _reason(self, message: _Message) -> str:
         """Return why Postfix deferred a message, from its defer log file."""
@@ -433,12 +447,16 @@ class Delivery:
                         return header
         return None
 
-    def _unsigned(self, message: _Message, header: bytes) -> list[Row]:
+    def _unsigned(self, message: _Message, header: bytes) -> list[DeliveryResult]:
         if not self.plan["trusted"] or not self._is_to_be_signed(message.place["domain"]):
             return []
         if re.search(rb"^DKIM-Signature:", header, re.M | re.I):
             return []
-        return [Row("signature", message.place["domain"], "wrong", words="what port 25 took has no DKIM-Signature")]
+        return [
+            DeliveryResult(
+                "signature", message.place["domain"], "wrong", words="what port 25 took has no DKIM-Signature"
+            )
+        ]
 
     def _is_to_be_signed(self, domain: str) -> bool:
         """Tell whether OpenDKIM's tables name a key for the domain now."""
@@ -450,7 +468,7 @@ class Delivery:
         except (MailserverError, OSError):
             return False
 
-    def _shown(self, message: _Message) -> list[Row]:
+    def _shown(self, message: _Message) -> list[DeliveryResult]:
         """Return what is wrong if Dovecot, which shows a user's mail by IMAP, does not find a message."""
         if not self.plan["imap"] or message.place["virtual"]:
             return []
@@ -458,7 +476,7 @@ class Delivery:
         if done.status != 0 or done.out.strip():
             return []
         words = "Postfix's home_mailbox, mailbox_command or mailbox_transport and Dovecot's mail_location do not agree"
-        return [Row("IMAP", message.address, "wrong", words=words)]
+        return [DeliveryResult("IMAP", message.address, "wrong", words=words)]
 
     def _take_away(self, messages: Iterable[_Message]) -> None:
         for message in messages:
@@ -466,31 +484,36 @@ class Delivery:
                 if self._where(one):
                     self.command(("postsuper", "-d", one))
 
-    def _outgoing(self) -> list[Row]:
+    def _outgoing(self) -> list[DeliveryResult]:
         """Return the outcome of mail for others: by smtp(8) back to this host, and whether its routes exist."""
         domain = self.plan["places"][0]["domain"]
         author = f"{self.plan['user']}@{domain}"
-        rows: list[Row] = []
+        rows: list[DeliveryResult] = []
         try:
             for what, why in routes.outgoing_problems(
                 self._given["queue_directory"], author, self.command, self.names
             ).items():
-                rows.append(Row("outgoing", what, "wrong", words=why))
+                rows.append(DeliveryResult("outgoing", what, "wrong", words=why))
         except RouteUnknown as err:
-            rows.append(Row("outgoing", "mail for others", "unknown", words=str(err)))
+            rows.append(DeliveryResult("outgoing", "mail for others", "unknown", words=str(err)))
         about = "to this host itself, by smtp(8)"
         if any((self._given["always_bcc"], self._copied("sender_bcc_maps"))):
-            return [*rows, Row("outgoing", about, "unknown", words="not tried, since somebody would get a copy")]
+            return [
+                *rows,
+                DeliveryResult("outgoing", about, "unknown", words="not tried, since somebody would get a copy"),
+            ]
         try:
             message = selftest_message.send(author, self.plan["port"], limit=self.limit, in_vain=self._fatal)
         except NotSeenYet as err:
-            return [*rows, Row("outgoing", about, "unknown", words=str(err))]
+            return [*rows, DeliveryResult("outgoing", about, "unknown", words=str(err))]
         except SelftestError as err:
-            return [*rows, Row("outgoing", about, "wrong", words=str(err))]
-        rows.append(Row("outgoing", about, "arrived", "smtp"))
+            return [*rows, DeliveryResult("outgoing", about, "wrong", words=str(err))]
+        rows.append(DeliveryResult("outgoing", about, "arrived", "smtp"))
         header = message.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
         if self._is_to_be_signed(domain) and not re.search(rb"^DKIM-Signature:", header, re.M | re.I):
-            rows.append(Row("signature", domain, "wrong", words="what sendmail(1) was given has no DKIM-Signature"))
+            rows.append(
+                DeliveryResult("signature", domain, "wrong", words="what sendmail(1) was given has no DKIM-Signature")
+            )
         return rows
 
 
@@ -563,14 +586,14 @@ class Log:
                 found.add(seen[1])
         return found
 
-    def said(self, message: _Message) -> list[str]:
+    def lines_about(self, message: _Message) -> list[str]:
         """Return the last lines about a message."""
         ids = self.ids(message)
         return [short(line, 300) for line in self.lines if any(f": {one}: " in line for one in ids)][-4:]
 
     def is_there(self, message: _Message) -> bool:
         self.read()
-        return bool(self.said(message))
+        return bool(self.lines_about(message))
 
     def ends(self, message: _Message) -> list[_End]:
         """Return the lines with a message's status, in order."""
@@ -586,7 +609,7 @@ class Log:
         return found
 
 
-def stored(found: shapes.Delivery, command: Command = run_command) -> str:
+def stored(found: shapes.DeliveryPlan, command: Command = run_command) -> str:
     """Hand Dovecot a message by LMTP, as Postfix does, and check that it has it; return what is wrong, or ``""``.
 
     :param found: a plan (:func:`mailhost.selftest.recipients.plan`) with a virtual mailbox.

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable
 
 from mailhost.postfix.domains import is_virtual, received
-from mailhost.shapes import Delivery, DeliveryPlace, Settings
+from mailhost.shapes import DeliveryPlace, DeliveryPlan, Settings
 
 _LOOPBACK = re.compile(r"127\.0\.0\.1|127\.0\.0\.0/8|localhost|0\.0\.0\.0/0")
 ROOM = 20 * 1024 * 1024
 """Bytes that the virtual mailbox may hold, so that strangers who guess its address cannot fill the disk."""
 
 
-def plan(settings: Settings) -> Delivery | None:
+def plan(settings: Settings) -> DeliveryPlan | None:
     """Return the recipients of test messages on a host, as plain data; ``None`` if its system has no probe user.
 
     It has ``user``, ``alias``, ``folder`` and ``home`` of the parameters ``probe``; ``places``, the domains in which
@@ -61,15 +61,15 @@ def problems(settings: Settings) -> list[str]:
         return []
     accounts = settings["accounts"]
     own: set[str | None] = {found["user"], found["alias"]}
-    places: list[tuple[str, Iterable[str]]] = [("users", accounts["users"]), ("aliases", accounts["aliases"])]
+    sections: list[tuple[str, Iterable[str]]] = [("users", accounts["users"]), ("aliases", accounts["aliases"])]
     if found["mailbox"]:
         own |= {found["mailbox"], found["mailbox_alias"]}
         virtual = accounts["virtual"]
         given = [alias for user in virtual["users"].values() for alias in user["aliases"] if alias]
-        places += [("virtual:users", [*virtual["users"], *given]), ("virtual:aliases", virtual["aliases"])]
+        sections += [("virtual:users", [*virtual["users"], *given]), ("virtual:aliases", virtual["aliases"])]
     return [
         f"mailserver:accounts:{where}:{name}: the formula has this name for its own messages; take another one"
-        for where, names in places
+        for where, names in sections
         for name in names
         if name in own
     ]

@@ -43,19 +43,19 @@ def resolve(address: str, queue: AnyPath, sender: str = "") -> Route:
     """
     pairs = (("request", "resolve"), ("sender", sender), ("address", address))
     asked = b"".join(f"{name}\0{value}\0".encode() for name, value in pairs) + b"\0"
-    buffer, place = b"", f"{queue}/private/rewrite"
+    buffer, path = b"", f"{queue}/private/rewrite"
     try:
         with socket.socket(socket.AF_UNIX) as service:
             service.settimeout(LIMIT)
-            service.connect(place)
+            service.connect(path)
             service.sendall(asked)
             while "transport" not in (found := attributes(buffer)):
                 octets = service.recv(4096)
                 if not octets:
-                    raise RouteUnknown(f"{place} gave no answer for {address}")
+                    raise RouteUnknown(f"{path} gave no answer for {address}")
                 buffer += octets
     except OSError as err:
-        raise RouteUnknown(f"{place}: {err.strerror or err}") from err
+        raise RouteUnknown(f"{path}: {err.strerror or err}") from err
     flags = int(found.get("flags", "0"))
     return Route(found["transport"], found.get("nexthop", ""), bool(flags & (_LOCAL | _VIRTUAL)))
 
@@ -81,7 +81,7 @@ def attributes(octets: bytes) -> dict[str, str]:
     return last
 
 
-class Names:
+class NameResolution:
     """Whether host names can be resolved by this system's DNS."""
 
     def __init__(self, resolver: receiver_resolver.Resolver | None = None) -> None:
@@ -158,7 +158,9 @@ def parameters(names: Sequence[str], command: Command) -> dict[str, str]:
     return {**dict.fromkeys(names, ""), **{name.strip(): value.strip() for name, value in pairs}}
 
 
-def outgoing_problems(queue: AnyPath, sender: str, command: Command, names: Names | None = None) -> dict[str, str]:
+def outgoing_problems(
+    queue: AnyPath, sender: str, command: Command, names: NameResolution | None = None
+) -> dict[str, str]:
     """Return what keeps mail for others from leaving, ``{what: why}``: a transport or next hop that does not exist.
 
     Postfix itself is asked where mail for a stranger goes. The rows of its tables and its content filter are read. Host
@@ -167,7 +169,7 @@ def outgoing_problems(queue: AnyPath, sender: str, command: Command, names: Name
     :param queue: the queue folder of a running Postfix.
     :raises RouteUnknown: Postfix does not answer.
     """
-    names = names or Names()
+    names = names or NameResolution()
     route = resolve(STRANGER, queue, sender)
     hops = {} if route.stays else {"mail for others": (route.transport, route.nexthop)}
     lists = ("transport_maps", "sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
@@ -186,7 +188,7 @@ def outgoing_problems(queue: AnyPath, sender: str, command: Command, names: Name
         return {what: words for what, words in zip(hops, why, strict=True) if words}
 
 
-def _hop_problem(transport: str, nexthop: str, queue: AnyPath, names: Names) -> str:
+def _hop_problem(transport: str, nexthop: str, queue: AnyPath, names: NameResolution) -> str:
     if transport and not any(Path(queue, kind, transport).exists() for kind in ("private", "public")):
         return f"the transport {transport} is not in master.cf, so that Postfix would put off all of it"
     if nexthop == STRANGER.partition("@")[2] or transport not in ("", *_HOSTS):

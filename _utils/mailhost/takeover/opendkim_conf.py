@@ -24,7 +24,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Row:
+class DataSetRow:
     """A row of a data set: its key, its value, and where it is (``file:line``, or that of the setting)."""
 
     key: str
@@ -38,7 +38,7 @@ class DataSet:
 
     kind: str
     path: str
-    rows: tuple[Row, ...]
+    rows: tuple[DataSetRow, ...]
 
 
 def read_text(path: AnyPath) -> str:
@@ -90,39 +90,39 @@ def data_set(setting: Setting, settings: Mapping[str, Setting], read: Reader = r
 
     :raises TakeoverError: it is a database or a program, which cannot be read here, or its file cannot be read.
     """
-    kind, place = _kind(setting.value)
+    kind, source = _kind(setting.value)
     if kind == "csl":
-        return DataSet(kind, "", tuple(_listed(place, setting.where)))
+        return DataSet(kind, "", tuple(_listed(source, setting.where)))
     if kind not in ("file", "refile"):
         raise TakeoverError(
             f"{setting.where}: {setting.name} {setting.value}: a data set of the kind {kind}: is not read here; "
             "only file:, refile: and csl: are"
         )
-    path = posixpath.join(settings["basedirectory"].value if "basedirectory" in settings else "/", place)
+    path = posixpath.join(settings["basedirectory"].value if "basedirectory" in settings else "/", source)
     return DataSet(kind, path, tuple(_rows(read(path), path)))
 
 
 def _kind(value: str) -> tuple[str, str]:
-    kind, colon, place = value.partition(":")
+    kind, colon, source = value.partition(":")
     if colon and "," not in kind:
-        return kind.lower(), place
+        return kind.lower(), source
     if value.endswith(".db"):
         return "db", value
     return ("file" if value.startswith("/") else "csl"), value
 
 
-def _listed(text: str, where: str) -> Iterator[Row]:
+def _listed(text: str, where: str) -> Iterator[DataSetRow]:
     for one in text.split(","):
         key, _, value = one.partition("=")
         if key.strip():
-            yield Row(key.strip(), value.strip(), where)
+            yield DataSetRow(key.strip(), value.strip(), where)
 
 
-def _rows(text: str, path: str) -> Iterator[Row]:
+def _rows(text: str, path: str) -> Iterator[DataSetRow]:
     for number, line in enumerate(text.split("\n"), 1):
         words = line.partition("#")[0].split(None, 1)
         if words:
-            yield Row(words[0], words[1].strip() if len(words) > 1 else "", f"{path}:{number}")
+            yield DataSetRow(words[0], words[1].strip() if len(words) > 1 else "", f"{path}:{number}")
 
 
 def same_path(one: AnyPath, other: AnyPath) -> bool:

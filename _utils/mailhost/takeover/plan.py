@@ -9,7 +9,7 @@ from mailhost.opendkim.tables import senders_of
 from mailhost.shapes import Domains, Opendkim
 from mailhost.takeover import keys as takeover_keys
 from mailhost.takeover.settings import settings_lost
-from mailhost.takeover.signers import NOBODY, Found, Rule, Signature
+from mailhost.takeover.signers import NOBODY, FoundConfiguration, Rule, Signature
 
 _SELECTOR = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _DROP = "mailserver:opendkim:takeover:drop"
@@ -20,7 +20,7 @@ Present = Callable[[str, str, str], takeover_keys.Material | None]
 
 
 @dataclass(frozen=True)
-class Host:
+class WantedHost:
     """What the pillar wants on a host: the settings of its domains and of OpenDKIM, and the folder of its keys."""
 
     domains: Domains
@@ -63,7 +63,12 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
 
-def plan(found: Found, host: Host, load: Load = takeover_keys.load, present: Present = takeover_keys.present) -> Plan:
+def plan(
+    found: FoundConfiguration,
+    host: WantedHost,
+    load: Load = takeover_keys.load,
+    present: Present = takeover_keys.present,
+) -> Plan:
     """Return the :class:`Plan` for what was found and the pillar's wishes."""
     made = Plan()
     if found.signs:
@@ -82,7 +87,7 @@ def _plain(text: str) -> str:
 class _Planning:
     """The state while one plan is made."""
 
-    def __init__(self, found: Found, host: Host, load: Load, present: Present, made: Plan) -> None:
+    def __init__(self, found: FoundConfiguration, host: WantedHost, load: Load, present: Present, made: Plan) -> None:
         self.found, self.host, self.load, self.present, self.made = found, host, load, present, made
         self.senders = senders_of(host.domains)
         self.base: str = getattr(found.settings.get("basedirectory"), "value", "/")

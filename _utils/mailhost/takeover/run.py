@@ -8,18 +8,18 @@ from typing import TypeGuard
 
 from mailhost import files as safe_files
 from mailhost.before import originals
-from mailhost.daemons import in_force
+from mailhost.daemons import activation
 from mailhost.dkim import keystore
-from mailhost.dkim.run import Place
+from mailhost.dkim.run import SigningPaths
 from mailhost.errors import TakeoverError
 from mailhost.files import AnyPath
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.opendkim.tables import Signer, Tables
 from mailhost.takeover import keys as takeover_keys
 from mailhost.takeover.opendkim_conf import DataSet, Reader, read_text, same_path, settings_of
-from mailhost.takeover.plan import Host, Plan, plan
+from mailhost.takeover.plan import Plan, WantedHost, plan
 from mailhost.takeover.settings import options_of, words_lost
-from mailhost.takeover.signers import Found, found_in
+from mailhost.takeover.signers import FoundConfiguration, found_in
 
 OURS = "# Written by Salt (mailserver/opendkim)"
 """The beginning of the first line of a configuration that this formula wrote."""
@@ -31,12 +31,14 @@ Change = dict[str, str] | dict[str, dict[str, str]]
 class Outlook:
     """What was found, the plan for it, and the sentences because of which the run must stop."""
 
-    found: Found
+    found: FoundConfiguration
     plan: Plan
     refusals: tuple[str, ...] = ()
 
 
-def look(config: str, host: Host, place: Place, words: Sequence[str] = (), read: Reader = read_text) -> Outlook | None:
+def survey(
+    config: str, host: WantedHost, paths: SigningPaths, words: Sequence[str] = (), read: Reader = read_text
+) -> Outlook | None:
     """Return the :class:`Outlook`; ``None`` if the formula's own configuration is in place.
 
     :param config: the path of opendkim.conf.
@@ -44,12 +46,12 @@ def look(config: str, host: Host, place: Place, words: Sequence[str] = (), read:
     :raises TakeoverError: a file of settings cannot be read.
     """
     is_there = os.path.exists(config)
-    if is_there and _is_ours(config, place.tables, read):
+    if is_there and _is_ours(config, paths.tables, read):
         return None
     mode = dict(options_of(words)[0]).get("-b", "")
-    found = found_in(config, read, mode) if is_there else Found({}).index()
+    found = found_in(config, read, mode) if is_there else FoundConfiguration({}).index()
     made = plan(found, host)
-    unit = words_lost(words, config, host.opendkim, place.owner.user, found.signs)
+    unit = words_lost(words, config, host.opendkim, paths.owner.user, found.signs)
     refusals = [str(loss) for loss in made.losses]
     refusals += [f"OpenDKIM's unit: {why}, restart OpenDKIM, and run again." for why in unit]
     return Outlook(found, made, tuple(refusals))
@@ -71,26 +73,26 @@ def signers_of(made: Plan, keys: str) -> dict[str, Signer]:
     return {name: Signer(one.selector, f"{top}/{name}/{one.selector}.private") for name, one in made.signers.items()}
 
 
-def steps(outlook: Outlook, place: Place) -> tuple[list[str], dict[Path, str]]:
+def steps(outlook: Outlook, paths: SigningPaths) -> tuple[list[str], dict[Path, str]]:
     """Return what must be written, ``([domain], {path: text})``: keys and tables; both are empty if all is done."""
-    made, keys = outlook.plan, place.keys
+    made, keys = outlook.plan, paths.keys
     own = takeover_keys.is_own
     copies = [name for name, one in made.signers.items() if not own(keys, name, one.selector)]
-    texts = _texts(outlook.found, signers_of(made, keys), place, bool(made.dropped))
+    texts = _texts(outlook.found, signers_of(made, keys), paths, bool(made.dropped))
     return copies, {path: text for path, text in texts.items() if _on_disk(path) != text}
 
 
-def act(outlook: Outlook, place: Place, state: AnyPath = in_force.STATE) -> tuple[list[str], dict[Path, str]]:
+def act(outlook: Outlook, paths: SigningPaths, state: AnyPath = activation.STATE) -> tuple[list[str], dict[Path, str]]:
     """Copy the keys, then write the tables that the formula's configuration will read; return what was written.
 
     Until that configuration is in place, OpenDKIM continues as before: the tables that it reads keep all their rows.
     If a run is cut short, the next one completes it. A table is kept before it is changed, like all originals
     (:mod:`mailhost.before.originals`), below ``state``.
     """
-    copies, texts = steps(outlook, place)
+    copies, texts = steps(outlook, paths)
     for name in copies:
         one = outlook.plan.signers[name]
-        takeover_keys.put(place.keys, name, one.selector, one.material, place.owner)
+        takeover_keys.put(paths.keys, name, one.selector, one.material, paths.owner)
     originals.keep([str(path) for path in texts], state)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,14 +104,16 @@ def _on_disk(path: Path) -> str:
     return read_text(path) if path.exists() else ""
 
 
-def _texts(found: Found, signers: Mapping[str, Signer], place: Place, has_dropped: bool) -> dict[Path, str]:
+def _texts(
+    found: FoundConfiguration, signers: Mapping[str, Signer], paths: SigningPaths, has_dropped: bool
+) -> dict[Path, str]:
     """Return the texts of the tables; none if those on disk are right, or if nothing signs and none is stale."""
-    tables = place.tables
+    tables = paths.tables
     reads_patterns = _reads(found.signing, tables.signing_table) and found.kind == "refile"
     reads_keys = _reads(found.keys, tables.key_table)
     if reads_patterns and reads_keys and _says(tables, signers) and not has_dropped:
         return {}
-    is_new = not keystore.domains_on_disk(place.keys)
+    is_new = not keystore.domains_on_disk(paths.keys)
     is_stale = is_new and not found.signs and any(path.exists() for path in tables.all)
     if not (signers or has_dropped or is_stale):
         return {}
@@ -138,7 +142,7 @@ def _says(tables: Tables, signers: Mapping[str, Signer]) -> bool:
 
 
 def _key_rows(
-    found: Found, signers: Mapping[str, Signer], tables: Tables | None
+    found: FoundConfiguration, signers: Mapping[str, Signer], tables: Tables | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return ``({name: value}, {domain: name})``: all rows that were found, with the path of the copy for copied keys,
     and a row for each signer under a name that has no other meaning there.
@@ -186,7 +190,7 @@ def refusal(outlook: Outlook) -> str:
     )
 
 
-def told(outlook: Outlook, place: Place, test: bool) -> tuple[dict[str, Change], list[str]]:
+def report(outlook: Outlook, paths: SigningPaths, test: bool) -> tuple[dict[str, Change], list[str]]:
     """Return ``({what: {"old": …, "new": …}}, [sentence])`` for what was, or would be, taken over."""
     verb = "would go on" if test else "goes on"
     changes: dict[str, Change] = {}
@@ -194,10 +198,10 @@ def told(outlook: Outlook, place: Place, test: bool) -> tuple[dict[str, Change],
     for name in sorted(outlook.plan.signers):
         one = outlook.plan.signers[name]
         notes.append(f"{name}: the key {one.selector} of {one.source} {verb} signing.")
-    copies, texts = steps(outlook, place)
+    copies, texts = steps(outlook, paths)
     for name in copies:
         one = outlook.plan.signers[name]
-        changes[name] = {one.selector: {"old": one.source, "new": f"{place.keys}/{name}/{one.selector}.private"}}
+        changes[name] = {one.selector: {"old": one.source, "new": f"{paths.keys}/{name}/{one.selector}.private"}}
     changes.update({str(path): {"old": "as it was found", "new": "with the keys taken over"} for path in texts})
     return changes, notes
 

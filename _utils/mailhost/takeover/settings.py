@@ -11,7 +11,7 @@ from mailhost.shapes import Opendkim
 from mailhost.takeover.opendkim_conf import Setting, data_set, same_path
 
 if TYPE_CHECKING:
-    from mailhost.takeover.plan import Host
+    from mailhost.takeover.plan import WantedHost
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -36,7 +36,7 @@ DECIDING = (
 _DROP = "mailserver:opendkim:takeover:drop"
 
 
-def settings_lost(settings: Mapping[str, Setting], host: "Host") -> Iterator[tuple[str, str, str]]:
+def settings_lost(settings: Mapping[str, Setting], host: "WantedHost") -> Iterator[tuple[str, str, str]]:
     """Yield ``(what, why, remedy)`` for each setting that affects which mail is signed and that the pillar lacks.
 
     :param settings: as returned by :func:`mailhost.takeover.opendkim_conf.settings_of`.
@@ -59,7 +59,7 @@ def _plain(value: bool | int | str | None) -> str:
     return text.strip().lower()
 
 
-def _hosts_lost(settings: Mapping[str, Setting], host: "Host") -> Iterator[tuple[str, str, str]]:
+def _hosts_lost(settings: Mapping[str, Setting], host: "WantedHost") -> Iterator[tuple[str, str, str]]:
     """Yield the hosts whose mail is signed now and would no longer be."""
     setting = settings.get("internalhosts")
     if not setting:
@@ -76,7 +76,7 @@ def _hosts_lost(settings: Mapping[str, Setting], host: "Host") -> Iterator[tuple
             yield row.key, why, f"List it in mailserver:opendkim:trusted_hosts, or give it up: list it in {_DROP}."
 
 
-def _is_trusted(text: str, host: "Host") -> bool:
+def _is_trusted(text: str, host: "WantedHost") -> bool:
     """Tell whether the pillar has mail from an address, network or name signed, or it is the host itself."""
     own = {host.hostname, *host.domains, *host.addresses, "localhost", "localhost.localdomain"}
     trusted = [one.lower() for one in host.opendkim["trusted_hosts"]]

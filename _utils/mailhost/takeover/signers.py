@@ -11,7 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mailhost.errors import TakeoverError
-from mailhost.takeover.opendkim_conf import DataSet, Reader, Row, Setting, data_set, is_true, read_text, settings_of
+from mailhost.takeover.opendkim_conf import (
+    DataSet,
+    DataSetRow,
+    Reader,
+    Setting,
+    data_set,
+    is_true,
+    read_text,
+    settings_of,
+)
 
 NOBODY = "nobody-known-by-this-name"
 """A user and a label that no rule names explicitly, used to ask who signs for all others."""
@@ -50,7 +59,7 @@ class Signature:
 
 
 @dataclass
-class Found:
+class FoundConfiguration:
     """A configuration that was found: its settings, rules and tables; with a bare ``KeyFile`` it has no tables.
 
     ``kind`` is that of the SigningTable. ``troubles`` are the parts that cannot be read: their name, and why.
@@ -66,14 +75,14 @@ class Found:
     def __post_init__(self) -> None:
         self._by_pattern: dict[str, Rule] = {}
         self._by_domain: dict[str, list[Rule]] = {}
-        self._by_name: dict[str, Row] = {}
+        self._by_name: dict[str, DataSetRow] = {}
 
     @property
     def signs(self) -> bool:
         """Whether there is a rule by which mail is signed, or an unreadable part that may contain one."""
         return bool(self.rules or self.troubles)
 
-    def index(self) -> "Found":
+    def index(self) -> "FoundConfiguration":
         """Build the indexes by which rules are found among thousands; return this object."""
         for rule in self.rules:
             self._by_pattern.setdefault(rule.pattern.lower(), rule)
@@ -114,7 +123,7 @@ class Found:
         key = key.replace("%", signs) if key.startswith("/") else key
         return Signature(rule, signs, parts[1], key, row.where, algorithm)
 
-    def _key_row(self, keys: DataSet, name: str) -> Row | None:
+    def _key_row(self, keys: DataSet, name: str) -> DataSetRow | None:
         if keys.kind != "refile":
             return self._by_name.get(name)
         return next((row for row in keys.rows if _fits(row.key, name)), None)
@@ -144,8 +153,8 @@ def _fits(pattern: str, text: str, flags: int = 0) -> bool:
         return False
 
 
-def found_in(path: str, read: Reader = read_text, mode: str = "") -> Found:
-    """Return the :class:`Found` for a file like opendkim.conf and what it names.
+def found_in(path: str, read: Reader = read_text, mode: str = "") -> FoundConfiguration:
+    """Return the :class:`FoundConfiguration` for a file like opendkim.conf and what it names.
 
     Parts that cannot be read are in ``troubles``, ``[(name, why)]``.
 
@@ -153,7 +162,7 @@ def found_in(path: str, read: Reader = read_text, mode: str = "") -> Found:
     :raises TakeoverError: opendkim.conf itself cannot be read.
     """
     settings = settings_of(path, read)
-    found = Found(settings)
+    found = FoundConfiguration(settings)
     if "s" not in (mode or getattr(settings.get("mode"), "value", "sv")).lower():
         return found.index()
     if "keytable" in settings:
@@ -163,7 +172,7 @@ def found_in(path: str, read: Reader = read_text, mode: str = "") -> Found:
     return found.index()
 
 
-def _read(found: Found, name: str, read: Reader) -> DataSet | None:
+def _read(found: FoundConfiguration, name: str, read: Reader) -> DataSet | None:
     setting = found.settings[name]
     try:
         return data_set(setting, found.settings, read)
@@ -172,7 +181,7 @@ def _read(found: Found, name: str, read: Reader) -> DataSet | None:
         return None
 
 
-def _tables(found: Found, read: Reader) -> None:
+def _tables(found: FoundConfiguration, read: Reader) -> None:
     if "signingtable" not in found.settings:
         return
     found.keys, found.signing = _read(found, "keytable", read), _read(found, "signingtable", read)
@@ -183,7 +192,7 @@ def _tables(found: Found, read: Reader) -> None:
     found.rules = tuple(_rule(row, number, found.kind) for number, row in enumerate(found.signing.rows))
 
 
-def _rule(row: Row, number: int, kind: str) -> Rule:
+def _rule(row: DataSetRow, number: int, kind: str) -> Rule:
     what, name = _meant(row.key.lower(), kind)
     # After a colon the value has the identity (i=), which does not matter to verifiers.
     return Rule(row.key, row.where, row.value.partition(":")[0].strip(), what, name, number)
@@ -206,12 +215,12 @@ def _meant(pattern: str, kind: str) -> tuple[_For, str]:
     return ("odd" if kind == "refile" or pattern.endswith("@*") or "@." in pattern else "never"), ""
 
 
-def _bare(found: Found, read: Reader) -> None:
+def _bare(found: FoundConfiguration, read: Reader) -> None:
     """Set the rules of a configuration with one key: its domains and, with SubDomains, the names below them."""
     domains = _read(found, "domain", read)
     if domains is None:
         return
-    rows = [Row(row.key if row.key == "*" else f"*@{row.key}", "", row.where) for row in domains.rows]
+    rows = [DataSetRow(row.key if row.key == "*" else f"*@{row.key}", "", row.where) for row in domains.rows]
     rules = [replace(_rule(row, 0, "refile"), pattern=row.key) for row in rows]
     if is_true(found.settings, "SubDomains"):
         rules += [

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from mailhost.check.areas import AREAS
 from mailhost.check.findings import STATUSES, Finding, Status, ok, worst
-from mailhost.watch.memory import GONE, Known, Row, Rows, Subject
+from mailhost.watch.memory import GONE, Known, RememberedSubject, Rows, Subject
 
 LONG_RUNS, LONG = 3, 24 * 3600
 """A finding that stays unknown for so many runs and so many seconds is reported; before that it is not."""
@@ -34,15 +34,15 @@ def advance(rows: Rows | None, findings: Iterable[Finding], now: int) -> Rows:
     right = _told_together(seen)
     first, rows = rows is None, rows or {}
     after: Rows = {}
-    for place in {*rows, *(place for place, one in seen.items() if one.status != "ok")}:
-        area, row = place[0].partition(".")[0], rows.get(place, Row())
-        if place in seen:
-            after[place] = _seen(row, seen[place], now, first)
-        elif _is_of_area(place[0]) or place[0] in right:
-            after[place] = _seen(row, ok(*place, "as wanted"), now, first)
+    for subject in {*rows, *(subject for subject, one in seen.items() if one.status != "ok")}:
+        area, row = subject[0].partition(".")[0], rows.get(subject, RememberedSubject())
+        if subject in seen:
+            after[subject] = _seen(row, seen[subject], now, first)
+        elif _is_of_area(subject[0]) or subject[0] in right:
+            after[subject] = _seen(row, ok(*subject, "as wanted"), now, first)
         else:
             # An area whose check failed says nothing about its subjects, not even that one is gone.
-            after[place] = row if area in broken else _unseen(row)
+            after[subject] = row if area in broken else _unseen(row)
     return after
 
 
@@ -67,7 +67,7 @@ def by_subject(findings: Iterable[Finding]) -> dict[Subject, Finding]:
     for one in findings:
         about = _PORTS.sub("", one.about) if one.id in _ONE_CERTIFICATE else one.about
         found[one.id, about].append(one)
-    return {place: next(one for one in of_one if one.status == worst(of_one)) for place, of_one in found.items()}
+    return {subject: next(one for one in of_one if one.status == worst(of_one)) for subject, of_one in found.items()}
 
 
 def _is_of_area(id: str) -> bool:
@@ -75,7 +75,7 @@ def _is_of_area(id: str) -> bool:
     return id in {f"{area}.check" for area in AREAS}
 
 
-def _seen(row: Row, finding: Finding, now: int, first: bool) -> Row:
+def _seen(row: RememberedSubject, finding: Finding, now: int, first: bool) -> RememberedSubject:
     if finding.status == "unknown":
         since = row.since if row.blind else now
         row = replace(row, blind=row.blind + 1, since=since)
@@ -87,7 +87,7 @@ def _seen(row: Row, finding: Finding, now: int, first: bool) -> Row:
     return replace(row, status=finding.status, last=_texts(finding), doubt="")
 
 
-def _is_doubtful(row: Row, finding: Finding) -> bool:
+def _is_doubtful(row: RememberedSubject, finding: Finding) -> bool:
     """Tell whether another run must see it as well: after each change in DNS the secondaries lag behind for a while.
 
     A failure is accepted at once, since mail may be lost meanwhile.
@@ -95,7 +95,7 @@ def _is_doubtful(row: Row, finding: Finding) -> bool:
     return finding.id.startswith("dns.") and finding.status == "warn" != row.doubt and row.status != "fail"
 
 
-def _unseen(row: Row) -> Row:
+def _unseen(row: RememberedSubject) -> RememberedSubject:
     row = replace(row, blind=row.blind + 1)
     return replace(row, status=GONE, doubt="") if row.blind >= LONG_RUNS or row.status in _CALM else row
 
@@ -110,7 +110,7 @@ def shortened(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Change:
+class StatusChange:
     """One subject whose status changed from ``was`` to ``status``, as far as a channel knows."""
 
     id: str
@@ -120,19 +120,19 @@ class Change:
     last: dict[str, str]
 
 
-def changes(rows: Rows, channel: str) -> list[Change]:
-    """Return what a channel must be notified of: a :class:`Change` for each row whose status it does not know yet."""
+def changes(rows: Rows, channel: str) -> list[StatusChange]:
+    """Return what a channel must be notified of: a :class:`StatusChange` for each row whose status is new to it."""
     found = []
     for (id, about), row in sorted(rows.items()):
         was = row.told.get(channel, "ok")
         if _known_as(row.status) != was:
-            found.append(Change(id, about, was, row.status, row.last))
+            found.append(StatusChange(id, about, was, row.status, row.last))
     return found
 
 
 def delivered(rows: Rows, channel: str) -> Rows:
     """Return the rows after a channel was notified of everything."""
-    return {place: replace(row, told={**row.told, channel: _known_as(row.status)}) for place, row in rows.items()}
+    return {subject: replace(row, told={**row.told, channel: _known_as(row.status)}) for subject, row in rows.items()}
 
 
 def kept(rows: Rows, channels: Collection[str]) -> Rows:
@@ -141,15 +141,15 @@ def kept(rows: Rows, channels: Collection[str]) -> Rows:
     The texts of rows that all channels know are dropped as well: with ten thousand domains the file would get large.
     """
     found: Rows = {}
-    for place, row in rows.items():
+    for subject, row in rows.items():
         told = {name: row.told.get(name, "ok") for name in channels}
         is_known = all(status == _known_as(row.status) for status in told.values())
         if not _is_dull(row, told):
-            found[place] = replace(row, told=told, last={} if is_known else row.last)
+            found[subject] = replace(row, told=told, last={} if is_known else row.last)
     return found
 
 
-def _is_dull(row: Row, told: Mapping[str, Status]) -> bool:
+def _is_dull(row: RememberedSubject, told: Mapping[str, Status]) -> bool:
     waits = row.status != GONE and (row.blind or row.doubt)
     return row.status in _CALM and not waits and all(status == "ok" for status in told.values())
 
@@ -171,7 +171,7 @@ def kind(was: Status, status: Known) -> str:
     return "worse" if STATUSES.index(status) > STATUSES.index(was) else "better"
 
 
-class Group(TypedDict):
+class ChangeGroup(TypedDict):
     """Equal changes as one, for a report (:func:`grouped`)."""
 
     change: str
@@ -185,13 +185,13 @@ class Group(TypedDict):
     remedy: str
 
 
-def grouped(found: Iterable[Change]) -> list[Group]:
+def grouped(found: Iterable[StatusChange]) -> list[ChangeGroup]:
     """Return changes for a report, equal ones as one: ``change`` (one of ``KINDS``), ``id``, ``was``, ``status``,
     ``count``, ``about`` (the first ones), and ``wanted``, ``seen`` and ``remedy`` of the first.
 
     So 300 domains that fail at once because a name server died are a few lines, not 300 mails.
     """
-    groups: dict[tuple[int, int, str, Status, Known], list[Change]] = defaultdict(list)
+    groups: dict[tuple[int, int, str, Status, Known], list[StatusChange]] = defaultdict(list)
     for one in found:
         groups[KINDS.index(kind(one.was, one.status)), -_severity(one), one.id, one.was, one.status].append(one)
     return [
@@ -210,5 +210,5 @@ def grouped(found: Iterable[Change]) -> list[Group]:
     ]
 
 
-def _severity(change: Change) -> int:
+def _severity(change: StatusChange) -> int:
     return STATUSES.index(_known_as(change.status))

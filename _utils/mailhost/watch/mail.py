@@ -9,7 +9,7 @@ from email.utils import format_datetime, make_msgid
 
 from mailhost.check.findings import STATUSES, Status
 from mailhost.errors import NotTold
-from mailhost.watch.changes import KINDS, Group
+from mailhost.watch.changes import KINDS, ChangeGroup
 from mailhost.watch.memory import GONE
 
 SENDMAIL = "/usr/sbin/sendmail"
@@ -27,7 +27,7 @@ def message(
     host: str,
     domain: str,
     recipients: Iterable[str],
-    groups: Sequence[Group],
+    groups: Sequence[ChangeGroup],
     counts: Mapping[str, int],
     now: datetime,
 ) -> EmailMessage:
@@ -51,7 +51,7 @@ def message(
     return mail
 
 
-def subject(host: str, groups: Sequence[Group], counts: Mapping[str, int]) -> str:
+def subject(host: str, groups: Sequence[ChangeGroup], counts: Mapping[str, int]) -> str:
     """Return the subject: the host, its worst status, and how much changed."""
     of_kind = {one: sum(group["count"] for group in groups if group["change"] == one) for one in KINDS}
     changed = ", ".join(f"{count} {one}" for one, count in of_kind.items() if count)
@@ -63,7 +63,7 @@ def status_of(counts: Mapping[str, int]) -> Status:
     return next((status for status in reversed(STATUSES) if counts.get(status)), "ok")
 
 
-def text(host: str, groups: Sequence[Group], counts: Mapping[str, int], now: datetime) -> str:
+def text(host: str, groups: Sequence[ChangeGroup], counts: Mapping[str, int], now: datetime) -> str:
     """Return the body: what changed, the worst first, each with what was wanted and seen, and what to do."""
     in_all = ", ".join(f"{counts[status]} {status}" for status in reversed(STATUSES))
     parts = [f"{host}, {now:%Y-%m-%d %H:%M} UTC. In all: {in_all}."]
@@ -75,7 +75,7 @@ def text(host: str, groups: Sequence[Group], counts: Mapping[str, int], now: dat
     return "\n\n".join(parts) + "\n"
 
 
-def _paragraph(group: Group) -> str:
+def _paragraph(group: ChangeGroup) -> str:
     lines = [f"{group['id']}: {group['status']} (was {group['was']})", f"  about:  {_about(group)}"]
     for label, said in (("wanted:", group["wanted"]), ("seen:", group["seen"]), ("do:", group["remedy"])):
         if said:
@@ -83,7 +83,7 @@ def _paragraph(group: Group) -> str:
     return "\n".join(lines)
 
 
-def _about(group: Group) -> str:
+def _about(group: ChangeGroup) -> str:
     rest = group["count"] - len(group["about"])
     of_first = f" and {rest} more; of the first:" if rest else "; of the first:" if group["count"] > 1 else ""
     return ", ".join(group["about"]) + of_first

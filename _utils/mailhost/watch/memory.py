@@ -20,7 +20,7 @@ _WRONG = ("warn", "fail")
 
 
 @dataclass(frozen=True)
-class Row:
+class RememberedSubject:
     """What is remembered of one subject that was checked. A subject without a row is ok, and all channels know that.
 
     ``status`` is its status, ``last`` the texts of the finding that reported it. ``doubt`` is a status that was seen in
@@ -38,7 +38,7 @@ class Row:
 
 Subject = tuple[str, str]
 """What was checked: the id of the check, and what it is about."""
-Rows = dict[Subject, Row]
+Rows = dict[Subject, RememberedSubject]
 """What is remembered of each subject."""
 
 
@@ -68,8 +68,8 @@ def parse(text: str, where: str | Path) -> Memory:
     return memory
 
 
-def _row(one: dict[str, Any]) -> Row:
-    row = Row(*(one[name] for name in ("status", "last", "doubt", "blind", "since", "told")))
+def _row(one: dict[str, Any]) -> RememberedSubject:
+    row = RememberedSubject(*(one[name] for name in ("status", "last", "doubt", "blind", "since", "told")))
     statuses = (*STATUSES, GONE)
     if row.status not in statuses or row.doubt not in ("", *statuses) or set(row.told.values()) - set(statuses):
         raise ValueError(f"no status: {row}")

@@ -19,7 +19,7 @@ MOST = 1000
 """Samples of one metric that name a domain or another subject. If DNS fails for 10,000 domains at once, a time series
 for each would harm Prometheus more than it helps anybody; the metric that counts them stays right."""
 
-Keys = Mapping[str, Mapping[str, dkim_status.Row]]
+Keys = Mapping[str, Mapping[str, dkim_status.KeyStatus]]
 """The keys as returned by ``dkim.status``: the rows by domain and selector."""
 Sample = tuple[Mapping[str, str], float]
 """A value, with the labels that tell it from the others of its metric."""
@@ -54,8 +54,8 @@ def exposition(
 def _of_findings(findings: Mapping[Subject, Finding]) -> list[Metric]:
     counts = Counter((id, one.status) for (id, _), one in findings.items())
     bad = sorted(
-        (place for place, one in findings.items() if one.status != "ok"),
-        key=lambda place: (-STATUSES.index(findings[place].status), place),
+        (subject for subject, one in findings.items() if one.status != "ok"),
+        key=lambda subject: (-STATUSES.index(findings[subject].status), subject),
     )
     each: list[Sample] = [
         ({"id": id, "about": about}, STATUSES.index(findings[id, about].status)) for id, about in bad[:MOST]
@@ -140,8 +140,8 @@ def keys_of(settings: Settings) -> Keys | None:
     if not settings["opendkim"]["enabled"]:
         return None
     try:
-        place = dkim_run.place_of(settings)
-        run = dkim_run.begin(place, settings["domains"], settings["dns"], test=True)
+        paths = dkim_run.paths_of(settings)
+        run = dkim_run.begin(paths, settings["domains"], settings["dns"], test=True)
         return dkim_status.status(run, postfix_queue.oldest_for)
     except MailserverError:
         return None

@@ -21,7 +21,7 @@ from mailhost.watch import changes as watch_changes
 from mailhost.watch import mail as watch_mail
 from mailhost.watch import memory as watch_memory
 from mailhost.watch import prometheus
-from mailhost.watch.changes import Group
+from mailhost.watch.changes import ChangeGroup
 from mailhost.watch.memory import Memory, Rows
 
 SETTINGS = "/etc/mailserver/settings.json"
@@ -46,7 +46,7 @@ def settings_in_force(path: str = SETTINGS) -> Settings:
 
 
 @dataclass(frozen=True)
-class Seen:
+class HostSurvey:
     """What a run saw: the findings, when it was done (Unix seconds), and how long it took (seconds)."""
 
     findings: list[Finding]
@@ -54,38 +54,38 @@ class Seen:
     took: float
 
 
-class Told(TypedDict):
+class WatchReport(TypedDict):
     """What a run saw: the worst status, how many findings there are of each, and what changed."""
 
     status: Status
     counts: dict[str, int]
-    changed: list[Group]
+    changed: list[ChangeGroup]
 
 
-class Event(Told):
+class Event(WatchReport):
     """The data of an event; ``more`` counts the changes that are left out."""
 
     more: int
 
 
-class Done(Told):
+class WatchReturn(WatchReport):
     """What a run returns, with what could not be reported or saved."""
 
     troubles: list[str]
 
 
-Tell = Callable[[list[Group]], str]
+Tell = Callable[[list[ChangeGroup]], str]
 """Notifies a channel of changes, and returns a note; raises a ``MailserverError``."""
 
 
-def look(settings: Settings) -> Seen:
-    """Check the whole host; return what is found, as :class:`Seen`."""
+def survey(settings: Settings) -> HostSurvey:
+    """Check the whole host; return what is found, as :class:`HostSurvey`."""
     began = time.monotonic()
     findings = check_areas.check(settings, list(settings["domains"]))
-    return Seen(findings, time.time(), time.monotonic() - began)
+    return HostSurvey(findings, time.time(), time.monotonic() - began)
 
 
-def metrics(settings: Settings, seen: Seen) -> str:
+def metrics(settings: Settings, seen: HostSurvey) -> str:
     """Return what was seen in Prometheus's text format."""
     keys, expiry = prometheus.keys_of(settings), prometheus.expiry_of(settings)
     return prometheus.exposition(seen.findings, keys, expiry, seen.at, seen.took)
@@ -96,8 +96,8 @@ def watch(
     path: str,
     send_event: Callable[[Event], bool],
     submit: Callable[[EmailMessage, str, Sequence[str]], str] = watch_mail.submit,
-    look: Callable[[Settings], Seen] = look,
-) -> Done:
+    survey: Callable[[Settings], HostSurvey] = survey,
+) -> WatchReturn:
     """Check the whole host, and report what changed since each channel was last notified.
 
     :param path: where the :class:`mailhost.watch.memory.Memory` is kept.
@@ -111,9 +111,9 @@ def watch(
     with safe_files.locked(folder, LOCK_WAIT, "the watch"):
         safe_files.sweep(folder)
         memory, troubles = remembered(path)
-        seen = look(settings)
+        seen = survey(settings)
         rows = watch_changes.advance(memory.rows, seen.findings, int(seen.at))
-        told: Told = {
+        told: WatchReport = {
             "status": worst(seen.findings),
             "counts": counts(seen.findings),
             "changed": watch_changes.grouped(watch_changes.changes(rows, RUN)),
@@ -144,7 +144,7 @@ def remembered(path: str) -> tuple[Memory, list[str]]:
 def _channels(
     settings: Settings,
     at: float,
-    told: Told,
+    told: WatchReport,
     submit: Callable[[EmailMessage, str, Sequence[str]], str],
     send_event: Callable[[Event], bool],
 ) -> dict[str, Tell]:
@@ -154,13 +154,13 @@ def _channels(
     """
     recipients, postmaster = settings["watch"]["mail"], f"postmaster@{settings['domain']}"
 
-    def mail(groups: list[Group]) -> str:
+    def mail(groups: list[ChangeGroup]) -> str:
         now = trusted_clock.utc(at)
         names = settings["hostname"], settings["domain"]
         said = submit(watch_mail.message(*names, recipients, groups, told["counts"], now), postmaster, recipients)
         return f"mail: Postfix took it, and says: {said}" if said else ""
 
-    def event(groups: list[Group]) -> str:
+    def event(groups: list[ChangeGroup]) -> str:
         data: Event = {
             "status": told["status"],
             "counts": told["counts"],
@@ -192,7 +192,7 @@ def _keep(path: str, memory: Memory) -> list[str]:
     return []
 
 
-def write_textfile(settings: Settings, seen: Seen, before: str) -> tuple[str, list[str]]:
+def write_textfile(settings: Settings, seen: HostSurvey, before: str) -> tuple[str, list[str]]:
     """Write the file for Prometheus, if the pillar wants one, and delete one that was written elsewhere before.
 
     :return: the path of the present file (``""`` if there is none), and a list of what went wrong.
@@ -215,7 +215,7 @@ def anyone_listens(uris: Iterable[str | None]) -> bool:
     """
     for uri in uris:
         with contextlib.suppress(OSError, ValueError):
-            place = urllib.parse.urlsplit(uri or "")
-            socket.create_connection((place.hostname, place.port or 0), CONNECT_LIMIT).close()
+            url = urllib.parse.urlsplit(uri or "")
+            socket.create_connection((url.hostname, url.port or 0), CONNECT_LIMIT).close()
             return True
     return False

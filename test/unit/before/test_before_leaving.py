@@ -15,9 +15,9 @@ from mailhost.before.leaving import (
     unlock,
     with_users,
 )
-from mailhost.command import Done
+from mailhost.command import CommandResult
+from mailhost.daemons import activation
 from mailhost.daemons import firewall as daemons_firewall
-from mailhost.daemons import in_force
 from mailhost.errors import LeavingError
 
 NOTE = leaving.EMPTY
@@ -54,7 +54,7 @@ class System:
         elif words[0] == "chage":
             day = "" if words[2] == "-1" else words[2]
         self.rows[words[-1]] = (hash, day)
-        return Done(0, "", "")
+        return CommandResult(0, "", "")
 
 
 @pytest.mark.parametrize("before", [("$6$x", ""), ("$6$x", "21000"), ("!$6$x", ""), ("!", ""), ("*", "1")])
@@ -81,7 +81,7 @@ def test_a_user_who_is_kept_elsewhere_is_an_error_and_a_tool_that_refuses_anothe
     with pytest.raises(LeavingError, match="lock it where it is kept"):
         lock(NOTE, "ldap", None, System({}))
     with pytest.raises(LeavingError, match="`usermod --lock alice`: cannot lock"):
-        lock(NOTE, "alice", ("x", ""), lambda words: Done(1, "", "cannot lock"))
+        lock(NOTE, "alice", ("x", ""), lambda words: CommandResult(1, "", "cannot lock"))
 
 
 def test_shadow_is_read_as_it_is(tmp_path):
@@ -139,7 +139,7 @@ def test_the_note_is_for_root_alone_and_a_damaged_one_is_never_overwritten(tmp_p
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A host without Postfix, whose notes are in a folder of its own."""
-    monkeypatch.setattr(in_force, "STATE", str(tmp_path))
+    monkeypatch.setattr(activation, "STATE", str(tmp_path))
     monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
     return tmp_path
 

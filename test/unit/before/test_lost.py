@@ -5,7 +5,7 @@ import pytest
 from mailhost.before import found as before_found
 from mailhost.before import lost as before_lost
 from mailhost.before.lost import lost, masked
-from mailhost.command import Done
+from mailhost.command import CommandResult
 
 ROWS = [
     # (name, hand-made, to come, defaults) -> is it listed?
@@ -83,7 +83,7 @@ def test_what_a_file_holds_cannot_steer_a_terminal(value):
 
 def test_a_long_list_is_cut_and_says_so():
     found = lost({f"p{number:03}": "x" for number in range(100)}, {}, {}, str, str)
-    lines = before_lost.told(found, "x").splitlines()
+    lines = before_lost.report(found, "x").splitlines()
     assert lines[0].startswith("100 settings")
     assert lines[-1] == "  and 40 more"
 
@@ -123,7 +123,9 @@ def test_without_postconf_main_cf_is_read_as_it_is(tmp_path):
     staged = tmp_path / "staged"
     staged.mkdir()
     (staged / "main.cf").write_text("biff = no\n")
-    found = before_found.postfix(str(tmp_path), staged, lambda words: Done(None, "", "no such file"), str(tmp_path))
+    found = before_found.postfix(
+        str(tmp_path), staged, lambda words: CommandResult(None, "", "no such file"), str(tmp_path)
+    )
     assert [str(one) for one in found] == [
         f"relayhost = [last] ({tmp_path}/main.cf:5): mailserver:postfix:main:relayhost"
     ]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mailhost.before import packages
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.errors import PackagesError
 
 NOTHING = {"brought": [], "before": None}
@@ -101,11 +101,14 @@ def test_what_packages_ask_for_their_configuration_goes_after_them(names, turns,
     ],
 )
 def test_packages_that_others_need_are_not_removed(said, why):
-    assert packages.in_the_way(["postfix", "ssl-cert"], lambda words: Done(0, said, "")) == why
+    assert packages.in_the_way(["postfix", "ssl-cert"], lambda words: CommandResult(0, said, "")) == why
 
 
 def test_where_there_is_no_apt_rpm_says_who_needs_them():
-    answers = {"apt-get": Done(None, "", "not found"), "rpm": Done(1, "", "postfix is needed by (installed) mutt")}
+    answers = {
+        "apt-get": CommandResult(None, "", "not found"),
+        "rpm": CommandResult(1, "", "postfix is needed by (installed) mutt"),
+    }
     assert packages.in_the_way(["postfix"], lambda words: answers[words[0]]) == "postfix is needed by (installed) mutt"
 
 

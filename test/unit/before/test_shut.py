@@ -60,8 +60,8 @@ def test_a_service_is_what_its_definition_says(tmp_path):
 
 def test_the_sentence_has_the_whole_list_that_takes_the_place_of_the_default():
     found = [one for one in listeners(LISTENING) if one.port in (2222, 8080)]
-    said = before_shut.told(found, ["587/tcp"])
+    said = before_shut.report(found, ["587/tcp"])
     assert "sshd (process 9) at 0.0.0.0:2222/tcp; nginx (process 12) at *:8080/tcp" in said
     assert "mailserver:firewalld:ports: [587/tcp, 2222/tcp, 8080/tcp]" in said
     assert "mailserver:firewalld:shut: [2222/tcp, 8080/tcp]" in said
-    assert before_shut.told([], ["587/tcp"]) == ""
+    assert before_shut.report([], ["587/tcp"]) == ""

@@ -38,10 +38,10 @@ def between(root):
 
 
 @pytest.fixture
-def look(peers, tmp_path):
-    """Look at services that serve ``chain``, while ``disk`` (the same, if left out) is in the files of the pillar."""
+def survey(peers, tmp_path):
+    """Check services that serve ``chain``, while ``disk`` (the same, if left out) is in the files of the pillar."""
 
-    def look(chain, names=("submission",), disk=None, now=NOW, given=True, old=False, key=None):
+    def survey(chain, names=("submission",), disk=None, now=NOW, given=True, old=False, key=None):
         (tmp_path / "served").mkdir()
         context = context_of(*write(tmp_path / "served", chain), old)
         paths = write(tmp_path, disk or chain, key)
@@ -49,7 +49,7 @@ def look(peers, tmp_path):
         asked = [service_of(name, peers(name, context).server_address[1]) for name in names]
         return check_tls.look_at(settings, asked, Budget(), now)
 
-    return look
+    return survey
 
 
 def turned(findings):
@@ -64,8 +64,8 @@ def only(findings):
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["of the pillar", "of the formula"])
-def test_a_self_signed_certificate_is_ok_and_called_so(look, given):
-    found = look([Issued(ends=3650)], EVERYWHERE, given=given)
+def test_a_self_signed_certificate_is_ok_and_called_so(survey, given):
+    found = survey([Issued(ends=3650)], EVERYWHERE, given=given)
     assert turned(found) == []
     assert {one.about for one in found if one.id == "tls.certificate.served"} == {
         one.about for one in found if one.id == "tls.protocol.modern"
@@ -75,12 +75,12 @@ def test_a_self_signed_certificate_is_ok_and_called_so(look, given):
     assert expiry.about.count(",") == len(EVERYWHERE) - 1
 
 
-def test_a_chain_that_is_whole_and_in_order_is_ok(look, root, between):
-    assert turned(look([Issued(issuer=between), between], EVERYWHERE)) == []
+def test_a_chain_that_is_whole_and_in_order_is_ok(survey, root, between):
+    assert turned(survey([Issued(issuer=between), between], EVERYWHERE)) == []
 
 
-def test_a_chain_with_its_root_is_ok(look, root, between):
-    assert turned(look([Issued(issuer=between), between, root])) == []
+def test_a_chain_with_its_root_is_ok(survey, root, between):
+    assert turned(survey([Issued(issuer=between), between, root])) == []
 
 
 @pytest.mark.parametrize(
@@ -91,26 +91,26 @@ def test_a_chain_with_its_root_is_ok(look, root, between):
         (("leaf", "root", "between"), "CN=mx1.example.com < CN=Root CA"),
     ],
 )
-def test_a_chain_with_a_gap_fails_and_names_the_file_to_take(look, root, between, order, words):
+def test_a_chain_with_a_gap_fails_and_names_the_file_to_take(survey, root, between, order, words):
     of = {"leaf": Issued(issuer=between), "between": between, "root": root}
-    one = only(look([of[name] for name in order]))
+    one = only(survey([of[name] for name in order]))
     assert (one.id, one.status) == ("tls.certificate.chain", "fail")
     assert words in one.seen
     assert "fullchain.pem" in one.remedy
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_a_certificate_alone_is_a_whole_chain_if_the_system_trusts_its_issuer(look, tmp_path, monkeypatch, trusted):
+def test_a_certificate_alone_is_a_whole_chain_if_the_system_trusts_its_issuer(survey, tmp_path, monkeypatch, trusted):
     age = {"begins": -50 * 365, "ends": 50 * 365}  # the system's own verdict goes by the real clock
     root = Issued("Private CA", names=(), **age)
     (tmp_path / "roots.pem").write_bytes(root.pem if trusted else Issued(names=()).pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
-    found = look([Issued(issuer=root, **age)])
+    found = survey([Issued(issuer=root, **age)])
     assert turned(found) == ([] if trusted else [("tls.certificate.chain", "fail")])
 
 
-def test_a_renewed_certificate_that_is_not_served_yet_warns_and_says_to_reload(look):
-    found = look([Issued(ends=30)], EVERYWHERE, disk=[Issued(ends=120)])
+def test_a_renewed_certificate_that_is_not_served_yet_warns_and_says_to_reload(survey):
+    found = survey([Issued(ends=30)], EVERYWHERE, disk=[Issued(ends=120)])
     assert set(turned(found)) == {("tls.certificate.served", "warn")}
     assert len(turned(found)) == len(EVERYWHERE)
     one = next(one for one in found if one.status != "ok")
@@ -138,22 +138,22 @@ def test_a_wildcard_is_one_whole_label_the_first(names, hostname, matches):
 
 
 @pytest.mark.parametrize("names", [("mail.example.com",), ("*.mx1.example.com",)])
-def test_a_certificate_for_another_name_fails(look, between, names):
-    one = only(look([Issued(issuer=between, names=names), between]))
+def test_a_certificate_for_another_name_fails(survey, between, names):
+    one = only(survey([Issued(issuer=between, names=names), between]))
     assert (one.id, one.status) == ("tls.certificate.names", "fail")
     assert names[0] in one.seen
     assert NAME in one.remedy
 
 
-def test_a_self_signed_certificate_for_another_name_warns_and_says_how_to_make_a_new_one(look):
-    one = only(look([Issued(names=("old.example.com",))], given=False))
+def test_a_self_signed_certificate_for_another_name_warns_and_says_how_to_make_a_new_one(survey):
+    one = only(survey([Issued(names=("old.example.com",))], given=False))
     assert (one.id, one.status) == ("tls.certificate.names", "warn")
     assert "rm " in one.remedy
     assert "mailserver.tls" in one.remedy
 
 
-def test_the_common_name_is_no_name(look, between):
-    one = only(look([Issued(issuer=between, names=()), between]))
+def test_the_common_name_is_no_name(survey, between):
+    one = only(survey([Issued(issuer=between, names=()), between]))
     assert (one.id, one.status) == ("tls.certificate.names", "fail")
     assert "no DNS name" in one.seen
 
@@ -169,22 +169,22 @@ def test_the_common_name_is_no_name(look, between):
         (-1, "fail", "expired"),
     ],
 )
-def test_expiry_warns_three_weeks_before_and_fails_one_week_before(look, between, days, status, words):
-    found = look([Issued(issuer=between), between], now=NOW + timedelta(days=90 - days))
+def test_expiry_warns_three_weeks_before_and_fails_one_week_before(survey, between, days, status, words):
+    found = survey([Issued(issuer=between), between], now=NOW + timedelta(days=90 - days))
     assert turned(found) == ([("tls.certificate.expiry", status)] if status else [])
     if status:
         assert words in only(found).seen
         assert "certbot renew" in only(found).remedy
 
 
-def test_a_certificate_that_begins_in_the_future_fails_and_doubts_the_clock(look, between):
-    one = only(look([Issued(issuer=between), between], now=NOW - timedelta(days=2)))
+def test_a_certificate_that_begins_in_the_future_fails_and_doubts_the_clock(survey, between):
+    one = only(survey([Issued(issuer=between), between], now=NOW - timedelta(days=2)))
     assert (one.id, one.status) == ("tls.certificate.expiry", "fail")
     assert "timedatectl" in one.remedy
 
 
-def test_a_key_of_another_certificate_fails(look):
-    one = only(look([Issued()], key=Issued()))
+def test_a_key_of_another_certificate_fails(survey):
+    one = only(survey([Issued()], key=Issued()))
     assert (one.id, one.status) == ("tls.key.pair", "fail")
 
 
@@ -244,19 +244,19 @@ def test_a_key_behind_a_link_is_judged_where_it_lies():
         ("pop3s", "fail", "ssl_min_protocol"),
     ],
 )
-def test_old_versions_that_are_taken_are_found(look, name, status, key):
-    one = only(look([Issued()], [name], old=True))
+def test_old_versions_that_are_taken_are_found(survey, name, status, key):
+    one = only(survey([Issued()], [name], old=True))
     assert (one.id, one.status) == ("tls.protocol.old", status)
     assert "agreed on TLSv1" in one.seen
     assert key in one.remedy
 
 
-def test_old_versions_that_this_system_cannot_offer_are_unknown(look, monkeypatch):
+def test_old_versions_that_this_system_cannot_offer_are_unknown(survey, monkeypatch):
     def cannot():
         raise ValueError("unsupported protocol version 0x302")
 
     monkeypatch.setattr(check_tls, "_old_context", cannot)
-    assert turned(look([Issued()])) == [("tls.protocol.old", "unknown")]
+    assert turned(survey([Issued()])) == [("tls.protocol.old", "unknown")]
 
 
 def test_a_port_that_suddenly_has_no_tls_is_not_taken_for_a_system_that_cannot_offer_old_versions(

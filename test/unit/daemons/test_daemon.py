@@ -4,10 +4,10 @@ import subprocess
 
 import pytest
 
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.daemons import daemon as mail_daemon
 from mailhost.daemons import overlooked
-from mailhost.daemons.daemon import Daemon, Seen
+from mailhost.daemons.daemon import Daemon, DaemonState
 from mailhost.errors import DaemonError
 
 CURSOR = "last line\n-- cursor: s=1;i=2\n"
@@ -24,18 +24,18 @@ class Host:
         self.ran.append(" ".join(words))
         line = self.ran[-1]
         answers = {
-            "systemctl is-active": Done(0, f"{self.active}\n", ""),
-            "systemctl show": Done(0, "", ""),
-            "systemctl restart": Done(self.take[0], "", self.take[1]),
-            "postfix reload": Done(self.take[0], "", self.take[1]),
-            "checker": Done(self.check[0], "", self.check[1]),
-            "ss -Hltnp": Done(0, self.listening, ""),
+            "systemctl is-active": CommandResult(0, f"{self.active}\n", ""),
+            "systemctl show": CommandResult(0, "", ""),
+            "systemctl restart": CommandResult(self.take[0], "", self.take[1]),
+            "postfix reload": CommandResult(self.take[0], "", self.take[1]),
+            "checker": CommandResult(self.check[0], "", self.check[1]),
+            "ss -Hltnp": CommandResult(0, self.listening, ""),
         }
         if words[0] == "journalctl":
             if "--show-cursor" in words:
-                return Done(0, CURSOR, "")
-            return Done(0, self.journal if "-u" in words else self.short if "short" in words else "", "")
-        return next((done for begin, done in answers.items() if line.startswith(begin)), Done(0, "", ""))
+                return CommandResult(0, CURSOR, "")
+            return CommandResult(0, self.journal if "-u" in words else self.short if "short" in words else "", "")
+        return next((done for begin, done in answers.items() if line.startswith(begin)), CommandResult(0, "", ""))
 
 
 class Clock:
@@ -55,7 +55,7 @@ def daemon(host, **more):
     return made, clock
 
 
-BEFORE = Seen(True, {})
+BEFORE = DaemonState(True, {})
 
 
 def test_a_daemon_that_stays_active_and_says_nothing_fatal_serves():

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.daemons import milter_action
-from mailhost.daemons.milter_action import Postfix, lets_out, waiting_main, waiting_master
+from mailhost.daemons.milter_action import PostfixInstance, lets_out, waiting_main, waiting_master
 from mailhost.errors import MilterActionError
 
 MAIN = [
@@ -68,7 +68,7 @@ def test_a_second_time_nothing_changes(text):
 
 def shows(main, services="", status=0):
     def command(words):
-        return Done(status, services if "-P" in words else main, "broken" if status else "")
+        return CommandResult(status, services if "-P" in words else main, "broken" if status else "")
 
     return command
 
@@ -95,19 +95,19 @@ LETTING = [
 
 @pytest.mark.parametrize(("main", "services", "expected"), LETTING)
 def test_what_lets_mail_out_is_found(main, services, expected):
-    assert lets_out(Postfix(command=shows(main, services))) == expected
+    assert lets_out(PostfixInstance(command=shows(main, services))) == expected
 
 
 def test_a_table_by_address_that_lets_mail_out_is_found(tmp_path):
     table = tmp_path / "maps"
     table.write_text("192.0.2.0/24 { inet:h:1, default_action=accept }\n")
-    found = lets_out(Postfix(command=shows(f"smtpd_milter_maps = cidr:{table}")))
+    found = lets_out(PostfixInstance(command=shows(f"smtpd_milter_maps = cidr:{table}")))
     assert found == [f"{table} (smtpd_milter_maps)"]
 
 
 def test_what_postconf_cannot_read_is_an_error():
     with pytest.raises(MilterActionError, match="broken"):
-        lets_out(Postfix(command=shows("", status=1)))
+        lets_out(PostfixInstance(command=shows("", status=1)))
 
 
 class Host:
@@ -135,16 +135,16 @@ class Host:
 
     def command(self, words):
         if "queue_directory" in words:
-            return Done(0, f"{self.folder}/queue\n", "")
+            return CommandResult(0, f"{self.folder}/queue\n", "")
         if words[0] == "postfix":
             self.ends(11)
             self.child(21, "qmgr")
             self.child(22, "smtpd")
             for pid in {12, 13, 22} - self.stubborn:
                 self.ends(pid)
-            return Done(0, "", "")
+            return CommandResult(0, "", "")
         text = (self.folder / words[2] / "main.cf").read_text() if "-n" in words else ""
-        return Done(0, text, "")
+        return CommandResult(0, text, "")
 
     def kill(self, pid, signal):
         self.killed.append((pid, signal))
@@ -154,7 +154,7 @@ class Host:
         def pause(seconds):
             self.now += seconds
 
-        return Postfix(str(self.folder), str(self.folder / "state"), self.command, str(self.proc), self.kill,
+        return PostfixInstance(str(self.folder), str(self.folder / "state"), self.command, str(self.proc), self.kill,
                        lambda: self.now, pause)  # fmt: skip
 
 
@@ -208,9 +208,9 @@ def test_the_pillars_own_choice_is_in_force_again_after_a_restart(tmp_path, monk
     (tmp_path / "main.cf").write_text(text)
     seen = []
     monkeypatch.setattr(milter_action, "take", lambda postfix: seen.append("taken"))
-    monkeypatch.setattr(Host, "command", lambda self, words: Done(0, text if "-n" in words else "", ""))
+    monkeypatch.setattr(Host, "command", lambda self, words: CommandResult(0, text if "-n" in words else "", ""))
     monkeypatch.setattr(milter_action, "_edited", lambda postfix, former: {
-        path: file and milter_action.in_force.File(b"waits\n", file.mode, file.uid, file.gid)
+        path: file and milter_action.activation.File(b"waits\n", file.mode, file.uid, file.gid)
         for path, file in former.items()
     })  # fmt: skip
     with milter_action.waiting(host.postfix()):

@@ -20,8 +20,8 @@ from mailhost.dkim import clock as dkim_clock
 from mailhost.dkim import keystore, life
 from mailhost.dkim import manifest as dkim_manifest
 from mailhost.dkim import run as dkim_run
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dkim.run import Place
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dkim.run import SigningPaths
 from mailhost.errors import ClockError, ManifestError
 from mailhost.opendkim.tables import tables
 
@@ -45,7 +45,7 @@ class Host:
         self.began = {}
         (keys / "a.example").mkdir()
         now = self.now()
-        self.write(Manifest("a.example", (Key("0", "rsa", 2048, "MIIB", now, now, now),)))
+        self.write(Manifest("a.example", (KeyRow("0", "rsa", 2048, "MIIB", now, now, now),)))
 
     @contextmanager
     def clocks(self):
@@ -56,8 +56,8 @@ class Host:
     def now(self):
         """The time that a run goes by."""
         with self.clocks():
-            place = Place(str(self.keys), tables(self.keys / "KeyTable", self.keys / "SigningTable"), OWNER)
-            return dkim_run.begin(place, {}, {}).now
+            paths = SigningPaths(str(self.keys), tables(self.keys / "KeyTable", self.keys / "SigningTable"), OWNER)
+            return dkim_run.begin(paths, {}, {}).now
 
     def believe(self, kill_at=None):
         """Believe the clock; the call is killed before its write number ``kill_at``."""
@@ -84,7 +84,7 @@ class Host:
         if waits is None:
             selector = str(len(manifest.keys))
             self.began[selector, "published"] = self.passed
-            self.write(manifest.with_key(Key(selector, "rsa", 2048, "MIIB", now, now)))
+            self.write(manifest.with_key(KeyRow(selector, "rsa", 2048, "MIIB", now, now)))
         elif now >= life.signs_from(waits, SOAK):
             try:
                 changed = manifest.with_key(life.stamp(waits, "signing", now))
@@ -219,14 +219,14 @@ def test_a_damaged_manifest_is_named_before_anything_is_changed(keys):
 
 
 def test_a_stamp_of_the_future_is_told_with_its_cure():
-    key = Key("one", "rsa", 2048, "MIIB", utc(START + YEAR))
+    key = KeyRow("one", "rsa", 2048, "MIIB", utc(START + YEAR))
     with pytest.raises(ClockError, match=r"if it is right, run: salt-call dkim\.believe_clock"):
         life.stamp(key, "published", utc(START))
 
 
 def test_stamps_that_are_pulled_back_keep_their_order():
     times = [utc(START + hours * HOUR) for hours in range(6)]
-    key = Key("one", "rsa", 2048, "MIIB", *times)
+    key = KeyRow("one", "rsa", 2048, "MIIB", *times)
     for hours in range(-1, 7):
         now = utc(START + hours * HOUR)
         (pulled,) = life.not_after(Manifest("a.example", (key,)), now).keys

@@ -8,7 +8,7 @@ from signing_host import dkim_states
 
 from mailhost.dkim import keystore
 from mailhost.dkim.report import SHOWN, Report, brief
-from mailhost.dkim.run import Place
+from mailhost.dkim.run import SigningPaths
 from mailhost.opendkim import tables as opendkim_tables
 
 MANY = [f"d{number}.example: its record is not in DNS" for number in range(10_000)]
@@ -20,9 +20,9 @@ def state(tmp_path):
     states = dkim_states()
     me = pwd.getpwuid(0).pw_name
     tables = opendkim_tables.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
-    place = Place(str(tmp_path / "keys"), tables, keystore.Owner(me, me))
-    Path(place.keys).mkdir()
-    return lambda report: states._act(place, {}, {}, "nothing", lambda run: report)
+    paths = SigningPaths(str(tmp_path / "keys"), tables, keystore.Owner(me, me))
+    Path(paths.keys).mkdir()
+    return lambda report: states._act(paths, {}, {}, "nothing", lambda run: report)
 
 
 def test_a_few_texts_are_shown_whole():

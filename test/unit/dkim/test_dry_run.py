@@ -9,12 +9,12 @@ from signing_host import MADE, NAMES, NOW, PEM, PUBLIC, World, dkim_states
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore
 from mailhost.dkim import sign as dkim_sign
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dns.lookup import Seen
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dns.lookup import ServerAnswer
 from mailhost.opendkim import tables as opendkim_tables
 
 FIRST = NAMES[0]
-HOST = dkim_advance.Host("mx1.example", lambda: None, lambda *_: None, lambda run: run.now)
+HOST = dkim_advance.SigningHost("mx1.example", lambda: None, lambda *_: None, lambda run: run.now)
 NEW = "20261124-mx1"
 
 
@@ -24,16 +24,20 @@ class Shown(World):
     def __init__(self, folder):
         self.texts = {"s": f"v=DKIM1; k=rsa; p={PUBLIC}"}
         super().__init__(folder)
-        opendkim_tables.ensure_tables(self.place.tables)
+        opendkim_tables.ensure_tables(self.paths.tables)
         self.settings["domains"] = {FIRST: self.settings["domains"][FIRST]}
 
     def answers(self, question):
         text = self.texts.get(question.name.partition(".")[0])
-        seen = Seen("ns", "192.0.2.53", "answer", (text.encode(),), 300) if text else Seen("ns", "192.0.2.53", "absent")
+        seen = (
+            ServerAnswer("ns", "192.0.2.53", "answer", (text.encode(),), 300)
+            if text
+            else ServerAnswer("ns", "192.0.2.53", "absent")
+        )
         return replace(super().answers(question), seen=(seen,))
 
     def rows(self, *keys):
-        keystore.write_manifest(self.place.keys, Manifest(FIRST, keys))
+        keystore.write_manifest(self.paths.keys, Manifest(FIRST, keys))
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def first_key(world):
 
 
 def unstamped(world):
-    world.rows(Key("s", "rsa", 2048, PUBLIC, MADE))
+    world.rows(KeyRow("s", "rsa", 2048, PUBLIC, MADE))
 
 
 def revoked_by_others(world):
@@ -66,17 +70,17 @@ def comes_back_and_is_lost(world):
 
 def known_to_others(world):
     signs(world)
-    keystore.mark_compromised(world.place.keys, FIRST, "s")
+    keystore.mark_compromised(world.paths.keys, FIRST, "s")
 
 
 def overtaken(world):
-    world.rows(Key("old", "rsa", 2048, PUBLIC, MADE), Key("s", "rsa", 2048, PUBLIC, MADE, MADE, MADE))
+    world.rows(KeyRow("old", "rsa", 2048, PUBLIC, MADE), KeyRow("s", "rsa", 2048, PUBLIC, MADE, MADE, MADE))
     signs(world)
 
 
 def with_its_key_gone(world):
     signs(world)
-    keystore.destroy(keystore.private_path(world.place.keys, FIRST, "s"))
+    keystore.destroy(keystore.private_path(world.paths.keys, FIRST, "s"))
 
 
 SITUATIONS = [
@@ -102,13 +106,13 @@ def test_a_dry_run_foresees_what_the_run_changes_and_changes_nothing(world, situ
 
 def test_what_a_dry_run_would_make_is_reported_once(world):
     comes_back_and_is_lost(world)
-    keystore.mark_compromised(world.place.keys, FIRST, "s")
+    keystore.mark_compromised(world.paths.keys, FIRST, "s")
     notes = dkim_advance.advance(world.run(test=True), HOST).notes
     assert notes.count(f"{FIRST}: the key {NEW} would be generated.") == 1
 
 
 def test_a_dry_run_does_not_foresee_a_stamp_that_the_clock_forbids(world):
-    world.rows(Key("s", "rsa", 2048, PUBLIC, NOW))
+    world.rows(KeyRow("s", "rsa", 2048, PUBLIC, NOW))
     foreseen = dkim_advance.advance(world.run(test=True, now=MADE), HOST)
     assert (foreseen.changes, len(foreseen.errors)) == ({}, 1)
 
@@ -119,21 +123,21 @@ def test_the_states_of_a_dry_run_go_by_what_those_before_them_would_have_done(wo
     states.__opts__["test"] = True
     states.__salt__ = {"dkim.announce": None}
     monkeypatch.setattr(states.dkim_run, "begin", begun(world))
-    tables, me = world.place.tables, world.place.owner.user
+    tables, me = world.paths.tables, world.paths.owner.user
     common = {"key_table": str(tables.key_table), "signing_table": str(tables.signing_table), "user": me, "group": me}
     domains, dns = world.settings["domains"], world.settings["dns"]
-    states.managed(world.place.keys, domains, "mx1.example", **common)
-    states.published(world.place.keys, domains, dns, **common)
-    found = states.signing(world.place.keys, domains, dns, socket="inet:8891@127.0.0.1", **common)
+    states.managed(world.paths.keys, domains, "mx1.example", **common)
+    states.published(world.paths.keys, domains, dns, **common)
+    found = states.signing(world.paths.keys, domains, dns, socket="inet:8891@127.0.0.1", **common)
     assert (found["result"], found["changes"]) == (None, {FIRST: {"old": None, "new": "s"}})
-    states.managed(world.place.keys, domains, "mx1.example", **common)
-    assert states.signing(world.place.keys, domains, dns, socket="inet:8891@127.0.0.1", **common)["changes"] == {}
+    states.managed(world.paths.keys, domains, "mx1.example", **common)
+    assert states.signing(world.paths.keys, domains, dns, socket="inet:8891@127.0.0.1", **common)["changes"] == {}
 
 
 def begun(world):
-    return lambda place, domains, dns, test, watched, planned: replace(world.run(test), planned=planned)
+    return lambda paths, domains, dns, test, watched, planned: replace(world.run(test), planned=planned)
 
 
 def everything(world):
-    folder = Path(world.place.keys).parent
+    folder = Path(world.paths.keys).parent
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

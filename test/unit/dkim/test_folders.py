@@ -15,8 +15,8 @@ from mailhost import files as safe_files
 from mailhost.dkim import folders as key_folders
 from mailhost.dkim import keystore
 from mailhost.dkim import run as dkim_run
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dkim.run import Place
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dkim.run import SigningPaths
 from mailhost.errors import DkimError, KeyFileError, ManifestError, UnsafeFile
 from mailhost.opendkim.tables import signers_in_force, tables
 
@@ -45,7 +45,7 @@ class Host:
             self.path(name, "s.private").touch(0o600)
             self.path(name, "s.private").write_text(PEM)
             os.chown(self.path(name, "s.private"), DAEMON.pw_uid, DAEMON.pw_gid)
-            keystore.write_manifest(self.keys, Manifest(name, (Key("s", "rsa", 1024, PUBLIC, NOW),)))
+            keystore.write_manifest(self.keys, Manifest(name, (KeyRow("s", "rsa", 1024, PUBLIC, NOW),)))
             self.give(self.keys / name)
 
     @staticmethod
@@ -60,8 +60,8 @@ class Host:
         return key_folders.settle(self.keys, OWNER, test)
 
     def begin(self, test=False):
-        place = Place(str(self.keys), tables(self.etc / "KeyTable", self.etc / "SigningTable"), OWNER)
-        return dkim_run.begin(place, {}, {}, test)
+        paths = SigningPaths(str(self.keys), tables(self.etc / "KeyTable", self.etc / "SigningTable"), OWNER)
+        return dkim_run.begin(paths, {}, {}, test)
 
     def everything(self):
         found = {path: path.lstat() for path in self.etc.rglob("*")}
@@ -262,7 +262,7 @@ def test_nothing_hangs_or_follows_where_a_file_is_another_thing(host, put):
     before = host.everything()
     with pytest.raises(ManifestError, match="not a regular file"):
         keystore.read_manifest(host.keys, NAME)
-    key = Key("s", "rsa", 1024, PUBLIC, NOW)
+    key = KeyRow("s", "rsa", 1024, PUBLIC, NOW)
     for act in (
         lambda: keystore.settle_key(host.keys, NAME, key, OWNER),
         lambda: keystore.check_private(host.keys, NAME, key),

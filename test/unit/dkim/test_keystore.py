@@ -6,12 +6,12 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from mailhost.dkim import keystore, manifest
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.errors import ManifestError
 
 MADE = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
-BEFORE = Manifest("a.example", (Key("s1", "rsa", 2048, "MIIB", MADE),))
-AFTER = Manifest("a.example", (Key("s2", "rsa", 2048, "MIIB", MADE + timedelta(days=1)),))
+BEFORE = Manifest("a.example", (KeyRow("s1", "rsa", 2048, "MIIB", MADE),))
+AFTER = Manifest("a.example", (KeyRow("s2", "rsa", 2048, "MIIB", MADE + timedelta(days=1)),))
 
 
 @pytest.fixture

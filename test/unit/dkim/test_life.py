@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailhost.dkim import life
-from mailhost.dkim.life import LIFE, STAGES, Key, Manifest, signer, stamp, successor
+from mailhost.dkim.life import LIFE, STAGES, KeyRow, Manifest, signer, stamp, successor
 from mailhost.dkim.manifest import emit, parse
 from mailhost.errors import ClockError, ManifestError
 
@@ -24,7 +24,7 @@ def at(hours):
 def key(selector="one", stages=1, first=0, **columns):
     """A key that has reached the first ``stages`` stages, one an hour from ``first`` on."""
     times = {name: at(first + number) for number, name in enumerate(STAGES[:stages])}
-    return Key(selector, "rsa", 2048, "MIIB", **{**times, **columns})
+    return KeyRow(selector, "rsa", 2048, "MIIB", **{**times, **columns})
 
 
 def manifest(*keys):

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from mailhost.dkim import keystore
-from mailhost.dkim.life import STAGES, Key, Manifest
+from mailhost.dkim.life import STAGES, KeyRow, Manifest
 from mailhost.dkim.make import make_keys
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.opendkim.tables import tables
 from mailhost.pillar.settings import resolve
 
@@ -24,7 +24,7 @@ PUT_RIGHT = {"old": "wrong owner or mode", "new": "0600"}
 def key(selector, stages, first):
     """A key that has reached the first ``stages`` stages, one an hour, the first of them ``first`` hours ago."""
     times = {name: NOW - timedelta(hours=first - number) for number, name in enumerate(STAGES[:stages])}
-    return Key(selector, "rsa", 2048, "MIIB", **times)
+    return KeyRow(selector, "rsa", 2048, "MIIB", **times)
 
 
 KEYS = (key("one", 4, 20), key("two", 4, 15), key("three", 3, 10))
@@ -41,8 +41,8 @@ def keys(tmp_path):
 
 
 def made(keys, test=False, owner=OWNER):
-    place = Place(str(keys), tables(keys / "KeyTable", keys / "SigningTable"), owner)
-    return make_keys(Run(place, SETTINGS["domains"], SETTINGS["dns"], NOW, test), "mx1.a.example")
+    paths = SigningPaths(str(keys), tables(keys / "KeyTable", keys / "SigningTable"), owner)
+    return make_keys(Run(paths, SETTINGS["domains"], SETTINGS["dns"], NOW, test), "mx1.a.example")
 
 
 def file(keys, selector):

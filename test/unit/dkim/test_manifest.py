@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mailhost import files as safe_files
 from mailhost.dkim import keystore
-from mailhost.dkim.life import STAGES, Key, Manifest
+from mailhost.dkim.life import STAGES, KeyRow, Manifest
 from mailhost.dkim.manifest import FORMAT, emit, parse
 from mailhost.errors import ManifestError, WriteError
 
@@ -37,12 +37,12 @@ TEXT = """\
   ]
 }
 """
-MANIFEST = Manifest(NAME, (Key("s1", "rsa", 2048, "MIIB", START, START + timedelta(hours=1)),))
+MANIFEST = Manifest(NAME, (KeyRow("s1", "rsa", 2048, "MIIB", START, START + timedelta(hours=1)),))
 
 
 def row(selector="s1", stages=2, **more):
     times = {name: START + timedelta(hours=number) for number, name in enumerate(STAGES[:stages])}
-    return Key(selector, "rsa", 2048, "MIIB", **times, **more)
+    return KeyRow(selector, "rsa", 2048, "MIIB", **times, **more)
 
 
 def read(text):

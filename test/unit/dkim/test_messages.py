@@ -6,11 +6,11 @@ import pytest
 
 from mailhost.dkim import keystore
 from mailhost.dkim.given_up import FOREIGN, LOST, REVOKED, TAKEN
-from mailhost.dkim.life import STAGES, UNSEEN, Key, Manifest
+from mailhost.dkim.life import STAGES, UNSEEN, KeyRow, Manifest
 from mailhost.dkim.messages import tell
 from mailhost.dkim.records import wanted_of
 from mailhost.dkim.report import report_of
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dkim.status import status
 from mailhost.dns.lookup import Verdict
 from mailhost.opendkim.tables import Signer, key_rows, key_table_text, signing_table_text, tables
@@ -55,7 +55,7 @@ def host(tmp_path):
 
     def made(stamps, given_up, who):
         times = [NOW - timedelta(hours=4 - number) for number in range(stamps)]
-        key = Key("one", "rsa", 2048, "MIIB", **dict(zip(STAGES, times, strict=False)), given_up=given_up)
+        key = KeyRow("one", "rsa", 2048, "MIIB", **dict(zip(STAGES, times, strict=False)), given_up=given_up)
         (tmp_path / NAME).mkdir()
         keystore.write_manifest(tmp_path, Manifest(NAME, (key,)))
         paths = tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
@@ -65,7 +65,7 @@ def host(tmp_path):
         paths.signing_table.write_text(signing_table_text(names, "*@{}"))
         paths.domains_table.write_text(signing_table_text(names, "{}"))
         found = resolve({"domains": {NAME: {}}}, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.a.example"})
-        return Run(Place(str(tmp_path), paths, None), found["domains"], found["dns"], NOW), key
+        return Run(SigningPaths(str(tmp_path), paths, None), found["domains"], found["dns"], NOW), key
 
     return made
 

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from mailhost.dkim.given_up import COMPROMISED, FOREIGN, REVOKED, View
-from mailhost.dkim.life import STAGES, UNSEEN, Key, Manifest
+from mailhost.dkim.life import STAGES, UNSEEN, KeyRow, Manifest
 from mailhost.dkim.plan import ANOTHER, EARLIER, SUCCESSOR, AtTables, InDns, OnHost, after, candidates, plan
 from mailhost.dkim.records import wanted
 from mailhost.dkim.steps import SIGN, Step, reported
-from mailhost.dkim.waits import Known, earliest, waits
-from mailhost.dns.lookup import Answers, Question, Seen, Verdict
+from mailhost.dkim.waits import KeyFacts, earliest, waits
+from mailhost.dns.lookup import Answers, Question, ServerAnswer, Verdict
 from mailhost.errors import DkimError
 from mailhost.pillar.settings import resolve
 
@@ -30,7 +30,7 @@ def key(selector, stage, reached=30 * DAY, **more):
     """A key that reached ``stage`` so long ago, and each stage before it a day earlier than the next."""
     stages = STAGES[: STAGES.index(stage) + 1]
     times = {name: NOW - reached - DAY * number for number, name in enumerate(reversed(stages))}
-    return Key(selector, "rsa", 2048, "MIIB", **{**times, **more})
+    return KeyRow(selector, "rsa", 2048, "MIIB", **{**times, **more})
 
 
 def answers(selector, *texts):
@@ -42,8 +42,12 @@ def answers(selector, *texts):
 
 def _seen(address, text):
     if text == SILENT:
-        return Seen("ns", address, "unknown", detail="no answer in 5 s")
-    return Seen("ns", address, "absent") if text is NONE else Seen("ns", address, "answer", (text.encode(),), 60)
+        return ServerAnswer("ns", address, "unknown", detail="no answer in 5 s")
+    return (
+        ServerAnswer("ns", address, "absent")
+        if text is NONE
+        else ServerAnswer("ns", address, "answer", (text.encode(),), 60)
+    )
 
 
 def steps(keys, seen, now=NOW, machine=""):
@@ -407,7 +411,7 @@ TIMED = {
 
 @pytest.mark.parametrize(("keys", "due", "step"), TIMED.values(), ids=TIMED)
 def test_a_run_takes_the_next_step_at_the_moment_that_status_names(keys, due, step):
-    known = Known(KNOWN.named, AtTables(**BY_NOW), NOW)
+    known = KeyFacts(KNOWN.named, AtTables(**BY_NOW), NOW)
     moment = earliest(Manifest(NAME, tuple(keys)), keys[-1], POLICY, known)
     assert moment > NOW
     assert step not in kinds(due(keys, moment - timedelta(seconds=1)))
@@ -417,12 +421,12 @@ def test_a_run_takes_the_next_step_at_the_moment_that_status_names(keys, due, st
 @pytest.mark.parametrize("given_up", ["", REVOKED, COMPROMISED])
 def test_a_retired_key_without_retention_is_due_at_once(given_up):
     one = key("old", "retired", DAY, given_up=given_up, **({} if given_up else {"signing": None}))
-    assert earliest(Manifest(NAME, (one,)), one, POLICY, Known()) == one.retired
+    assert earliest(Manifest(NAME, (one,)), one, POLICY, KeyFacts()) == one.retired
     assert kinds(steps([one], dns([one], {"old": [EMPTY]}))) == [("revoke", "old"), ("destroy", "old")]
 
 
 @pytest.mark.parametrize("stage", STAGES[:5])
 def test_every_key_that_is_not_removed_waits_for_something_that_status_names(stage):
     one = key("now", stage, DAY)
-    assert waits(Manifest(NAME, (one,)), one, POLICY, NOW, Known(oldest_queued=NOW)).reason
-    assert waits(Manifest(NAME, (GONE,)), key("now", "removed"), POLICY, NOW, Known()) is None
+    assert waits(Manifest(NAME, (one,)), one, POLICY, NOW, KeyFacts(oldest_queued=NOW)).reason
+    assert waits(Manifest(NAME, (GONE,)), key("now", "removed"), POLICY, NOW, KeyFacts()) is None

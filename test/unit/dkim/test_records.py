@@ -5,10 +5,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key
+from mailhost.dkim.life import KeyRow
 from mailhost.dkim.records import judge_wanted, wanted_of
-from mailhost.dkim.run import Place, Run
-from mailhost.dns.lookup import Answers, Question, Seen
+from mailhost.dkim.run import Run, SigningPaths
+from mailhost.dns.lookup import Answers, Question, ServerAnswer
 from mailhost.opendkim import tables as opendkim_tables
 
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
@@ -18,22 +18,26 @@ NAME, DOMAIN = "a._domainkey.a.example", {"dkim": {"ttl": 60, "retention": 14 * 
 
 
 def retired(when):
-    return Key("a", "rsa", 2048, "MIIB", LONG_AGO, LONG_AGO, LONG_AGO, when)
+    return KeyRow("a", "rsa", 2048, "MIIB", LONG_AGO, LONG_AGO, LONG_AGO, when)
 
 
 def verdict_on(tmp_path, key, oldest, *texts):
     """What it means that each of several servers answers with a text, or with none (``None``), or not (``"?"``)."""
     tables = opendkim_tables.tables(tmp_path / "KeyTable", tmp_path / "SigningTable")
-    place = Place(str(tmp_path), tables, keystore.Owner("root", "root"))
-    wanted = wanted_of(Run(place, {"a.example": DOMAIN}, {}, NOW), "a.example", key, oldest)
+    paths = SigningPaths(str(tmp_path), tables, keystore.Owner("root", "root"))
+    wanted = wanted_of(Run(paths, {"a.example": DOMAIN}, {}, NOW), "a.example", key, oldest)
     seen = [_seen(f"192.0.2.{number}", text) for number, text in enumerate(texts, 1)]
     return wanted, judge_wanted(key, wanted, Answers(Question(NAME, "TXT"), NAME, "a.example", 60, tuple(seen))).value
 
 
 def _seen(address, text):
     if text == "?":
-        return Seen("ns", address, "unknown", detail="no answer in 5 s")
-    return Seen("ns", address, "absent") if text is None else Seen("ns", address, "answer", (text.encode(),), 60)
+        return ServerAnswer("ns", address, "unknown", detail="no answer in 5 s")
+    return (
+        ServerAnswer("ns", address, "absent")
+        if text is None
+        else ServerAnswer("ns", address, "answer", (text.encode(),), 60)
+    )
 
 
 RETENTION_OVER = [

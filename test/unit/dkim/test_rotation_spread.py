@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import pytest
 
 from mailhost.dkim import life
-from mailhost.dkim.life import Key
+from mailhost.dkim.life import KeyRow
 
 START = datetime(2026, 11, 24, 18, 0, tzinfo=timezone.utc)
 DAYS = 90
@@ -19,7 +19,7 @@ def rotations(names, periods):
     for name in names:
         signing = START
         while (signing - START).days < periods * DAYS:
-            signing = life.rotates_at(name, Key("s", "rsa", 2048, "MIIB", signing, signing, signing), POLICY)
+            signing = life.rotates_at(name, KeyRow("s", "rsa", 2048, "MIIB", signing, signing, signing), POLICY)
             found[(signing - START).days] += 1
     return found
 

@@ -44,11 +44,11 @@ def sign(world, now=NOW, proved=None, instead=()):
 
 
 def unsettled(world, now=LATER, thorough=True, **more):
-    return dkim_settled.Look(world.run(now=now), thorough=thorough, **more).rest
+    return dkim_settled.Survey(world.run(now=now), thorough=thorough, **more).rest
 
 
 def folder(world, name=FIRST):
-    return Path(world.place.keys, name)
+    return Path(world.paths.keys, name)
 
 
 def read_from_disk(monkeypatch):
@@ -83,7 +83,7 @@ def test_an_unchanged_run_reads_no_manifest_and_does_nothing(world, monkeypatch)
 def test_what_dns_shows_is_looked_for_by_turns_and_only_those_manifests_are_read(world, monkeypatch):
     monkeypatch.setattr(scale_turns, "SHARE", 2)
     read = read_from_disk(monkeypatch)
-    turns = [name for _ in range(4) for name in world.look(now=LATER)[0]]
+    turns = [name for _ in range(4) for name in world.check_dns(now=LATER)[0]]
     assert sorted(turns) == sorted([FIRST, *NAMES])
     assert sorted(read) == sorted(turns)
 
@@ -91,7 +91,7 @@ def test_what_dns_shows_is_looked_for_by_turns_and_only_those_manifests_are_read
 def test_a_drift_is_told_in_each_run(world, monkeypatch):
     monkeypatch.setattr(scale_turns, "SHARE", 2)
     world.gone = {FIRST}
-    assert all("DNS does not show this key as it must" in world.look(now=LATER)[1].errors[0] for _ in range(5))
+    assert all("DNS does not show this key as it must" in world.check_dns(now=LATER)[1].errors[0] for _ in range(5))
 
 
 def with_time_of_before(path, act):
@@ -127,21 +127,21 @@ def test_a_key_file_gets_its_mode_back_and_what_a_killed_run_left_is_deleted(wor
     assert not (folder(world, NAMES[3]) / ".s.private.x.unfinished").exists()
 
 
-def test_the_parts_of_a_run_go_by_one_look_at_the_files(world, monkeypatch):
-    looks, before = [], dkim_settled._version
-    monkeypatch.setattr(dkim_settled, "_version", lambda path: looks.append(path) or before(path))
-    host = dkim_advance.Host("mx1.example", lambda: None, lambda *_: None)
+def test_the_parts_of_a_run_go_by_one_survey_at_the_files(world, monkeypatch):
+    versions, before = [], dkim_settled._version
+    monkeypatch.setattr(dkim_settled, "_version", lambda path: versions.append(path) or before(path))
+    host = dkim_advance.SigningHost("mx1.example", lambda: None, lambda *_: None)
     report = dkim_advance.advance(world.run(now=LATER), host)
     assert (report.changes, report.errors) == ({}, [])
-    assert sorted(looks) == sorted(f"{folder(world, name)}/{file}" for name in NAMES for file in FILES)
+    assert sorted(versions) == sorted(f"{folder(world, name)}/{file}" for name in NAMES for file in FILES)
 
 
-def test_the_states_of_a_highstate_go_by_one_look_and_by_no_other_domains(world):
+def test_the_states_of_a_highstate_go_by_one_survey_and_by_no_other_domains(world):
     state, run = dkim_states(), world.run(now=LATER)
-    first = state._look(run, "as packed", begins=True)
-    assert state._look(run, "as packed") is first
-    assert state._look(run, "other domains") is not first
-    assert state._look(run, "as packed", begins=True) is not first
+    first = state._survey(run, "as packed", begins=True)
+    assert state._survey(run, "as packed") is first
+    assert state._survey(run, "other domains") is not first
+    assert state._survey(run, "as packed", begins=True) is not first
 
 
 @pytest.mark.parametrize("which", ["also", "instead"])
@@ -149,7 +149,7 @@ def test_a_domain_of_which_a_run_wants_something_is_looked_into_by_all_its_parts
     rests = []
     for part in ("make_keys", "check_published", "sign"):
         monkeypatch.setattr(dkim_advance, part, lambda *given, **_: rests.append(given[-1].rest) or Report())
-    host = dkim_advance.Host("mx1.example", lambda: None, lambda *_: None)
+    host = dkim_advance.SigningHost("mx1.example", lambda: None, lambda *_: None)
     dkim_advance.advance(world.run(now=LATER), host, **{which: [FIRST]})
     assert rests == [[FIRST]] * 3
 
@@ -162,7 +162,7 @@ def test_a_damaged_manifest_is_an_error_in_each_run(world):
 
 
 def test_a_key_that_others_know_is_looked_into_by_every_part_of_a_run(world):
-    keystore.mark_compromised(world.place.keys, FIRST, "s")
+    keystore.mark_compromised(world.paths.keys, FIRST, "s")
     assert unsettled(world, thorough=False) == [FIRST]
     make(world)
     assert unsettled(world) == [FIRST]
@@ -234,13 +234,13 @@ def have_older(world, **stamps):
 def put(world, *keys):
     """Have the first domain have these keys, and a run look at them."""
     for selector in {key.selector for key in keys if not key.revoked} - {"s"}:
-        keystore.write_private(world.place.keys, FIRST, selector, "x", world.place.owner)
-    keystore.write_manifest(world.place.keys, life.Manifest(FIRST, keys))
+        keystore.write_private(world.paths.keys, FIRST, selector, "x", world.paths.owner)
+    keystore.write_manifest(world.paths.keys, life.Manifest(FIRST, keys))
     make(world)
 
 
 def test_tables_that_somebody_changed_are_found_and_written_again(world):
-    table = world.place.tables.signing_table
+    table = world.paths.tables.signing_table
     table.write_text("".join(line for line in table.open() if FIRST not in line))
     before = table.read_text()
     report = sign(world, LATER)
@@ -250,7 +250,7 @@ def test_tables_that_somebody_changed_are_found_and_written_again(world):
 
 
 def test_a_row_of_both_tables_that_went_is_put_back_after_a_probe(world):
-    for table in world.place.tables.all:
+    for table in world.paths.tables.all:
         table.write_text("".join(line for line in table.open() if FIRST not in line))
     proved = []
     assert sign(world, LATER, proved).changes == {FIRST: {"old": None, "new": "s"}}
@@ -258,7 +258,7 @@ def test_a_row_of_both_tables_that_went_is_put_back_after_a_probe(world):
 
 
 def test_a_dry_run_writes_no_note(world):
-    note = Path(world.place.keys, dkim_settled.NOTE)
+    note = Path(world.paths.keys, dkim_settled.NOTE)
     note.unlink()
     dkim_make.make_keys(world.run(test=True), "mx1.example")
     assert not note.exists()
@@ -276,7 +276,7 @@ def test_a_dry_run_writes_no_note(world):
     ],
 )
 def test_a_damaged_note_is_as_good_as_none(world, damage):
-    note = Path(world.place.keys, dkim_settled.NOTE)
+    note = Path(world.paths.keys, dkim_settled.NOTE)
     whole = note.read_text()
     note.write_text(damage(whole), errors="surrogateescape")
     assert unsettled(world) != []

@@ -9,8 +9,8 @@ from signing_host import MADE, NAMES, NOW, PEM, PUBLIC, World
 
 from mailhost.dkim import keystore, life
 from mailhost.dkim import sign as dkim_sign
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dns.lookup import Seen
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dns.lookup import ServerAnswer
 from mailhost.errors import CutoverError, ProbeError, WriteError
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.opendkim.tables import Signer
@@ -33,7 +33,7 @@ class Host(World):
         for name in NAMES:
             self.rows(name)
         self.set_domains(A, B)
-        opendkim_tables.ensure_tables(self.place.tables)
+        opendkim_tables.ensure_tables(self.paths.tables)
 
     def set_domains(self, *names, **sign_as):
         """Have the pillar list domains; ``sign_as`` maps the first label of some to the domain that signs for them."""
@@ -41,19 +41,19 @@ class Host(World):
         pillar = {"domain": A, "addresses": ["192.0.2.25"], "domains": domains}
         self.settings = pillar_settings.resolve(pillar, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.example"})
         tables = opendkim_tables.tables(
-            self.place.tables.key_table, self.place.tables.signing_table, self.settings["domains"]
+            self.paths.tables.key_table, self.paths.tables.signing_table, self.settings["domains"]
         )
-        self.place = replace(self.place, tables=tables)
+        self.paths = replace(self.paths, tables=tables)
 
     def rows(self, name, *keys):
         """Have a domain have these keys, each with its file."""
-        keystore.write_manifest(self.place.keys, Manifest(name, keys))
+        keystore.write_manifest(self.paths.keys, Manifest(name, keys))
         for key in keys:
             if not self.path(name, key.selector).exists():
-                keystore.write_private(self.place.keys, name, key.selector, PEM, self.place.owner)
+                keystore.write_private(self.paths.keys, name, key.selector, PEM, self.paths.owner)
 
     def path(self, name, selector="s"):
-        return keystore.private_path(self.place.keys, name, selector)
+        return keystore.private_path(self.paths.keys, name, selector)
 
     def signer(self, name, selector="s"):
         return Signer(selector, str(self.path(name, selector)))
@@ -61,12 +61,16 @@ class Host(World):
     def sign_with(self, **selectors):
         """Have the tables name a selector for each domain, by its first label."""
         signers = {f"{label}.example": self.signer(f"{label}.example", one) for label, one in selectors.items()}
-        opendkim_tables.cutover(self.place.tables, {}, signers, lambda: None, lambda *_: None)
+        opendkim_tables.cutover(self.paths.tables, {}, signers, lambda: None, lambda *_: None)
 
     def answers(self, question):
         selector, _, name = question.name.partition("._domainkey.")
         text = self.shown.get((name, selector), TEXT)
-        seen = Seen("ns", "192.0.2.53", "answer", (text.encode(),), 300) if text else Seen("ns", "192.0.2.53", "absent")
+        seen = (
+            ServerAnswer("ns", "192.0.2.53", "answer", (text.encode(),), 300)
+            if text
+            else ServerAnswer("ns", "192.0.2.53", "absent")
+        )
         found = super().answers(question)
         return found if name in self.silent else replace(found, seen=(seen,))
 
@@ -88,18 +92,18 @@ class Host(World):
     @property
     def in_force(self):
         """What the tables name, ``{domain: selector}``; what is more than that is wrong with them."""
-        signers = opendkim_tables.signers_in_force(self.place.tables)
-        assert opendkim_tables.is_written(self.place.tables, signers)
-        assert not opendkim_tables.is_cut_short(self.place.tables)
+        signers = opendkim_tables.signers_in_force(self.paths.tables)
+        assert opendkim_tables.is_written(self.paths.tables, signers)
+        assert not opendkim_tables.is_cut_short(self.paths.tables)
         return {name: one.selector for name, one in signers.items()}
 
     def stamps(self, name):
         """The stage of each key, with its last stamp where this run made it."""
-        keys = keystore.read_manifest(self.place.keys, name).keys
+        keys = keystore.read_manifest(self.paths.keys, name).keys
         return [(key.selector, key.stage, "now" if key.since == NOW else "before") for key in keys]
 
     def everything(self):
-        folder = Path(self.place.keys).parent
+        folder = Path(self.paths.keys).parent
         return {path: (path.read_bytes(), path.stat().st_ino) for path in folder.rglob("*") if path.is_file()}
 
 
@@ -111,15 +115,15 @@ def host(tmp_path, monkeypatch):
 
 
 def generated(selector="s"):
-    return Key(selector, "rsa", 2048, PUBLIC, MADE)
+    return KeyRow(selector, "rsa", 2048, PUBLIC, MADE)
 
 
 def published(selector="s", at=MADE):
-    return Key(selector, "rsa", 2048, PUBLIC, LONG_AGO, at)
+    return KeyRow(selector, "rsa", 2048, PUBLIC, LONG_AGO, at)
 
 
 def signing(selector="s"):
-    return Key(selector, "rsa", 2048, PUBLIC, LONG_AGO, LONG_AGO, LONG_AGO)
+    return KeyRow(selector, "rsa", 2048, PUBLIC, LONG_AGO, LONG_AGO, LONG_AGO)
 
 
 def told(report):
@@ -245,7 +249,7 @@ def test_a_reload_that_fails_undoes_all_and_claims_nothing(host):
     (error,) = report.errors
     assert error.startswith("OpenDKIM is down")
     assert host.done == ["reload", "reload"]
-    assert opendkim_tables.signers_in_force(host.place.tables) == {A: host.signer(A)}
+    assert opendkim_tables.signers_in_force(host.paths.tables) == {A: host.signer(A)}
     assert host.stamps(A) == [("s", "signing", "before"), ("t", "published", "before")]
 
 
@@ -311,7 +315,7 @@ def test_a_signer_without_a_key_file_is_an_error_in_each_run_but_for_one_that_a_
     host.sign_with(d0="s")
     host.path(A).unlink()
     if is_foreseen:
-        host.place = replace(host.place, tables=replace(host.place.tables, foreseen={A: host.signer(A)}))
+        host.paths = replace(host.paths, tables=replace(host.paths.tables, foreseen={A: host.signer(A)}))
     errors = [] if is_foreseen else [f"{A}: OpenDKIM is to sign with {host.path(A)}, which is gone, so all its mail"]
     for _ in range(2):
         assert [one[: len(wanted)] for one, wanted in zip(host.sign().errors, errors, strict=True)] == errors
@@ -322,7 +326,7 @@ def test_a_damaged_manifest_leaves_its_domain_with_the_signer_that_it_has(host):
     host.rows(A, signing())
     host.rows(B, published())
     host.sign_with(d0="s")
-    Path(host.place.keys, A, keystore.MANIFEST).write_text("{")
+    Path(host.paths.keys, A, keystore.MANIFEST).write_text("{")
     report = host.sign()
     assert host.in_force == {A: "s", B: "s"}
     assert report.changes == {B: {"old": None, "new": "s"}}
@@ -362,7 +366,7 @@ def test_a_key_that_signed_unseen_is_written_down_before_another_signs_or_none_d
     if can_write:
         assert written[1:] == [(["retired", "signing"], True)]
         assert host.in_force == {A: "new"}
-        assert life.has_retention(keystore.read_manifest(host.place.keys, A).keys[0])
+        assert life.has_retention(keystore.read_manifest(host.paths.keys, A).keys[0])
     else:
         assert report.errors == [f"{A}: new does not sign yet: the disk is full"]
         assert (host.in_force, host.done, report.changes) == ({A: "old"}, [], {})
@@ -372,7 +376,7 @@ def test_a_key_that_signed_unseen_is_written_down_before_another_signs_or_none_d
 def test_a_change_that_was_cut_short_is_made_anew_from_the_tables_that_worked(host, is_half):
     host.rows(A, signing())
     host.sign_with(d0="s")
-    tables = host.place.tables
+    tables = host.paths.tables
     for path, kept in tables.kept.items():
         kept.write_text(path.read_text())
         path.write_text("# half a table\n" if is_half else path.read_text())
@@ -385,7 +389,7 @@ def test_a_change_that_was_cut_short_is_made_anew_from_the_tables_that_worked(ho
 def test_tables_that_say_the_same_in_other_words_are_written_again_without_a_probe(host):
     host.rows(A, signing())
     host.sign_with(d0="s")
-    table = host.place.tables.signing_table
+    table = host.paths.tables.signing_table
     wanted = table.read_text()
     table.write_text(wanted + "# a note of somebody's\n")
     report = host.sign()
@@ -399,7 +403,7 @@ def test_a_domain_signs_for_itself_until_the_one_that_is_to_sign_for_it_can(host
     host.sign_with(d1="s")
     host.set_domains(A, B, d1=A)
     host.sign()
-    assert opendkim_tables.signers_in_force(host.place.tables) == {B: host.signer(B)}
+    assert opendkim_tables.signers_in_force(host.paths.tables) == {B: host.signer(B)}
     host.rows(A, published())
     report = host.sign()
     assert host.done == ["reload", (A, "s", TEXT), (A, "s", TEXT, B)]
@@ -463,7 +467,7 @@ def test_status_knows_who_signs_without_asking_dns(host, tmp_path, named, has_fi
     path = {"own": host.path(A), "elsewhere": tmp_path / "by-hand.private"}.get(named)
     if named:
         signers = {A: Signer("s", str(path))}
-        opendkim_tables.cutover(host.place.tables, {}, signers, lambda: None, lambda *_: None)
+        opendkim_tables.cutover(host.paths.tables, {}, signers, lambda: None, lambda *_: None)
         path.write_text(PEM) if has_file else path.unlink(missing_ok=True)
     run = host.run()
     seen = dkim_sign.at_tables_now(run, run.manifest(A))
@@ -476,14 +480,14 @@ def test_a_key_of_the_same_name_in_another_folder_is_proven_before_ours_takes_it
     elsewhere = tmp_path / "by-hand.private"
     elsewhere.write_text(PEM)
     signers = {A: Signer("s", str(elsewhere))}
-    opendkim_tables.cutover(host.place.tables, {}, signers, lambda: None, lambda *_: None)
+    opendkim_tables.cutover(host.paths.tables, {}, signers, lambda: None, lambda *_: None)
     host.shown[A, "s"] = None
     assert host.sign().changes == {}
-    assert opendkim_tables.signers_in_force(host.place.tables) == signers
+    assert opendkim_tables.signers_in_force(host.paths.tables) == signers
     host.shown.clear()
     assert host.sign().errors == []
     assert host.done == ["reload", (A, "s", TEXT)]
-    assert opendkim_tables.signers_in_force(host.place.tables) == {A: host.signer(A)}
+    assert opendkim_tables.signers_in_force(host.paths.tables) == {A: host.signer(A)}
 
 
 @pytest.mark.parametrize("manifest", ["{", None], ids=["damaged", "without the key"])
@@ -492,7 +496,7 @@ def test_new_senders_of_a_key_that_no_manifest_has_are_rolled_back_and_told(host
     host.sign_with(d0="s")
     host.set_domains(A, B, d1=A)
     if manifest:
-        Path(host.place.keys, A, "keys.json").write_text(manifest)
+        Path(host.paths.keys, A, "keys.json").write_text(manifest)
     else:
         host.rows(A)
     keystore._read_before.clear()

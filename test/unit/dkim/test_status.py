@@ -5,8 +5,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dkim.run import Place, Run
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dkim.run import Run, SigningPaths
 from mailhost.dkim.status import status
 from mailhost.opendkim.tables import tables
 from mailhost.pillar.settings import resolve
@@ -27,7 +27,7 @@ EARLIEST = [
 
 @pytest.mark.parametrize(("stamps", "moment"), EARLIEST)
 def test_status_says_when_the_next_stage_may_be_at_the_earliest(tmp_path, stamps, moment):
-    found = rows(tmp_path, {NAME: {"dkim": {"soak": "1h"}}}, Key("one", "rsa", 2048, "MIIB", *HOURS[:stamps]))
+    found = rows(tmp_path, {NAME: {"dkim": {"soak": "1h"}}}, KeyRow("one", "rsa", 2048, "MIIB", *HOURS[:stamps]))
     if stamps == 3:  # the domain's own moment, half a period to one and a half after it began to sign
         assert moment <= found["one"]["earliest"] <= "2027-04-08T20:00:00Z"
     else:
@@ -43,13 +43,13 @@ def test_status_says_when_the_next_stage_may_be_at_the_earliest(tmp_path, stamps
     ],
 )
 def test_a_domain_without_dkim_is_not_said_to_be_out_of_the_pillar(tmp_path, domains, comes_next):
-    found = rows(tmp_path, domains, Key("one", "rsa", 2048, "MIIB", NOW, NOW, NOW))
+    found = rows(tmp_path, domains, KeyRow("one", "rsa", 2048, "MIIB", NOW, NOW, NOW))
     assert found["one"]["next"] == comes_next
 
 
 def rows(tmp_path, domains, key):
     (tmp_path / NAME).mkdir()
     keystore.write_manifest(tmp_path, Manifest(NAME, (key,)))
-    place = Place(str(tmp_path), tables(tmp_path / "KeyTable", tmp_path / "SigningTable"), None)
+    paths = SigningPaths(str(tmp_path), tables(tmp_path / "KeyTable", tmp_path / "SigningTable"), None)
     host = resolve({"domains": domains}, {"postfix": {"version": "3.7"}}, {"fqdn": "mx1.a.example"})
-    return status(Run(place, host["domains"], host["dns"], NOW))[NAME]
+    return status(Run(paths, host["domains"], host["dns"], NOW))[NAME]

@@ -14,7 +14,7 @@ import pytest
 
 from mailhost.dns import lookup
 from mailhost.dns import message as dns_message
-from mailhost.dns.lookup import Answers, Options, Question, Seen, ask, judge, options, starting_name
+from mailhost.dns.lookup import Answers, Options, Question, ServerAnswer, ask, judge, options, starting_name
 from mailhost.dns.message import Said, read_resolver, read_response, within
 from mailhost.errors import DnsError, MissingPackage
 
@@ -131,14 +131,14 @@ def test_name_is_within_a_zone_by_whole_labels(name, zone, inside):
     assert within(name, zone) is inside
 
 
-RIGHT = Seen("ns1.example.com", "192.0.2.1", "answer", (b"right",), 300)
-ALSO_RIGHT = Seen("ns2.example.com", "192.0.2.2", "answer", (b"right",), 300)
-WRONG = Seen("ns2.example.com", "192.0.2.2", "answer", (b"wrong",), 300)
-ABSENT = Seen("ns3.example.com", "192.0.2.3", "absent", detail="NXDOMAIN")
-SILENT = Seen("ns4.example.com", "192.0.2.4", "unknown", detail="no answer in 5 s")
-NO_WAY = Seen("ns5.example.com", "", "unknown", detail="no route to any of its addresses")
-RESOLVER = Seen("resolver", "192.0.2.53", "answer", (b"right",), 200)
-BEHIND = Seen("resolver", "192.0.2.53", "absent", detail="NXDOMAIN")
+RIGHT = ServerAnswer("ns1.example.com", "192.0.2.1", "answer", (b"right",), 300)
+ALSO_RIGHT = ServerAnswer("ns2.example.com", "192.0.2.2", "answer", (b"right",), 300)
+WRONG = ServerAnswer("ns2.example.com", "192.0.2.2", "answer", (b"wrong",), 300)
+ABSENT = ServerAnswer("ns3.example.com", "192.0.2.3", "absent", detail="NXDOMAIN")
+SILENT = ServerAnswer("ns4.example.com", "192.0.2.4", "unknown", detail="no answer in 5 s")
+NO_WAY = ServerAnswer("ns5.example.com", "", "unknown", detail="no route to any of its addresses")
+RESOLVER = ServerAnswer("resolver", "192.0.2.53", "answer", (b"right",), 200)
+BEHIND = ServerAnswer("resolver", "192.0.2.53", "absent", detail="NXDOMAIN")
 
 SAYS_WRONG = "ns2.example.com (192.0.2.2): it is wrong."
 SAYS_ABSENT = f"ns3.example.com (192.0.2.3) shows no TXT at {NAME} (NXDOMAIN)."

@@ -16,7 +16,7 @@ from mailhost.check.areas import check
 from mailhost.check.findings import Finding
 from mailhost.dkim import keystore
 from mailhost.dkim import run as dkim_run
-from mailhost.dkim.life import STAGES, Key
+from mailhost.dkim.life import STAGES, KeyRow
 from mailhost.errors import OverviewError
 from mailhost.page import fleet as page_fleet
 from mailhost.page import html as page_html
@@ -33,7 +33,9 @@ def told(machine, findings=()):
 
 
 def test_a_host_tells_its_keys_stamps_and_when_the_next_stage_is_due(machine):
-    machine.write_manifest(A, Key("one", "rsa", 2048, "MIIB", *DAYS[:4]), Key("two", "rsa", 2048, "MIIC", *DAYS[:3]))
+    machine.write_manifest(
+        A, KeyRow("one", "rsa", 2048, "MIIB", *DAYS[:4]), KeyRow("two", "rsa", 2048, "MIIC", *DAYS[:3])
+    )
     first, second = told(machine).domains[A]
     assert (first.selector, first.bits, first.stage) == ("one", 2048, "retired")
     assert first.due == int((DAYS[3] + timedelta(days=14)).timestamp())
@@ -43,7 +45,7 @@ def test_a_host_tells_its_keys_stamps_and_when_the_next_stage_is_due(machine):
 
 
 def test_a_key_that_was_given_up_before_it_was_published_keeps_its_gap(machine):
-    machine.write_manifest(A, Key("one", "rsa", 2048, "MIIB", DAYS[0], None, None, DAYS[1]))
+    machine.write_manifest(A, KeyRow("one", "rsa", 2048, "MIIB", DAYS[0], None, None, DAYS[1]))
     (key,) = told(machine).domains[A]
     assert (key.stage, key.at("published"), key.at("retired")) == ("retired", None, int(DAYS[1].timestamp()))
 
@@ -51,7 +53,7 @@ def test_a_key_that_was_given_up_before_it_was_published_keeps_its_gap(machine):
 @pytest.mark.parametrize(("days", "count"), [(10, 1), (89, 1), (91, 0)])
 def test_a_key_that_is_long_gone_is_not_told_of(machine, days, count):
     stamps = [NOW - timedelta(days=days)] * 6
-    machine.write_manifest(A, Key("one", "rsa", 2048, "", *stamps))
+    machine.write_manifest(A, KeyRow("one", "rsa", 2048, "", *stamps))
     assert len(told(machine).domains[A]) == count
 
 

@@ -143,8 +143,8 @@ def test_only_what_is_known_to_be_ours_is_replaced(nobody, present, wanted, expe
         assert (sent.result, sent.detail) == ("already", "")
     else:
         assert sent.result == "refused"
-        place = f"127.0.0.1 port {nobody.port} did not change {NAME} TXT in the zone {ZONE}: "
-        assert sent.detail.startswith(place + said)
+        endpoint = f"127.0.0.1 port {nobody.port} did not change {NAME} TXT in the zone {ZONE}: "
+        assert sent.detail.startswith(endpoint + said)
 
 
 NO_NAMES = [

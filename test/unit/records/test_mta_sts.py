@@ -87,8 +87,8 @@ def fetched(certificates, monkeypatch):
 
     def fetched(limit=PATIENT, certificate=certificates.right, **answer):
         context = ssl.create_default_context(cafile=certificate)
-        with served(certificate, **answer) as place:
-            monkeypatch.setattr(mta_sts, "url", lambda name: place)
+        with served(certificate, **answer) as url:
+            monkeypatch.setattr(mta_sts, "url", lambda name: url)
             return fetch("a.example", limit, context)
 
     return fetched
@@ -123,8 +123,8 @@ def test_a_certificate_for_another_name_is_no_policy(fetched, certificates):
 
 
 def test_a_certificate_that_nobody_vouches_for_is_no_policy(certificates, monkeypatch):
-    with served(certificates.right) as place:
-        monkeypatch.setattr(mta_sts, "url", lambda name: place)
+    with served(certificates.right) as url:
+        monkeypatch.setattr(mta_sts, "url", lambda name: url)
         with pytest.raises(PolicyError, match="certificate is not valid"):
             fetch("a.example", PATIENT)
 
@@ -140,9 +140,9 @@ def test_a_server_from_which_bytes_drip_is_not_waited_for_byte_by_byte(fetched):
 
 
 def test_where_nobody_listens_there_is_no_policy(certificates, monkeypatch):
-    with served(certificates.right) as place:
+    with served(certificates.right) as url:
         pass
-    monkeypatch.setattr(mta_sts, "url", lambda name: place)
+    monkeypatch.setattr(mta_sts, "url", lambda name: url)
     with pytest.raises(PolicyError, match="refused"):
         fetch("a.example", PATIENT)
 

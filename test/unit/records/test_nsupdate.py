@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailhost.dns.message import Split, values
-from mailhost.dns.txt_wire import Records, Text
+from mailhost.dns.txt_wire import Records, TxtData
 from mailhost.records import key
 from mailhost.records.nsupdate import nsupdate
 from mailhost.records.record import Record
@@ -74,7 +74,7 @@ SPLIT = [
 
 @pytest.mark.parametrize("parts", SPLIT)
 def test_an_older_record_is_named_in_the_very_strings_that_dns_shows(parts):
-    (shown,) = values(Records(dns.name.from_text(NAME), TXT, 60, (Text(parts),)))
+    (shown,) = values(Records(dns.name.from_text(NAME), TXT, 60, (TxtData(parts),)))
     assert shown == b"".join(parts)
     assert asked(update(SPF, b"other", shown)) == [
         ("prereq yxrrset", NAME, None, (b"other",)),

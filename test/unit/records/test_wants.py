@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailhost.dns.lookup import Answers, Question, Seen
+from mailhost.dns.lookup import Answers, Question, ServerAnswer
 from mailhost.pillar.settings import resolve
 from mailhost.records import mta_sts
 from mailhost.records import wants as records_wants
@@ -27,7 +27,7 @@ def answers(values, target=""):
     found = {}
     for question, value in values.items():
         status = {None: "absent", ...: "unknown"}.get(value, "answer")
-        seen = Seen("ns1", "192.0.2.53", status, value if status == "answer" else (), 60, "NXDOMAIN")
+        seen = ServerAnswer("ns1", "192.0.2.53", status, value if status == "answer" else (), 60, "NXDOMAIN")
         found[question] = Answers(question, target or question.name, "a.example", 60, (seen,))
     return found
 
@@ -131,11 +131,11 @@ def test_a_report_on_a_thousand_domains_is_short():
 def test_present_is_what_the_first_server_that_answered_has():
     question = Question("a.example", "TXT")
     silent, first, second = (
-        Seen("ns1", "192.0.2.1", "unknown"),
-        Seen("ns2", "192.0.2.2", "answer", (b"new",)),
-        Seen("ns3", "192.0.2.3", "absent"),
+        ServerAnswer("ns1", "192.0.2.1", "unknown"),
+        ServerAnswer("ns2", "192.0.2.2", "answer", (b"new",)),
+        ServerAnswer("ns3", "192.0.2.3", "absent"),
     )
-    resolver = Seen("resolver", "192.0.2.4", "answer", (b"old",))
+    resolver = ServerAnswer("resolver", "192.0.2.4", "answer", (b"old",))
     present = records_wants.present
     assert present({question: Answers(question, seen=(silent, first, second))}) == {("a.example", "TXT"): (b"new",)}
     assert present({question: Answers(question, seen=(second, first))}) == {("a.example", "TXT"): ()}

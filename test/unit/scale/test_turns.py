@@ -19,18 +19,18 @@ def alike(names):
 
 @pytest.fixture
 def turns(tmp_path, monkeypatch):
-    """Return a function that lets a run look: it gets the domains whose records are wrong, and returns who was due."""
+    """Return a function that lets a run check: it gets the domains whose records are wrong, and returns who was due."""
     monkeypatch.setattr(scale_turns, "MANY", 2)
     monkeypatch.setattr(scale_turns, "SHARE", 2)
 
-    def look(wrong=(), domains=None, dns=None):
+    def run_once(wrong=(), domains=None, dns=None):
         domains = alike(NAMES) if domains is None else domains
-        turn = scale_turns.Domains(domains, dns or {}, memory.seen_wrong, note(tmp_path))
+        turn = scale_turns.DueDomains(domains, dns or {}, memory.seen_wrong, note(tmp_path))
         turn.note([name for name in turn.due if name in wrong])
         assert sorted([*turn.due, *turn.later]) == sorted(domains)
         return turn.due
 
-    return look
+    return run_once
 
 
 def note(folder):
@@ -39,7 +39,7 @@ def note(folder):
 
 def test_up_to_500_domains_all_are_looked_for_in_each_run_and_nothing_is_noted(tmp_path):
     assert scale_turns.MANY == 500
-    turn = scale_turns.Domains(alike(NAMES), {}, memory.seen_wrong, note(tmp_path))
+    turn = scale_turns.DueDomains(alike(NAMES), {}, memory.seen_wrong, note(tmp_path))
     turn.note([])
     assert (turn.due, turn.later) == (NAMES, [])
     assert not note(tmp_path).exists()
@@ -73,7 +73,7 @@ def test_what_the_last_watch_saw_wrong_is_looked_for_at_once(turns, tmp_path, mo
 def test_what_the_watch_saw_of_other_things_changes_no_turns(turns, tmp_path, monkeypatch):
     turns()
     others = [("dns.spf.lookups", NAMES[5]), ("dns.dkim", f"s._domainkey.{NAMES[5]}")]
-    watched(monkeypatch, tmp_path, {place: {"status": "warn"} for place in others})
+    watched(monkeypatch, tmp_path, {subject: {"status": "warn"} for subject in others})
     assert turns() == NAMES[:2]
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from healthy_host import parameters
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.errors import PillarError
 from mailhost.pillar.settings import resolve
 from mailhost.selftest import delivery
-from mailhost.selftest.delivery import Delivery, Log, Row, notes, problems, reported
+from mailhost.selftest.delivery import Delivery, DeliveryResult, Log, notes, problems, reported
 
 GRAINS = {"fqdn": "mx1.example.net", "ipv4": ["127.0.0.1", "192.0.2.25"]}
 VIRTUAL = {"type": "virtual", "virtual": {"users": {"al@a.example": {"password": "$6$x$y"}}, "catch_all": {}}}
@@ -56,9 +56,9 @@ def test_a_name_that_is_the_formulas_own_is_refused(accounts, where):
 
 
 ROWS = [
-    Row("user", "mailprobe@a.example", "arrived", "local", "delivered to maildir"),
-    Row("nobody", "nobody1@a.example", "refused", "", "550 5.1.1"),
-    Row("alias", "mailprobealias@a.example", "unknown", words="it waits with 3 others"),
+    DeliveryResult("user", "mailprobe@a.example", "arrived", "local", "delivered to maildir"),
+    DeliveryResult("nobody", "nobody1@a.example", "refused", "", "550 5.1.1"),
+    DeliveryResult("alias", "mailprobealias@a.example", "unknown", words="it waits with 3 others"),
 ]
 
 
@@ -66,7 +66,7 @@ def test_what_arrived_is_no_problem_and_what_is_not_known_is_a_note():
     assert problems(ROWS) == {}
     (note,) = notes(ROWS)
     assert "mailprobealias@a.example" in note
-    wrong = problems([Row("nobody", "nobody2@a.example", "wrong", words="250 ok")])
+    wrong = problems([DeliveryResult("nobody", "nobody2@a.example", "wrong", words="250 ok")])
     # A name that is another one each time is the same problem as before.
     assert list(wrong) == ["nobody"]
     assert "nobody2@a.example, is taken" in wrong["nobody"]
@@ -78,7 +78,7 @@ def test_the_self_tests_report_says_by_whom_each_was_reached_and_fails_where_mai
     assert good["result"] is True
     assert "user mailprobe@a.example: arrived by local (delivered to maildir)\n" in good["report"]
     assert good["delivery"][0]["agent"] == "local"
-    bad = reported(found, [Row("user", "mailprobe@a.example", "wrong", words="status=deferred")])
+    bad = reported(found, [DeliveryResult("user", "mailprobe@a.example", "wrong", words="status=deferred")])
     assert bad["result"] is False
     assert "status=deferred" in bad["overall"]
     assert bad["overall"] in bad["report"]
@@ -93,9 +93,9 @@ class Journal:
 
     def __call__(self, words):
         if "--sync" in words:
-            return Done(0, "", "")
+            return CommandResult(0, "", "")
         part = self.parts.pop(0) if self.parts else ""
-        return Done(0, f"{part}-- cursor: s=1\n", "")
+        return CommandResult(0, f"{part}-- cursor: s=1\n", "")
 
 
 TOKEN = "0123456789abcdef01234567"
@@ -138,7 +138,7 @@ def test_a_log_file_of_postfix_own_is_read_from_where_it_ended(tmp_path):
 
 def test_a_host_without_the_user_is_told_so():
     plan = {**settings()["delivery"], "home": "/no/such/home"}
-    (row,) = Delivery(plan).look()
+    (row,) = Delivery(plan).check()
     assert (row.result, row.words) == ("unknown", "there is no such user; run a highstate")
 
 
@@ -146,10 +146,10 @@ def test_what_waits_behind_others_is_not_known_and_what_waits_alone_is_wrong(tmp
     for name in ("incoming", "active", "deferred"):
         (tmp_path / name).mkdir()
     (tmp_path / "active" / "4ABCDEF").touch()
-    look = Delivery(settings()["delivery"], limit=0)
-    look._given, look._ours = {"queue_directory": str(tmp_path)}, {"4ABCDEF"}
-    look._log = Log(Journal(FIRST))
-    assert look._still(message("4ABCDEF")).result == "wrong"
+    checked = Delivery(settings()["delivery"], limit=0)
+    checked._given, checked._ours = {"queue_directory": str(tmp_path)}, {"4ABCDEF"}
+    checked._log = Log(Journal(FIRST))
+    assert checked._still(message("4ABCDEF")).result == "wrong"
     (tmp_path / "incoming" / "5BBBBBB").touch()
-    row = look._still(message("4ABCDEF"))
+    row = checked._still(message("4ABCDEF"))
     assert (row.result, row.words) == ("unknown", "it waits with 1 others in the queue active after 0 s")

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.errors import RouteUnknown
 from mailhost.receiver.dmarc import Unanswered
 from mailhost.selftest import routes
@@ -33,10 +33,10 @@ def test_what_a_daemon_of_postfix_sends_is_read_when_it_is_whole(octets, found):
 def rewrite_service(queue, answer):
     """A trivial-rewrite(8) that greets with its protocol, and gives an answer byte by byte."""
     (queue / "private").mkdir(exist_ok=True)
-    place, asked = queue / "private" / "rewrite", []
-    place.unlink(missing_ok=True)
+    path, asked = queue / "private" / "rewrite", []
+    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(place))
+        server.bind(str(path))
         server.listen(8)
 
         def serve():
@@ -145,11 +145,11 @@ STRANGERS = routes.STRANGER.partition("@")[2]
 def test_what_keeps_mail_from_leaving_is_named(tmp_path, route, main, rows, said):
     def command(words):
         if words[0] == "postmap":
-            return Done(0, rows, "") if words[-1] == "hash:/t" else Done(1, "", "")
-        return Done(0, "".join(f"{name} = {value}\n" for name, value in {**MAIN, **main}.items()), "")
+            return CommandResult(0, rows, "") if words[-1] == "hash:/t" else CommandResult(1, "", "")
+        return CommandResult(0, "".join(f"{name} = {value}\n" for name, value in {**MAIN, **main}.items()), "")
 
     with rewrite_service(tmp_path, reply(*route)):
         (tmp_path / "private" / "smtp").touch()
-        found = outgoing_problems(tmp_path, "me@a.example", command, routes.Names(Resolver()))
+        found = outgoing_problems(tmp_path, "me@a.example", command, routes.NameResolution(Resolver()))
     assert found.keys() == said.keys()
     assert all(words in found[what] for what, words in said.items())

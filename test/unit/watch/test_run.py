@@ -17,7 +17,7 @@ from mailhost.errors import LockHeld, NotTold, SettingsError, WriteError
 from mailhost.pillar.settings import resolve
 from mailhost.watch import mail as watch_mail
 from mailhost.watch import run as watch_run
-from mailhost.watch.run import MOST_GROUPS, Seen, anyone_listens, settings_in_force
+from mailhost.watch.run import MOST_GROUPS, HostSurvey, anyone_listens, settings_in_force
 
 OPS = ["ops@elsewhere.example", "night@elsewhere.example"]
 DOWN = Finding("running.unit", "fail", "dovecot.service", "active", "inactive ü", "systemctl restart dovecot")
@@ -41,8 +41,8 @@ class Host:
 
     def run(self, *findings):
         self.now += 3600
-        look = lambda settings: Seen(list(findings), self.now, 2.5)  # noqa: E731 (a function that a run is given)
-        return watch_run.watch(self.settings, str(self.memory), self.event, self.submit, look)
+        survey = lambda settings: HostSurvey(list(findings), self.now, 2.5)  # noqa: E731 (a function that a run is given)
+        return watch_run.watch(self.settings, str(self.memory), self.event, self.submit, survey)
 
     def event(self, data):
         if self.master_answers:

@@ -8,9 +8,9 @@ from mailhost.check.config import dkim as check_dkim
 from mailhost.check.config import maps as check_maps
 from mailhost.check.config import postfix
 from mailhost.check.config import sockets as check_sockets
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import drifts, not_run, rows_differ
-from mailhost.command import said
+from mailhost.command import output_lines
 from mailhost.postfix import needs
 from mailhost.postfix import tables as postfix_tables
 from mailhost.shapes import Settings
@@ -18,7 +18,7 @@ from mailhost.shapes import Settings
 _OPENDKIM = "Run: salt-call state.apply mailserver.opendkim sync_mods=all"
 
 
-def findings(host: Host, domains: Collection[str]) -> list[Finding]:
+def findings(host: CheckedHost, domains: Collection[str]) -> list[Finding]:
     """Return the findings about Postfix, Dovecot, OpenDKIM and the chain of keys of these domains."""
     return [
         *_of_postfix(host),
@@ -28,7 +28,7 @@ def findings(host: Host, domains: Collection[str]) -> list[Finding]:
     ]
 
 
-def _of_postfix(host: Host) -> list[Finding]:
+def _of_postfix(host: CheckedHost) -> list[Finding]:
     shown = postfix.show(host)
     found = postfix.parsers(host, shown)
     if any(done.status != 0 for done in shown.values()):
@@ -51,7 +51,7 @@ def _of_postfix(host: Host) -> list[Finding]:
     ]
 
 
-def _of_dovecot(host: Host) -> list[Finding]:
+def _of_dovecot(host: CheckedHost) -> list[Finding]:
     if not host.settings["dovecot"]["enabled"]:
         return []
     path = f"{host.settings['os']['dovecot']['folder']}/dovecot.conf"
@@ -59,7 +59,7 @@ def _of_dovecot(host: Host) -> list[Finding]:
     return [_accepted(host, "config.dovecot.parser", path, ("doveconf", "-n", "-c", path), remedy)]
 
 
-def _of_opendkim(host: Host) -> list[Finding]:
+def _of_opendkim(host: CheckedHost) -> list[Finding]:
     if not host.settings["opendkim"]["enabled"]:
         return []
     path = host.settings["os"]["opendkim"]["config"]
@@ -77,12 +77,12 @@ def _of_opendkim(host: Host) -> list[Finding]:
     ]
 
 
-def _accepted(host: Host, id: str, path: str, words: Sequence[str], remedy: str) -> Finding:
+def _accepted(host: CheckedHost, id: str, path: str, words: Sequence[str], remedy: str) -> Finding:
     """Return whether a daemon's own parser accepts its file, by its exit status and its output on stderr."""
     done, wanted = host.command(words), f"`{words[0]}` accepts it"
     if done.status is None:
         return not_run(id, path, wanted, words, done)
-    lines = said(done.err)
+    lines = output_lines(done.err)
     if done.status == 0 and not lines:
         return ok(id, path, wanted)
     seen = "; ".join(lines[:3]) or f"exit status {done.status}"

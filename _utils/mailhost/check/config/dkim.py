@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from mailhost.check.findings import Finding, Host, Outcome, Status, ok
+from mailhost.check.findings import CheckedHost, CheckResult, Finding, Status, ok
 from mailhost.check.reach import PASS, READ, Who, described, may, who
-from mailhost.check.shared import Step, brief, chain, not_run, together
+from mailhost.check.shared import ChainStep, brief, chain, not_run, together
 from mailhost.dkim import keystore, life
 from mailhost.dkim.life import Manifest
-from mailhost.dkim.run import Place, place_of
+from mailhost.dkim.run import SigningPaths, paths_of
 from mailhost.errors import DkimError
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.opendkim.tables import Tables
@@ -40,13 +40,13 @@ class Chain:
     manifests: dict[str, Manifest] = field(default_factory=dict)
 
     @cached_property
-    def place(self) -> Place:
-        return place_of(self.settings)
+    def paths(self) -> SigningPaths:
+        return paths_of(self.settings)
 
     @cached_property
     def records(self) -> dict[str, str]:
         """``{name of a record: "domain:selector:path"}``, the rows of the KeyTable."""
-        return _rows(self.place.tables.key_table)
+        return _rows(self.paths.tables.key_table)
 
     @cached_property
     def signing(self) -> dict[str, str]:
@@ -56,7 +56,7 @@ class Chain:
     @property
     def table(self) -> Path:
         """The path of the signing table that OpenDKIM reads."""
-        tables = self.place.tables
+        tables = self.paths.tables
         return tables.signing_table if self.settings["opendkim"]["signing_table"] == "refile" else tables.domains_table
 
     def path(self, name: str) -> Path:
@@ -64,7 +64,7 @@ class Chain:
         return Path(self.records[self.signing[name].lower()].split(":", 2)[2])
 
 
-def findings(host: Host, domains: Collection[str]) -> list[Finding]:
+def findings(host: CheckedHost, domains: Collection[str]) -> list[Finding]:
     """Return the findings on the way from each domain to its key file; none if OpenDKIM is off."""
     settings = host.settings
     if not settings["opendkim"]["enabled"]:
@@ -75,15 +75,15 @@ def findings(host: Host, domains: Collection[str]) -> list[Finding]:
         words = ("id", "-u", user)
         return [not_run("config.dkim.key_file", user, "the user that OpenDKIM runs as", words, host.command(words))]
     strict = str(settings["opendkim"]["settings"].get("RequireSafeKeys", "yes")).lower() not in ("no", "false", "0")
-    look = Chain(settings, reader, strict)
-    found = _tables(look.place.tables)
+    disk = Chain(settings, reader, strict)
+    found = _tables(disk.paths.tables)
     if any(one.status == "fail" for one in found):
         return found
     wanted = [name for name in domains if settings["domains"][name]["dkim"]["enabled"]]
-    found += chain(_steps(look), wanted)
+    found += chain(_steps(disk), wanted)
     if set(domains) == set(settings["domains"]):
-        found += _others(look, settings["domains"])
-    return found + _folders(look)
+        found += _others(disk, settings["domains"])
+    return found + _folders(disk)
 
 
 def _rows(path: Path) -> dict[str, str]:
@@ -123,31 +123,33 @@ def _whole(tables: Tables) -> Finding:
     return Finding(id, "warn", about, wanted, seen, remedy)
 
 
-def _steps(look: Chain) -> list[Step]:
+def _steps(disk: Chain) -> list[ChainStep]:
     return [
-        Step("config.dkim.signer", "a key signs", partial(_signer, look)),
-        Step("config.dkim.signing_table", "the signing table names the key that should sign", partial(_signed, look)),
-        Step("config.dkim.key_table", "the KeyTable leads to the domain's key file", partial(_listed, look)),
-        Step("config.dkim.key_file", "a key file that OpenDKIM reads and takes for safe", partial(_file, look)),
-        Step(
+        ChainStep("config.dkim.signer", "a key signs", partial(_signer, disk)),
+        ChainStep(
+            "config.dkim.signing_table", "the signing table names the key that should sign", partial(_signed, disk)
+        ),
+        ChainStep("config.dkim.key_table", "the KeyTable leads to the domain's key file", partial(_listed, disk)),
+        ChainStep("config.dkim.key_file", "a key file that OpenDKIM reads and takes for safe", partial(_file, disk)),
+        ChainStep(
             "config.dkim.key",
             f"the RSA key whose record was emitted, of {WANTED} bits at least",
-            partial(_key, look),
+            partial(_key, disk),
         ),
     ]
 
 
-def _signer(look: Chain, name: str) -> Outcome | None:
+def _signer(disk: Chain, name: str) -> CheckResult | None:
     try:
-        manifest = keystore.read_manifest(look.place.keys, name)
+        manifest = keystore.read_manifest(disk.paths.keys, name)
     except DkimError as err:
-        return "fail", str(err), f"Restore that file from a backup ({look.place.keys}); OpenDKIM signs on meanwhile."
-    look.manifests[name] = manifest
-    if life.signer(manifest) or name in look.signing:
+        return "fail", str(err), f"Restore that file from a backup ({disk.paths.keys}); OpenDKIM signs on meanwhile."
+    disk.manifests[name] = manifest
+    if life.signer(manifest) or name in disk.signing:
         return None
     waits = life.successor(manifest)
     if waits is None:
-        return "warn", f"no key in {look.place.keys}/{name}, and mail is not signed", f"{_HIGHSTATE}, which makes one."
+        return "warn", f"no key in {disk.paths.keys}/{name}, and mail is not signed", f"{_HIGHSTATE}, which makes one."
     return (
         "warn",
         f"the key {waits.selector} is {waits.stage}, and mail is not signed",
@@ -156,66 +158,66 @@ def _signer(look: Chain, name: str) -> Outcome | None:
     )
 
 
-def _signed(look: Chain, name: str) -> Outcome | None:
-    row, signer = look.signing.get(name), life.signer(look.manifests[name])
+def _signed(disk: Chain, name: str) -> CheckResult | None:
+    row, signer = disk.signing.get(name), life.signer(disk.manifests[name])
     if signer is None:  # a hand-written row, which the formula leaves alone until its own key is published
         return None
     wanted, again = f"{signer.selector}._domainkey.{name}", f"{_HIGHSTATE}."
     if row is None:
-        return "fail", f"no row for {name} in {look.table}, so its mail is not signed", again
-    return None if row == wanted else ("fail", f"{look.table} names {row}, and not {wanted}", again)
+        return "fail", f"no row for {name} in {disk.table}, so its mail is not signed", again
+    return None if row == wanted else ("fail", f"{disk.table} names {row}, and not {wanted}", again)
 
 
-def _listed(look: Chain, name: str) -> Outcome | None:
-    table, row = look.place.tables.key_table, look.signing[name]
-    if row.lower() not in look.records:
+def _listed(disk: Chain, name: str) -> CheckResult | None:
+    table, row = disk.paths.tables.key_table, disk.signing[name]
+    if row.lower() not in disk.records:
         seen = f"no row {row} in {table}, so mail from {name} is refused for the time being (451)"
         return "fail", seen, f"{_HIGHSTATE}."
-    value = look.records[row.lower()].split(":", 2)
+    value = disk.records[row.lower()].split(":", 2)
     if len(value) == 3 and value[0].lower() == name and value[2].startswith("/"):
         return None
     return "fail", f"the row {row} in {table} is for {value[0]!r}, or names no file", f"{_HIGHSTATE}."
 
 
-def _file(look: Chain, name: str) -> Outcome | None:
-    path = look.path(name)
+def _file(disk: Chain, name: str) -> CheckResult | None:
+    path = disk.path(name)
     try:
         real = path.resolve(strict=True)
         found = real.stat()
     except OSError as err:
         return "fail", f"{path}: {err.strerror}; mail from {name} is refused for the time being (451)", _lost(name)
-    return _unsafe(look, real, found) or _unreadable(look, real, found)
+    return _unsafe(disk, real, found) or _unreadable(disk, real, found)
 
 
 def _lost(name: str) -> str:
     return f"Restore it from a backup, or have a new key made: salt-call dkim.rotate {name} force=True"
 
 
-def _unsafe(look: Chain, path: Path, found: os.stat_result) -> Outcome | None:
+def _unsafe(disk: Chain, path: Path, found: os.stat_result) -> CheckResult | None:
     """Return what OpenDKIM's RequireSafeKeys would find wrong with a key file itself."""
-    user, remedy = look.settings["os"]["opendkim"], f"{_HIGHSTATE}, which puts owner and mode right."
-    status: Status = "fail" if look.is_strict else "warn"
+    user, remedy = disk.settings["os"]["opendkim"], f"{_HIGHSTATE}, which puts owner and mode right."
+    status: Status = "fail" if disk.is_strict else "warn"
     seen = f"{described(path, found)}: OpenDKIM takes it for unsafe, because "
     if not stat.S_ISREG(found.st_mode):
         return "fail", f"{path} is not a regular file", f"Put the key in its place: {path}"
-    if found.st_uid not in (0, look.reader.uid):
+    if found.st_uid not in (0, disk.reader.uid):
         return status, f"{seen}it is neither {user['user']}'s nor root's", remedy
     if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
         remedy += " Other users may know the key by now: think of dkim.revoke (docs/operations.md)."
         return status, f"{seen}every user can read or write it", remedy
-    if found.st_mode & (stat.S_IRGRP | stat.S_IWGRP) and (others := _others_in(found.st_gid, look.reader)):
+    if found.st_mode & (stat.S_IRGRP | stat.S_IWGRP) and (others := _others_in(found.st_gid, disk.reader)):
         return status, f"{seen}its group has others in it ({brief(others)})", remedy
     return None
 
 
-def _unreadable(look: Chain, path: Path, found: os.stat_result) -> Outcome | None:
+def _unreadable(disk: Chain, path: Path, found: os.stat_result) -> CheckResult | None:
     remedy = f"{_HIGHSTATE}, which puts owner and mode right."
-    if not may(found, look.reader, READ):
-        return "fail", f"{described(path, found)}: {look.reader.name} may not read it", remedy
+    if not may(found, disk.reader, READ):
+        return "fail", f"{described(path, found)}: {disk.reader.name} may not read it", remedy
     for folder in _above(path):
         its = folder.stat()
-        if not may(its, look.reader, PASS):
-            return "fail", f"{described(folder, its)}: {look.reader.name} may not pass", remedy
+        if not may(its, disk.reader, PASS):
+            return "fail", f"{described(folder, its)}: {disk.reader.name} may not pass", remedy
     return None
 
 
@@ -233,24 +235,24 @@ def _others_in(gid: int, reader: Who) -> list[str]:
         return [*first, f"group {gid} has no name"]
 
 
-def _folders(look: Chain) -> list[Finding]:
+def _folders(disk: Chain) -> list[Finding]:
     """Return findings about the folders above all keys: whoever can write to one can put another key in place."""
-    paths = [look.path(name) for name in look.signing if _has_path(look, name)]
+    paths = [disk.path(name) for name in disk.signing if _has_path(disk, name)]
     folders = {folder for path in paths if path.exists() for folder in _above(path.resolve())}
     id, wanted, found, safe = "config.dkim.key_folder", "only root and OpenDKIM can write to the folder", [], []
     for folder in sorted(folders):
         its = folder.stat()
-        if why := _writable(its, look.reader):
+        if why := _writable(its, disk.reader):
             seen = f"{described(folder, its)}: {why}; OpenDKIM refuses the keys below it (RequireSafeKeys)"
             remedy = f"chmod go-w {folder}, and chown root {folder} if it is another user's; then check again."
-            found.append(Finding(id, "fail" if look.is_strict else "warn", str(folder), wanted, seen, remedy))
+            found.append(Finding(id, "fail" if disk.is_strict else "warn", str(folder), wanted, seen, remedy))
         else:
             safe.append(str(folder))
     return found + together(id, safe, "folders", wanted)
 
 
-def _has_path(look: Chain, name: str) -> bool:
-    return ":/" in look.records.get(look.signing[name].lower(), "")
+def _has_path(disk: Chain, name: str) -> bool:
+    return ":/" in disk.records.get(disk.signing[name].lower(), "")
 
 
 def _writable(found: os.stat_result, reader: Who) -> str:
@@ -264,13 +266,13 @@ def _writable(found: os.stat_result, reader: Who) -> str:
     return ""
 
 
-def _key(look: Chain, name: str) -> Outcome | None:
-    path, selector = look.path(name), look.signing[name].partition("._domainkey.")[0]
+def _key(disk: Chain, name: str) -> CheckResult | None:
+    path, selector = disk.path(name), disk.signing[name].partition("._domainkey.")[0]
     try:
         public, bits = keystore.public_half(keystore.read_private(path.resolve()), str(path))
     except (OSError, DkimError, UnicodeError) as err:
         return "fail", str(err), _lost(name)
-    row = look.manifests[name].key(selector)
+    row = disk.manifests[name].key(selector)
     if bits < WEAKEST:
         return "fail", f"{path} has {bits} bits, and no verifier takes it (RFC 8301)", _stronger(name)
     if row and row.public != public:
@@ -278,7 +280,7 @@ def _key(look: Chain, name: str) -> Outcome | None:
     if bits < WANTED:
         return "warn", f"{path} has {bits} bits; RFC 8301 asks for {WANTED}", _stronger(name)
     if row is None:
-        seen = f"{path} is no key of {look.place.keys}/{name}/{keystore.MANIFEST}"
+        seen = f"{path} is no key of {disk.paths.keys}/{name}/{keystore.MANIFEST}"
         return "warn", seen, f"Make one that is: salt-call dkim.rotate {name} force=True"
     return None
 
@@ -287,12 +289,12 @@ def _stronger(name: str) -> str:
     return f"Set mailserver:dkim:bits to {WANTED}, run a highstate, then: salt-call dkim.rotate {name} force=True"
 
 
-def _others(look: Chain, domains: Domains) -> list[Finding]:
+def _others(disk: Chain, domains: Domains) -> list[Finding]:
     """Return findings about rows of domains that should not be signed for."""
     id, wanted = "config.dkim.signing_table", "only domains of the pillar are signed for"
-    senders = look.place.tables.senders
+    senders = disk.paths.tables.senders
     odd = sorted(
-        name for name in look.signing if not (name in senders or (name in domains and domains[name]["dkim"]["enabled"]))
+        name for name in disk.signing if not (name in senders or (name in domains and domains[name]["dkim"]["enabled"]))
     )
     remedy = f"{_HIGHSTATE}, which takes the row away; or give the domain back to the pillar."
-    return [Finding(id, "warn", name, wanted, f"{look.table} still has a row for {name}", remedy) for name in odd]
+    return [Finding(id, "warn", name, wanted, f"{disk.table} still has a row for {name}", remedy) for name in odd]

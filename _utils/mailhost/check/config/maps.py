@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mailhost.check.findings import Finding, Host, Status, ok
+from mailhost.check.findings import CheckedHost, Finding, Status, ok
 from mailhost.check.shared import brief, not_run, together
 from mailhost.postfix import fits
 from mailhost.postfix import tables as postfix_tables
@@ -18,17 +18,17 @@ _LONGEST = 120
 def values(
     main: Iterable[str], effective: Mapping[str, str], options: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the values in main.cf and in the options of master.cf, with references filled in: ``{place: text}``.
+    """Return the values in main.cf and in the options of master.cf, with references filled in: ``{parameter: text}``.
 
     :param main: the names of main.cf's parameters; ``effective`` are all parameters with their values filled in.
-    :param options: ``{place: text}`` from the output of ``postconf -P``.
+    :param options: ``{parameter: text}`` from the output of ``postconf -P``.
     """
     whole = {name: effective.get(name, "") for name in main}
-    filled = {place: expanded(text, effective) for place, text in options.items()}
-    return whole, {place: text if text is not None else options[place] for place, text in filled.items()}
+    filled = {parameter: expanded(text, effective) for parameter, text in options.items()}
+    return whole, {parameter: text if text is not None else options[parameter] for parameter, text in filled.items()}
 
 
-def maps(host: Host, texts: Mapping[str, str]) -> list[Finding]:
+def maps(host: CheckedHost, texts: Mapping[str, str]) -> list[Finding]:
     """Return whether Postfix can open each table that these values name, and whether it is as new as its source."""
     id, wanted, found, good = "config.postfix.map", "Postfix can open it, and it is up to date", [], []
     for kind, name in postfix_tables.named(texts):
@@ -53,9 +53,9 @@ def maps(host: Host, texts: Mapping[str, str]) -> list[Finding]:
             found.append(Finding(id, "warn", about, wanted, seen, f"{_remedy(kind, name)}."))
         else:
             good.append(about)
-    for place, path in postfix_tables.missing_files(texts).items():
-        seen = f"{place} names it, and there is no such file"
-        found.append(Finding(id, "fail", path[:_LONGEST], wanted, seen, f"Make {path}, or take it out of {place}."))
+    for parameter, path in postfix_tables.missing_files(texts).items():
+        seen = f"{parameter} names it, and there is no such file"
+        found.append(Finding(id, "fail", path[:_LONGEST], wanted, seen, f"Make {path}, or take it out of {parameter}."))
     return found + together(id, good, "maps", wanted)
 
 
@@ -86,15 +86,15 @@ def transports(texts: Mapping[str, str], options: Mapping[str, str], rows: str) 
     id, wanted = "config.postfix.transport", "master.cf has what main.cf sends mail through"
     has = {words[0] for words in map(str.split, rows.splitlines()) if len(words) > 7}
     asked = [(name, name, text) for name, text in texts.items()]
-    asked += [(place, place.rpartition("/")[2], text) for place, text in options.items()]
+    asked += [(parameter, parameter.rpartition("/")[2], text) for parameter, text in options.items()]
     found, good = [], []
-    for place, name, text in asked:
+    for parameter, name, text in asked:
         missing = {one for _, one in fits.transports({name: text})} - has
         if name.endswith("_service_name") and text and text not in has:
             missing.add(text)
-        good += [] if missing else [place]
+        good += [] if missing else [parameter]
         for one in sorted(missing):
-            seen = f"{place} = {text[:_LONGEST]}, and master.cf has no {one}"
+            seen = f"{parameter} = {text[:_LONGEST]}, and master.cf has no {one}"
             remedy = (
                 f"Take it out of the pillar (mailserver:postfix:main:{name}), or name one of these: "
                 f"{brief(sorted(fits.TRANSPORTS & has), 9)}; then run a highstate."

@@ -7,9 +7,9 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import brief, drifts, not_run, rows_differ, together
-from mailhost.command import Done, said
+from mailhost.command import CommandResult, output_lines
 from mailhost.postfix import tables as postfix_tables
 from mailhost.shapes import Settings
 
@@ -44,12 +44,12 @@ SMALLEST = {4: 24, 6: 56}
 """The shortest prefixes that a public network may have to be trusted."""
 
 
-def show(host: Host) -> dict[str, Done]:
-    """Return ``{name: Done}`` for the commands of :data:`SHOW`."""
+def show(host: CheckedHost) -> dict[str, CommandResult]:
+    """Return ``{name: CommandResult}`` for the commands of :data:`SHOW`."""
     return {name: host.command(words) for name, words in SHOW.items()}
 
 
-def parsers(host: Host, shown: Mapping[str, Done]) -> list[Finding]:
+def parsers(host: CheckedHost, shown: Mapping[str, CommandResult]) -> list[Finding]:
     """Return what Postfix's own tools say about its files."""
     found = [*_check(host), *(_parsed(name, shown[name]) for name in ("main.cf", "master.cf"))]
     if all(one.status != "fail" for one in found):  # these fail as well if a file is not understood
@@ -59,14 +59,14 @@ def parsers(host: Host, shown: Mapping[str, Done]) -> list[Finding]:
     return found
 
 
-def _check(host: Host) -> list[Finding]:
+def _check(host: CheckedHost) -> list[Finding]:
     id, about, wanted = "config.postfix.parser", "postfix check", "no complaint of `postfix check`"
     done = host.command(ON_TERMINAL)
     if done.status in (None, 127):  # a host without script(1); 127 comes from script's shell if postfix is missing
         done = host.command(CHECK)
     if done.status is None:
         return [not_run(id, about, wanted, CHECK, done)]
-    lines = said(f"{done.out}\n{done.err}")
+    lines = output_lines(f"{done.out}\n{done.err}")
     others = [line for line in lines if "postconf: " not in line]
     if lines and not others:  # reported for the file that postconf names
         return []
@@ -77,16 +77,16 @@ def _check(host: Host) -> list[Finding]:
     return [_judged(id, about, wanted, done, others, remedy)]
 
 
-def _parsed(name: str, done: Done) -> Finding:
+def _parsed(name: str, done: CommandResult) -> Finding:
     id, wanted = "config.postfix.parser", f"Postfix understands all of {name}"
     if done.status is None:
         return not_run(id, name, wanted, SHOW[name], done)
-    lines = [line for line in said(done.err) if ("master.cf" in line) == (name == "master.cf")]
+    lines = [line for line in output_lines(done.err) if ("master.cf" in line) == (name == "master.cf")]
     remedy = f"{_AGAIN}, which writes the file again; change in the pillar what it must not write."
     return _judged(id, name, wanted, done, lines, remedy)
 
 
-def _judged(id: str, about: str, wanted: str, done: Done, lines: Sequence[str], remedy: str) -> Finding:
+def _judged(id: str, about: str, wanted: str, done: CommandResult, lines: Sequence[str], remedy: str) -> Finding:
     if done.status == 0 and not lines:
         return ok(id, about, wanted)
     failed = done.status != 0 or any(re.search(r"\b(fatal|error|panic):", line) for line in lines)
@@ -137,8 +137,8 @@ def _chroot(settings: Settings, name: _Name, wanted: str, row: Sequence[str] | N
 def options(settings: Settings, printed: str) -> list[Finding]:
     """Return where the ``-o`` options of the submission services differ; ``printed`` is from ``postconf -P``."""
     seen: dict[_Submission, dict[str, str]] = {"submission": {}, "submissions": {}}
-    for place, value in postfix_tables.parameters(printed).items():
-        port, _, name = place.partition("/inet/")
+    for parameter, value in postfix_tables.parameters(printed).items():
+        port, _, name = parameter.partition("/inet/")
         for service, theirs in seen.items():
             if port in _SERVICES[service]:
                 theirs[f"{service}: {name}"] = value

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.reach import Who, socket_problem, who
 from mailhost.check.shared import not_run
 
@@ -16,7 +16,7 @@ _MUX = "/var/run/saslauthd/mux"
 _SASL = "Run: salt-call state.apply mailserver.sasl sync_mods=all"
 
 
-def findings(host: Host, effective: Mapping[str, str], rows: str) -> list[Finding]:
+def findings(host: CheckedHost, effective: Mapping[str, str], rows: str) -> list[Finding]:
     """Return whether Postfix can reach its sockets.
 
     :param effective: all parameters of Postfix, values filled in.
@@ -45,12 +45,12 @@ def _takes_logins(words: Iterable[str], effective: Mapping[str, str]) -> bool:
 
 
 def _milters(
-    effective: Mapping[str, str], user: Who, queue: Path, places: Mapping[str, Collection[Path]]
+    effective: Mapping[str, str], user: Who, queue: Path, folders: Mapping[str, Collection[Path]]
 ) -> list[Finding]:
     sockets: dict[tuple[str, str], list[Path]] = {}
     for parameter, daemon in _ASKING.items():
         for kind, path in _MILTER.findall(effective.get(parameter, "")):
-            sockets.setdefault((kind, path), []).extend(places[daemon])
+            sockets.setdefault((kind, path), []).extend(folders[daemon])
     found, wanted = [], "Postfix reaches the milter"
     for (kind, path), roots in sockets.items():
         about, seen = f"{kind}:{path}", "" if kind.startswith("inet") else _problem(path, roots, user, queue)
@@ -73,7 +73,9 @@ def _problem(path: str, roots: Iterable[Path], user: Who, queue: Path) -> str:
     return next(filter(None, problems), "")
 
 
-def _logins(host: Host, effective: Mapping[str, str], user: Who, queue: Path, roots: Collection[Path]) -> list[Finding]:
+def _logins(
+    host: CheckedHost, effective: Mapping[str, str], user: Who, queue: Path, roots: Collection[Path]
+) -> list[Finding]:
     settings = host.settings
     if not roots:  # no service takes logins
         return []

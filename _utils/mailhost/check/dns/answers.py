@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from mailhost.check.findings import Finding, Outcome, Status, ok
+from mailhost.check.findings import CheckResult, Finding, Status, ok
 from mailhost.check.shared import brief
 from mailhost.dkim.run import Ask, OldestQueued
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Answers, Check, Question, Seen, place
+from mailhost.dns.lookup import Answers, Check, Question, ServerAnswer, server_of
 from mailhost.dns.message import Values
 from mailhost.receiver.spf import Evaluate
 from mailhost.records import record as mail_records
@@ -16,7 +16,7 @@ from mailhost.records.record import Record
 from mailhost.shapes import Domains, Settings
 
 if TYPE_CHECKING:
-    from mailhost.check.dns.keys import Keys
+    from mailhost.check.dns.keys import CheckedKeys
 
 ASK_AGAIN = "Nothing is known to be wrong. Check again when the servers named answer; docs/dns.md explains messages."
 DISAGREE = (
@@ -42,15 +42,15 @@ class Means:
 
 @dataclass
 class Survey:
-    """One look at DNS: the host's settings, the domains to check with theirs, and all answers so far.
+    """One survey of DNS: the host's settings, the domains to check with theirs, and all answers so far.
 
-    ``keys`` is what the host knows of the domains' DKIM keys (:class:`mailhost.check.dns.keys.Keys`).
+    ``keys`` is what the host knows of the domains' DKIM keys (:class:`mailhost.check.dns.keys.CheckedKeys`).
     """
 
     settings: Settings
     domains: Domains
     means: Means
-    keys: "Keys | None" = None
+    keys: "CheckedKeys | None" = None
     answers: dict[Question, Answers] = field(default_factory=dict)
 
     def answers_to(self, name: str, rdtype: str) -> Answers | None:
@@ -64,7 +64,7 @@ class Survey:
     def values(self, name: str, rdtype: str) -> Values:
         """Return all values that authoritative servers show at a name, each once; empty if it was not asked yet."""
         answers = self.answers_to(name, rdtype)
-        return tuple(dict.fromkeys(value for one in told(answers) for value in one.values)) if answers else ()
+        return tuple(dict.fromkeys(value for one in answered(answers) for value in one.values)) if answers else ()
 
 
 def askable(name: str) -> bool:
@@ -73,19 +73,21 @@ def askable(name: str) -> bool:
     return name.isascii() and (fits or not name)
 
 
-def told(answers: Answers) -> list[Seen]:
+def answered(answers: Answers) -> list[ServerAnswer]:
     """Return the definite answers of authoritative servers: a record, or that there is none."""
     return [one for one in answers.seen if one.status in ("answer", "absent") and one.server != "resolver"]
 
 
 def where(answers: Answers) -> str:
-    """Return the places that answered, as the end of a sentence."""
-    return f"at {brief(place(one) for one in answers.seen if one.status in ('answer', 'absent'))}"
+    """Return the servers that answered, as the end of a sentence."""
+    return f"at {brief(server_of(one) for one in answers.seen if one.status in ('answer', 'absent'))}"
 
 
 def why_unknown(answers: Answers) -> str:
     """Return why the answer to a question is unknown."""
-    unseen = [f"{place(one)} gave no usable answer for {answers.question.name}: {one.detail}" for one in answers.seen]
+    unseen = [
+        f"{server_of(one)} gave no usable answer for {answers.question.name}: {one.detail}" for one in answers.seen
+    ]
     return in_short([answers.trouble] if answers.trouble else unseen)
 
 
@@ -130,7 +132,7 @@ def optional(
     wanted: str,
     answers: Answers,
     select: Callable[[Values], Sequence[_Value]],
-    read: Callable[[Sequence[_Value]], Outcome],
+    read: Callable[[Sequence[_Value]], CheckResult],
 ) -> Finding:
     """Return a finding about records that are optional but must be right if they exist.
 
@@ -139,10 +141,10 @@ def optional(
     :param select: takes a server's values, returns those that count; the name may have other values as well.
     :param read: takes those of one server; returns a status, what they say, and a remedy.
     """
-    servers = told(answers)
+    servers = answered(answers)
     if not servers:
         return unknown(id, about, wanted, why_unknown(answers))
-    shown = {place(one): tuple(select(one.values)) for one in servers}
+    shown = {server_of(one): tuple(select(one.values)) for one in servers}
     if len(set(shown.values())) > 1:
         said = [f"{at} shows {_listed(values)}" for at, values in shown.items()]
         return Finding(id, "warn", about, wanted, f"the servers disagree: {in_short(said)}", DISAGREE)

@@ -15,7 +15,7 @@ from mailhost.check.dns import keys as check_keys
 from mailhost.check.dns import policy as check_policy
 from mailhost.check.dns import spf as check_spf
 from mailhost.check.dns.answers import Means, Survey, in_short
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.dns import lookup
 from mailhost.dns.lookup import Question
 from mailhost.postfix import queue as postfix_queue
@@ -43,7 +43,7 @@ PARTS: tuple[Part, ...] = (
 ROUNDS = 3
 
 
-def findings(host: Host, domains: Collection[str], means: Means | None = None) -> list[Finding]:
+def findings(host: CheckedHost, domains: Collection[str], means: Means | None = None) -> list[Finding]:
     """Return what DNS shows of the host and these of its domains, compared with what is wanted.
 
     A server that does not answer, or is lame, makes a finding unknown, never a failure.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailhost.check.dns.answers import ASK_AGAIN, Survey, as_wanted, optional, told, why_unknown
+from mailhost.check.dns.answers import ASK_AGAIN, Survey, answered, as_wanted, optional, why_unknown
 from mailhost.check.dns.hosts import targets
-from mailhost.check.findings import Finding, Outcome, Status
+from mailhost.check.findings import CheckResult, Finding, Status
 from mailhost.dns.lookup import Answers, Question
 from mailhost.errors import CertificateError
 from mailhost.records.transport import check_tlsa, tlsa_record
@@ -42,7 +42,7 @@ def parse(value: str) -> Tlsa:
     return Tlsa(int(usage), int(selector), int(matching), "".join(data).lower())
 
 
-def _place(host: str) -> str:
+def _tlsa_name(host: str) -> str:
     return f"_25._tcp.{host}"
 
 
@@ -53,14 +53,14 @@ def _hosts(survey: Survey) -> list[str]:
 
 def questions(survey: Survey) -> list[Question]:
     """Return the questions that follow from the answers so far."""
-    found = [Question(_place(host), "TLSA") for host in _hosts(survey)]
+    found = [Question(_tlsa_name(host), "TLSA") for host in _hosts(survey)]
     return found + [Question(_zone(survey, host), "DS") for host in _hosts(survey) if _zone(survey, host)]
 
 
 def _zone(survey: Survey, host: str) -> str:
     """Return the zone of a host's TLSA records, ``""`` if there are none."""
-    answers = survey.answers_to(_place(host), "TLSA")
-    return answers.zone if answers and survey.values(_place(host), "TLSA") else ""
+    answers = survey.answers_to(_tlsa_name(host), "TLSA")
+    return answers.zone if answers and survey.values(_tlsa_name(host), "TLSA") else ""
 
 
 def findings(survey: Survey) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def findings(survey: Survey) -> Iterator[Finding]:
     for host in _hosts(survey):
         wanted = f"senders that use DANE find the certificate of {host} right"
         read = partial(_read, survey, host)
-        answers = survey.shown(_place(host), "TLSA")
+        answers = survey.shown(_tlsa_name(host), "TLSA")
         found = optional("dns.tlsa", host, wanted, answers, list, read)
         yield _as_the_settings_want(survey, found, answers) if host == survey.settings["hostname"] else found
 
@@ -88,12 +88,12 @@ def _as_the_settings_want(survey: Survey, found: Finding, answers: Answers) -> F
     )
 
 
-def _read(survey: Survey, host: str, values: Sequence[str]) -> Outcome:
+def _read(survey: Survey, host: str, values: Sequence[str]) -> CheckResult:
     """Judge a host's records. Without DNSSEC, senders ignore them (RFC 7672 section 2.2)."""
     zone, shown = _zone(survey, host), "; ".join(values)
     answers = survey.answers_to(zone, "DS")
     # The root zone has no parent, and so no DS record.
-    servers = told(answers) if answers else []
+    servers = answered(answers) if answers else []
     if answers and not servers:
         return "unknown", f"{shown}; whether {zone} is signed: {why_unknown(answers)}", ASK_AGAIN
     if not servers or any(one.status == "absent" for one in servers):
@@ -106,7 +106,7 @@ def _read(survey: Survey, host: str, values: Sequence[str]) -> Outcome:
     return _match(survey, host, shown, records)
 
 
-def _match(survey: Survey, host: str, shown: str, records: Sequence[Tlsa]) -> Outcome:
+def _match(survey: Survey, host: str, shown: str, records: Sequence[Tlsa]) -> CheckResult:
     """Compare the host's own records with its certificate: one must match, or mail for the host waits and bounces."""
     path = file_of(survey.settings, "certificate")
     try:
@@ -126,7 +126,7 @@ def _match(survey: Survey, host: str, shown: str, records: Sequence[Tlsa]) -> Ou
 
 
 def _remedy(host: str, data: str) -> str:
-    return f"Publish: {_place(host)}. 3600 IN TLSA 3 1 1 {data} (and only then take the others away)"
+    return f"Publish: {_tlsa_name(host)}. 3600 IN TLSA 3 1 1 {data} (and only then take the others away)"
 
 
 def matches(record: Tlsa, chain: Sequence["x509.Certificate"]) -> bool:

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 from mailhost.check.dns.answers import (
     Survey,
+    answered,
     askable,
     in_short,
     judged,
     publish,
     text,
-    told,
     unknown,
     where,
     why_unknown,
@@ -54,7 +54,7 @@ def _answers(survey: Survey, name: str) -> Answers:
 
 def _texts(survey: Survey, name: str) -> list[str]:
     answers = survey.answers_to(f"_dmarc.{name}", "TXT")
-    servers = told(answers) if answers else []
+    servers = answered(answers) if answers else []
     return [text(value) for value in servers[0].values] if servers else []
 
 
@@ -200,7 +200,7 @@ def _refused(survey: Survey, name: str, host: str) -> str:
 
 def _known(survey: Survey, question: Question) -> list[str]:
     answers = survey.answers.get(question)
-    servers = told(answers) if answers else []
+    servers = answered(answers) if answers else []
     if not servers:
         raise Unanswered(why_unknown(answers) if answers else f"{question.name} was not asked")
     return [text(value) for value in servers[0].values]

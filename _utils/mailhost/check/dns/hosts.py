@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
-from mailhost.check.dns.answers import ASK_AGAIN, Survey, in_short, judged, publish, told, where, why_unknown
+from mailhost.check.dns.answers import ASK_AGAIN, Survey, answered, in_short, judged, publish, where, why_unknown
 from mailhost.check.findings import Finding, Status, ok
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Question, place
+from mailhost.dns.lookup import Question, server_of
 from mailhost.records import addresses
 from mailhost.records import hosts as records_hosts
 from mailhost.records import shared as shared_records
@@ -62,7 +62,7 @@ def _addresses(survey: Survey) -> list[Finding]:
     return [_address(survey, one, "warn" if reached else "fail") for one in compared]
 
 
-def _address(survey: Survey, compared: records_wants.Finding, status: Status) -> Finding:
+def _address(survey: Survey, compared: records_wants.Comparison, status: Status) -> Finding:
     want = compared.want
     rdtype, listed = want.label, ", ".join(record.value for record in want.publish) or "none"
     remedy = publish(want.publish, "or, if DNS is right, give these addresses as mailserver:addresses")
@@ -100,11 +100,11 @@ def _reverse(survey: Survey, address: str) -> Finding:
     if is_private(address):
         return report("unknown", "a private address, which nobody outside sees")
     answers = survey.shown(pointer(address), "PTR")
-    missing = [one for one in told(answers) if one.status == "absent"]
+    missing = [one for one in answered(answers) if one.status == "absent"]
     if missing:
-        sentences = [f"{place(one)} shows no PTR at {pointer(address)} ({one.detail})" for one in missing]
+        sentences = [f"{server_of(one)} shows no PTR at {pointer(address)} ({one.detail})" for one in missing]
         return report("fail", in_short(sentences))
-    if not told(answers):
+    if not answered(answers):
         return report("unknown", why_unknown(answers))
     names = _names(survey, address)
     confirmed = [name for name in names if address in survey.values(*_key(_confirming(name, address)))]
@@ -121,13 +121,13 @@ def _key(question: Question) -> tuple[str, str]:
 
 def _unconfirmed(survey: Survey, address: str, names: Sequence[str], report: _Report) -> Finding:
     asked = [survey.answers[_confirming(name, address)] for name in names]
-    silent = [why_unknown(one) for one in asked if not told(one)]
+    silent = [why_unknown(one) for one in asked if not answered(one)]
     if silent:
         return report("unknown", in_short(silent))
     shown = (", ".join(survey.values(*_key(one.question))) or f"no {one.question.rdtype} record" for one in asked)
-    places = map(where, asked)
+    sources = map(where, asked)
     seen = in_short(
-        [f"its name {name or '.'} has {has} {at}" for name, has, at in zip(names, shown, places, strict=True)]
+        [f"its name {name or '.'} has {has} {at}" for name, has, at in zip(names, shown, sources, strict=True)]
     )
     host = survey.settings["hostname"]
     line = f"Publish: {host}. 3600 IN {_confirming(host, address).rdtype} {address}"
@@ -171,7 +171,7 @@ def _mx(survey: Survey, name: str, domain: DomainSettings) -> Finding:
         )
         where_to = f"mailserver:domains:{name}:hosts, if they have the domain as this one does, or else in {where_to}"
     verdict = lookup.judge(answers, partial(check, hosts=hosts))
-    reached = all(any(host in hosts for _, host in one.values) for one in told(answers))
+    reached = all(any(host in hosts for _, host in one.values) for one in answered(answers))
     remedy = publish(records, f"{otherwise} {where_to}")
     return judged(
         *("dns.mx", name, f"MX: {', '.join(hosts)}", verdict.value, verdict.findings),

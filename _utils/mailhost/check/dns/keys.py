@@ -19,11 +19,11 @@ _MEND = "Do what the message says; until then nothing is known of the domain's k
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckedKey:
     """A key, and what DNS should show of it (:class:`mailhost.dkim.records.Wanted`)."""
 
     domain: str
-    key: life.Key
+    key: life.KeyRow
     wanted: dkim_records.Wanted
 
     @property
@@ -33,7 +33,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Keys:
+class CheckedKeys:
     """The domains' keys whose records are checked; ``manifests`` by domain; ``troubles`` say why some are unknown.
 
     Without a ``run`` nothing is known.
@@ -41,35 +41,35 @@ class Keys:
 
     run: dkim_run.Run | None
     manifests: dict[str, life.Manifest]
-    rows: tuple[Row, ...]
+    rows: tuple[CheckedKey, ...]
     troubles: dict[str, str]
 
 
-def read(settings: Settings, names: Collection[str], oldest_queued: dkim_run.OldestQueued) -> Keys:
-    """Return the :class:`Keys` of these domains from the host's manifests; nothing is written.
+def read(settings: Settings, names: Collection[str], oldest_queued: dkim_run.OldestQueued) -> CheckedKeys:
+    """Return the :class:`CheckedKeys` of these domains from the host's manifests; nothing is written.
 
     :param oldest_queued: see :func:`mailhost.dkim.records.oldest_if_needed`.
     """
     wanted = [name for name in names if settings["domains"][name]["dkim"]["enabled"]]
     if not (wanted and settings["opendkim"]["enabled"]):
-        return Keys(None, {}, (), {})
+        return CheckedKeys(None, {}, (), {})
     try:
-        place = dkim_run.place_of(settings)
-        run = dkim_run.begin(place, settings["domains"], settings["dns"], test=True)
+        paths = dkim_run.paths_of(settings)
+        run = dkim_run.begin(paths, settings["domains"], settings["dns"], test=True)
     except DkimError as err:
-        return Keys(None, {}, (), {settings["hostname"]: str(err)})
+        return CheckedKeys(None, {}, (), {settings["hostname"]: str(err)})
     manifests, troubles = keystore.read_each(wanted, run.manifest)
     oldest = dkim_records.oldest_if_needed(run, manifests.values(), oldest_queued)
     rows = tuple(
-        Row(name, key, _wanted(run, name, key, oldest))
+        CheckedKey(name, key, _wanted(run, name, key, oldest))
         for name, manifest in manifests.items()
         for key in manifest.keys
         if not key.removed and (key.given_up not in life.LEFT or run.is_named(name, key.selector))
     )
-    return Keys(run, manifests, rows, troubles)
+    return CheckedKeys(run, manifests, rows, troubles)
 
 
-def _wanted(run: dkim_run.Run, name: str, key: life.Key, oldest: datetime | None) -> dkim_records.Wanted:
+def _wanted(run: dkim_run.Run, name: str, key: life.KeyRow, oldest: datetime | None) -> dkim_records.Wanted:
     wanted = dkim_records.wanted_of(run, name, key, oldest)
     # The key reached this stage with an empty p= or without a record, and either may still be there.
     return replace(wanted, why="the key is revoked") if key.revoked and wanted.text else wanted
@@ -98,8 +98,8 @@ def findings(survey: Survey) -> Iterator[Finding]:
     yield from (_signer(keys.run, manifest) for name, manifest in keys.manifests.items() if name not in waits)
 
 
-def _keys(survey: Survey) -> Keys:
-    return survey.keys or Keys(None, {}, (), {})
+def _keys(survey: Survey) -> CheckedKeys:
+    return survey.keys or CheckedKeys(None, {}, (), {})
 
 
 def _seen(survey: Survey) -> dict[lookup.Question, lookup.Answers]:
@@ -113,7 +113,7 @@ def _seen(survey: Survey) -> dict[lookup.Question, lookup.Answers]:
     )
 
 
-def _shown(run: dkim_run.Run, row: Row, answers: lookup.Answers) -> Finding:
+def _shown(run: dkim_run.Run, row: CheckedKey, answers: lookup.Answers) -> Finding:
     """Judge what DNS shows of a key by its stage (docs/lifecycle.md).
 
     Without the record, mail that was signed with the key cannot be verified (RFC 6376 section 6.1.2). A key that waits
@@ -131,7 +131,7 @@ def _shown(run: dkim_run.Run, row: Row, answers: lookup.Answers) -> Finding:
     )
 
 
-def _status(run: dkim_run.Run, row: Row) -> Status:
+def _status(run: dkim_run.Run, row: CheckedKey) -> Status:
     key, late = row.key, life.deadline(row.key, run.policy(row.domain))
     if key.stage == "generated":
         return "fail" if run.now >= late else "warn"
@@ -139,7 +139,7 @@ def _status(run: dkim_run.Run, row: Row) -> Status:
     return "fail" if needed else "warn"
 
 
-def _in_words(key: life.Key, wanted: dkim_records.Wanted) -> str:
+def _in_words(key: life.KeyRow, wanted: dkim_records.Wanted) -> str:
     if key.stage == "generated":
         return "DNS shows the new key, which signs nothing before that"
     if wanted.left:
@@ -149,7 +149,7 @@ def _in_words(key: life.Key, wanted: dkim_records.Wanted) -> str:
     return f"DNS shows {'an empty p=, or no record' if wanted.text else 'no record'}, because {wanted.why}"
 
 
-def _remedy(run: dkim_run.Run, row: Row, zone: str) -> str:
+def _remedy(run: dkim_run.Run, row: CheckedKey, zone: str) -> str:
     key, domain = row.key, run.domains[row.domain]
     if row.wanted.left:
         return f"Publish the record of the newest key (salt-call dkim.records {row.domain}), and not this one again."
@@ -165,7 +165,7 @@ def _signer(run: dkim_run.Run, manifest: life.Manifest) -> Finding:
     """Return whether a key of a domain signs; a published key that soaks will sign later."""
     name, wanted, signer = manifest.domain, "a key signs the domain's mail", life.signer(manifest)
     # If there is no KeyTable at all, the checks of the configuration report that.
-    if signer and (run.is_named(name, signer.selector) or not run.place.tables.key_table.exists()):
+    if signer and (run.is_named(name, signer.selector) or not run.paths.tables.key_table.exists()):
         return ok("dns.dkim.signs", name, wanted, f"{signer.selector} signs since {shown_time(signer.at('signing'))}")
     waiting = life.successor(manifest)
     seen = f"{waiting.selector} is {waiting.stage}, and does not sign yet" if waiting else "no key that may sign"

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeAlias
 
-from mailhost.check.dns.answers import Survey, as_wanted, optional, text, told, unknown, why_unknown
-from mailhost.check.findings import Finding, Outcome, Status, ok
-from mailhost.dns.lookup import Answers, Question, place
+from mailhost.check.dns.answers import Survey, answered, as_wanted, optional, text, unknown, why_unknown
+from mailhost.check.findings import CheckResult, Finding, Status, ok
+from mailhost.dns.lookup import Answers, Question, server_of
 from mailhost.records import mta_sts
 from mailhost.records.mta_sts import Policy, PolicyError, Unfetched
 from mailhost.records.policies import KINDS
@@ -86,7 +86,7 @@ def _mta_sts(survey: Survey, name: str, policies: Mapping[str, _Fetched]) -> Fin
     return _as_the_settings_want(survey, name, "MTA-STS", found, answers)
 
 
-def _read_sts(survey: Survey, name: str, policies: Mapping[str, _Fetched], values: Sequence[bytes]) -> Outcome:
+def _read_sts(survey: Survey, name: str, policies: Mapping[str, _Fetched], values: Sequence[bytes]) -> CheckResult:
     record, at = f"_mta-sts.{name}", mta_sts.url(name)
     if len(values) > 1:
         remedy = f"Keep one of the TXT records v=STSv1 at {record}."
@@ -107,7 +107,7 @@ def _read_sts(survey: Survey, name: str, policies: Mapping[str, _Fetched], value
     return _read_policy(survey, name, policy, shown)
 
 
-def _read_policy(survey: Survey, name: str, policy: Policy, shown: str) -> Outcome:
+def _read_policy(survey: Survey, name: str, policy: Policy, shown: str) -> CheckResult:
     hosts = sorted({host for _, host in survey.values(name, "MX") if host}) or survey.domains[name]["mx"]
     missing = [host for host in hosts if not mta_sts.allows(policy, host)]
     says = f"{shown}; the policy says mode: {policy.mode}, {', '.join(f'mx: {one}' for one in policy.mx) or 'no mx'}"
@@ -119,7 +119,7 @@ def _read_policy(survey: Survey, name: str, policy: Policy, shown: str) -> Outco
     return status, f"{says}, but mail for the domain goes to {', '.join(missing)}", remedy
 
 
-def _compare_policy(domain: DomainSettings, name: str, policy: Policy, says: str) -> Outcome:
+def _compare_policy(domain: DomainSettings, name: str, policy: Policy, says: str) -> CheckResult:
     """Compare the served policy with what the settings want; it is ok if they want no MTA-STS."""
     if not domain["mta_sts"]["mode"]:
         return "ok", says, ""
@@ -150,7 +150,7 @@ def _tls_rpt(survey: Survey, name: str) -> Finding:
     return _as_the_settings_want(survey, name, "TLS-RPT", found, answers)
 
 
-def _read_rpt(name: str, values: Sequence[bytes]) -> Outcome:
+def _read_rpt(name: str, values: Sequence[bytes]) -> CheckResult:
     record = f"_smtp._tls.{name}"
     line = f'{record}. 3600 IN TXT "v=TLSRPTv1; rua=mailto:tlsrpt@{name}"'
     if len(values) > 1:
@@ -171,7 +171,7 @@ def _wanted_caa(survey: Survey, name: str) -> Iterator[Finding]:
     if records:
         answers, wanted = survey.shown(name, "CAA"), [record.value for record in records]
         found = ok("dns.caa", name, f"CAA: {', '.join(wanted)}")
-        if not told(answers):
+        if not answered(answers):
             found = unknown(found.id, name, found.wanted, why_unknown(answers))
         otherwise = f"and take every other CAA record there away; or change mailserver:domains:{name}:caa"
         yield as_wanted(found, answers, partial(check_caa, wanted=wanted), records, otherwise)
@@ -191,12 +191,12 @@ def _caa(survey: Survey) -> Finding:
     wanted = "the records that say who may issue the host's certificate can be read"
     for name in _upward(host):
         answers = survey.shown(name, "CAA")
-        servers = told(answers)
+        servers = answered(answers)
         if not servers:
             return unknown("dns.caa", host, wanted, why_unknown(answers))
         values = survey.values(name, "CAA")
         if values:
-            return _read_caa(host, wanted, name, values, place(servers[0]))
+            return _read_caa(host, wanted, name, values, server_of(servers[0]))
     return ok("dns.caa", host, wanted, "not used: every authority may issue")
 
 

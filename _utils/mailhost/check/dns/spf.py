@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from mailhost.check.dns.answers import ASK_AGAIN, Survey, judged, publish, text, told, unknown, where
+from mailhost.check.dns.answers import ASK_AGAIN, Survey, answered, judged, publish, text, unknown, where
 from mailhost.check.findings import Finding, Status, ok
 from mailhost.dns import lookup
-from mailhost.dns.lookup import Question, Seen
+from mailhost.dns.lookup import Question, ServerAnswer
 from mailhost.errors import MissingPackage
 from mailhost.receiver.spf import Evaluated
 from mailhost.records import record as mail_records
@@ -63,8 +63,8 @@ def findings(survey: Survey) -> Iterator[Finding]:
 # ---- the record
 
 
-def _told(survey: Survey, name: str) -> list[Seen]:
-    return told(survey.shown(name, "TXT"))
+def _told(survey: Survey, name: str) -> list[ServerAnswer]:
+    return answered(survey.shown(name, "TXT"))
 
 
 def _records(survey: Survey, name: str) -> list[str]:

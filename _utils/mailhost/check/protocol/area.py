@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from mailhost.check.findings import Finding, Host, Status, ok
+from mailhost.check.findings import CheckedHost, Finding, Status, ok
 from mailhost.check.protocol import relay as check_relay
 from mailhost.daemons.services import SUBMISSION, Service, services
 from mailhost.daemons.talk import Budget, Reply, SmtpTalk, Talk, open_talk
@@ -20,7 +20,7 @@ _VERSION = re.compile(r"(?<![\w.-])v?\d+(\.\d+)+(?![\w-])")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StepResult:
     """The result of a step: a status, what was seen, the remedy; ``last``: later steps are impossible without it."""
 
     status: Status
@@ -30,12 +30,12 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Step:
+class ConversationStep:
     """One thing to check in a conversation: the end of its id, what is wanted, and a function that takes a visit."""
 
     name: str
     wanted: str
-    look: Callable[["Visit"], Verdict]
+    check: Callable[["Visit"], StepResult]
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Visit:
     talk: Talk
 
 
-def findings(host: Host, domains: Collection[str]) -> list[Finding]:
+def findings(host: CheckedHost, domains: Collection[str]) -> list[Finding]:
     """Return the findings about the ports of the services that ``host.settings`` want; ``domains`` make no difference.
 
     No message and no password is sent: each conversation ends before DATA, and before any login.
@@ -55,7 +55,7 @@ def findings(host: Host, domains: Collection[str]) -> list[Finding]:
     return look_at(host, services(host.settings), Budget())
 
 
-def look_at(host: Host, asked: Iterable[Service], budget: Budget) -> list[Finding]:
+def look_at(host: CheckedHost, asked: Iterable[Service], budget: Budget) -> list[Finding]:
     """Return the findings about these services, within a :class:`mailhost.daemons.talk.Budget`."""
     found: list[Finding] = []
     for service in asked:
@@ -79,28 +79,28 @@ def look_at_service(settings: Settings, service: Service, budget: Budget) -> lis
     return found
 
 
-def _verdict(step: Step, visit: Visit) -> Verdict:
+def _verdict(step: ConversationStep, visit: Visit) -> StepResult:
     try:
-        return step.look(visit)
+        return step.check(visit)
     except WireError as err:
         unit = visit.service.unit
         remedy = f"Check again; if it stays: systemctl status {unit}; journalctl -u '{unit}*' -n 50"
-        return Verdict("unknown", str(err), remedy, last=True)
+        return StepResult("unknown", str(err), remedy, last=True)
 
 
-def _finding(step: Step, service: Service, verdict: Verdict) -> Finding:
+def _finding(step: ConversationStep, service: Service, verdict: StepResult) -> Finding:
     id = f"protocol.{service.protocol}.{step.name}"
     if verdict.status == "ok":
         return ok(id, service.about, step.wanted, verdict.seen)
     return Finding(id, verdict.status, service.about, step.wanted, verdict.seen, verdict.remedy)
 
 
-def _ok(visit: Visit, seen: str | Reply) -> Verdict:
-    return Verdict("ok", f"{visit.service.place}: {seen}")
+def _ok(visit: Visit, seen: str | Reply) -> StepResult:
+    return StepResult("ok", f"{visit.service.endpoint}: {seen}")
 
 
-def _bad(visit: Visit, status: Status, seen: str | Reply, remedy: str, last: bool = False) -> Verdict:
-    return Verdict(status, f"{visit.service.place}: {seen}", remedy, last)
+def _bad(visit: Visit, status: Status, seen: str | Reply, remedy: str, last: bool = False) -> StepResult:
+    return StepResult(status, f"{visit.service.endpoint}: {seen}", remedy, last)
 
 
 def _smtp(visit: Visit) -> SmtpTalk:
@@ -119,7 +119,7 @@ def _run_states(unit: str) -> str:
     )
 
 
-def _listens(visit: Visit) -> Verdict:
+def _listens(visit: Visit) -> StepResult:
     unit = visit.service.unit
     try:
         visit.talk.connect()
@@ -128,9 +128,9 @@ def _listens(visit: Visit) -> Verdict:
             f"systemctl restart {unit}; systemctl status {unit}; journalctl -u '{unit}*' -n 50. If it runs without "
             f"this port: salt-call state.apply mailserver.{unit} sync_mods=all"
         )
-        return Verdict("fail", str(err), remedy, last=True)
+        return StepResult("fail", str(err), remedy, last=True)
     except HandshakeFailed as err:
-        return Verdict("fail", str(err), _no_tls(unit), last=True)
+        return StepResult("fail", str(err), _no_tls(unit), last=True)
     return _ok(visit, "took the connection")
 
 
@@ -141,7 +141,7 @@ def _no_tls(unit: str) -> str:
     )
 
 
-def _greeting(visit: Visit) -> Verdict:
+def _greeting(visit: Visit) -> StepResult:
     ready, words = visit.talk.greet()
     if ready:
         return _ok(visit, words)
@@ -150,20 +150,22 @@ def _greeting(visit: Visit) -> Verdict:
     return _bad(visit, status, words, f"journalctl -u '{unit}*' -n 50 says why no one is served", last=True)
 
 
-def _banner(visit: Visit) -> Verdict:
+def _banner(visit: Visit) -> StepResult:
     verdict = _greeting(visit)
     if verdict.status != "ok":
         return verdict
-    name, _, rest = verdict.seen.removeprefix(f"{visit.service.place}: 220 ").partition(" ")
+    name, _, rest = verdict.seen.removeprefix(f"{visit.service.endpoint}: 220 ").partition(" ")
     remedy = "Take smtpd_banner and myhostname out of mailserver:postfix:main (smtpd_banner is $myhostname ESMTP then)"
     if name.lower() != visit.settings["hostname"]:
-        return Verdict("warn", verdict.seen, f"{remedy}, and set mailserver:hostname to the host's full name")
+        return StepResult("warn", verdict.seen, f"{remedy}, and set mailserver:hostname to the host's full name")
     if _TELLING.search(rest) or _VERSION.search(rest):
-        return Verdict("warn", verdict.seen, f"{remedy}: systems and versions in a banner tell attackers what to try")
+        return StepResult(
+            "warn", verdict.seen, f"{remedy}: systems and versions in a banner tell attackers what to try"
+        )
     return verdict
 
 
-def _ehlo_name(visit: Visit) -> Verdict:
+def _ehlo_name(visit: Visit) -> StepResult:
     reply = _smtp(visit).hello()
     if reply.code != 250:
         status: Status = "unknown" if reply.code < 500 else "fail"
@@ -175,7 +177,7 @@ def _ehlo_name(visit: Visit) -> Verdict:
     return _ok(visit, f"250 {name}")
 
 
-def _auth_before_tls(visit: Visit) -> Verdict:
+def _auth_before_tls(visit: Visit) -> StepResult:
     talk = visit.talk
     if talk.capabilities is None:
         talk.hello()
@@ -200,21 +202,21 @@ def _remedy_of_cleartext(visit: Visit) -> str:
         if settings["dovecot"]["allow_cleartext_auth"]:
             return f"Set mailserver:dovecot:allow_cleartext_auth: false, and run a highstate; {why}"
         return _run_states("dovecot")
-    place, value = _postfix_setting(settings, service, "smtpd_tls_auth_only")
+    key, value = _postfix_setting(settings, service, "smtpd_tls_auth_only")
     if value == "yes":
         return _run_states("postfix")
-    return f"Set smtpd_tls_auth_only: true in {place}, or leave it out there, and run a highstate; {why}"
+    return f"Set smtpd_tls_auth_only: true in {key}, or leave it out there, and run a highstate; {why}"
 
 
 def _postfix_setting(settings: Settings, service: Service, name: str) -> tuple[str, str | None]:
-    """Return the place in the pillar that decides a parameter of this service, and its value, or ``None``."""
+    """Return the pillar key that decides a parameter of this service, and its value, or ``None``."""
     options = next((settings["postfix"][one]["options"] for one in SUBMISSION if one == service.name), {})
     if name in options:
         return f"mailserver:postfix:{service.name}:options", options[name]
     return "mailserver:postfix:main", settings["postfix"]["main"].get(name)
 
 
-def _starttls(visit: Visit) -> Verdict:
+def _starttls(visit: Visit) -> StepResult:
     talk, unit = visit.talk, visit.service.unit
     if not talk.offers_tls():
         remedy = _no_tls(unit)
@@ -227,11 +229,11 @@ def _starttls(visit: Visit) -> Verdict:
     try:
         talk.starttls()
     except HandshakeFailed as err:
-        return Verdict("fail", str(err), _no_tls(unit), last=True)
+        return StepResult("fail", str(err), _no_tls(unit), last=True)
     return _ok(visit, f"offered, and speaks {cast(ssl.SSLSocket, talk.socket).version()}")
 
 
-def _auth_after_tls(visit: Visit) -> Verdict:
+def _auth_after_tls(visit: Visit) -> StepResult:
     talk, service = visit.talk, visit.service
     if talk.capabilities is None:
         talk.hello()
@@ -243,14 +245,14 @@ def _auth_after_tls(visit: Visit) -> Verdict:
 def _remedy_of_no_logins(settings: Settings, service: Service) -> str:
     if service.unit == "dovecot":
         return "doveconf -n auth_mechanisms must name plain and login; journalctl -u 'dovecot*' -n 50"
-    place, value = _postfix_setting(settings, service, "smtpd_sasl_auth_enable")
+    key, value = _postfix_setting(settings, service, "smtpd_sasl_auth_enable")
     if value != "yes":
-        return f"Set mailserver:postfix:{service.name}:safe_options: true (or smtpd_sasl_auth_enable: true in {place})"
+        return f"Set mailserver:postfix:{service.name}:safe_options: true (or smtpd_sasl_auth_enable: true in {key})"
     checker = "dovecot" if settings["sasl"]["type"] == "dovecot" else settings["os"]["sasl"]["service"]
     return f"journalctl -u 'postfix*' -g sasl -n 20 says why; systemctl status {checker}"
 
 
-def _vrfy(visit: Visit) -> Verdict:
+def _vrfy(visit: Visit) -> StepResult:
     """VRFY may be refused (RFC 5321 section 7.3); 252 and 550 come from a server that looked up the name."""
     talk = _smtp(visit)
     if talk.capabilities is None:
@@ -262,20 +264,20 @@ def _vrfy(visit: Visit) -> Verdict:
     return _of_refusal(visit, reply)
 
 
-def _expn(visit: Visit) -> Verdict:
+def _expn(visit: Visit) -> StepResult:
     reply = _smtp(visit).ask("EXPN postmaster")
     if reply.code < 300:
         return _bad(visit, "warn", reply, "Postfix knows no EXPN: find out what answers here: ss -ltnp 'sport = :25'")
     return _of_refusal(visit, reply)
 
 
-def _of_refusal(visit: Visit, reply: Reply) -> Verdict:
+def _of_refusal(visit: Visit, reply: Reply) -> StepResult:
     if reply.code >= 500:
         return _ok(visit, reply)
     return _bad(visit, "unknown", reply, "Check again; journalctl -u 'postfix*' -n 50 says why this is put off")
 
 
-def _login_required(visit: Visit) -> Verdict:
+def _login_required(visit: Visit) -> StepResult:
     """Without a login, mail from the host's own domain to the host itself must be refused by RCPT at the latest."""
     settings, talk = visit.settings, _smtp(visit)
     if talk.capabilities is None:
@@ -290,18 +292,18 @@ def _login_required(visit: Visit) -> Verdict:
     return _bad(visit, "fail", f"RCPT TO without a login: {reply}", remedy)
 
 
-_LISTENS = Step("listens", "something listens", _listens)
-_GREETING = Step("greeting", "the server greets and is ready", _greeting)
-_BEFORE = Step("auth_before_tls", "no login is offered before TLS", _auth_before_tls)
-_STARTTLS = Step("starttls", "TLS is offered, and can be had", _starttls)
-_AFTER = Step("auth_after_tls", "a login is offered in TLS", _auth_after_tls)
+_LISTENS = ConversationStep("listens", "something listens", _listens)
+_GREETING = ConversationStep("greeting", "the server greets and is ready", _greeting)
+_BEFORE = ConversationStep("auth_before_tls", "no login is offered before TLS", _auth_before_tls)
+_STARTTLS = ConversationStep("starttls", "TLS is offered, and can be had", _starttls)
+_AFTER = ConversationStep("auth_after_tls", "a login is offered in TLS", _auth_after_tls)
 _SMTP = (
     _LISTENS,
-    Step("banner", "the greeting is 220 and the host's name, and tells no version and no system", _banner),
-    Step("ehlo_name", "EHLO is answered in the host's name", _ehlo_name),
+    ConversationStep("banner", "the greeting is 220 and the host's name, and tells no version and no system", _banner),
+    ConversationStep("ehlo_name", "EHLO is answered in the host's name", _ehlo_name),
 )
-_LOGIN = Step("login_required", "nothing is taken without a login", _login_required)
-_LOOK_UPS = (Step("vrfy", "VRFY is refused", _vrfy), Step("expn", "EXPN is refused", _expn))
+_LOGIN = ConversationStep("login_required", "nothing is taken without a login", _login_required)
+_LOOK_UPS = (ConversationStep("vrfy", "VRFY is refused", _vrfy), ConversationStep("expn", "EXPN is refused", _expn))
 _PLAIN, _DIRECT = (_LISTENS, _GREETING, _BEFORE, _STARTTLS, _AFTER), (_LISTENS, _GREETING, _AFTER)
 STEPS = {
     "smtp": (*_SMTP, _BEFORE, _STARTTLS, *_LOOK_UPS),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
 
-from mailhost.check.findings import Finding, Host, Outcome, ok
+from mailhost.check.findings import CheckedHost, CheckResult, Finding, ok
 from mailhost.daemons.services import Service
 from mailhost.daemons.talk import Budget, Reply, SmtpTalk, short
 from mailhost.errors import NoAnswer, WireError
@@ -23,22 +23,22 @@ _RELAY_WANTED = "no form of an address elsewhere is taken from a stranger"
 _LATER = "Check again; if it stays: journalctl -u 'postfix*' -n 50"
 
 
-def findings(host: Host, service: Service, budget: Budget) -> list[Finding]:
+def findings(host: CheckedHost, service: Service, budget: Budget) -> list[Finding]:
     """Return the findings about relaying, bare newlines and pipelining at the service ``smtp``."""
-    looks = (
+    checks = (
         (_RELAY, _RELAY_WANTED, lambda: _open_relay(host, service, budget)),
         (_NEWLINE, _NEWLINE_WANTED, lambda: _bare_newline(host, service, budget)),
         (_PIPELINING, _PIPELINING_WANTED, lambda: _pipelining(service, budget)),
     )
-    return [_look(*look, service) for look in looks]
+    return [_check(*check, service) for check in checks]
 
 
-def _look(id: str, wanted: str, look: Callable[[], Outcome], service: Service) -> Finding:
+def _check(id: str, wanted: str, check: Callable[[], CheckResult], service: Service) -> Finding:
     try:
-        status, seen, remedy = look()
+        status, seen, remedy = check()
     except WireError as err:
         return Finding(id, "unknown", service.about, wanted, str(err), _LATER)
-    seen = f"{service.place}: {seen}"
+    seen = f"{service.endpoint}: {seen}"
     return (
         ok(id, service.about, wanted, seen)
         if status == "ok"
@@ -55,7 +55,7 @@ def forms(hostname: str, domain: str, address: str) -> list[_Form]:
     literal = f"[{'IPv6:' if ':' in address else ''}{address}]"
     plain = f"{_USER}@{OUTSIDE}"
     senders = [f"{_USER}@{OUTSIDE}", _USER, *(f"postmaster@{here}" for here in (domain, hostname, literal))]
-    here = [f"@{place}" for place in dict.fromkeys((hostname, domain, literal, "[127.0.0.1]"))]
+    here = [f"@{at}" for at in dict.fromkeys((hostname, domain, literal, "[127.0.0.1]"))]
     recipients = [
         plain,
         f'"{plain}"',
@@ -63,16 +63,16 @@ def forms(hostname: str, domain: str, address: str) -> list[_Form]:
         f"{OUTSIDE}!{_USER}",
         f"{_USER}%{OUTSIDE}",
         f"{plain}.",
-        *(f"{_USER}%{OUTSIDE}{place}" for place in here),
-        *(f"{plain}{place}" for place in here),
-        *(f'"{plain}"{place}' for place in here),
-        *(f"{place}:{plain}" for place in here),
-        *(f"{OUTSIDE}!{_USER}{place}" for place in here),
+        *(f"{_USER}%{OUTSIDE}{at}" for at in here),
+        *(f"{plain}{at}" for at in here),
+        *(f'"{plain}"{at}' for at in here),
+        *(f"{at}:{plain}" for at in here),
+        *(f"{OUTSIDE}!{_USER}{at}" for at in here),
     ]
     return [*((sender, plain) for sender in senders), *(("", recipient) for recipient in recipients)]
 
 
-def _open_relay(host: Host, service: Service, budget: Budget) -> Outcome:
+def _open_relay(host: CheckedHost, service: Service, budget: Budget) -> CheckResult:
     settings = host.settings
     trusted = _trusted(_mynetworks(host), service.address)
     elsewhere = (
@@ -83,7 +83,7 @@ def _open_relay(host: Host, service: Service, budget: Budget) -> Outcome:
         return "unknown", f"{service.address} is in mynetworks, so that this host is no stranger to itself", elsewhere
     secure = settings["postfix"]["main"].get("smtpd_tls_security_level") == "encrypt"
     postmaster = f"postmaster@{settings['hostname']}"
-    nobody = [f"no-such-user-{_USER}@{place}" for place in dict.fromkeys((settings["hostname"], settings["domain"]))]
+    nobody = [f"no-such-user-{_USER}@{at}" for at in dict.fromkeys((settings["hostname"], settings["domain"]))]
     own = _ask_all(service, budget, secure, [("", one) for one in (postmaster, *nobody)])
     if len(own) <= len(nobody) or own[0].code >= 300:
         words = own[0] if own else "nothing"
@@ -95,7 +95,7 @@ def _open_relay(host: Host, service: Service, budget: Budget) -> Outcome:
 
 def _judge(
     asked: Collection[_Form], answers: Collection[Reply], takes_anyone: bool, perhaps_trusted: bool, elsewhere: str
-) -> Outcome:
+) -> CheckResult:
     """Judge the answers to all pairs.
 
     :param takes_anyone: the host accepts any user name of its own, so accepting ``user%elsewhere@here`` proves nothing.
@@ -175,7 +175,7 @@ def _begin(talk: SmtpTalk, secure: bool) -> None:
         talk.hello()
 
 
-def _mynetworks(host: Host) -> str:
+def _mynetworks(host: CheckedHost) -> str:
     """Return ``mynetworks`` as Postfix itself has it (its default is the host's own networks), else the pillar's."""
     done = host.command(["postconf", "-xh", "mynetworks"])
     return done.out if done.status == 0 else host.settings["postfix"]["main"].get("mynetworks", "")
@@ -203,7 +203,7 @@ _NEWLINE = "protocol.smtp.bare_newline"
 _NEWLINE_WANTED = "only <CR><LF>.<CR><LF> ends a message, so that none is smuggled in (RFC 5321 section 4.1.1.4)"
 
 
-def _bare_newline(host: Host, service: Service, budget: Budget) -> Outcome:
+def _bare_newline(host: CheckedHost, service: Service, budget: Budget) -> CheckResult:
     """Judge by the configuration, since only a message would show it; with ``reject``, also by a bare newline."""
     key = "mailserver:postfix:main:smtpd_forbid_bare_newline"
     done = host.command(["postconf", "-h", "smtpd_forbid_bare_newline"])
@@ -227,7 +227,7 @@ _PIPELINING = "protocol.smtp.pipelining"
 _PIPELINING_WANTED = "a client that does not wait for the answer to EHLO is refused (RFC 2920 section 3.1)"
 
 
-def _pipelining(service: Service, budget: Budget) -> Outcome:
+def _pipelining(service: Service, budget: Budget) -> CheckResult:
     """Send two commands at once: the second one is answered with 250, if the server refused nothing before."""
     with SmtpTalk(service, budget) as talk:
         _greeted(talk)
@@ -257,4 +257,4 @@ def _greeted(talk: SmtpTalk) -> None:
     talk.connect()
     ready, words = talk.greet()
     if not ready:
-        raise WireError(f"{talk.service.place} greeted with {words}")
+        raise WireError(f"{talk.service.endpoint} greeted with {words}")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 
-from mailhost.check.findings import Finding, Host, Status, ok
+from mailhost.check.findings import CheckedHost, Finding, Status, ok
 from mailhost.check.running import firewall as check_firewall
 from mailhost.check.running import flow as check_flow
 from mailhost.check.running import listeners as check_listeners
@@ -11,12 +11,12 @@ from mailhost.check.running import room as check_room
 from mailhost.check.running import signatures as check_signatures
 from mailhost.check.shared import not_run, together
 from mailhost.daemons.daemon import behind
-from mailhost.dkim.run import begin, place_of
+from mailhost.dkim.run import begin, paths_of
 from mailhost.errors import ClockError
 from mailhost.shapes import Settings
 
 
-def findings(host: Host, domains: Iterable[str], now: Callable[[], float] = time.time) -> list[Finding]:
+def findings(host: CheckedHost, domains: Iterable[str], now: Callable[[], float] = time.time) -> list[Finding]:
     """Return the findings about everything that runs on the host, and when mail of these domains was last signed."""
     return [
         *_units(host),
@@ -42,7 +42,7 @@ def units(settings: Settings) -> list[str]:
     return [os[name]["service"] for name, is_wanted in wanted.items() if is_wanted]
 
 
-def _units(host: Host) -> list[Finding]:
+def _units(host: CheckedHost) -> list[Finding]:
     names = units(host.settings)
     running = [*names, *behind(host.command, host.settings["os"]["postfix"]["service"])]
     return [
@@ -52,7 +52,7 @@ def _units(host: Host) -> list[Finding]:
 
 
 def _each(
-    host: Host,
+    host: CheckedHost,
     names: Iterable[str],
     id: str,
     wanted: str,
@@ -76,10 +76,10 @@ def _each(
 def _inactive(name: str, state: str) -> tuple[Status, str] | None:
     if state in ("active", "reloading"):
         return None
-    look = f"journalctl -u {name} -n 50"
+    log = f"journalctl -u {name} -n 50"
     if state == "activating":
-        return "warn", f"Check again in a minute; if it still is, it starts again and again: {look}"
-    return "fail", f"Run: systemctl restart {name}; if it does not stay up: {look}"
+        return "warn", f"Check again in a minute; if it still is, it starts again and again: {log}"
+    return "fail", f"Run: systemctl restart {name}; if it does not stay up: {log}"
 
 
 def _disabled(name: str, state: str) -> tuple[Status, str] | None:
@@ -93,7 +93,7 @@ def _disabled(name: str, state: str) -> tuple[Status, str] | None:
 def _clock(settings: Settings) -> list[Finding]:
     id, about, wanted = "running.clock", "clock", "the host's clock agrees with what was witnessed of the time"
     try:
-        warnings = begin(place_of(settings), {}, settings["dns"], test=True).warnings
+        warnings = begin(paths_of(settings), {}, settings["dns"], test=True).warnings
     except ClockError as err:
         remedy = "Set the clock (timedatectl; chronyc makestep), then run: salt-call dkim.advance"
         return [Finding(id, "fail", about, wanted, str(err), remedy)]

@@ -2,15 +2,15 @@
 
 from collections.abc import Collection, Container, Mapping, Sequence
 
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import brief, command_line, not_run
-from mailhost.command import Done
+from mailhost.command import CommandResult
 
 ID = "running.firewall"
 _OPTIONS: dict[str, tuple[str, ...]] = {"running": (), "permanent": ("--permanent",)}
 
 
-def findings(host: Host) -> list[Finding]:
+def findings(host: CheckedHost) -> list[Finding]:
     """Return whether the pillar's zone lets in what it should; nothing if firewalld is off."""
     wanted = host.settings["firewalld"]
     if not wanted["enabled"]:
@@ -36,7 +36,7 @@ def parse(text: str) -> set[str]:
     return {*lines.get("services", "").split(), *lines.get("ports", "").split()}
 
 
-def _failed(about: str, words: Sequence[str], done: Done) -> Finding:
+def _failed(about: str, words: Sequence[str], done: CommandResult) -> Finding:
     wanted, said = "firewalld runs and has the zone", f"{done.out} {done.err}"
     if done.status is not None and "not running" in said:
         seen = f"`{command_line(words)}`: firewalld is not running, and no port is guarded"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import not_run
 from mailhost.postfix.lists import words
 
@@ -89,12 +89,12 @@ _TABLE = re.compile(r"((?:proxy:)?[a-z]{2,12}:\S{1,255}) (?:is unavailable\. |lo
 _BEGAN = re.compile(r"(?:daemon started|reload) -- version ")
 
 
-def findings(host: Host) -> list[Finding]:
+def findings(host: CheckedHost) -> list[Finding]:
     """Return the findings about waiting messages, and about the log."""
     return [*_deferred(host), *_log(host)]
 
 
-def _deferred(host: Host) -> list[Finding]:
+def _deferred(host: CheckedHost) -> list[Finding]:
     id, wanted = "running.deferred", "no message waits for a cause on this host"
     done = host.command(POSTQUEUE)
     try:
@@ -148,7 +148,7 @@ def _relays(shown: str) -> set[str]:
     return found
 
 
-def _log(host: Host) -> list[Finding]:
+def _log(host: CheckedHost) -> list[Finding]:
     """Return Postfix's complaints in its log since it last took its configuration."""
     id, wanted = "running.log", f"no complaint of Postfix's of the last {HOURS} h that is this host's own"
     path = host.settings["postfix"].get("log")

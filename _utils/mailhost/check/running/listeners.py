@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable, Iterator
 
-from mailhost.check.findings import Finding, Host
+from mailhost.check.findings import CheckedHost, Finding
 from mailhost.check.shared import not_run, together
 from mailhost.daemons.services import MAILBOXES, SIEVE, SUBMISSION
 from mailhost.postfix.domains import has_managesieve
@@ -16,7 +16,7 @@ ADDRESSES = ("ip", "-6", "-o", "addr", "show", "scope", "global")
 _EVERYWHERE = {4: "0.0.0.0", 6: "::"}
 
 
-def findings(host: Host) -> list[Finding]:
+def findings(host: CheckedHost) -> list[Finding]:
     """Return whether something listens wherever it should."""
     listening, addresses = host.command(SS), host.command(ADDRESSES)
     if listening.status != 0:

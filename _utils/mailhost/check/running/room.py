@@ -5,10 +5,10 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import brief, not_run
 from mailhost.clock import shown_time, utc
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.postfix import domains
 
 POSTQUEUE = ("postqueue", "-j")
@@ -23,12 +23,12 @@ LOW, TOO_LOW = 10, 3
 _LOOK = "postqueue -p shows why; `postqueue -f` tries again, `postsuper -d ID` takes one out"
 
 
-def findings(host: Host, now: float) -> list[Finding]:
+def findings(host: CheckedHost, now: float) -> list[Finding]:
     """Return the findings about the queue and the disks; ``now`` is in seconds since 1970."""
     return [*_queue(host, now), *_disks(host)]
 
 
-def _queue(host: Host, now: float) -> list[Finding]:
+def _queue(host: CheckedHost, now: float) -> list[Finding]:
     done, wanted = host.command(POSTQUEUE), f"fewer than {MANY} messages in the mail queue"
     if done.status != 0:
         return [not_run("running.queue_length", "mail queue", wanted, POSTQUEUE, done)]
@@ -36,7 +36,7 @@ def _queue(host: Host, now: float) -> list[Finding]:
         messages = [json.loads(line) for line in done.out.splitlines() if line.strip()]
         return [_length(messages), _age(messages, now)]
     except (ValueError, KeyError, TypeError):
-        odd = Done(done.status, "", "what it printed is not a list of messages")
+        odd = CommandResult(done.status, "", "what it printed is not a list of messages")
         return [not_run("running.queue_length", "mail queue", wanted, POSTQUEUE, odd)]
 
 
@@ -68,7 +68,7 @@ def _oldest(messages: Iterable[dict[str, Any]]) -> str:
     return f"the oldest of {shown_time(utc(one['arrival_time']))} ({one['queue_id']}, {one['queue_name']})"
 
 
-def _disks(host: Host) -> list[Finding]:
+def _disks(host: CheckedHost) -> list[Finding]:
     paths = [host.settings["os"]["postfix"]["queue"]]
     paths += [host.settings["os"]["opendkim"]["keys"]] if host.settings["opendkim"]["enabled"] else []
     devices: dict[int, list[str]] = {}
@@ -80,7 +80,7 @@ def _disks(host: Host) -> list[Finding]:
     return [one for paths in devices.values() for one in _disk(paths)]
 
 
-def _homes(host: Host) -> list[str]:
+def _homes(host: CheckedHost) -> list[str]:
     """Return the home folders of the pillar's users, where mail is delivered; ``/home`` if it names none."""
     if domains.is_virtual(host.settings):
         return [host.settings["os"]["accounts"]["mail"]]

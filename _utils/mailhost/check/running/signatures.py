@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable
 
-from mailhost.check.findings import Finding, Host, ok
+from mailhost.check.findings import CheckedHost, Finding, ok
 from mailhost.check.shared import not_run, together
 from mailhost.clock import shown_time, utc
-from mailhost.dkim.run import place_of
+from mailhost.dkim.run import paths_of
 from mailhost.opendkim import tables as opendkim_tables
 from mailhost.shapes import Settings
 
@@ -21,7 +21,7 @@ _LONGEST = 1000
 _LINE = re.compile(r"^(\d+)(?:\.\d+)? .*DKIM-Signature field added \(s=([^,\s]+), d=([^)\s]+)\)")
 
 
-def findings(host: Host, domains: Iterable[str]) -> list[Finding]:
+def findings(host: CheckedHost, domains: Iterable[str]) -> list[Finding]:
     """Return when mail was last signed for those domains that the tables name a key for.
 
     A domain that sent nothing has no signatures, so none in a week is not a fault.
@@ -32,7 +32,7 @@ def findings(host: Host, domains: Iterable[str]) -> list[Finding]:
     is_empty = "-- No entries --" in done.out
     if done.status is None or (done.status != 0 and not is_empty) or "No journal files" in done.err:
         return [not_run(ID, "log", wanted, words, done)]
-    tables = place_of(settings).tables
+    tables = paths_of(settings).tables
     signers = opendkim_tables.signers_in_force(tables)
     changed = max((path.stat().st_mtime for path in tables.all if path.exists()), default=0)
     last, found, silent = newest(done.out), [], []

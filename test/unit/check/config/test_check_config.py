@@ -14,20 +14,20 @@ from mailhost.check.config import area as check_config
 from mailhost.check.config import dkim as check_dkim
 from mailhost.check.config.postfix import ON_TERMINAL, networks, tables
 from mailhost.check.shared import drifts
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key
+from mailhost.dkim.life import KeyRow
 
 MADE = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=1)
 A, B = DOMAINS
 
 
-def look(machine, domains=DOMAINS):
+def survey(machine, domains=DOMAINS):
     return check_config.findings(machine.host, list(domains))
 
 
 def test_all_is_ok_on_a_host_that_is_as_the_formula_made_it(machine):
-    assert wrong(look(machine)) == set()
+    assert wrong(survey(machine)) == set()
 
 
 def warning(text):
@@ -261,7 +261,7 @@ DKIM = [
     ("a damaged manifest", lambda m: m.write_anew(f"opendkim/keys/{A}/keys.json", "{"), f"config.dkim.signer|{A}|fail"),
     (
         "a key that waits for DNS",
-        lambda m: (unsigned(m, A), m.write_manifest(A, Key("two", "rsa", 2048, "MIIB", MADE))),
+        lambda m: (unsigned(m, A), m.write_manifest(A, KeyRow("two", "rsa", 2048, "MIIB", MADE))),
         f"config.dkim.signer|{A}|warn",
     ),
     ("a domain without a key", lambda m: (unsigned(m, A), m.write_manifest(A)), f"config.dkim.signer|{A}|warn"),
@@ -341,7 +341,7 @@ FAULTS = [*POSTFIX, *OTHERS, *DKIM]
 @pytest.mark.parametrize(("spoil", "expected"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
 def test_each_fault_turns_its_own_finding_and_no_other(machine, spoil, expected):
     spoil(machine)
-    found = look(machine)
+    found = survey(machine)
     wanted = re.findall(r"(\S+?)\|([^|]+)\|(\w+)", expected.replace("{}", str(machine.folder)))
     assert wrong(found) == set(wanted)
     assert all(one.wanted and one.seen and one.remedy for one in found if one.status != "ok")
@@ -378,51 +378,51 @@ def test_what_postconf_says_of_a_file_is_told_once(machine):
     line = warning("main.cf: unused parameter: foo=bar")
     machine.says("postconf -n", machine.answers["postconf", "-n"].out, line)
     machine.says(ON_TERMINAL, line)
-    assert wrong(look(machine)) == {("config.postfix.parser", "main.cf", "warn")}
+    assert wrong(survey(machine)) == {("config.postfix.parser", "main.cf", "warn")}
 
 
 def test_a_key_that_opendkim_does_not_own_is_told_of_each_domain(machine):
     machine.says("id -u opendkim", "4711\n")
     machine.says("id -G opendkim", "4711\n")
-    assert {one[:2] for one in wrong(look(machine))} >= {("config.dkim.key_file", name) for name in DOMAINS}
+    assert {one[:2] for one in wrong(survey(machine))} >= {("config.dkim.key_file", name) for name in DOMAINS}
 
 
 @pytest.mark.parametrize("others", [[], ["postfix"]])
 def test_a_key_file_may_be_its_groups_only_if_nobody_else_is_in_the_group(machine, monkeypatch, others):
     monkeypatch.setattr(check_dkim, "_others_in", lambda gid, reader: others)
     key(machine).chmod(0o640)
-    assert wrong(look(machine)) == {("config.dkim.key_file", A, "fail") for _ in others}
+    assert wrong(survey(machine)) == {("config.dkim.key_file", A, "fail") for _ in others}
 
 
 def test_unsafe_keys_only_warn_where_the_pillar_lets_opendkim_use_them(tmp_path, pems, monkeypatch):
     pillar = {"opendkim": {"settings": {"RequireSafeKeys": False}}}
     machine = healthy_host.make(tmp_path, pems, monkeypatch, pillar)
     key(machine).chmod(0o604)
-    assert wrong(look(machine)) == {("config.dkim.key_file", A, "warn")}
+    assert wrong(survey(machine)) == {("config.dkim.key_file", A, "warn")}
 
 
 def test_only_one_domain_is_told_of_where_one_is_asked_for(machine):
     unsigned(machine, A)
-    assert wrong(look(machine, [B])) == set()
-    assert ("config.dkim.signing_table", A, "fail") in wrong(look(machine, [A]))
+    assert wrong(survey(machine, [B])) == set()
+    assert ("config.dkim.signing_table", A, "fail") in wrong(survey(machine, [A]))
 
 
 def test_a_domain_without_dkim_needs_no_key(tmp_path, pems, monkeypatch):
     domains = {A: {}, B: {"dkim": {"enabled": False}}}
     machine = healthy_host.make(tmp_path, pems, monkeypatch, {"domains": domains})
     unsigned(machine, B)
-    assert wrong(look(machine)) == set()
+    assert wrong(survey(machine)) == set()
 
 
 def test_a_host_without_opendkim_and_dovecot_is_not_asked_about_them(machine):
     machine.settings["opendkim"]["enabled"] = machine.settings["dovecot"]["enabled"] = False
-    told = {one.id for one in look(machine)}
+    told = {one.id for one in survey(machine)}
     assert not [id for id in told if id.startswith(("config.opendkim", "config.dkim", "config.dovecot"))]
 
 
 def test_a_key_that_no_verifier_takes_is_a_failure(machine, monkeypatch):
     monkeypatch.setattr(keystore, "public_half", lambda pem, where: ("MIIB", 768))
-    assert wrong(look(machine)) == {("config.dkim.key", name, "fail") for name in DOMAINS}
+    assert wrong(survey(machine)) == {("config.dkim.key", name, "fail") for name in DOMAINS}
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_dovecots_socket_is_looked_for_in_the_queue(tmp_path, pems, monkeypatch,
     machine = healthy_host.make(tmp_path, pems, monkeypatch, {"sasl": {"type": "dovecot"}})
     if made is not None:
         machine.socket("queue/private/auth", made)
-    assert wrong(look(machine)) == ({("config.sasl.socket", "Dovecot", status)} if status else set())
+    assert wrong(survey(machine)) == ({("config.sasl.socket", "Dovecot", status)} if status else set())
 
 
 @pytest.mark.parametrize("path", ["/spool/milter", "spool/milter"])
@@ -440,7 +440,7 @@ def test_a_milters_socket_is_looked_for_where_the_chroot_has_it(machine, path):
     machine.write_anew("queue/spool/README")
     machine.socket("queue/spool/milter")
     machine.prints("postconf -x", "smtpd_milters = inet:127.0.0.1:8891", f"smtpd_milters = unix:{path}")
-    assert wrong(look(machine)) == set()
+    assert wrong(survey(machine)) == set()
 
 
 def test_what_cannot_be_run_is_unknown_and_no_failure(machine):
@@ -448,12 +448,12 @@ def test_what_cannot_be_run_is_unknown_and_no_failure(machine):
     needed = "postconf postmap doveconf opendkim id".split()
     for words in [one for one in machine.answers if one[0] in needed]:
         before = machine.answers[words]
-        machine.answers[words] = Done(None, "", "took longer than 60 s")
-        assert {status for _, _, status in wrong(look(machine))} == {"unknown"}, words
+        machine.answers[words] = CommandResult(None, "", "took longer than 60 s")
+        assert {status for _, _, status in wrong(survey(machine))} == {"unknown"}, words
         machine.answers[words] = before
     for words in quiet:
-        machine.answers[words] = Done(None, "", "no such file")
-    assert wrong(look(machine)) == {("config.postfix.parser", "postfix check", "unknown")}
+        machine.answers[words] = CommandResult(None, "", "no such file")
+    assert wrong(survey(machine)) == {("config.postfix.parser", "postfix check", "unknown")}
 
 
 SECRETS = [
@@ -468,7 +468,7 @@ SECRETS = [
 @pytest.mark.parametrize("spoil", SECRETS)
 def test_no_secret_is_shown(machine, spoil):
     spoil(machine)
-    found = look(machine)
+    found = survey(machine)
     assert wrong(found)
     assert "hunter2" not in repr(found)
     assert not any(line in repr(found) for line in machine.pems[A].splitlines()[1:-1])
@@ -504,11 +504,11 @@ def test_networks_in_a_file_are_looked_at(tmp_path):
 
 
 def test_a_thousand_domains_in_order_make_no_more_findings_than_two(machine, tmp_path, pems, monkeypatch):
-    count = len(look(machine))
+    count = len(survey(machine))
     many = {f"d{number}.example": {} for number in range(1000)}
     (tmp_path / "many").mkdir()
     monkeypatch.setattr(healthy_host, "DOMAINS", tuple(many))
     pillar = {"domain": "d0.example", "domains": many}
-    found = look(healthy_host.make(tmp_path / "many", dict.fromkeys(many, pems[A]), monkeypatch, pillar), many)
+    found = survey(healthy_host.make(tmp_path / "many", dict.fromkeys(many, pems[A]), monkeypatch, pillar), many)
     assert wrong(found) == set()
     assert len(found) == count

@@ -13,10 +13,10 @@ from mailhost.check.dns.answers import Means
 from mailhost.check.dns.dmarc import report_hosts
 from mailhost.check.dns.hosts import is_private
 from mailhost.check.dns.spf import ending
-from mailhost.check.findings import Host
+from mailhost.check.findings import CheckedHost
 from mailhost.dkim import keystore
-from mailhost.dkim.life import Key, Manifest
-from mailhost.dns.lookup import Answers, Seen
+from mailhost.dkim.life import KeyRow, Manifest
+from mailhost.dns.lookup import Answers, ServerAnswer
 from mailhost.errors import MissingPackage
 from mailhost.pillar.settings import resolve
 from mailhost.receiver import spf as receiver_spf
@@ -41,7 +41,7 @@ SPF = b"v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 include:spf.b.example -all"
 DMARC = b"v=DMARC1; p=reject; rua=mailto:dmarc@a.example,mailto:a@reports.example"
 OURS, REVOKED, OTHER = b"v=DKIM1; k=rsa; p=MIIB", b"v=DKIM1; k=rsa; p=", b"v=DKIM1; k=rsa; p=MIIC"
 STS = "version: STSv1\nmode: enforce\nmx: mx1.a.example\nmax_age: 86400\n"
-KEY = Key("now", "rsa", 2048, "MIIB", LONG_AGO, LONG_AGO, LONG_AGO)
+KEY = KeyRow("now", "rsa", 2048, "MIIB", LONG_AGO, LONG_AGO, LONG_AGO)
 KEY_NAME, TLSA_NAME = "now._domainkey.a.example", "_25._tcp.mx1.a.example"
 TLSA = ...  # the record that fits the certificate
 SILENT = "?"
@@ -87,7 +87,7 @@ def certificate(tmp_path_factory):
 
 
 @pytest.fixture
-def look(tmp_path, monkeypatch, certificate):
+def survey(tmp_path, monkeypatch, certificate):
     """Check a world in which some answers differ from the right ones; return the findings, and what was asked."""
 
     def checked(changes=(), pillar=None, keys=(KEY,), fetch=lambda name: STS, names=None, aliases=(), evaluate=None):
@@ -99,7 +99,7 @@ def look(tmp_path, monkeypatch, certificate):
         world = World({**RIGHT, (TLSA_NAME, "TLSA"): (certificate.tlsa,), **dict(changes)}, dict(aliases))
         monkeypatch.setattr(spf, "DNSLookup", world.lookup)
         means = Means(world.ask, evaluate or receiver_spf.evaluator, fetch, lambda run: run.now)
-        found = check_dns.findings(Host(settings, None), names or list(settings["domains"]), means)
+        found = check_dns.findings(CheckedHost(settings, None), names or list(settings["domains"]), means)
         return found, world
 
     return checked
@@ -137,10 +137,10 @@ class World:
     def _seen(number, value, rdtype):
         server, address = f"ns{number}.a.example", f"192.0.2.{number}"
         if value == SILENT:
-            return Seen(server, address, "unknown", detail="no answer in 5 s")
+            return ServerAnswer(server, address, "unknown", detail="no answer in 5 s")
         if value is None:
-            return Seen(server, address, "absent", detail=f"no {rdtype} record")
-        return Seen(server, address, "answer", value, 60)
+            return ServerAnswer(server, address, "absent", detail=f"no {rdtype} record")
+        return ServerAnswer(server, address, "answer", value, 60)
 
     def lookup(self, name, rdtype, *_):
         """Answer pyspf as a resolver does."""
@@ -162,8 +162,8 @@ def only(found, id):
     return one
 
 
-def test_a_mail_server_that_is_all_right_is_found_so_in_every_respect(look):
-    found, _ = look()
+def test_a_mail_server_that_is_all_right_is_found_so_in_every_respect(survey):
+    found, _ = survey()
     assert bad(found) == set()
     assert {one.id for one in found} == ALL_IDS
     assert all(one.wanted and one.seen and not one.remedy for one in found)
@@ -400,9 +400,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN.values(), ids=BROKEN)
-def test_one_thing_that_is_wrong_is_found_with_where_it_was_seen_and_what_to_do(look, case):
+def test_one_thing_that_is_wrong_is_found_with_where_it_was_seen_and_what_to_do(survey, case):
     changes, expected, seen, remedy = case
-    found, _ = look(changes)
+    found, _ = survey(changes)
     assert bad(found) == set(expected)
     if expected:
         first = only([one for one in found if (one.id, one.about, one.status) == expected[0]], expected[0][0])
@@ -431,22 +431,22 @@ DEPENDS = {
 
 
 @pytest.mark.parametrize("question", DEPENDS, ids=" ".join)
-def test_what_no_server_answers_is_unknown_and_nothing_else_is(look, question):
-    found, _ = look({question: SILENT})
+def test_what_no_server_answers_is_unknown_and_nothing_else_is(survey, question):
+    found, _ = survey({question: SILENT})
     assert bad(found) == {(*one, "unknown") for one in DEPENDS[question]}
     for one in (one for one in found if one.status == "unknown"):
         assert "no answer" in one.seen
         assert one.remedy.startswith("Nothing is known to be wrong.")
 
 
-def test_nothing_fails_when_no_server_answers_anything(look):
-    found, _ = look(dict.fromkeys(RIGHT, SILENT) | {(HOST, "CAA"): SILENT})
+def test_nothing_fails_when_no_server_answers_anything(survey):
+    found, _ = survey(dict.fromkeys(RIGHT, SILENT) | {(HOST, "CAA"): SILENT})
     assert {one.status for one in found} == {"ok", "unknown"}
     assert {one.id for one in found if one.status == "ok"} <= {"dns.dkim.signs"}
 
 
-def test_a_silent_server_beside_one_that_answers_makes_only_what_everybody_needs_unknown(look):
-    found, _ = look({question: [value, SILENT] for question, value in RIGHT.items() if value is not TLSA})
+def test_a_silent_server_beside_one_that_answers_makes_only_what_everybody_needs_unknown(survey):
+    found, _ = survey({question: [value, SILENT] for question, value in RIGHT.items() if value is not TLSA})
     optional = {"dns.mta_sts", "dns.tls_rpt", "dns.caa", "dns.tlsa", "dns.dmarc.policy", "dns.dmarc.reports"}
     assert bad(found)
     assert {status for _, _, status in bad(found)} == {"unknown"}
@@ -470,30 +470,30 @@ WILDCARD = (b"v=spf1 -all",)
     ("question", "id", "value"),
     [(*one, None) for one in NOT_USED] + [(*one, WILDCARD) for one in NOT_USED if one[0][1] == "TXT"],
 )
-def test_what_nobody_has_to_have_is_right_when_it_is_not_there(look, question, id, value):
-    found, _ = look({question: value})
+def test_what_nobody_has_to_have_is_right_when_it_is_not_there(survey, question, id, value):
+    found, _ = survey({question: value})
     assert bad(found) == set()
     (one,) = [one for one in found if one.id == id]
     assert one.seen.startswith("not used")
 
 
-def test_a_domain_that_only_sends_may_say_by_its_null_mx_that_it_takes_no_mail(look):
+def test_a_domain_that_only_sends_may_say_by_its_null_mx_that_it_takes_no_mail(survey):
     pillar = {"domains": {D: {**PILLAR["domains"][D], "receive": False}}}
     for value in (((0, ""),), None, ((10, "mail.provider.example"),)):
-        found, _ = look({(D, "MX"): value}, pillar, fetch=lambda name: STS.replace("enforce", "none"))
+        found, _ = survey({(D, "MX"): value}, pillar, fetch=lambda name: STS.replace("enforce", "none"))
         assert bad(found) == set()
 
 
-def test_a_null_mx_contradicts_a_domain_that_receives(look):
+def test_a_null_mx_contradicts_a_domain_that_receives(survey):
     pillar = {"domains": {D: {**PILLAR["domains"][D], "mx": []}}}
-    found, _ = look({(D, "MX"): ((0, ""),)}, pillar)
+    found, _ = survey({(D, "MX"): ((0, ""),)}, pillar)
     assert bad(found) == {("dns.mx", D, "warn")}
     assert "receive to false" in only(found, "dns.mx").remedy
 
 
-def test_spf_and_dmarc_that_are_not_wanted_are_not_missed(look):
+def test_spf_and_dmarc_that_are_not_wanted_are_not_missed(survey):
     off = {"spf": {"enabled": False}, "dmarc": {"enabled": False}}
-    found, _ = look({(D, "TXT"): None, ("_dmarc.a.example", "TXT"): None}, {"domains": {D: {"ttl": 60, **off}}})
+    found, _ = survey({(D, "TXT"): None, ("_dmarc.a.example", "TXT"): None}, {"domains": {D: {"ttl": 60, **off}}})
     assert bad(found) == set()
     assert not {"dns.spf", "dns.dmarc"} & {one.id for one in found}
 
@@ -505,16 +505,16 @@ def test_spf_and_dmarc_that_are_not_wanted_are_not_missed(look):
         ({"rua": ["mailto:dmarc@a.example"]}, b"v=DMARC1; p=none; rua=mailto:dmarc@a.example", "reports only"),
     ],
 )
-def test_a_policy_of_none_is_how_everybody_begins(look, dmarc, record, hint):
+def test_a_policy_of_none_is_how_everybody_begins(survey, dmarc, record, hint):
     pillar = {"domains": {D: {**PILLAR["domains"][D], "dmarc": dmarc}}}
-    found, _ = look({("_dmarc.a.example", "TXT"): (record,)}, pillar)
+    found, _ = survey({("_dmarc.a.example", "TXT"): (record,)}, pillar)
     assert bad(found) == set()
     (policy,) = [one for one in found if one.id == "dns.dmarc.policy"]
     assert policy.seen.startswith("p=none at ns1.a.example (192.0.2.1)")
     assert policy.seen.endswith(hint)
 
 
-def test_reports_within_the_organization_need_no_permission(look):
+def test_reports_within_the_organization_need_no_permission(survey):
     name = "mail.a.example"
     rua = b"v=DMARC1; p=reject; rua=mailto:dmarc@reports.a.example"
     pillar = {
@@ -527,9 +527,9 @@ def test_reports_within_the_organization_need_no_permission(look):
         (name, "MX"): ((10, HOST),),
         (f"now._domainkey.{name}", "TXT"): (OURS,),
     }
-    found, _ = look(right, pillar)
+    found, _ = survey(right, pillar)
     assert bad(found) == set()
-    found, _ = look({**right, ("_dmarc.a.example", "TXT"): None}, pillar)
+    found, _ = survey({**right, ("_dmarc.a.example", "TXT"): None}, pillar)
     assert bad(found) == {("dns.dmarc.reports", name, "warn")}
 
 
@@ -551,9 +551,9 @@ def test_hosts_of_reports_are_read_from_their_uris(tags, hosts):
 
 
 @pytest.mark.parametrize("uri", ["https://[::1", "mailto:a@\\3", "mailto:a@b..example", "mailto:a@b example"])
-def test_what_is_no_host_gets_no_reports_and_dns_is_not_asked_for_it(look, uri):
+def test_what_is_no_host_gets_no_reports_and_dns_is_not_asked_for_it(survey, uri):
     record = f"v=DMARC1; p=reject; rua={uri}".encode()
-    (found,) = [one for one in look({(f"_dmarc.{D}", "TXT"): (record,)})[0] if one.id == "dns.dmarc.reports"]
+    (found,) = [one for one in survey({(f"_dmarc.{D}", "TXT"): (record,)})[0] if one.id == "dns.dmarc.reports"]
     assert found.status == "warn"
     assert "no host that reports could be sent to" in found.seen
     assert found.remedy
@@ -573,31 +573,31 @@ def test_private_addresses_are_those_that_nobody_sends_from(address, private):
     assert is_private(address) is private
 
 
-def test_a_private_address_has_no_name_to_look_for(look):
+def test_a_private_address_has_no_name_to_look_for(survey):
     changes = {(HOST, "A"): ("192.0.2.25", "10.0.0.5"), (D, "TXT"): (SPF.replace(b" ip6", b" ip4:10.0.0.5 ip6"),)}
     pillar = {**PILLAR, "addresses": ["192.0.2.25", "10.0.0.5", "2001:db8::25"]}
-    found, world = look(changes, pillar)
+    found, world = survey(changes, pillar)
     assert bad(found) == {("dns.reverse", "10.0.0.5", "unknown")}
     assert "mailserver:addresses" in only(found, "dns.reverse").remedy
     assert not [one for asked in world.rounds for one in asked if one.name.startswith("5.0.0.10.")]
 
 
-def test_an_address_of_a_domain_alone_may_have_any_name_that_is_its_own(look):
+def test_an_address_of_a_domain_alone_may_have_any_name_that_is_its_own(survey):
     domain = {**PILLAR["domains"][D], "addresses": ["192.0.2.77"]}
     changes = {
         ("77.2.0.192.in-addr.arpa", "PTR"): ("relay.example",),
         ("relay.example", "A"): ("192.0.2.77",),
         (D, "TXT"): (b"v=spf1 ip4:192.0.2.77 include:spf.b.example -all",),
     }
-    assert bad(look(changes, {"domains": {D: domain}})[0]) == set()
+    assert bad(survey(changes, {"domains": {D: domain}})[0]) == set()
 
 
-def test_an_alias_is_no_name_for_a_mail_host(look):
+def test_an_alias_is_no_name_for_a_mail_host(survey):
     pillar = {"domains": {D: {**PILLAR["domains"][D], "mx": [HOST, "mx2.b.example"]}}}
     changes = {(D, "MX"): ((10, HOST), (20, "mx2.b.example")), ("mx2.b.example", "A"): ("192.0.2.8",)}
     sts = f"{STS}mx: *.b.example\n"
-    assert bad(look(changes, pillar, fetch=lambda name: sts)[0]) == set()
-    found, _ = look(changes, pillar, fetch=lambda name: sts, aliases={"mx2.b.example": "host.c.example"})
+    assert bad(survey(changes, pillar, fetch=lambda name: sts)[0]) == set()
+    found, _ = survey(changes, pillar, fetch=lambda name: sts, aliases={"mx2.b.example": "host.c.example"})
     assert bad(found) == {("dns.mx.target", "mx2.b.example", "warn")}
     (alias,) = [one.seen for one in found if (one.id, one.status) == ("dns.mx.target", "warn")]
     assert "of host.c.example; " in alias
@@ -635,41 +635,41 @@ def chain(count):
 
 
 @pytest.mark.parametrize(("count", "status"), [(7, "ok"), (8, "warn"), (14, "warn")])
-def test_look_ups_of_a_whole_record_are_counted_though_our_own_addresses_come_first(look, count, status):
-    found, _ = look(chain(count))
+def test_look_ups_of_a_whole_record_are_counted_though_our_own_addresses_come_first(survey, count, status):
+    found, _ = survey(chain(count))
     (one,) = [one for one in found if one.id == "dns.spf.lookups"]
     assert one.status == status
     assert one.seen.startswith(f"{count + 1} look-ups, 0 of them void, by this system's resolver")
     assert [one.status for one in found if one.id == "dns.spf.passes"] == ["ok"]
 
 
-def test_an_address_that_comes_after_too_many_look_ups_does_not_pass(look):
+def test_an_address_that_comes_after_too_many_look_ups_does_not_pass(survey):
     record = b"v=spf1 include:spf.b.example ip4:192.0.2.25 ip6:2001:db8::25 -all"
-    found, _ = look(chain(14) | {(D, "TXT"): (record,)})
+    found, _ = survey(chain(14) | {(D, "TXT"): (record,)})
     assert bad(found) == {("dns.spf.passes", D, "fail")}
     assert "permerror for 192.0.2.25 (SPF Permanent Error: Too many DNS lookups)" in only(found, "dns.spf.passes").seen
 
 
-def test_without_pyspf_only_the_evaluation_is_unknown(look):
+def test_without_pyspf_only_the_evaluation_is_unknown(survey):
     def missing(timeout):
         raise MissingPackage("the Python package pyspf is not installed")
 
-    found, _ = look(evaluate=missing)
+    found, _ = survey(evaluate=missing)
     assert bad(found) == {("dns.spf.passes", "SPF", "unknown")}
 
 
 # ---- DKIM
 
 STAGES = {
-    "generated": Key("now", "rsa", 2048, "MIIB", NOW),
-    "overdue": Key("now", "rsa", 2048, "MIIB", LONG_AGO),
-    "published": Key("now", "rsa", 2048, "MIIB", NOW, NOW),
+    "generated": KeyRow("now", "rsa", 2048, "MIIB", NOW),
+    "overdue": KeyRow("now", "rsa", 2048, "MIIB", LONG_AGO),
+    "published": KeyRow("now", "rsa", 2048, "MIIB", NOW, NOW),
     "signing": KEY,
     "retired": replace(KEY, retired=NOW),
     "to be revoked": replace(KEY, retired=LONG_AGO),
     "revoked": replace(KEY, retired=LONG_AGO, revoked=NOW),
 }
-SIGNER = Key("sign", "rsa", 2048, "MIIB", NOW, NOW, NOW)
+SIGNER = KeyRow("sign", "rsa", 2048, "MIIB", NOW, NOW, NOW)
 
 
 @pytest.mark.parametrize(
@@ -684,27 +684,27 @@ SIGNER = Key("sign", "rsa", 2048, "MIIB", NOW, NOW, NOW)
         ("revoked", "warn", "ok", "ok"),
     ],
 )
-def test_each_key_is_to_be_in_dns_as_its_stage_asks(look, stage, ours, revoked, none):
+def test_each_key_is_to_be_in_dns_as_its_stage_asks(survey, stage, ours, revoked, none):
     right = {("sign._domainkey.a.example", "TXT"): (OURS,)}
     keys = (STAGES[stage], SIGNER) if stage not in ("generated", "overdue", "published") else (SIGNER, STAGES[stage])
     for value, status in (((OURS,), ours), ((REVOKED,), revoked), (None, none), (SILENT, "unknown")):
-        found, _ = look({**right, (KEY_NAME, "TXT"): value}, keys=keys)
+        found, _ = survey({**right, (KEY_NAME, "TXT"): value}, keys=keys)
         assert bad(found) == ({("dns.dkim", KEY_NAME, status)} if status != "ok" else set())
 
 
-def test_a_key_whose_time_as_revoked_is_over_has_to_be_gone(look):
+def test_a_key_whose_time_as_revoked_is_over_has_to_be_gone(survey):
     pillar = {**PILLAR, "dkim": {"revoke_for": 0}}
     right = {("sign._domainkey.a.example", "TXT"): (OURS,)}
     keys = (STAGES["revoked"], SIGNER)
-    assert bad(look({**right, (KEY_NAME, "TXT"): None}, pillar, keys)[0]) == set()
-    found, _ = look({**right, (KEY_NAME, "TXT"): (REVOKED,)}, pillar, keys)
+    assert bad(survey({**right, (KEY_NAME, "TXT"): None}, pillar, keys)[0]) == set()
+    found, _ = survey({**right, (KEY_NAME, "TXT"): (REVOKED,)}, pillar, keys)
     assert bad(found) == {("dns.dkim", KEY_NAME, "warn")}
     assert only(found, "dns.dkim").remedy == f"Take away all TXT records at {KEY_NAME}."
 
 
-def test_a_removed_key_is_not_asked_for(look):
+def test_a_removed_key_is_not_asked_for(survey):
     gone = replace(KEY, selector="gone", public="", retired=LONG_AGO, revoked=LONG_AGO, removed=NOW)
-    found, world = look(keys=(gone, KEY))
+    found, world = survey(keys=(gone, KEY))
     assert bad(found) == set()
     assert not [one for asked in world.rounds for one in asked if one.name.startswith("gone.")]
 
@@ -713,18 +713,18 @@ def test_a_removed_key_is_not_asked_for(look):
     ("keys", "seen"),
     [((), "no key that may sign"), ((STAGES["published"],), "now is published, and does not sign yet")],
 )
-def test_a_domain_of_which_no_key_signs_is_told(look, keys, seen):
-    found, _ = look(keys=keys)
+def test_a_domain_of_which_no_key_signs_is_told(survey, keys, seen):
+    found, _ = survey(keys=keys)
     assert bad(found) == {("dns.dkim.signs", D, "warn")}
     assert only(found, "dns.dkim.signs").seen == seen
 
 
-def test_a_missing_record_of_the_first_key_is_one_finding(look):
-    found, _ = look({(KEY_NAME, "TXT"): None}, keys=(STAGES["generated"],))
+def test_a_missing_record_of_the_first_key_is_one_finding(survey):
+    found, _ = survey({(KEY_NAME, "TXT"): None}, keys=(STAGES["generated"],))
     assert bad(found) == {("dns.dkim", KEY_NAME, "warn")}
 
 
-def test_a_damaged_manifest_hides_neither_other_domains_nor_other_records(look, tmp_path, monkeypatch):
+def test_a_damaged_manifest_hides_neither_other_domains_nor_other_records(survey, tmp_path, monkeypatch):
     pillar = {**PILLAR, "domain": D, "domains": {**PILLAR["domains"], "b.example": {"spf": {"enabled": False}}}}
     right = {("b.example", "MX"): ((10, HOST),), ("now._domainkey.b.example", "TXT"): (OURS,)}
     real = keystore.read_manifest
@@ -735,15 +735,15 @@ def test_a_damaged_manifest_hides_neither_other_domains_nor_other_records(look, 
         return real(keys, name)
 
     monkeypatch.setattr(keystore, "read_manifest", damaged)
-    found, _ = look({**right, ("_dmarc.b.example", "TXT"): (b"v=DMARC1; p=none",)}, pillar)
+    found, _ = survey({**right, ("_dmarc.b.example", "TXT"): (b"v=DMARC1; p=none",)}, pillar)
     assert {one for one in bad(found) if one[0].startswith("dns.dkim")} == {("dns.dkim", "b.example", "unknown")}
     assert "keys.json" in only(found, "dns.dkim").seen
 
 
-def test_a_clock_that_cannot_be_trusted_leaves_only_the_keys_unknown(look, tmp_path):
+def test_a_clock_that_cannot_be_trusted_leaves_only_the_keys_unknown(survey, tmp_path):
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "clock.json").write_text("{")
-    found, _ = look()
+    found, _ = survey()
     assert bad(found) == {("dns.dkim", HOST, "unknown")}
 
 
@@ -775,15 +775,15 @@ def raising(error):
         (raising(Unfetched("no answer in 5 s")), "unknown", "no answer in 5 s"),
     ],
 )
-def test_a_policy_is_to_name_the_hosts_that_mail_goes_to(look, fetch, status, seen):
-    found, _ = look(fetch=fetch)
+def test_a_policy_is_to_name_the_hosts_that_mail_goes_to(survey, fetch, status, seen):
+    found, _ = survey(fetch=fetch)
     (one,) = [one for one in found if one.id == "dns.mta_sts"]
     assert (one.status, seen in one.seen, bool(one.remedy)) == (status, True, status != "ok"), one
     assert {id for id, _, _ in bad(found)} <= {"dns.mta_sts"}
 
 
-def test_nothing_is_fetched_for_a_domain_without_a_record(look):
-    found, _ = look({("_mta-sts.a.example", "TXT"): None}, fetch=raising(AssertionError("fetched")))
+def test_nothing_is_fetched_for_a_domain_without_a_record(survey):
+    found, _ = survey({("_mta-sts.a.example", "TXT"): None}, fetch=raising(AssertionError("fetched")))
     assert bad(found) == set()
 
 
@@ -795,8 +795,8 @@ def test_the_first_of_several_fields_of_a_policy_counts():
 # ---- TLSA
 
 
-def test_a_record_of_the_next_certificate_beside_the_present_one_is_right(look, certificate):
-    found, _ = look({(TLSA_NAME, "TLSA"): (certificate.tlsa, f"3 1 1 {'cd' * 32}")})
+def test_a_record_of_the_next_certificate_beside_the_present_one_is_right(survey, certificate):
+    found, _ = survey({(TLSA_NAME, "TLSA"): (certificate.tlsa, f"3 1 1 {'cd' * 32}")})
     assert bad(found) == set()
 
 
@@ -815,7 +815,7 @@ def test_a_tlsa_record_of_every_form_is_compared_with_the_certificate(certificat
 # ---- many domains
 
 
-def test_a_thousand_domains_are_asked_in_two_rounds(look):
+def test_a_thousand_domains_are_asked_in_two_rounds(survey):
     names = [f"d{number}.example" for number in range(1000)]
     off = {
         "spf": {"enabled": False},
@@ -830,30 +830,30 @@ def test_a_thousand_domains_are_asked_in_two_rounds(look):
             (f"_dmarc.{name}", "TXT"): (record,),
             (f"{name}._report._dmarc.reports.example", "TXT"): (b"v=DMARC1",),
         }
-    found, world = look(right, {"domain": names[0], "domains": dict.fromkeys(names, off)})
+    found, world = survey(right, {"domain": names[0], "domains": dict.fromkeys(names, off)})
     assert bad(found) == set()
     assert [len(one) > 1000 for one in world.rounds] == [True, True]
     assert {one.about for one in found if one.id == "dns.mx"} == set(names)
 
 
-def test_only_the_domains_asked_for_are_looked_at(look):
+def test_only_the_domains_asked_for_are_looked_at(survey):
     pillar = {**PILLAR, "domain": D, "domains": {**PILLAR["domains"], "b.example": {}}}
-    found, world = look(pillar=pillar, names=[D])
+    found, world = survey(pillar=pillar, names=[D])
     assert bad(found) == set()
     assert not [one for asked in world.rounds for one in asked if one.name.endswith(("b.example",))]
 
 
-def test_servers_that_are_not_asked_and_those_that_a_parent_does_not_name_are_told(look, monkeypatch):
-    assert "dns.servers" not in {one.id for one in look()[0]}
+def test_servers_that_are_not_asked_and_those_that_a_parent_does_not_name_are_told(survey, monkeypatch):
+    assert "dns.servers" not in {one.id for one in survey()[0]}
     answers = World._answers
     left_out = ("ns3.a.example: ignored by mailserver:dns:ignore_servers",)
     monkeypatch.setattr(World, "_answers", lambda self, question: replace(answers(self, question), left_out=left_out))
-    (one,) = [one for one in look()[0] if one.id == "dns.servers"]
+    (one,) = [one for one in survey()[0] if one.id == "dns.servers"]
     assert (one.status, one.seen) == ("ok", f"not asked: {left_out[0]}")
     differs = ("a.example is delegated to ns1.a.example, but ns1.a.example (192.0.2.1) names ns2.a.example.",)
     told = {"left_out": left_out, "remarks": differs}
     monkeypatch.setattr(World, "_answers", lambda self, question: replace(answers(self, question), **told))
-    (one,) = [one for one in look()[0] if one.id == "dns.servers"]
+    (one,) = [one for one in survey()[0] if one.id == "dns.servers"]
     assert (one.status, one.seen) == ("warn", f"{differs[0].rstrip('.')}; {left_out[0]}")
 
 
@@ -871,8 +871,8 @@ def wanting(**more):
     return {**PILLAR, "domains": {"a.example": {**PILLAR["domains"]["a.example"], **WANTED}}, **more}
 
 
-def test_what_the_settings_want_of_tls_is_right_where_dns_shows_it(look):
-    found, _ = look({(STS_NAME, "TXT"): (STS_RECORD.encode(),)}, wanting(tls={"tlsa": True}))
+def test_what_the_settings_want_of_tls_is_right_where_dns_shows_it(survey):
+    found, _ = survey({(STS_NAME, "TXT"): (STS_RECORD.encode(),)}, wanting(tls={"tlsa": True}))
     assert bad(found) == set()
     assert {one.about for one in found if one.id == "dns.caa"} == {D, HOST}
 
@@ -895,24 +895,24 @@ def test_what_the_settings_want_of_tls_is_right_where_dns_shows_it(look):
         ((D, "CAA"), ('0 issue "evil.example"',), "dns.caa", 'has 0 issue "evil.example"', "take every other CAA"),
     ],
 )
-def test_what_the_settings_want_of_tls_and_dns_does_not_show_is_found(look, question, value, id, seen, remedy):
+def test_what_the_settings_want_of_tls_and_dns_does_not_show_is_found(survey, question, value, id, seen, remedy):
     right = {(STS_NAME, "TXT"): (STS_RECORD.encode(),)}
-    found, _ = look({**right, question: value}, wanting(tls={"tlsa": True}))
+    found, _ = survey({**right, question: value}, wanting(tls={"tlsa": True}))
     assert {(one, status) for one, _, status in bad(found)} == {(id, "warn")}
     one = only(found, id)
     assert seen in one.seen
     assert remedy in one.remedy
 
 
-def test_a_policy_that_is_served_otherwise_than_the_settings_want_is_found(look):
+def test_a_policy_that_is_served_otherwise_than_the_settings_want_is_found(survey):
     fetch = lambda name: STS.replace("enforce", "testing")  # noqa: E731
-    found, _ = look({(STS_NAME, "TXT"): (STS_RECORD.encode(),)}, wanting(), fetch=fetch)
+    found, _ = survey({(STS_NAME, "TXT"): (STS_RECORD.encode(),)}, wanting(), fetch=fetch)
     assert bad(found) == {("dns.mta_sts", D, "warn")}
     assert "the settings want mode: enforce, mx: mx1.a.example, max_age: 86400" in only(found, "dns.mta_sts").seen
     assert "salt-call mailserver.mta_sts_policy a.example" in only(found, "dns.mta_sts").remedy
 
 
-def test_what_no_server_answers_of_what_the_settings_want_of_tls_is_unknown(look):
+def test_what_no_server_answers_of_what_the_settings_want_of_tls_is_unknown(survey):
     silent = dict.fromkeys([(STS_NAME, "TXT"), (RPT_NAME, "TXT"), (TLSA_NAME, "TLSA"), (D, "CAA")], SILENT)
-    found, _ = look(silent, wanting(tls={"tlsa": True}))
+    found, _ = survey(silent, wanting(tls={"tlsa": True}))
     assert {status for _, _, status in bad(found)} == {"unknown"}

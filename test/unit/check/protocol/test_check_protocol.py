@@ -25,7 +25,7 @@ from mail_peers import (
 
 from mailhost.check.protocol import area as check_protocol
 from mailhost.check.protocol import relay as check_relay
-from mailhost.command import Done
+from mailhost.command import CommandResult
 from mailhost.daemons import services as daemons_services
 from mailhost.daemons.talk import Budget
 
@@ -39,15 +39,15 @@ def context(tmp_path_factory):
 
 
 @pytest.fixture
-def look(peers, context):
-    """Look at a service with ``changes`` to its answers, and return the findings."""
+def survey(peers, context):
+    """Check a service with ``changes`` to its answers, and return the findings."""
 
-    def look(name, changes=(), answer=5, host=None, tls=context):
+    def survey(name, changes=(), answer=5, host=None, tls=context):
         peer = peers(name, tls, changes)
         service = service_of(name, peer.server_address[1])
         return check_protocol.look_at(host or host_of(settings_of()), [service], Budget(answer))
 
-    return look
+    return survey
 
 
 def turned(findings):
@@ -56,8 +56,8 @@ def turned(findings):
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_healthy_server_is_ok_in_all(look, name):
-    found = look(name)
+def test_a_healthy_server_is_ok_in_all(survey, name):
+    found = survey(name)
     assert turned(found) == []
     steps = [f".{step.name}" for step in check_protocol.STEPS[name]]
     assert [one.id[one.id.rindex(".") :] for one in found[: len(steps)]] == steps
@@ -116,8 +116,8 @@ MAILBOX_CASES = [
 
 
 @pytest.mark.parametrize(("name", "changes", "step", "status", "remedy"), [*SMTP_CASES, *MAILBOX_CASES])
-def test_what_a_server_says_wrong_turns_one_finding(look, name, changes, step, status, remedy):
-    found = look(name, changes)
+def test_what_a_server_says_wrong_turns_one_finding(survey, name, changes, step, status, remedy):
+    found = survey(name, changes)
     protocol = service_of(name, 0).protocol
     assert turned(found) == [(f"protocol.{protocol}.{step}", status)]
     (one,) = (one for one in found if one.status != "ok")
@@ -140,22 +140,22 @@ def test_what_a_server_says_wrong_turns_one_finding(look, name, changes, step, s
         ("submission", {}, "salt-call state.apply mailserver.postfix sync_mods=all, then postfix reload"),
     ],
 )
-def test_the_remedy_for_logins_in_the_clear_names_the_key_that_allows_them(look, name, pillar, key):
+def test_the_remedy_for_logins_in_the_clear_names_the_key_that_allows_them(survey, name, pillar, key):
     plain = {
         "EHLO": f"250-{NAME}\r\n250-STARTTLS\r\n250 AUTH PLAIN",
         "a1 CAPABILITY": "* CAPABILITY STARTTLS AUTH=PLAIN\r\na1 OK done",
         "CAPA": "+OK\r\nSTLS\r\nUSER\r\n.",
     }
     changes = {f"plain {verb}": answer for verb, answer in plain.items()}
-    (one,) = (one for one in look(name, changes, host=host_of(settings_of(pillar))) if one.status != "ok")
+    (one,) = (one for one in survey(name, changes, host=host_of(settings_of(pillar))) if one.status != "ok")
     assert one.id.endswith(".auth_before_tls")
     assert one.status == "fail"
     assert key in one.remedy
 
 
-def test_no_logins_at_all_names_the_key_that_turns_them_on(look):
+def test_no_logins_at_all_names_the_key_that_turns_them_on(survey):
     host = host_of(settings_of({"postfix": {"submission": {"safe_options": False}}}))
-    found = look("submission", {"tls EHLO": f"250-{NAME}\r\n250 PIPELINING"}, host=host)
+    found = survey("submission", {"tls EHLO": f"250-{NAME}\r\n250 PIPELINING"}, host=host)
     (one,) = (one for one in found if one.status != "ok")
     assert "mailserver:postfix:submission:safe_options: true" in one.remedy
 
@@ -203,14 +203,14 @@ def silent(context):
     cases = [(*case, silence) for case in HANGS for silence in (HANG, TRICKLE)]
     with peers_stopped() as start, ThreadPoolExecutor(6) as threads:
 
-        def look(case):
+        def survey(case):
             name, when, silence = case
             service = service_of(name, start(name, context, {when: silence}).server_address[1])
             began = time.monotonic()
             found = check_protocol.look_at(host_of(settings_of()), [service], Budget(IMPATIENT))
             return found, time.monotonic() - began
 
-        return dict(zip(cases, threads.map(look, cases), strict=True))
+        return dict(zip(cases, threads.map(survey, cases), strict=True))
 
 
 @pytest.mark.parametrize("silence", [HANG, TRICKLE], ids=["hangs", "trickles"])
@@ -224,14 +224,14 @@ def test_a_server_that_falls_silent_is_unknown_within_the_limits(silent, name, w
         assert one.status == "ok" or ("no answer to" in one.seen and one.remedy)
 
 
-def test_a_server_that_does_not_say_goodbye_is_ok(look):
-    assert turned(look("submissions", {"QUIT": HANG}, 1)) == []
+def test_a_server_that_does_not_say_goodbye_is_ok(survey):
+    assert turned(survey("submissions", {"QUIT": HANG}, 1)) == []
 
 
 @pytest.mark.parametrize(("name", "when"), [("smtp", "greeting"), ("submission", "plain EHLO"), ("imap", "greeting")])
 @pytest.mark.parametrize("trouble", [CLOSE, "?", "x" * 10000], ids=["closes", "nonsense", "endless"])
-def test_a_server_in_trouble_never_fails(look, name, when, trouble):
-    assert {status for _, status in turned(look(name, {when: trouble}, IMPATIENT))} == {"unknown"}
+def test_a_server_in_trouble_never_fails(survey, name, when, trouble):
+    assert {status for _, status in turned(survey(name, {when: trouble}, IMPATIENT))} == {"unknown"}
 
 
 def test_all_conversations_together_end_with_the_budget(peers, context):
@@ -248,8 +248,8 @@ def test_all_conversations_together_end_with_the_budget(peers, context):
     ("name", "step"), [("submissions", "listens"), ("submission", "starttls"), ("imaps", "listens")]
 )
 @pytest.mark.parametrize(("tls", "status"), [(GARBAGE, "fail"), (HANG, "unknown")], ids=["no TLS", "silence"])
-def test_tls_that_cannot_be_had_fails_and_tls_that_hangs_does_not(look, name, step, tls, status):
-    found = look(name, (), IMPATIENT if tls is HANG else 5, tls=tls)
+def test_tls_that_cannot_be_had_fails_and_tls_that_hangs_does_not(survey, name, step, tls, status):
+    found = survey(name, (), IMPATIENT if tls is HANG else 5, tls=tls)
     assert turned(found) == [(f"protocol.{service_of(name, 0).protocol}.{step}", status)]
 
 
@@ -257,10 +257,10 @@ FORMS = check_relay.forms(NAME, "example.com", ADDRESS)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
-def test_every_form_of_relaying_that_is_taken_is_an_open_relay(look, form):
+def test_every_form_of_relaying_that_is_taken_is_an_open_relay(survey, form):
     sender, recipient = form
     before = {f"MAIL FROM:<{sender}>": "250 2.1.0 Ok", "MAIL FROM:<>": "250 2.1.0 Ok", "MAIL": "554 5.7.1 no"}
-    found = look("smtp", {**before, f"RCPT TO:<{recipient}>": "250 2.1.5 Ok"})
+    found = survey("smtp", {**before, f"RCPT TO:<{recipient}>": "250 2.1.5 Ok"})
     assert turned(found) == [("protocol.smtp.open_relay", "fail")]
     (one,) = (one for one in found if one.status != "ok")
     assert f"RCPT TO:<{recipient}>" in one.seen
@@ -279,7 +279,7 @@ ANY_USER = {f"RCPT TO:<no-such-user-relaytest@{NAME}>": "250 2.1.5 Ok", PERCENT:
         (OPEN, {"mynetworks": "127.0.0.0/8"}, "is in mynetworks"),
         (OPEN, {"mynetworks": "!127.57.0.9, 127.57.0.0/24"}, "is in mynetworks"),
         (OPEN, {"mynetworks": "10.0.0.0/8, hash:/etc/postfix/network"}, "mynetworks has tables"),
-        (OPEN, {"mynetworks": Done(None, "", "no postconf")}, "is in mynetworks"),
+        (OPEN, {"mynetworks": CommandResult(None, "", "no postconf")}, "is in mynetworks"),
         (STRANGERS_REFUSED, {}, "a refusal proves nothing"),
         (ANY_USER, {}, "any user name is taken here"),
         ({"RCPT TO:<relaytest@": "450 4.1.2 Domain not found"}, {}, "450 4.1.2"),
@@ -287,27 +287,27 @@ ANY_USER = {f"RCPT TO:<no-such-user-relaytest@{NAME}>": "250 2.1.5 Ok", PERCENT:
         ({PERCENT: "421 4.7.0 too many errors"}, {}, "hung up after"),
     ],
 )
-def test_what_proves_nothing_about_relaying_is_unknown_and_says_how_to_look(look, changes, parameters, words):
-    found = look("smtp", changes, host=host_of(settings_of(), **parameters))
+def test_what_proves_nothing_about_relaying_is_unknown_and_says_how_to_look(survey, changes, parameters, words):
+    found = survey("smtp", changes, host=host_of(settings_of(), **parameters))
     assert turned(found) == [("protocol.smtp.open_relay", "unknown")]
     (one,) = (one for one in found if one.status != "ok")
     assert words in one.seen
     assert f"swaks --server {NAME}" in one.remedy
 
 
-def test_a_host_outside_mynetworks_by_exclusion_is_a_stranger(look):
-    found = look("smtp", OPEN, host=host_of(settings_of(), mynetworks="!127.57.0.1, 127.0.0.0/8"))
+def test_a_host_outside_mynetworks_by_exclusion_is_a_stranger(survey):
+    found = survey("smtp", OPEN, host=host_of(settings_of(), mynetworks="!127.57.0.1, 127.0.0.0/8"))
     assert ("protocol.smtp.open_relay", "fail") in turned(found)
 
 
-def test_tables_in_mynetworks_are_no_doubt_where_everything_is_refused(look):
-    assert turned(look("smtp", host=host_of(settings_of(), mynetworks="hash:/etc/postfix/network"))) == []
+def test_tables_in_mynetworks_are_no_doubt_where_everything_is_refused(survey):
+    assert turned(survey("smtp", host=host_of(settings_of(), mynetworks="hash:/etc/postfix/network"))) == []
 
 
-def test_relaying_is_asked_in_tls_where_port_25_demands_it(look):
+def test_relaying_is_asked_in_tls_where_port_25_demands_it(survey):
     host = host_of(settings_of({"postfix": {"main": {"smtpd_tls_security_level": "encrypt"}}}))
     demands = {"plain MAIL": "530 5.7.0 Must issue a STARTTLS command first"}
-    assert turned(look("smtp", demands, host=host)) == []
+    assert turned(survey("smtp", demands, host=host)) == []
 
 
 @pytest.mark.parametrize(
@@ -320,13 +320,13 @@ def test_relaying_is_asked_in_tls_where_port_25_demands_it(look):
         ("reject", {"bare NOOP": "250 2.0.0 Ok"}, "fail", "postfix reload"),
         ("reject", {"bare NOOP": HANG}, "unknown", "Check again"),
         ("no", {}, "fail", "mailserver:postfix:main:smtpd_forbid_bare_newline: normalize"),
-        (Done(0, "", "postconf: warning: unknown parameter"), {}, "warn", "updates"),
-        (Done(None, "", "No such file: postconf"), {}, "unknown", "Run as root"),
-        (Done(1, "", "postconf: fatal: main.cf, line 9: missing '='"), {}, "unknown", "postconf -n"),
+        (CommandResult(0, "", "postconf: warning: unknown parameter"), {}, "warn", "updates"),
+        (CommandResult(None, "", "No such file: postconf"), {}, "unknown", "Run as root"),
+        (CommandResult(1, "", "postconf: fatal: main.cf, line 9: missing '='"), {}, "unknown", "postconf -n"),
     ],
 )
-def test_bare_newlines_are_judged_by_the_configuration_and_by_what_reject_does(look, value, changes, status, remedy):
-    found = look("smtp", changes, 1, host_of(settings_of(), smtpd_forbid_bare_newline=value))
+def test_bare_newlines_are_judged_by_the_configuration_and_by_what_reject_does(survey, value, changes, status, remedy):
+    found = survey("smtp", changes, 1, host_of(settings_of(), smtpd_forbid_bare_newline=value))
     assert turned(found) == ([("protocol.smtp.bare_newline", status)] if status else [])
     (one,) = (one for one in found if one.id == "protocol.smtp.bare_newline")
     assert remedy in one.remedy

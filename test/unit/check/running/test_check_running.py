@@ -14,7 +14,7 @@ from mailhost.check.running import area as check_running
 from mailhost.check.running import room as check_room
 from mailhost.check.running.listeners import parse
 from mailhost.check.running.signatures import MOST
-from mailhost.command import Done
+from mailhost.command import CommandResult
 
 A, B = DOMAINS
 HOUR = 3600
@@ -22,12 +22,12 @@ ZONE = "firewall-cmd --zone=public --list-all"
 PERMANENT = "firewall-cmd --permanent --zone=public --list-all"
 
 
-def look(machine, domains=DOMAINS):
+def survey(machine, domains=DOMAINS):
     return check_running.findings(machine.host, list(domains))
 
 
 def test_all_is_ok_on_a_host_that_runs_as_the_formula_made_it(machine):
-    assert wrong(look(machine)) == set()
+    assert wrong(survey(machine)) == set()
 
 
 def active(unit, state, status=3):
@@ -141,7 +141,7 @@ FAULTS = [
 @pytest.mark.parametrize(("spoil", "expected"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
 def test_each_fault_turns_its_own_finding_and_no_other(machine, spoil, expected):
     spoil(machine)
-    found = look(machine)
+    found = survey(machine)
     wanted = re.findall(r"(\S+?)\|([^|]+)\|(\w+)", expected.replace("{}", str(machine.folder)))
     assert wrong(found) == set(wanted)
     assert all(one.wanted and one.seen and one.remedy for one in found if one.status != "ok")
@@ -179,7 +179,7 @@ def only_ipv4(m):
 @pytest.mark.parametrize("change", [row[1] for row in RIGHT], ids=[row[0] for row in RIGHT])
 def test_what_is_no_fault_is_not_told_of(machine, change):
     change(machine)
-    assert wrong(look(machine)) == set()
+    assert wrong(survey(machine)) == set()
 
 
 def test_the_addresses_of_listeners_are_read_as_ss_prints_them():
@@ -197,7 +197,7 @@ def test_components_that_the_pillar_turns_off_are_not_missed(tmp_path, pems, mon
     for unit in ("dovecot", "opendkim", "firewalld"):
         active(unit, "inactive")(machine)
         enabled(unit, "disabled")(machine)
-    assert wrong(look(machine)) == set()
+    assert wrong(survey(machine)) == set()
 
 
 def test_only_ports_of_the_pillar_are_missed(tmp_path, pems, monkeypatch):
@@ -207,13 +207,13 @@ def test_only_ports_of_the_pillar_are_missed(tmp_path, pems, monkeypatch):
         line for line in machine.answers["ss", "-ltnH"].out.splitlines(True) if not re.search(r":(465|110|995) ", line)
     )
     machine.says("ss -ltnH", text)
-    assert wrong(look(machine)) == set()
+    assert wrong(survey(machine)) == set()
 
 
 def test_a_plain_unit_of_postfix_has_none_behind_it(machine):
     machine.says("systemctl show --property=ExecStart --value postfix.service", "{ path=/usr/sbin/postfix ; }\n")
     active("postfix@-", "inactive")(machine)
-    assert wrong(look(machine)) == set()
+    assert wrong(survey(machine)) == set()
 
 
 def test_homes_of_the_pillars_users_are_where_mail_is(tmp_path, pems, monkeypatch):
@@ -222,26 +222,26 @@ def test_homes_of_the_pillars_users_are_where_mail_is(tmp_path, pems, monkeypatc
     home = tmp_path / "homes"
     home.mkdir()
     machine.says("getent passwd alice bob", f"alice:x:1001:1001::{home}:/bin/sh\n", status=2)
-    (space,) = [one for one in look(machine) if one.id == "running.disk_space"]
+    (space,) = [one for one in survey(machine) if one.id == "running.disk_space"]
     assert str(home) in space.seen
 
 
 def test_it_is_said_when_mail_was_last_signed(machine):
-    told = {one.about: one.seen for one in look(machine) if one.id == "running.signature"}
+    told = {one.about: one.seen for one in survey(machine) if one.id == "running.signature"}
     assert set(told) == set(DOMAINS)
     assert all(re.fullmatch(r"last on \d{4}-\d\d-\d\d \d\d:\d\d UTC with one", seen) for seen in told.values())
 
 
 def test_a_domain_that_sent_nothing_is_said_to_have_no_signature(machine):
     machine.says(machine.journal, "-- No entries --\n", "", 1)
-    (told,) = [one for one in look(machine) if one.id == "running.signature"]
+    (told,) = [one for one in survey(machine) if one.id == "running.signature"]
     assert (told.about, told.status) == ("2 domains", "ok")
     assert "none in 7 days" in told.seen
 
 
 def test_a_log_that_was_not_read_to_its_end_says_how_far(machine):
     machine.says(machine.journal, machine.answers[machine.journal].out.splitlines(True)[0] * MOST)
-    told = {one.about: one.seen for one in look(machine) if one.id == "running.signature"}
+    told = {one.about: one.seen for one in survey(machine) if one.id == "running.signature"}
     assert f"none in the last {MOST} signatures" in told[B]
 
 
@@ -250,22 +250,25 @@ def test_what_cannot_be_run_is_unknown_and_no_failure(machine):
     needed = "systemctl ss ip firewall-cmd postqueue journalctl".split()
     for words in [one for one in machine.answers if one[0] in needed and not " ".join(one).startswith(spared)]:
         before = machine.answers[words]
-        for answer in (Done(None, "", "took longer than 60 s"), Done(1, "", "Failed to connect to bus")):
+        for answer in (
+            CommandResult(None, "", "took longer than 60 s"),
+            CommandResult(1, "", "Failed to connect to bus"),
+        ):
             machine.answers[words] = answer
-            told = {status for _, _, status in wrong(look(machine))}
+            told = {status for _, _, status in wrong(survey(machine))}
             assert told == (set() if "enabled postfix@-" in " ".join(words) else {"unknown"}), words
         machine.answers[words] = before
 
 
 def test_a_queue_that_cannot_be_read_is_unknown_and_shows_nobodys_mail(machine):
     machine.says("postqueue -j", '{"sender": "alice@a.example"}\n')
-    found = look(machine)
+    found = survey(machine)
     assert wrong(found) == {("running.queue_length", "mail queue", "unknown")}
     assert "alice" not in repr(found)
 
 
 def test_every_finding_is_explained_and_none_that_there_is_not(machine):
     machine.settings["postfix"]["files"][str(machine.write_anew("mailserver_domains"))] = []
-    found = check_config.findings(machine.host, list(DOMAINS)) + look(machine)
+    found = check_config.findings(machine.host, list(DOMAINS)) + survey(machine)
     page = (TOP / "docs/findings.md").read_text()
     assert set(re.findall(r"^\| `((?:config|running)\.[\w.]+)` \|", page, re.MULTILINE)) == {one.id for one in found}

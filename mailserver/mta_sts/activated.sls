@@ -6,7 +6,7 @@ include:
   - mailserver.mta_sts.config
 
 mailserver-mta-sts-in-force:
-  mailserver.in_force:
+  mailserver.activated:
     - name: nginx
     - service: {{ nginx.service }}
     - files: [{{ nginx.site }}]

@@ -20,7 +20,7 @@ from mailhost.errors import ConfigurationRefused, DaemonError, NotServing, Write
 from mailhost.files import AnyPath, locked, replace_file
 
 if TYPE_CHECKING:
-    from mailhost.daemons.daemon import Daemon, Moment, Seen
+    from mailhost.daemons.daemon import Daemon, DaemonState, Moment
 
 STATE = "/var/lib/mailserver"
 
@@ -68,7 +68,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Activation:
     """The outcome for a configuration: the paths that changed, and how the daemon took them (``""``: no change)."""
 
     changed: tuple[str, ...] = ()
@@ -81,20 +81,20 @@ def staged_folder(state: AnyPath = STATE) -> Path:
 
 
 def stage(path: AnyPath, state: AnyPath = STATE) -> Path:
-    """Copy a file to its staging place, so that the staged file differs from it only by what must change.
+    """Copy a file to its staging path, so that the staged file differs from it only by what must change.
 
     :return: the path of the copy; if the file does not exist, neither does the copy.
     :raises WriteError: it could not be written.
     """
     folder = staged_folder(state)
-    place = beneath(folder, path)
-    _make_folder(Path(state), folder, place.parent)
-    here = look(path)
+    staged = beneath(folder, path)
+    _make_folder(Path(state), folder, staged.parent)
+    here = read_file(path)
     if here is None:
-        place.unlink(missing_ok=True)
-    elif here != look(place):
-        put({place: here})
-    return place
+        staged.unlink(missing_ok=True)
+    elif here != read_file(staged):
+        put({staged: here})
+    return staged
 
 
 def beneath(folder: AnyPath, path: AnyPath) -> Path:
@@ -109,7 +109,7 @@ def _make_folder(state: Path, top: Path, folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def look(path: AnyPath) -> File | None:
+def read_file(path: AnyPath) -> File | None:
     """Return a file as :class:`File`, or ``None`` if it does not exist."""
     try:
         with open(path, "rb") as file:
@@ -127,7 +127,7 @@ def put(files: Mapping[_Path, File | None]) -> None:
     for path, file in files.items():
         if file is None:
             Path(path).unlink(missing_ok=True)
-        elif look(path) != file:
+        elif read_file(path) != file:
             replace_file(path, file.octets, file.mode, (file.uid, file.gid))
 
 
@@ -145,7 +145,7 @@ def is_cut_short(configuration: Configuration) -> bool:
 
 def is_to_change(configuration: Configuration) -> bool:
     """Tell whether the staged files differ from those in place, or an earlier change was cut short."""
-    differ = any(look(beneath(configuration.staged, path)) != look(path) for path in configuration.files)
+    differ = any(read_file(beneath(configuration.staged, path)) != read_file(path) for path in configuration.files)
     return differ or is_cut_short(configuration)
 
 
@@ -154,29 +154,29 @@ def has_served(configuration: Configuration) -> bool:
     return any(_copies(configuration, "served").values())
 
 
-def put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
+def activate(configuration: Configuration, daemon: "Daemon") -> Activation:
     """Activate a daemon's staged files, or roll back to those that it had.
 
     :param daemon: a :class:`mailhost.daemons.daemon.Daemon`.
-    :return: :class:`Outcome`.
+    :return: :class:`Activation`.
     :raises ConfigurationRefused: the files did not pass the checks, and nothing was touched.
     :raises NotServing: the daemon did not serve with them; the message says with which files it serves now.
     :raises WriteError: the copies could not be written, and nothing was touched.
     """
     _make_folder(Path(configuration.state), configuration.kept.parent, configuration.kept)
     with locked(configuration.kept, what=f"{configuration.name}'s configuration"):
-        return _put_in_force(configuration, daemon)
+        return _activate(configuration, daemon)
 
 
-def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
+def _activate(configuration: Configuration, daemon: "Daemon") -> Activation:
     wanted = _wanted(configuration)
-    here = {path: look(path) for path in configuration.files}
+    here = {path: read_file(path) for path in configuration.files}
     cut_short = is_cut_short(configuration)
     changed = tuple(path for path in configuration.files if wanted[path] != here[path])
     if not changed and not cut_short:
         if daemon.is_active() and _copies(configuration, "served") != wanted and not daemon.seen().problems:
             _keep(configuration, "served", wanted)
-        return Outcome()
+        return Activation()
     refused = daemon.refused(configuration.staged)
     if refused:
         raise ConfigurationRefused(
@@ -189,14 +189,14 @@ def _put_in_force(configuration: Configuration, daemon: "Daemon") -> Outcome:
 
 
 def _wanted(configuration: Configuration) -> dict[str, File | None]:
-    wanted = {path: look(beneath(configuration.staged, path)) for path in configuration.files}
+    wanted = {path: read_file(beneath(configuration.staged, path)) for path in configuration.files}
     missing = [path for path, file in wanted.items() if file is None]
     if missing:
         raise ConfigurationRefused(f"{configuration.name}: {', '.join(missing)} was not staged; nothing was touched")
     return wanted
 
 
-def _try(configuration: Configuration, daemon: "Daemon", wanted: Files, changed: tuple[str, ...]) -> Outcome:
+def _try(configuration: Configuration, daemon: "Daemon", wanted: Files, changed: tuple[str, ...]) -> Activation:
     former = _copies(configuration, "former")
     before = daemon.before(has_served(configuration))
     # Postfix throttles a program that could not start for a minute, and a reload does not end that.
@@ -213,11 +213,11 @@ def _try(configuration: Configuration, daemon: "Daemon", wanted: Files, changed:
         )
     _keep(configuration, "served", wanted)
     configuration.mark.unlink()
-    return Outcome(changed, "restarted" if how == "restart" else "reloaded")
+    return Activation(changed, "restarted" if how == "restart" else "reloaded")
 
 
 def _act(
-    daemon: "Daemon", how: Literal["reload", "restart"], files: Files, before: "Seen", since: "Moment"
+    daemon: "Daemon", how: Literal["reload", "restart"], files: Files, before: "DaemonState", since: "Moment"
 ) -> list[str]:
     """Put files in place and make the daemon take them; return what keeps it from serving."""
     try:
@@ -229,7 +229,7 @@ def _act(
     return daemon.settled(before, since)
 
 
-def _take_back(configuration: Configuration, daemon: "Daemon", before: "Seen") -> str:
+def _take_back(configuration: Configuration, daemon: "Daemon", before: "DaemonState") -> str:
     """Put back the former files and, if the daemon does not serve with them, the last ones that served; return a
     sentence that says which.
     """
@@ -278,10 +278,10 @@ def _values(file: File | None, name: str) -> list[str]:
 def _keep(configuration: Configuration, which: str, files: Files) -> None:
     """Keep copies of files; one that does not exist has no copy."""
     for path, file in files.items():
-        place = beneath(configuration.kept / which, path)
-        _make_folder(Path(configuration.state), configuration.kept, place.parent)
-        put({place: file})
+        staged = beneath(configuration.kept / which, path)
+        _make_folder(Path(configuration.state), configuration.kept, staged.parent)
+        put({staged: file})
 
 
 def _copies(configuration: Configuration, which: str) -> dict[str, File | None]:
-    return {path: look(beneath(configuration.kept / which, path)) for path in configuration.files}
+    return {path: read_file(beneath(configuration.kept / which, path)) for path in configuration.files}

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailhost.daemons import in_force
-from mailhost.daemons.daemon import Seen, place_of_socket
-from mailhost.daemons.in_force import Configuration, is_cut_short, needs_restart, put_in_force, stage
+from mailhost.daemons import activation
+from mailhost.daemons.activation import Configuration, activate, is_cut_short, needs_restart, stage
+from mailhost.daemons.daemon import DaemonState, address_of_socket
 from mailhost.errors import ConfigurationRefused, DaemonError, NotServing
 
 
@@ -28,7 +28,7 @@ class Daemon:
         return self.active
 
     def seen(self):
-        return Seen(self.active, {})
+        return DaemonState(self.active, {})
 
     def before(self, delivers):
         return self.seen()
@@ -77,13 +77,13 @@ def texts(world):
 
 def test_files_that_are_in_place_already_are_not_touched_and_nothing_is_reloaded(world):
     world.stage("old main\n", "old master\n")
-    assert put_in_force(world.configuration, world.daemon).how == ""
+    assert activate(world.configuration, world.daemon).how == ""
     assert world.daemon.took == []
 
 
 def test_a_change_is_put_in_place_with_the_mode_that_was_staged_and_reloaded(world):
     world.stage("new main\n", "old master\n")
-    outcome = put_in_force(world.configuration, world.daemon)
+    outcome = activate(world.configuration, world.daemon)
     assert outcome.changed == (str(world.paths[0]),)
     assert (outcome.how, world.daemon.took) == ("reloaded", ["reload"])
     assert texts(world) == ["new main\n", "old master\n"]
@@ -95,7 +95,7 @@ def test_what_the_parser_refuses_is_not_put_in_place(world):
     world.stage("new main\n", "new master\n")
     world.daemon.parser = "line 1: no such word"
     with pytest.raises(ConfigurationRefused, match="line 1: no such word"):
-        put_in_force(world.configuration, world.daemon)
+        activate(world.configuration, world.daemon)
     assert texts(world) == ["old main\n", "old master\n"]
     assert world.daemon.took == []
 
@@ -104,7 +104,7 @@ def test_what_the_parser_refuses_is_not_put_in_place(world):
 def test_a_change_that_does_not_serve_is_taken_back_as_a_whole_with_the_daemons_words(world, staged):
     world.stage(*staged)
     with pytest.raises(NotServing, match="in the daemon's own words") as caught:
-        put_in_force(world.configuration, world.daemon)
+        activate(world.configuration, world.daemon)
     assert "is active again" in str(caught.value)
     assert texts(world) == ["old main\n", "old master\n"]
     assert world.daemon.active
@@ -113,11 +113,11 @@ def test_a_change_that_does_not_serve_is_taken_back_as_a_whole_with_the_daemons_
 
 def test_where_the_former_files_do_not_serve_either_those_that_were_last_seen_to_do_are_put_back(world):
     world.stage("good main\n", "old master\n")
-    put_in_force(world.configuration, world.daemon)
+    activate(world.configuration, world.daemon)
     world.paths[0].write_text("bad by hand\n")
     world.stage("bad main\n", "old master\n")
     with pytest.raises(NotServing, match="served before is active"):
-        put_in_force(world.configuration, world.daemon)
+        activate(world.configuration, world.daemon)
     assert texts(world) == ["good main\n", "old master\n"]
 
 
@@ -125,11 +125,11 @@ def test_where_nothing_serves_the_message_says_so_and_the_next_run_tries_again(w
     world.daemon.good = lambda texts: False
     world.stage("new main\n", "old master\n")
     with pytest.raises(NotServing, match="does not serve either"):
-        put_in_force(world.configuration, world.daemon)
+        activate(world.configuration, world.daemon)
     assert is_cut_short(world.configuration)
     world.daemon.good = lambda texts: True
     world.stage("new main\n", "old master\n")
-    assert put_in_force(world.configuration, world.daemon).how == "restarted"
+    assert activate(world.configuration, world.daemon).how == "restarted"
     assert texts(world) == ["new main\n", "old master\n"]
 
 
@@ -137,7 +137,7 @@ def test_a_daemon_that_did_not_run_before_is_stopped_again(world):
     world.daemon.active = False
     world.stage("bad main\n", "old master\n")
     with pytest.raises(NotServing, match="did not run before"):
-        put_in_force(world.configuration, world.daemon)
+        activate(world.configuration, world.daemon)
     assert world.daemon.took == ["restart", "stop"]
     assert texts(world) == ["old main\n", "old master\n"]
 
@@ -146,7 +146,7 @@ def test_a_new_file_that_does_not_serve_goes_away_again(world):
     world.paths[1].unlink()
     world.stage("old main\n", "bad master\n")
     with pytest.raises(NotServing):
-        put_in_force(world.configuration, world.daemon)
+        activate(world.configuration, world.daemon)
     assert not world.paths[1].exists()
 
 
@@ -158,7 +158,7 @@ class Cut(BaseException):
 @pytest.mark.parametrize("at", range(1, 12))
 def test_a_run_that_is_killed_anywhere_is_completed_or_undone_by_the_next(world, monkeypatch, at, next_main):
     steps = iter(range(1, 100))
-    real = in_force.replace_file
+    real = activation.replace_file
 
     def replace_file(*words):
         if next(steps) == at:
@@ -166,19 +166,19 @@ def test_a_run_that_is_killed_anywhere_is_completed_or_undone_by_the_next(world,
         real(*words)
 
     world.stage("bad main\n", "new master\n")
-    monkeypatch.setattr(in_force, "replace_file", replace_file)
+    monkeypatch.setattr(activation, "replace_file", replace_file)
     with contextlib.suppress(Cut, NotServing):
-        put_in_force(world.configuration, world.daemon)
-    monkeypatch.setattr(in_force, "replace_file", real)
+        activate(world.configuration, world.daemon)
+    monkeypatch.setattr(activation, "replace_file", real)
     master = "old master\n" if next_main.startswith("old") else "new master\n"
     world.stage(next_main, master)
     wanted = [next_main, master]
     if next_main.startswith("bad"):
         with pytest.raises(NotServing, match="is active again"):
-            put_in_force(world.configuration, world.daemon)
+            activate(world.configuration, world.daemon)
         wanted = ["old main\n", "old master\n"]
     else:
-        put_in_force(world.configuration, world.daemon)
+        activate(world.configuration, world.daemon)
     assert texts(world) == wanted
     assert world.daemon.active
     assert not is_cut_short(world.configuration)
@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_or_undone_by_the_next(world,
 
 def test_copies_are_for_root_alone(world):
     world.stage("new main\n", "old master\n")
-    put_in_force(world.configuration, world.daemon)
+    activate(world.configuration, world.daemon)
     for name in ("staged", "kept", "kept/it"):
         assert (world.configuration.mark.parents[2] / name).stat().st_mode & 0o777 == 0o700
 
@@ -204,12 +204,12 @@ def test_copies_are_for_root_alone(world):
     ],
 )
 def test_a_restart_is_for_settings_that_a_reload_does_not_change(names, old, new, restarts):
-    former, wanted = ({"/f": in_force.File(text.encode(), 0o644, 0, 0)} for text in (old, new))
+    former, wanted = ({"/f": activation.File(text.encode(), 0o644, 0, 0)} for text in (old, new))
     assert needs_restart({"/f": names}, former, wanted) is restarts
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "address"),
     [
         ("inet:8891@127.0.0.1", ("127.0.0.1", 8891)),
         ("inet:8891@localhost", ("localhost", 8891)),
@@ -219,5 +219,5 @@ def test_a_restart_is_for_settings_that_a_reload_does_not_change(names, old, new
         ("*:443", ("127.0.0.1", 443)),
     ],
 )
-def test_the_place_of_a_socket_is_one_to_connect_to(text, place):
-    assert place_of_socket(text) == place
+def test_the_address_of_a_socket_is_one_to_connect_to(text, address):
+    assert address_of_socket(text) == address

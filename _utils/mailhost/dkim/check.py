@@ -11,7 +11,7 @@ from mailhost import files as safe_files
 from mailhost.dkim import messages
 from mailhost.dkim import plan as dkim_plan
 from mailhost.dkim import settled as dkim_settled
-from mailhost.dkim.life import Key, Manifest
+from mailhost.dkim.life import KeyRow, Manifest
 from mailhost.dkim.records import (
     Wanted,
     change_of,
@@ -31,15 +31,15 @@ from mailhost.publish import change as publish_change
 from mailhost.publish import credential as publish_credential
 from mailhost.publish import rfc2136
 from mailhost.publish.change import Change
-from mailhost.records.places import Places
+from mailhost.records.allowed_names import AllowedNames
 from mailhost.scale import turns as scale_turns
 
-LOOKED = "looked.json"
+CHECKED = "looked.json"
 """The file, in the folder of the keys, with the last key that was checked in rotation, and the keys that DNS did not
 show as wanted: domain and selector of each."""
-_Place = tuple[str, str]
+_KeyName = tuple[str, str]
 """The domain and the selector of a key."""
-_Wants = dict[_Place, tuple[Key, Wanted]]
+_Wants = dict[_KeyName, tuple[KeyRow, Wanted]]
 """Keys, and what DNS should show of them."""
 Missing = list[tuple[Change, Answers]]
 """The changes that make DNS show keys as wanted, and what it shows now."""
@@ -54,7 +54,7 @@ def check_published(
     oldest_queued: OldestQueued | None = None,
     publish: Publish | None = None,
     everything: bool = False,
-    look: dkim_settled.AnyLook | None = None,
+    survey: dkim_settled.AnySurvey | None = None,
 ) -> Report:
     """Check keys in DNS, and stamp what was seen: published, revoked, removed. Keys that are lost are given up.
 
@@ -65,29 +65,29 @@ def check_published(
         mail queue. It is only called where that matters.
     :param publish: publishes records (:func:`publisher`); ``None`` if people do that.
     :param everything: check all keys, not a share of them.
-    :param look: the :class:`mailhost.dkim.settled.Look` of an earlier part of the same highstate; a new one, if left
-        out.
+    :param survey: the :class:`mailhost.dkim.settled.Survey` of an earlier part of the same highstate; a new one, if
+        left out.
     """
-    look = look or dkim_settled.Look(run)
-    manifests, done = read_manifests(run, look.rest)
+    survey = survey or dkim_settled.Survey(run)
+    manifests, done = read_manifests(run, survey.rest)
     oldest = oldest_if_needed(run, manifests.values(), oldest_queued)
     wants = _wants(run, manifests, oldest)
     # A revoked key has its stamp. It need not be checked until its record is due to be removed.
-    to_ask = [place for place, (key, wanted) in wants.items() if not key.revoked or wanted.why or wanted.left]
-    settled = [place for place in to_ask if _is_settled(*wants[place])]
-    settled += ((name, selector) for name, known in look.settled.items() for selector in known.shown)
+    to_ask = [key_name for key_name, (key, wanted) in wants.items() if not key.revoked or wanted.why or wanted.left]
+    settled = [key_name for key_name in to_ask if _is_settled(*wants[key_name])]
+    settled += ((name, selector) for name, known in survey.settled.items() for selector in known.shown)
     settled.sort()
     turn = settled if everything else _whose_turn(run, settled)
     later = set(settled).difference(turn)
     if later:
         text = f"{len(later)} keys that DNS already showed were not checked in this run; later runs check them."
         done.append(Step(NOTE, reason=text))
-    more, failed = read_manifests(run, dict.fromkeys(name for name, _ in turn if name in look.settled))
+    more, failed = read_manifests(run, dict.fromkeys(name for name, _ in turn if name in survey.settled))
     done += failed
     manifests.update(more)
     wants.update(_wants(run, more, oldest))
-    to_ask = [place for place in dict.fromkeys((*to_ask, *turn)) if place in wants and place not in later]
-    seen = _look(run, wants, to_ask)
+    to_ask = [key_name for key_name in dict.fromkeys((*to_ask, *turn)) if key_name in wants and key_name not in later]
+    seen = _query(run, wants, to_ask)
     changed, steps = _give_up_lost(run, manifests, seen)
     done += steps
     manifests.update(changed)
@@ -104,7 +104,7 @@ def check_published(
     return run.report(done)
 
 
-def _by_domain(seen: Mapping[_Place, Answers]) -> dict[str, dict[str, Answers]]:
+def _by_domain(seen: Mapping[_KeyName, Answers]) -> dict[str, dict[str, Answers]]:
     """Return ``{domain: {selector: Answers}}``."""
     found: dict[str, dict[str, Answers]] = {}
     for (name, selector), answers in seen.items():
@@ -113,7 +113,7 @@ def _by_domain(seen: Mapping[_Place, Answers]) -> dict[str, dict[str, Answers]]:
 
 
 def _give_up_lost(
-    run: Run, manifests: Mapping[str, Manifest], seen: Mapping[_Place, Answers]
+    run: Run, manifests: Mapping[str, Manifest], seen: Mapping[_KeyName, Answers]
 ) -> tuple[dict[str, Manifest], list[Step]]:
     """Give up the keys that DNS shows to be lost, and write that to their manifests.
 
@@ -157,12 +157,12 @@ def _wants(run: Run, manifests: Mapping[str, Manifest], oldest: datetime | None)
     }
 
 
-def _is_settled(key: Key, wanted: Wanted) -> bool:
+def _is_settled(key: KeyRow, wanted: Wanted) -> bool:
     """Tell whether a key waits for nothing: DNS showed its record as wanted before, and it must stay so."""
     return not wanted.why and key.stage in ("signing", "retired")
 
 
-def _whose_turn(run: Run, settled: list[_Place]) -> list[_Place]:
+def _whose_turn(run: Run, settled: list[_KeyName]) -> list[_KeyName]:
     """Return those of the settled keys (sorted) that this run checks: with many keys, each run checks a share of them.
 
     A share begins where the last one ended. A key that DNS did not show as wanted, to a run or to the last watch, is
@@ -172,22 +172,22 @@ def _whose_turn(run: Run, settled: list[_Place]) -> list[_Place]:
     if len(settled) <= scale_turns.MANY:
         return settled
     try:
-        known = json.loads(safe_files.read_text(Path(run.place.keys) / LOOKED, roots=True))
+        known = json.loads(safe_files.read_text(Path(run.paths.keys) / CHECKED, roots=True))
         name, selector = map(str, known["last"])
         last, wrong = (name, selector), {(one, its) for one, its in known["wrong"]}
     except (OSError, ValueError, TypeError, KeyError):
         last, wrong = ("", ""), set()
     turned, share = scale_turns.rotated(settled, last), scale_turns.SHARE
     watched = run.watched(("dns.dkim",), run.wanted)
-    return [*turned[:share], *(place for place in turned[share:] if place in wrong or place[0] in watched)]
+    return [*turned[:share], *(key_name for key_name in turned[share:] if key_name in wrong or key_name[0] in watched)]
 
 
-def _remember(run: Run, turn: list[_Place], wants: _Wants, seen: Mapping[_Place, Answers]) -> None:
+def _remember(run: Run, turn: list[_KeyName], wants: _Wants, seen: Mapping[_KeyName, Answers]) -> None:
     shown = [one for one in turn if one in seen]
     wrong = [one for one in shown if judge_wanted(*wants[one], seen[one]).value in ("absent", "different")]
     known = {"last": turn[: scale_turns.SHARE][-1], "wrong": wrong}
     with contextlib.suppress(WriteError):
-        safe_files.replace_file(Path(run.place.keys) / LOOKED, json.dumps(known), 0o644)
+        safe_files.replace_file(Path(run.paths.keys) / CHECKED, json.dumps(known), 0o644)
 
 
 def publisher(run: Run, announce: Announce | None = None) -> Publish | None:
@@ -221,18 +221,18 @@ def _send(run: Run, missing: Missing) -> tuple[bool, list[Step]]:
 
 def _allowed(run: Run, missing: Missing) -> tuple[list[Change], list[str]]:
     """Return the changes that may be made at the ends of their aliases, and for the others why they may not."""
-    places = Places(frozenset(run.domains), frozenset(run.dns.get("alias_zones", ())))
+    names = AllowedNames(frozenset(run.domains), frozenset(run.dns.get("alias_zones", ())))
     allowed: list[Change] = []
     refused: list[str] = []
     for change, answers in missing:
-        placed = publish_change.placed(change, answers)
-        why = places.refusal(change.name, placed.name)
+        end = publish_change.at_alias_end(change, answers)
+        why = names.refusal(change.name, end.name)
         if not answers.zone:
             why = f"{change.name} did not change: its place could not be found out: {answers.trouble}"
         if why:
             refused.append(why)
         else:
-            allowed.append(placed)
+            allowed.append(end)
     return allowed, refused
 
 
@@ -246,24 +246,24 @@ def _announce(announce: Announce, _run: Run, missing: Missing) -> tuple[bool, li
 
 
 def _publish(
-    run: Run, wants: _Wants, seen: Mapping[_Place, Answers], publish: Publish
-) -> tuple[dict[_Place, Answers], list[Step]]:
+    run: Run, wants: _Wants, seen: Mapping[_KeyName, Answers], publish: Publish
+) -> tuple[dict[_KeyName, Answers], list[Step]]:
     """Publish the records that DNS does not show as wanted.
 
     Return what DNS shows of them afterwards, and the steps to report.
     """
     missing = {
-        place: (change_of(run, place[0], *wants[place]), answers)
-        for place, answers in seen.items()
-        if not wants[place][1].left and judge_wanted(*wants[place], answers).value in ("absent", "different")
+        key_name: (change_of(run, key_name[0], *wants[key_name]), answers)
+        for key_name, answers in seen.items()
+        if not wants[key_name][1].left and judge_wanted(*wants[key_name], answers).value in ("absent", "different")
     }
     may_show, steps = publish(run, list(missing.values()))
-    return _look(run, wants, missing) if may_show else {}, steps
+    return _query(run, wants, missing) if may_show else {}, steps
 
 
-def _look(run: Run, wants: _Wants, places: Iterable[_Place]) -> dict[_Place, Answers]:
-    """Return what DNS shows of keys, ``{place: Answers}``: of each name itself, not of a wildcard above it."""
-    seen = run.answers({place: question_of(*place) for place in places})
+def _query(run: Run, wants: _Wants, names: Iterable[_KeyName]) -> dict[_KeyName, Answers]:
+    """Return what DNS shows of keys, ``{key_name: Answers}``: of each name itself, not of a wildcard above it."""
+    seen = run.answers({key_name: question_of(*key_name) for key_name in names})
     return without_wildcards(wants, seen, lambda asked: run.ask(asked, lookup.options(run.dns)))
 
 

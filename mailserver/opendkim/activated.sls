@@ -12,7 +12,7 @@ include:
 # If OpenDKIM cannot apply a reload, it silently keeps its old configuration until a boot: so restart it, which shows the
 # fault.
 mailserver-opendkim-in-force:
-  mailserver.in_force:
+  mailserver.activated:
     - name: opendkim
     - service: {{ opendkim.service }}
     - files:

@@ -1,4 +1,4 @@
-"""mailserver.check on the lab's mail hosts at the cost of a look: Salt's start, which takes longer, is paid once."""
+"""mailserver.check on the lab's mail hosts at the cost of one check: Salt's start, which takes longer, is paid once."""
 
 import contextlib
 import json
@@ -10,10 +10,10 @@ from check_faults import AREAS, MODULES, PYTHON
 
 PROGRAM = (Path(__file__).parent / "check_program.py").read_text()
 LIMIT = 900
-"""Seconds within which a look has ended by its own limits, whatever the world does."""
+"""Seconds within which a check has ended by its own limits, whatever the world does."""
 
 
-class Look:
+class HostCheck:
     """A host's eye: one process of Salt's own Python there, with the modules and settings that the minion has."""
 
     def __init__(self, lab, host, settings):
@@ -40,15 +40,15 @@ class Look:
 
 
 @contextlib.contextmanager
-def looks(lab, hosts):
-    """Yield a :class:`Look` for each host, by its name."""
+def checks(lab, hosts):
+    """Yield a :class:`HostCheck` for each host, by its name."""
     settings = lab.salt(list(hosts), "mailserver.settings")
-    found = {host: Look(lab, host, settings[host]) for host in hosts}
+    found = {host: HostCheck(lab, host, settings[host]) for host in hosts}
     try:
         yield found
     finally:
-        for look in found.values():
-            look.close()
+        for check in found.values():
+            check.close()
 
 
 def on_all(work, hosts):

@@ -30,7 +30,7 @@ include:
 {%- endif %}
 
 mailserver-postfix-in-force:
-  mailserver.in_force:
+  mailserver.activated:
     - name: postfix
     - service: {{ mailserver.os.postfix.service }}
     - files:

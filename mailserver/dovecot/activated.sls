@@ -20,7 +20,7 @@ include:
 {%- endif %}
 
 mailserver-dovecot-in-force:
-  mailserver.in_force:
+  mailserver.activated:
     - name: dovecot
     - service: {{ mailserver.os.dovecot.service }}
     - files: [{{ config }}]
