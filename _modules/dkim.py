@@ -30,7 +30,10 @@ from mailhost.records import record as mail_records
 from mailhost.watch import memory
 
 __virtualname__ = "dkim"
-__outputter__ = {"status": "dkim_keys"}
+__outputter__ = {
+    "status": "dkim_keys",
+    **dict.fromkeys(("plan", "advance", "rotate", "revoke", "rollback"), "mailserver"),
+}
 
 
 def __virtual__():

@@ -53,6 +53,7 @@ from mailhost.watch import memory
 from mailhost.watch import run as watch_run
 
 __virtualname__ = "mailserver"
+__outputter__ = dict.fromkeys(("check", "records", "selftest"), "mailserver")
 
 _FORMATS = ("data", "json", "zone", "string", "nsupdate")
 

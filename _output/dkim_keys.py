@@ -1,5 +1,6 @@
 """
-The keys that ``dkim.status`` returned as a table, one line each, for people.
+The keys that ``dkim.status`` returned as a table, one line each, for people. ``salt-run mailserver.keys`` shows those
+of all hosts in one.
 
 Keys that need attention come first, marked with ``!``, with their full text. For the others the last column is cut off
 at the width of the terminal. ``--out=json`` and the like show the same as data.
@@ -12,7 +13,7 @@ import salt.loader
 
 __virtualname__ = "dkim_keys"
 
-_HEADS = ("domain", "selector", "stage", "since", "signs", "next")
+_HEADS = ("selector", "stage", "since", "signs", "next")
 _STAGES = ("generated", "published", "signing", "retired", "revoked", "removed")
 _LEAST = 16
 """Least width of the last column, however narrow the terminal is."""
@@ -28,23 +29,36 @@ def __virtual__():
 
 def output(data, **_kwargs):
     """
-    Return the text that shows ``{minion: {domain: {selector: row}}}``. Anything of another shape, such as an error, is
-    shown by ``nested``.
+    Return the text that shows ``{minion: {domain: {selector: row}}}``, or what ``salt-run mailserver.keys`` returns.
+    Anything of another shape, such as an error, is shown by the outputter ``mailserver``.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt '*' dkim.status
+        salt-run mailserver.keys
     """
     width = shutil.get_terminal_size((_WIDTH, 0)).columns
+    if _are_of_all(data):
+        return table_of_all(data["domains"], data["unanswered"], width)
     parts = [
         table(minion, told, width)
         if _are_keys(told)
-        else salt.loader.outputters(__opts__)["nested"]({minion: told}).rstrip("\n")
+        else salt.loader.outputters(__opts__)["mailserver"]({minion: told}).rstrip("\n")
         for minion, told in data.items()
     ]
     return "\n".join(parts)
+
+
+def _are_of_all(data):
+    return (
+        data.keys() == {"domains", "unanswered"}
+        and isinstance(data["domains"], dict)
+        and all(_are_keys(hosts) for hosts in data["domains"].values())
+        and isinstance(data["unanswered"], dict)
+        and all(isinstance(why, str) for why in data["unanswered"].values())
+    )
 
 
 def _are_keys(told):
@@ -56,35 +70,72 @@ def _are_keys(told):
 
 def table(minion, domains, width):
     """Return the keys of a host as lines of text: what needs attention first, then by domain and stage."""
-    rows = [(domain, selector, row) for domain, keys in domains.items() for selector, row in keys.items()]
+    rows = [((domain, selector), row) for domain, keys in domains.items() for selector, row in keys.items()]
     if not rows:
         return f"{minion}: no keys"
-    rows.sort(key=lambda one: (not one[2].get("attention"), one[0], _STAGES.index(one[2]["stage"])))
-    wanting = sum(bool(row.get("attention")) for _, _, row in rows)
-    head = f"{minion}: {_count(len(rows), 'key')} of {_count(len(domains), 'domain')}"
-    head += f", {_count(wanting, 'needs', 'need')} attention" if wanting else ""
+    head = f"{minion}: {_count(len(rows), 'key')} of {_count(len(domains), 'domain')}{_wanting(rows)}"
+    return "\n".join([head, *_lines(("domain", *_HEADS), rows, width)])
+
+
+def table_of_all(domains, unanswered, width):
+    """Return the keys of all hosts, ``{domain: {minion: {selector: row}}}``, as lines of text.
+
+    First are the hosts that gave no answer, ``{minion: why}``, then the keys as :func:`table` has them.
+    """
+    rows = [
+        ((domain, host, selector), row)
+        for domain, hosts in domains.items()
+        for host, keys in hosts.items()
+        for selector, row in keys.items()
+    ]
+    hosts = {host for hosts in domains.values() for host in hosts}
+    head = "no keys"
+    if rows:
+        head = f"{_count(len(rows), 'key')} of {_count(len(domains), 'domain')} on {_count(len(hosts), 'host')}"
+    lines = [f"{head}{_wanting(rows)}"]
+    for host, why in unanswered.items():
+        lines += textwrap.wrap(_plain(f"! {host}: {why}"), max(width, _LEAST), subsequent_indent=" " * 6)
+    return "\n".join([*lines, *(_lines(("domain", "host", *_HEADS), rows, width) if rows else [])])
+
+
+def _wanting(rows):
+    wanting = sum(bool(row.get("attention")) for _, row in rows)
+    return f", {_count(wanting, 'needs', 'need')} attention" if wanting else ""
+
+
+def _lines(heads, rows, width):
+    """Return ``[(where a key is, its row)]`` as the lines of a table."""
+    rows = sorted(rows, key=lambda one: (not one[1].get("attention"), one[0][:-1], _rank(one[1]["stage"])))
     lines = [_cells(*one, to_the_minute=width >= _ROOMY) for one in rows]
-    widths = [max(map(len, column)) for column in zip(_HEADS[:-1], *(cells[:-1] for cells in lines), strict=True)]
-    shown = [*_wrapped("  ", _HEADS, widths, width)]
-    for cells, (_, _, row) in zip(lines, rows, strict=True):
+    widths = [max(map(len, column)) for column in zip(heads[:-1], *(cells[:-1] for cells in lines), strict=True)]
+    shown = [*_wrapped("  ", heads, widths, width)]
+    for cells, (_, row) in zip(lines, rows, strict=True):
         wrapped = _wrapped("! " if row.get("attention") else "  ", cells, widths, width)
         shown += wrapped if row.get("attention") else wrapped[:1]
-    return "\n".join([head, *(line.rstrip() for line in shown)])
+    return [line.rstrip() for line in shown]
 
 
-def _cells(domain, selector, row, to_the_minute):
+def _rank(stage):
+    return _STAGES.index(stage) if stage in _STAGES else len(_STAGES)
+
+
+def _cells(where, row, to_the_minute):
     since = _moment(row.get("since", ""))[: 16 if to_the_minute else 10]
     told = row.get("waits") or row.get("next", "")
     if row.get("given_up"):
         told = f"given up: {row['given_up']}. {told}".rstrip(". ")
     if row.get("fails_from"):
         told = f"{told}; fails from {_moment(row['fails_from'])} UTC"
-    cells = (domain, selector, row["stage"], since, "yes" if row.get("signs") else "no", told)
-    return tuple("".join(one if one.isprintable() else "?" for one in str(cell)) for cell in cells)
+    return tuple(map(_plain, (*where, row["stage"], since, "yes" if row.get("signs") else "no", told)))
+
+
+def _plain(told):
+    """Return a text without anything that a terminal would interpret."""
+    return "".join(one if one.isprintable() else "?" for one in str(told))
 
 
 def _moment(text):
-    return text.replace("T", " ")[:16]
+    return str(text).replace("T", " ")[:16]
 
 
 def _wrapped(mark, cells, widths, width):

@@ -1,6 +1,6 @@
 """
-All mail hosts, seen from the master: a page that shows them (``salt-run mailserver.report``), and a check of their
-pillars (``salt-run mailserver.validate``).
+All mail hosts, seen from the master: a page that shows them (``salt-run mailserver.report``), their keys in one table
+(``salt-run mailserver.keys``), and a check of their pillars (``salt-run mailserver.validate``).
 """
 # ruff: noqa: E402 (an upgrade may have left outdated modules in memory, to be dropped before they are imported)
 
@@ -28,10 +28,13 @@ from mailhost.pillar import settings as pillar_settings
 
 __virtualname__ = "mailserver"
 
-_FUNCTION = "mailserver.overview"
+_OVERVIEW = "mailserver.overview"
+_STATUS = "dkim.status"
+_NO_HIGHSTATE = "no highstate has put settings for DKIM in force"
+"""What ``dkim.status`` says on a minion that has the formula's modules but no keys, since it is no mail host."""
 _TIMEOUT = 120
 _LONGEST = 1500
-"""Most characters to show of an answer that is not an overview."""
+"""Most characters to show of an answer that is not what was asked for."""
 _TRIMMED = "VALUE_TRIMMED"
 """What Salt's event bus puts in place of a value that is larger than ``max_event_size``."""
 
@@ -89,30 +92,92 @@ def report(tgt="*", tgt_type="glob", output=None, mine=False, timeout=_TIMEOUT):
     return {"path": path, **page_fleet.summary(fleet)}
 
 
+@arguments.read(CommandExecutionError, tgt=arguments.target, tgt_type=arguments.text, timeout=arguments.number)
+def keys(tgt="*", tgt_type="glob", timeout=_TIMEOUT):
+    """
+    Show the DKIM keys of all mail hosts in one table, by domain; first those that need attention.
+
+    tgt
+        The minions to ask for ``dkim.status``. Those that are not mail hosts, or lack the formula's modules, are left
+        out.
+    tgt_type
+        How ``tgt`` is read: glob, grain, pillar, compound, list …
+    timeout
+        Seconds without an answer after which Salt asks a host whether it is still working on it.
+
+    Returns ``domains``, which has for each domain and minion what ``dkim.status`` returned
+    (``{domain: {minion: {selector: row}}}``), and ``unanswered``, the minions that gave no such answer, and why.
+    ``--out=json`` and the like print that instead of the table.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run mailserver.keys
+        salt-run mailserver.keys 'mx*' --out=json
+    """
+    domains, unanswered, answered = {}, {}, []
+    for name, returned in sorted(_returns(_STATUS, tgt, tgt_type, timeout)):
+        answered.append(name)
+        if returned is None:
+            unanswered[name] = f"no answer within {timeout} s"
+        elif not _has_no_keys(returned["ret"]):
+            unanswered.update(_kept(domains, name, returned))
+    if not answered:
+        raise CommandExecutionError(f"mailserver.keys: no minion matches {tgt!r} ({tgt_type})")
+    told = {"domains": dict(sorted(domains.items())), "unanswered": unanswered}
+    return {"outputter": "dkim_keys", "data": wording.told(told)}
+
+
+def _has_no_keys(answer):
+    """Tell whether a minion lacks the formula's modules, or is no mail host."""
+    return _is_foreign(_STATUS, answer) or (isinstance(answer, str) and _NO_HIGHSTATE in answer)
+
+
+def _kept(domains, name, returned):
+    """Add the keys that a minion returned to ``domains``; return ``{minion: why}`` if it returned something else."""
+    answer = returned["ret"]
+    why = _unusable(returned)
+    if not why and not all(map(_are_rows, answer.values())):
+        why = f"it answered: {_brief(wording.brief(answer))}"
+    if why:
+        return {name: why}
+    for domain, rows in answer.items():
+        domains.setdefault(domain, {})[name] = rows
+    return {}
+
+
+def _are_rows(keys):
+    return isinstance(keys, dict) and all(isinstance(row, dict) and "stage" in row for row in keys.values())
+
+
 def _asked(tgt, tgt_type, timeout):
     """Let all minions check themselves; return ``(answers, troubles, others)`` (:func:`mailhost.page.fleet.fleet`)."""
     answers, troubles, others = {}, {}, []
-    with salt.client.get_local_client(__opts__["conf_file"]) as client:
-        for name, returned in _returns(client, tgt, tgt_type, timeout):
-            if returned is None:
-                troubles[name] = page_fleet.silent(name, f"no answer within {timeout} s")
-            elif _is_foreign(returned["ret"]):
-                others.append(name)
-            elif why := _unusable(returned):
-                troubles[name] = page_fleet.unusable(name, why)
-            else:
-                answers[name] = returned["ret"]
+    for name, returned in _returns(_OVERVIEW, tgt, tgt_type, timeout):
+        if returned is None:
+            troubles[name] = page_fleet.silent(name, f"no answer within {timeout} s")
+        elif _is_foreign(_OVERVIEW, returned["ret"]):
+            others.append(name)
+        elif why := _unusable(returned):
+            troubles[name] = page_fleet.unusable(name, why)
+        else:
+            answers[name] = returned["ret"]
     return answers, troubles, others
 
 
-def _returns(client, tgt, tgt_type, timeout):
+def _returns(function, tgt, tgt_type, timeout):
     """Yield ``(minion, what it returned)`` for each minion that matches; ``None`` for one that did not answer."""
-    try:
-        job = client.run_job(tgt, _FUNCTION, (), tgt_type, "", timeout, "", listen=True)
-    except SaltClientError as err:
-        raise CommandExecutionError(f"mailserver.report: the master could not be asked: {err}") from err
-    if not job:
-        return
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        try:
+            job = client.run_job(tgt, function, (), tgt_type, "", timeout, "", listen=True)
+        except SaltClientError as err:
+            raise CommandExecutionError(f"{function}: the master could not be asked: {err}") from err
+        if job:
+            yield from _returns_of(client, job, tgt, tgt_type, timeout)
+
+
+def _returns_of(client, job, tgt, tgt_type, timeout):
     silent = set(job["minions"])
     # Salt makes up answers for minions that gave none; those must not count as answers.
     for some in client.get_cli_event_returns(job["jid"], job["minions"], timeout, tgt, tgt_type, expect_minions=False):
@@ -124,13 +189,13 @@ def _returns(client, tgt, tgt_type, timeout):
         yield name, None
 
 
-def _is_foreign(answer):
+def _is_foreign(function, answer):
     """Tell whether a minion answered that it does not have the formula's modules."""
-    return isinstance(answer, str) and f"'{_FUNCTION}' is not available" in answer
+    return isinstance(answer, str) and f"'{function}' is not available" in answer
 
 
 def _unusable(returned):
-    """Return why a minion's return is not an overview; ``""`` if it is one."""
+    """Return why a minion's return is not what was asked for; ``""`` if it is."""
     answer = returned["ret"]
     if _TRIMMED in (answer, *(answer.values() if isinstance(answer, dict) else ())):
         return "its answer was larger than max_event_size; raise that in the configuration of master and minion"
@@ -145,7 +210,7 @@ def _brief(text):
 
 def _mined(tgt, tgt_type, _timeout):
     """Read the mine; return the same as :func:`_asked`."""
-    found = __salt__["mine.get"](tgt, _FUNCTION, tgt_type)
+    found = __salt__["mine.get"](tgt, _OVERVIEW, tgt_type)
     known = salt.utils.minions.CkMinions(__opts__).check_minions(tgt, tgt_type)["minions"]
     missing = {name: page_fleet.not_mined(name) for name in known if name not in found}
     return found, missing, []

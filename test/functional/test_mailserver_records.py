@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -78,7 +79,7 @@ class Host:
     def __init__(self, home):
         self.home, self.keys = home, home / "keys"
         roots = home / "roots"
-        for name in ("mailserver", "_modules", "_states", "_utils"):
+        for name in ("mailserver", "_modules", "_states", "_utils", "_output"):
             shutil.copytree(TOP / name, roots / name, ignore=shutil.ignore_patterns("__pycache__"))
         (roots / "_modules" / "probe.py").write_text(PROBE)
         defaults = roots / "mailserver" / "parameters" / "defaults.yaml"
@@ -362,6 +363,18 @@ def test_strict_fails_for_what_is_absent_or_different_and_never_for_what_is_unkn
     assert result["result"] is True
     assert result["comment"].startswith("0 of 8 as wanted in DNS, 8 unknown")
     assert "To publish" not in result["comment"]
+
+
+def test_people_read_text_on_the_terminal(host, authority, manifest):
+    head, columns, *rows = host.run("mailserver.records", "alpha.test").stdout.splitlines()
+    assert (head, columns.split()) == ("local: 7 records", ["name", "ttl", "type", "value"])
+    assert rows[-1].split(maxsplit=3)[3] == f"v=DKIM1; k=rsa; p={PUBLIC}"
+    plan = host.run("dkim.plan").stdout.splitlines()
+    assert (plan[0], plan[1], plan[2].split()[0]) == ("local:", "  Errors:", "alpha.test:")
+    assert {"  Changes:", "  Notes:"} <= set(plan)
+    found = host.run("mailserver.check", "alpha.test", "area=dns").stdout
+    assert re.match(r"local: (\d+ fail, )?(\d+ unknown, )?\d+ warn, \d+ ok\n", found), found
+    assert f'\n            now._domainkey.alpha.test. 60 IN TXT ( "v=DKIM1; k=rsa; p={PUBLIC[:237]}" ' in found
 
 
 def test_what_nsupdate_publishes_is_as_wanted_and_takes_nobody_elses_record_away(host, authority, manifest, pillar):

@@ -1,16 +1,20 @@
-"""The runner on a real master with real minions: what they answer, if they do, gets to the page by bus and by mine."""
+"""The runner on a real master with real minions: what they answer, if they do, gets to the page by bus and by mine, and
+their keys to the terminal."""
 
 import contextlib
 import json
 import logging
 import re
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from example_fleet import SPF, overview
+from mailhost.dkim.run import applied_settings
+from mailhost.errors import SettingsError
 from mailhost.page.form import packed
 
 TOP = Path(__file__).resolve().parents[2]
@@ -21,10 +25,20 @@ STAND_IN = '''
 import json
 
 
-def overview():
+def _answer():
     with open(__opts__["answers"] + "/" + __grains__["id"] + ".json") as file:
         return json.load(file)
+
+
+def overview():
+    return _answer()
+
+
+def status():
+    return _answer()
 '''
+KEY = {"stage": "signing", "since": "2026-11-01T10:00:00Z", "signs": True, "next": "retired", "attention": False}
+NEW = {**KEY, "stage": "generated", "signs": False, "next": "published", "attention": True}
 
 
 class Salt:
@@ -33,10 +47,11 @@ class Salt:
     def __init__(self, factories, home):
         self.answers = home / "answers"
         roots = home / "roots"
-        for name in ("_runners", "_utils"):
+        for name in ("_runners", "_utils", "_output"):
             shutil.copytree(TOP / name, roots / name, ignore=shutil.ignore_patterns("__pycache__"))
         (roots / "_modules").mkdir()
-        (roots / "_modules" / "mailserver.py").write_text(STAND_IN)
+        for name in ("mailserver", "dkim"):
+            (roots / "_modules" / f"{name}.py").write_text(STAND_IN)
         self.answers.mkdir()
         common = {"root_dir": str(home / "master"), "interface": "127.0.0.1"}
         shutil.copytree(TOP / "mailserver" / "parameters", roots / "mailserver" / "parameters")
@@ -53,7 +68,7 @@ class Salt:
     def _minion(self, name, home):
         more = {"answers": str(self.answers), "mine_functions": {"mailserver.overview": []}}
         if name == "db1":
-            more["disable_modules"] = ["mailserver"]
+            more["disable_modules"] = ["mailserver", "dkim"]
         return self.master.salt_minion_daemon(name, defaults={"root_dir": str(home / name)}, overrides=more)
 
     def begin(self):
@@ -67,6 +82,12 @@ class Salt:
 
     def run(self, *words, **options):
         return self.master.salt_run_cli(timeout=1800).run(*words, **options)
+
+    def terminal(self, *words):
+        """Return what `salt-run` prints for people, where it is given no form of output."""
+        command = [word for word in self.run("test.arg").cmdline if not word.startswith("--out")]
+        command[command.index("test.arg") :] = words
+        return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=True).stdout
 
     def call(self, name, *words):
         return self.master.salt_cli(timeout=1200).run(*words, minion_tgt=name).data
@@ -195,3 +216,40 @@ def test_a_pillar_that_does_not_render_is_named_with_salts_words(salt):
     assert "does not render" in done.data["problems"]["mx1"][0]
     assert "has no attribute 'nothing'" in done.data["problems"]["mx1"][0]
     assert done.returncode == 1
+
+
+def test_the_keys_of_all_hosts_are_a_table_and_data_for_programs(salt):
+    salt.answer("mx1", {"a.example": {"now": KEY}, "b.example": {"now": KEY, "new": NEW}})
+    shown = salt.terminal("mailserver.keys", "timeout=20").splitlines()
+    assert shown[:2] == ["3 keys of 2 domains on 1 host, 1 needs attention", "! mx9: no answer within 20 s"]
+    assert shown[2].split() == ["domain", "host", "selector", "stage", "since", "signs", "next"]
+    assert [line[2:].split()[:3] for line in shown[3:]] == [
+        ["b.example", "mx1", "new"],
+        ["a.example", "mx1", "now"],
+        ["b.example", "mx1", "now"],
+    ]
+    assert salt.run("mailserver.keys", "[mx1, db1]", "list").data == {
+        "domains": {"a.example": {"mx1": {"now": KEY}}, "b.example": {"mx1": {"now": KEY, "new": NEW}}},
+        "unanswered": {},
+    }
+
+
+def test_a_host_whose_keys_cannot_be_read_is_named_with_its_own_words(salt):
+    salt.answer("mx1", None)
+    told = salt.run("mailserver.keys", "mx1").data
+    assert told["domains"] == {}
+    assert "No such file or directory" in told["unanswered"]["mx1"]
+    salt.answer("mx1", {"a.example": ["what?"]})
+    assert "what?" in salt.run("mailserver.keys", "mx1").data["unanswered"]["mx1"]
+
+
+def test_a_host_on_which_no_highstate_ran_has_no_keys_to_show(salt):
+    with pytest.raises(SettingsError) as said:
+        applied_settings("/nowhere/dkim.json")
+    salt.answer("mx1", f"ERROR: {said.value}")
+    assert salt.run("mailserver.keys", "mx1").data == {"domains": {}, "unanswered": {}}
+
+
+def test_keys_of_no_minion_are_an_error(salt):
+    done = salt.run("mailserver.keys", "nobody*")
+    assert "no minion matches 'nobody*'" in done.stdout + done.stderr

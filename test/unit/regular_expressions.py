@@ -19,7 +19,7 @@ EVERY = frozenset(range(256)) | {None}
 
 def written():
     """Yield each expression as (file, function, pattern); what an f-string fills in is not known, and is ``x``."""
-    for folder in ("_utils", "_modules", "_states", "_runners"):
+    for folder in ("_utils", "_modules", "_states", "_runners", "_output"):
         for path in sorted((TOP / folder).rglob("*.py")):
             tree = ast.parse(path.read_text())
             used = _uses(tree)

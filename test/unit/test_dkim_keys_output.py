@@ -1,7 +1,8 @@
-"""The table of keys that `dkim.status` is on a terminal."""
+"""The tables of keys that `dkim.status` and `salt-run mailserver.keys` are on a terminal."""
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,7 +66,54 @@ def test_nothing_steers_the_terminal():
     assert all(line.isprintable() for line in table({"a.example": {"x": {**GENERATED, "waits": "a\x1b[2Jb\rc"}}}))
 
 
-def test_an_error_is_shown_as_it_is(monkeypatch):
-    monkeypatch.setattr(dkim_keys, "__opts__", {"color": False, "extension_modules": ""}, raising=False)
-    assert "damaged" in dkim_keys.output({"mx1": "ERROR: keys.json is damaged"})
+OPTIONS = {"color": False, "extension_modules": "", "outputter_dirs": [str(PATH.parent)]}
+
+
+def test_an_error_is_shown_as_it_is_without_what_steers_the_terminal(monkeypatch):
+    monkeypatch.setattr(dkim_keys, "__opts__", OPTIONS, raising=False)
+    assert dkim_keys.output({"mx1": "ERROR: keys.json\x1b[2J is damaged"}).split() == (
+        "mx1: ERROR: keys.json?[2J is damaged".split()
+    )
     assert "unheard" in dkim_keys.output({"mx1": {"what": "unheard of"}})
+    assert "molten" in dkim_keys.output({"domains": {"a.example": {"mx1": "molten"}}, "unanswered": {}})
+
+
+OF_ALL = {
+    "a.example": {"mx1": {"now": SIGNING}, "mx2": {"now": SIGNING, "new": GENERATED}},
+    "b.example": {"mx1": {"old": GIVEN_UP, "now": SIGNING}},
+}
+
+
+def test_a_stage_that_is_not_known_is_the_last_and_hides_no_other():
+    odd = {"stage": "mol\x07ten", "since": 5, "signs": None, "next": None}
+    lines = table({"a.example": {"odd": odd, "now": SIGNING}, "b.example": {"odd": odd}})
+    assert [line.split()[1:3] for line in lines[2:]] == [["now", "signing"], ["odd", "mol?ten"], ["odd", "mol?ten"]]
+
+
+def table_of_all(domains, unanswered, width, monkeypatch):
+    monkeypatch.setattr(dkim_keys.shutil, "get_terminal_size", lambda _: SimpleNamespace(columns=width))
+    return dkim_keys.output({"domains": domains, "unanswered": unanswered}).splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_keys_of_all_hosts_are_one_table_with_those_that_need_attention_first(width, monkeypatch):
+    head, columns, *lines = table_of_all(OF_ALL, {}, width, monkeypatch)
+    assert head == "5 keys of 2 domains on 2 hosts, 2 need attention"
+    assert columns.split() == ["domain", "host", "selector", "stage", "since", "signs", "next"]
+    assert [tuple(line[2:].split()[:3]) for line in lines if not line.startswith("   ")] == [
+        ("a.example", "mx2", "new"),
+        ("b.example", "mx1", "old"),
+        ("a.example", "mx1", "now"),
+        ("a.example", "mx2", "now"),
+        ("b.example", "mx1", "now"),
+    ]
+    assert max(map(len, lines)) <= width
+
+
+def test_hosts_without_an_answer_are_before_the_table(monkeypatch):
+    found = table_of_all(OF_ALL, {"mx9": "no answer within 20 s", "mx8": "it answered: a\x1b\rb"}, 120, monkeypatch)
+    assert found[1:3] == ["! mx9: no answer within 20 s", "! mx8: it answered: a??b"]
+    assert table_of_all({}, {"mx9": "no answer within 20 s"}, 80, monkeypatch) == [
+        "no keys",
+        "! mx9: no answer within 20 s",
+    ]
