@@ -18,7 +18,7 @@ _WIDTH = 120
 """Width in columns where there is no terminal."""
 _LEAST = 40
 """Least width of text, however narrow the terminal is."""
-_STATUSES = ("fail", "unknown", "warn", "ok")
+_STATUSES = ("fail", "warn", "unknown", "ok")
 """The order in which findings are shown."""
 _ATTENTION = ("wrong", "unknown")
 """Results of the self-test's messages that are shown first."""

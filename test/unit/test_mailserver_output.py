@@ -14,7 +14,7 @@ from mailhost.dkim.steps import Step
 from mailhost.records import record as mail_records
 from mailhost.records.record import Record
 from mailhost.selftest import delivery
-from mailhost.selftest.delivery import Row
+from mailhost.selftest.delivery import DeliveryResult
 
 PATH = Path(__file__).resolve().parents[2] / "_output" / "mailserver.py"
 SPEC = importlib.util.spec_from_file_location("mailserver_output", PATH)
@@ -66,11 +66,11 @@ def check(findings, everything=False, width=120):
 @WIDTHS
 def test_a_check_is_its_counts_and_a_block_for_each_finding_with_the_worst_first(width):
     head, *shown = check(FINDINGS, width=width)
-    assert head == "mx1: 1 fail, 1 unknown, 1 warn, 1 ok"
+    assert head == "mx1: 1 fail, 1 warn, 1 unknown, 1 ok"
     assert [line for line in shown if not line.startswith(" ")] == [
         f"FAIL  dns.dkim  {KEY.name}",
-        "UNKNOWN  tls.smtp  mx1.a.example:25",
         "WARN  dns.dmarc  a.example",
+        "UNKNOWN  tls.smtp  mx1.a.example:25",
     ]
     assert {line[:12].strip() for line in shown if line.startswith("    ")} == {"wanted", "seen", "do", ""}
     assert are_within(shown, width, [mail_records.zone_line(KEY)])
@@ -171,9 +171,9 @@ JUDGED = {
     "report": f"Self-test of mail from x@a.example\n\n[Overall]\nAll is right.\n\n[SPF]\nResult: {LONG}\n",
 }  # fmt: skip
 ROWS = [
-    Row("user", "mailprobe@a.example", "arrived", "local"),
-    Row("alias", "mailprobealias@a.example", "unknown", words="it waits"),
-    Row("nobody", "x@a.example", "wrong", words=f"250 Ok\n{LONG}"),
+    DeliveryResult("user", "mailprobe@a.example", "arrived", "local"),
+    DeliveryResult("alias", "mailprobealias@a.example", "unknown", words="it waits"),
+    DeliveryResult("nobody", "x@a.example", "wrong", words=f"250 Ok\n{LONG}"),
 ]
 
 

@@ -10,6 +10,8 @@ _LEAD = re.compile(r"(?:^|can )[Pp]ublish: ")
 """What the remedies of the checks say before their records."""
 _HEAD = re.compile(r"\S+\. \d{1,10} IN (A|AAAA|CAA|CNAME|MX|PTR|TLSA|TXT) ")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_CAA = re.compile(r"\d{1,3} [A-Za-z0-9]+ (?=\")")
+"""What comes before the value of a CAA record, a string that may have blanks in it (RFC 8659 section 4.1)."""
 _SIZES = {"A": 1, "AAAA": 1, "CAA": 3, "CNAME": 1, "MX": 2, "PTR": 1, "TLSA": 4}
 """How many words the data of a record has (RFC 1035, 6698 and 8659); those of TXT are strings."""
 
@@ -67,7 +69,11 @@ def _records(text: str) -> Iterator[tuple[int, int]]:
 
 def _end(text: str, rdtype: str, begin: int) -> int | None:
     """Return where the data of a record ends, or ``None`` if it is no such data."""
-    return _strings_end(text, begin) if rdtype == "TXT" else _words_end(text, _SIZES[rdtype], begin)
+    if rdtype == "TXT":
+        return _strings_end(text, begin)
+    if rdtype == "CAA" and (head := _CAA.match(text, begin)):
+        return _strings_end(text, head.end())
+    return _words_end(text, _SIZES[rdtype], begin)
 
 
 def _words_end(text: str, size: int, begin: int) -> int | None:

@@ -36,6 +36,7 @@ RECORDS = [
     Record("mx1.a.example", 60, "AAAA", "2001:db8::1"),
     Record("_25._tcp.mx1.a.example", 60, "TLSA", f"3 1 1 {'ab' * 32}"),
     Record("a.example", 60, "CAA", '0 issue "ca.example"'),
+    Record("a.example", 60, "CAA", '0 issue "ca.example; validationmethods=dns-01"'),
 ]
 AFTER = ["", " (docs/dns.md: `how`)", "; b.example. 60 IN A 192.0.2.9 (or not)"]
 
