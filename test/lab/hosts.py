@@ -320,16 +320,20 @@ def _wait(holds, limit):
 
 def _child(pid):
     """The init that nspawn ``pid`` has started: its child that is process 1 of a namespace of its own."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return None
-    for child in children:
-        status = Path(f"/proc/{child}/status").read_text()
+    for child in _of_process(f"{pid}/task/{pid}/children").split():
+        status = _of_process(f"{child}/status")
         inner = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
-        if len(inner) > 1 and inner[-1] == "1" and "systemd" in Path(f"/proc/{child}/comm").read_text():
+        if len(inner) > 1 and inner[-1] == "1" and "systemd" in _of_process(f"{child}/comm"):
             return int(child)
     return None
+
+
+def _of_process(path):
+    """What /proc says of a process at this moment; empty if it has ended: nspawn's first children are short-lived."""
+    try:
+        return Path("/proc", path).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _control_group_roots():
