@@ -105,7 +105,7 @@ class _Socket(asyncio.DatagramProtocol):
         if found is None:
             return
         question, future = found
-        if future.done() or sender[1] != PORT or not _echoes(wire, question):
+        if future.done() or goal[1] != PORT or not _echoes(wire, question):
             return
         future.set_result(wire)
 
