@@ -353,8 +353,9 @@ class Highstate:
 
     @property
     def changed(self):
-        """The IDs of the states that changed something, or would (``test=True``)."""
-        return {state["__id__"] for state in self.states.values() if state["changes"] or state["result"] is None}
+        """The IDs of the states that changed something, or would (``test=True``); the last one only counts them."""
+        found = {state["__id__"] for state in self.states.values() if state["changes"] or state["result"] is None}
+        return found - {"mailserver-summary"}
 
     def state(self, function):
         """The state with ``function`` (``dkim.published``)."""
