@@ -16,8 +16,9 @@ from mailhost import files as safe_files
 from mailhost.dkim import advance as dkim_advance
 from mailhost.dkim import keystore, life
 from mailhost.dkim import records as dkim_records
-from mailhost.dkim.advance import SigningHost
-from mailhost.dkim.run import Run, SigningPaths
+from mailhost.dkim.advance import SigningHost as Host
+from mailhost.dkim.run import Run
+from mailhost.dkim.run import SigningPaths as Place
 from mailhost.dns import lookup
 from mailhost.errors import CutoverError, ProbeError
 from mailhost.opendkim import tables as opendkim_tables
@@ -51,7 +52,7 @@ class Years(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="mailserver-model-"))
         me = pwd.getpwuid(0).pw_name
         tables = opendkim_tables.tables(self.folder / "KeyTable", self.folder / "SigningTable")
-        self.paths = SigningPaths(str(self.folder / "keys"), tables, keystore.Owner(me, me))
+        self.place = Place(str(self.folder / "keys"), tables, keystore.Owner(me, me))
         opendkim_tables.ensure_tables(tables)
         self.now, self.in_pillar, self.made = START, set(NAMES), 0
         self.shown, self.dns = {server: {} for server in SERVERS}, Servers()
@@ -130,9 +131,9 @@ class Years(RuleBasedStateMachine):
 
     def take_tables(self):
         """What a reload, or a start after a power cut, makes of the tables on disk."""
-        key_table = self.paths.tables.key_table.read_text()
-        self.memory = opendkim_tables.parse(key_table, self.paths.tables.domains_table.read_text())
-        named = [line.split()[1] for line in self.paths.tables.domains_table.read_text().splitlines()[1:]]
+        key_table = self.place.tables.key_table.read_text()
+        self.memory = opendkim_tables.parse(key_table, self.place.tables.domains_table.read_text())
+        named = [line.split()[1] for line in self.place.tables.domains_table.read_text().splitlines()[1:]]
         known = [line.split()[0] for line in key_table.splitlines()[1:]]
         assert set(named) <= set(known), "every message would be refused for now"
 
@@ -151,7 +152,7 @@ class Years(RuleBasedStateMachine):
 
     def start(self):
         found = self.settings()
-        return Run(self.paths, found["domains"], found["dns"], self.now, ask=self.ask, machine=self.machine)
+        return Run(self.place, found["domains"], found["dns"], self.now, ask=self.ask, machine=self.machine)
 
     def oldest(self, run):
         return min(self.queued or run.now, run.now)
@@ -166,7 +167,7 @@ class Years(RuleBasedStateMachine):
 
     def people_signed_before(self):
         """A hand-made start: a key, its record, and tables in the form with patterns alone."""
-        folder = Path(self.paths.keys) / "alpha.test"
+        folder = Path(self.place.keys) / "alpha.test"
         folder.mkdir(parents=True)
         path = folder / "20210808.private"
         path.write_text(self.keys([1024])[0])
@@ -174,10 +175,10 @@ class Years(RuleBasedStateMachine):
         public, _ = keystore.public_half(path.read_text(), str(path))
         for server in SERVERS:
             self.shown[server]["20210808._domainkey.alpha.test"] = f"v=DKIM1; k=rsa; p={public}"
-        self.paths.tables.key_table.write_text(f"# by hand\nrow alpha.test:20210808:{path}\n")
-        self.paths.tables.signing_table.write_text("# by hand\n*@alpha.test row\n")
-        self.paths.tables.domains_table.unlink()
-        opendkim_tables.ensure_tables(self.paths.tables)
+        self.place.tables.key_table.write_text(f"# by hand\nrow alpha.test:20210808:{path}\n")
+        self.place.tables.signing_table.write_text("# by hand\n*@alpha.test row\n")
+        self.place.tables.domains_table.unlink()
+        opendkim_tables.ensure_tables(self.place.tables)
         self.take_tables()
 
     @rule()
@@ -186,7 +187,7 @@ class Years(RuleBasedStateMachine):
 
     def advance(self, **more):
         before = {name: self.manifest(name) for name in NAMES}
-        host = SigningHost("mx1.lab.test", self.reload, self.probe, self.oldest)
+        host = Host("mx1.lab.test", self.reload, self.probe, self.oldest)
         try:
             report = dkim_advance.advance(self.start(), host, **more)
         except KilledHere:
@@ -330,7 +331,7 @@ class Years(RuleBasedStateMachine):
         self.kept = None
 
     def stamps(self, name):
-        return Path(self.paths.keys) / name / "keys.json"
+        return Path(self.place.keys) / name / "keys.json"
 
     @rule()
     def a_message_gets_stuck_in_the_queue(self):
@@ -349,7 +350,7 @@ class Years(RuleBasedStateMachine):
     # ---- what must hold
 
     def manifest(self, name):
-        return keystore.read_manifest(self.paths.keys, name)
+        return keystore.read_manifest(self.place.keys, name)
 
     def check_steps(self, before, after):
         """No stamp goes away but by a rollback, no selector changes its key, and unknown answers advance nothing."""

@@ -375,10 +375,23 @@ def _signed(manifest: Manifest, key: KeyRow, signed_before: str, now: datetime) 
     A key that comes back already has its stamp.
     """
     if key.stage == "retired":
-        return life.go_back(manifest, now)
+        return _signed_until(life.go_back(manifest, now), signed_before, key, now)
     signs = key if key.signing else life.stamp(key, "signing", now)
     earlier = manifest.keys[: manifest.keys.index(key)]
-    return life.with_keys(manifest, [signs, *(_followed(one, signed_before, now) for one in earlier)])
+    changed = life.with_keys(manifest, [signs, *(_followed(one, signed_before, now) for one in earlier)])
+    return _signed_until(changed, signed_before, key, now)
+
+
+def _signed_until(manifest: Manifest, signed_before: str, key: KeyRow, now: datetime) -> Manifest:
+    """Return the manifest in which the key that signed until now is retired from now on, whatever its stamp said.
+
+    The stamp is older where somebody restored a list of keys from before a rollback. Retention counts from now, since
+    mail that the key signed a moment ago is on its way.
+    """
+    present = manifest.key(signed_before) if signed_before != key.selector else None
+    if present is None or present.stage != "retired":
+        return manifest
+    return manifest.with_key(replace(present, retired=now))
 
 
 def _followed(key: KeyRow, signed_before: str, now: datetime) -> KeyRow:

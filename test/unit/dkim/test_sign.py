@@ -505,3 +505,13 @@ def test_new_senders_of_a_key_that_no_manifest_has_are_rolled_back_and_told(host
     assert host.done == ["reload", "reload"]
     host.set_domains(A, B)
     assert host.in_force == {A: "s"}, "signer and senders of before"
+
+
+def test_a_key_that_signed_until_now_has_its_whole_retention_though_restored_stamps_retired_it_before(host):
+    before = NOW - timedelta(days=10)
+    retired = replace(signing("s"), retired=before)
+    host.rows(A, retired, signing("t"))
+    host.sign_with(d0="s")
+    assert host.sign().errors == []
+    assert host.in_force == {A: "t"}
+    assert [(key.selector, key.retired) for key in host.run().manifest(A).keys] == [("s", NOW), ("t", None)]
