@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mailhost.wording import lines, plain
+from mailhost.wording import indented, lines, plain
 
 DETAILS = 20
 """How many entries a list of the summary has at most."""
@@ -98,7 +98,7 @@ def text(states: list[StateResult], found: Noted, test: bool) -> str:
     failed = [f"{one.id}: {_first(one.comment)}" for one in states if one.result is False]
     parts = [
         _part("Failed" if not test else "Would fail", failed),
-        _part("To do now", [f"{lines(one)}\n{_indented(lines(todo))}" for one, todo in found.todo.items()], _MORE),
+        _part("To do now", [f"{lines(one)}\n{indented(lines(todo))}" for one, todo in found.todo.items()], _MORE),
         _part("Waits", found.waiting),
         _part("Warnings", [one for one in warned if one not in named]),
         _part("Changed" if not test else "Would change", _by_component(changed(states))),
@@ -118,7 +118,7 @@ def _part(title: str, entries: list[str], more: str = "") -> str:
     """Return a list with its title, or nothing if it is empty."""
     if not entries:
         return ""
-    shown = [_indented(one) for one in entries[:DETAILS]]
+    shown = [indented(one) for one in entries[:DETAILS]]
     rest = len(entries) - DETAILS
     shown += [f"  … and {rest:,} more like these{f'; {more}' if more else ''}"] if rest > 0 else []
     return "\n".join([f"{title}:", *shown])
@@ -150,7 +150,3 @@ def _some(names: list[str]) -> str:
 def _first(told: str) -> str:
     """Return the first line of a text, plain."""
     return plain(told.strip().partition("\n")[0])
-
-
-def _indented(told: str) -> str:
-    return "\n".join(f"  {line}" for line in told.split("\n"))

@@ -40,6 +40,11 @@ def lines(text: object, most: int = LONGEST) -> str:
     return "\n".join(plain(line, most) for line in str(text).split("\n"))
 
 
+def indented(text: str) -> str:
+    """Return a text with each of its lines indented by two blanks."""
+    return "\n".join(f"  {line}" for line in text.split("\n"))
+
+
 def brief(value: object, most: int = 300) -> str:
     """Return a value of any kind on one plain line of at most ``most`` characters."""
     try:

@@ -36,11 +36,7 @@ class Report:
 
     def whole(self, texts: Iterable[str]) -> list[str]:
         """Return texts of this report, each with what people must do in DNS."""
-        return [f"{text}\n{_indented(self.todo[text])}" if text in self.todo else text for text in texts]
-
-
-def _indented(lines: str) -> str:
-    return "\n".join(f"  {line}" for line in lines.split("\n"))
+        return [f"{text}\n{wording.indented(self.todo[text])}" if text in self.todo else text for text in texts]
 
 
 def report_of(steps: Sequence[Step], is_dry: bool) -> Report:
